@@ -1,0 +1,22 @@
+"""The errors that genflow raises for people: each is one line that says what came and what would do."""
+
+__all__ = ["InputError", "SolverError"]
+
+
+class InputError(ValueError):
+    """A wrong input: an argument, a file, a table. The command line prints it and exits with 2."""
+
+
+class SolverError(RuntimeError):
+    """An integration that could not be finished: where, why, and the state that was reached.
+
+    Args:
+        message: One line that names time, step and reason.
+        time: The time :math:`t` that was reached.
+        state: The state at that time, or `None` where the solver does not hand it out.
+    """
+
+    def __init__(self, message: str, time: float | None = None, state: object = None):
+        super().__init__(message)
+        self.time = time
+        self.state = state

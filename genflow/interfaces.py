@@ -1,0 +1,359 @@
+r"""The abstract parts that every continuous model is assembled from.
+
+A generative model is a velocity field, integrated over a schedule of times, with its divergence accumulated on the way:
+
+.. math::
+    \frac{dx}{dt} = v(x, t), \qquad
+    \log p(x) = \log p_Z(z) + \int_{t_0}^{t_1} \nabla \cdot v(x(t), t) \, dt, \qquad x(t_0) = x, \; x(t_1) = z.
+
+Time runs from data to noise. Shapes are `(*batch, *event)`; the rank of the event is `velocity.event_ndim`. A time is a
+scalar or has the shape `(*batch,)`; tangents, cotangents and probes carry one leading axis, `(n, *batch, *event)`.
+
+=====================  ==========================  ===============================================
+part                   question                    to write your own, override
+=====================  ==========================  ===============================================
+`Velocity`             where does mass move?       `forward`
+`DivergenceEstimator`  how fast does it spread?    `__call__` (and `probes`, if it is random)
+`Integrator`           how do we get there?        `solve`
+`Scheduler`            when?                       `times`
+=====================  ==========================  ===============================================
+"""
+
+from __future__ import annotations
+
+import inspect
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+__all__ = [
+    "Component",
+    "DivergenceEstimator",
+    "Dynamics",
+    "Estimate",
+    "Integrator",
+    "NoiseSchedule",
+    "Scheduler",
+    "Solution",
+    "State",
+    "Velocity",
+]
+
+State = Tensor | tuple[Tensor, ...]
+"""What an integrator moves: a tensor, or a tuple of tensors that move together (the point, its log-determinant, …)."""
+
+
+class Component:
+    """Remembers the arguments it was built with, so that a checkpoint can name them and build it again.
+
+    A component whose structure changes after construction overrides `config`.
+    """
+
+    def __new__(cls, *args: Any, **kwargs: Any):
+        self = super().__new__(cls)
+        # bind_partial: copying and unpickling create the object without arguments and fill it afterwards.
+        bound = inspect.signature(cls.__init__).bind_partial(self, *args, **kwargs)
+        arguments = dict(list(bound.arguments.items())[1:])
+        for parameter in bound.signature.parameters.values():
+            if parameter.kind is parameter.VAR_KEYWORD:
+                arguments.update(arguments.pop(parameter.name, {}))
+        object.__setattr__(self, "_arguments", arguments)
+        return self
+
+    def config(self) -> dict[str, Any]:
+        """The constructor's arguments: numbers, strings, lists, dictionaries and other components."""
+        return dict(self._arguments)
+
+
+class Estimate(NamedTuple):
+    """A velocity and its divergence at one point in time.
+
+    Attributes:
+        velocity: :math:`v(x, t)`, of the shape `(*batch, *event)`.
+        divergence: :math:`\\nabla \\cdot v` or its estimate, of the shape `(*batch,)`.
+        pushed: :math:`J \\varepsilon` of each probe, `(n, *batch, *event)`, where the estimator has it; a Jacobian
+            penalty is made of it.
+        per_probe: The estimate of each probe, `(n, *batch)`; integrated, it gives the standard error of log p.
+        pushes: How many tangents or cotangents were pushed through the network for it.
+    """
+
+    velocity: Tensor
+    divergence: Tensor
+    pushed: Tensor | None = None
+    per_probe: Tensor | None = None
+    pushes: int = 0
+
+
+class Velocity(Component, nn.Module, ABC):
+    r"""A time-dependent vector field :math:`v(x, t)`, or :math:`v(x, t \mid c)` under a condition.
+
+    Only `forward` has to be written. The other three follow from it by automatic differentiation; a network that knows
+    a faster way overrides them.
+
+    Attributes:
+        event_ndim: Rank of the event: 1 for a vector, 3 for an image.
+        interval: The times :math:`(t_0, t_1)` on which it lives, data first.
+        closed_form: Whether `divergence` is computed without pushing tangents.
+    """
+
+    event_ndim: int = 1
+    interval: tuple[float, float] = (0.0, 1.0)
+    closed_form: bool = False
+
+    @abstractmethod
+    def forward(self, x: Float[Tensor, "*shape"], t: Tensor, condition: Any = None) -> Float[Tensor, "*shape"]:
+        r"""The velocity :math:`v(x, t)`.
+
+        Args:
+            x: Points, `(*batch, *event)`.
+            t: Times, a scalar or `(*batch,)`.
+            condition: What the density is conditioned on; its leading axes are those of the batch.
+        """
+
+    def pushforward(
+        self, x: Float[Tensor, "*shape"], t: Tensor, tangents: Float[Tensor, "n *shape"], condition: Any = None
+    ) -> tuple[Float[Tensor, "*shape"], Float[Tensor, "n *shape"]]:
+        r"""The velocity and :math:`J u` for each tangent :math:`u`, :math:`J = \partial v / \partial x`.
+
+        Args:
+            x: Points, `(*batch, *event)`.
+            t: Times, a scalar or `(*batch,)`.
+            tangents: Tangents, `(n, *batch, *event)`.
+            condition: As in `forward`.
+        """
+
+        def push(tangent: Tensor) -> tuple[Tensor, Tensor]:
+            return torch.func.jvp(lambda y: self(y, t, condition), (x,), (tangent,))
+
+        return torch.func.vmap(push, out_dims=(None, 0), randomness="same")(tangents)
+
+    def pullback(
+        self, x: Float[Tensor, "*shape"], t: Tensor, cotangents: Float[Tensor, "n *shape"], condition: Any = None
+    ) -> tuple[Float[Tensor, "*shape"], Float[Tensor, "n *shape"]]:
+        r"""The velocity and :math:`J^\top w` for each cotangent :math:`w`, by reverse mode.
+
+        Args:
+            x: Points, `(*batch, *event)`.
+            t: Times, a scalar or `(*batch,)`.
+            cotangents: Cotangents, `(n, *batch, *event)`.
+            condition: As in `forward`.
+        """
+        differentiable = torch.is_grad_enabled()
+        with torch.enable_grad():
+            x = x if differentiable and x.requires_grad else x.detach().requires_grad_()
+            v = self(x, t, condition)
+            if not v.requires_grad:  # a field that does not depend on x
+                return v, torch.zeros_like(cotangents)
+            (pulled,) = torch.autograd.grad(
+                v, x, cotangents, create_graph=differentiable, is_grads_batched=True, allow_unused=True
+            )
+        if pulled is None:
+            pulled = torch.zeros_like(cotangents)
+        return (v, pulled) if differentiable else (v.detach(), pulled.detach())
+
+    def divergence(
+        self, x: Float[Tensor, "*shape"], t: Tensor, condition: Any = None
+    ) -> tuple[Float[Tensor, "*shape"], Float[Tensor, "*batch"]]:
+        r"""The velocity and its exact divergence :math:`\operatorname{tr} J`: the identity, pushed in chunks of columns.
+
+        Args:
+            x: Points, `(*batch, *event)`.
+            t: Times, a scalar or `(*batch,)`.
+            condition: As in `forward`.
+        """
+        event = x.shape[x.ndim - self.event_ndim :]
+        size = math.prod(event)
+        identity = torch.eye(size, dtype=x.dtype, device=x.device)
+        chunk = max(1, min(size, _PUSHED_ELEMENTS // max(1, x.numel())))
+        total, v = None, None
+        for columns in identity.split(chunk):
+            tangents = columns.reshape(-1, *(1,) * (x.ndim - self.event_ndim), *event).expand(-1, *x.shape)
+            v, pushed = self.pushforward(x, t, tangents, condition)
+            trace = (pushed * tangents).flatten(-self.event_ndim).sum(-1).sum(0)
+            total = trace if total is None else total + trace
+        return v, total
+
+    def pieces(self) -> list[tuple[Velocity, float, float]]:
+        """The smooth pieces `(velocity, start, stop)` in the order of time; a chain of blocks has one for each block."""
+        return [(self, *self.interval)]
+
+
+# Tangents pushed at once hold at most this many numbers (64 MB in float32 for each layer's activations of one width).
+_PUSHED_ELEMENTS = 1 << 24
+
+
+class DivergenceEstimator(Component, ABC):
+    r"""Estimates :math:`\nabla \cdot v` along a path.
+
+    A random estimator draws its probes once per solve, so that the augmented differential equation is deterministic.
+    """
+
+    def probes(
+        self, x: Float[Tensor, "*shape"], event_ndim: int, generator: torch.Generator | None = None
+    ) -> Float[Tensor, "n *shape"] | None:
+        """Random directions for one solve from `x`, or `None` for an estimator that needs none."""
+        return None
+
+    @abstractmethod
+    def __call__(
+        self, velocity: Velocity, x: Tensor, t: Tensor, probes: Tensor | None = None, condition: Any = None
+    ) -> Estimate:
+        """The velocity and its divergence at `(x, t)`."""
+
+
+class Dynamics:
+    """What an integrator integrates: :math:`dy/dt = f(t, y)`, called as `(t, state)`.
+
+    Dynamics may offer more, and an integrator that misses what it needs says so:
+
+    - `diffusion(t, x)`: the coefficient :math:`g` of a stochastic differential equation :math:`dx = f dt + g dW`;
+    - `denoise(t, x)`: :math:`E[x_0 \\mid x_t]`, with `noise`, the `NoiseSchedule`.
+
+    Args:
+        function: A plain `f(t, state)`.
+        tensors: Parameters and other tensors that it closes over. The adjoint method needs them: a tensor that is not
+            listed gets no gradient from it.
+        diffusion: :math:`g(t, x)`.
+
+    Example:
+        >>> import torch, genflow as gf
+        >>> decay = gf.Dynamics(lambda t, x: -x)
+        >>> solution = gf.solvers.RK4().solve(decay, torch.ones(1), torch.linspace(0, 1, 11))
+        >>> round(solution.state.item(), 4)
+        0.3679
+    """
+
+    noise: NoiseSchedule | None = None
+    denoise: Callable[[Tensor, Tensor], Tensor] | None = None
+
+    def __init__(
+        self,
+        function: Callable[[Tensor, State], State],
+        tensors: Sequence[Tensor] = (),
+        diffusion: Callable[[Tensor, Tensor], Tensor] | None = None,
+    ):
+        self.function = function
+        self.tensors = tuple(tensors)
+        self.diffusion = diffusion
+
+    def __call__(self, t: Tensor, state: State) -> State:
+        return self.function(t, state)
+
+
+@dataclass
+class Solution:
+    """What an integrator returns.
+
+    Attributes:
+        state: The state at the last time.
+        states: The states at all times, stacked along a new first axis, where `save="all"` was asked for.
+        nfe: How often the dynamics were evaluated.
+        steps: Steps accepted.
+        rejected: Steps rejected by an adaptive solver.
+    """
+
+    state: Any
+    states: Any = None
+    nfe: int = 0
+    steps: int = 0
+    rejected: int = 0
+
+
+class Integrator(Component, ABC):
+    """Solves an initial value problem along given times, in either direction.
+
+    Attributes:
+        order: Order of convergence: the error falls by :math:`2^{order}` when a fixed step is halved.
+    """
+
+    order: int
+
+    @abstractmethod
+    def solve(
+        self,
+        dynamics: Callable[[Tensor, State], State],
+        state: State,
+        times: Float[Tensor, " steps+1"],
+        *,
+        generator: torch.Generator | None = None,
+        save: Literal["last", "all"] = "last",
+    ) -> Solution:
+        """Integrates from `times[0]` to `times[-1]`.
+
+        A fixed-step solver takes one step from each time to the next; an adaptive one chooses its own between them.
+
+        Args:
+            dynamics: :math:`f(t, y)`, usually a `Dynamics`.
+            state: The state :math:`y` at `times[0]`.
+            times: Times, monotone in either direction.
+            generator: Source of randomness for a stochastic solver.
+            save: Whether to keep the state at the last time only, or at all of them.
+        """
+
+
+class Scheduler(Component, ABC):
+    """Says at which times to stop.
+
+    Attributes:
+        steps: The number of steps it takes where none is asked for.
+    """
+
+    steps: int
+
+    @abstractmethod
+    def times(
+        self,
+        start: float,
+        stop: float,
+        steps: int | None = None,
+        *,
+        dtype: torch.dtype = torch.float32,
+        device: torch.device | str | None = None,
+    ) -> Float[Tensor, " steps+1"]:
+        """A grid of `steps + 1` times from `start` to `stop`, in either direction."""
+
+
+class NoiseSchedule(Component, ABC):
+    r"""A Gaussian path :math:`x_t = \alpha(t) x_0 + \sigma(t) \varepsilon` from data to noise.
+
+    Attributes:
+        t_min: The earliest time at which everything is finite.
+        t_max: The latest one.
+    """
+
+    t_min: float
+    t_max: float
+
+    @abstractmethod
+    def alpha(self, t: Tensor) -> Tensor:
+        r"""Signal :math:`\alpha(t)`."""
+
+    @abstractmethod
+    def sigma(self, t: Tensor) -> Tensor:
+        r"""Noise :math:`\sigma(t)`."""
+
+    @abstractmethod
+    def alpha_dot(self, t: Tensor) -> Tensor:
+        r"""Time derivative :math:`\dot\alpha(t)`."""
+
+    @abstractmethod
+    def sigma_dot(self, t: Tensor) -> Tensor:
+        r"""Time derivative :math:`\dot\sigma(t)`."""
+
+    @abstractmethod
+    def time_of(self, log_snr: Tensor) -> Tensor:
+        r"""The time at which :math:`\log(\alpha^2 / \sigma^2)` has the given value."""
+
+    def log_snr(self, t: Tensor) -> Tensor:
+        r""":math:`\lambda(t) = \log(\alpha(t)^2 / \sigma(t)^2)`, falling in time."""
+        return 2 * (self.alpha(t).log() - self.sigma(t).log())
+
+    def diffusion(self, t: Tensor) -> Tensor:
+        r"""The coefficient :math:`g(t)` of the forward equation, :math:`g^2 = 2 \sigma (\dot\sigma - \sigma \dot\alpha / \alpha)`."""
+        return (2 * self.sigma(t) * (self.sigma_dot(t) - self.sigma(t) * self.alpha_dot(t) / self.alpha(t))).sqrt()
