@@ -1,0 +1,36 @@
+# make demo   installs into .venv and compares five models on two data sets; the results come into demo/
+# make test   installs what the tests need and runs them
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+
+.PHONY: demo test clean
+
+demo: $(VENV)/installed
+	rm -rf demo
+	$(BIN)/genflow compare --data two-moons digits --models jko-iflow cnf flow-matching score-sde nsf \
+		--budget 14s --threads 2 --out demo
+
+test: $(VENV)/installed-tests
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -q
+
+clean:
+	rm -rf $(VENV) demo build dist
+
+# torch comes first and under its pin, so that nothing else decides which one is installed.
+$(VENV)/torch: constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(INSTALL) torch==2.13.0
+	touch $@
+
+$(VENV)/installed: $(VENV)/torch pyproject.toml $(shell find genflow -type f -not -name '*.pyc')
+	$(INSTALL) --upgrade .
+	touch $@
+
+# Tests import the checkout itself.
+$(VENV)/installed-tests: $(VENV)/torch pyproject.toml
+	$(INSTALL) -e '.[test]'
+	touch $@
+	touch $(VENV)/installed
