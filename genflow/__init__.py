@@ -1,4 +1,92 @@
 """genflow: generative modelling by transport.
 
 A generative model is a velocity field, integrated over a schedule of times, with its divergence accumulated on the way.
+Four interchangeable parts follow from it, and every continuous model is an assembly of them; `genflow.interfaces` is
+the file to read first.
+
+Example:
+    >>> import torch, genflow as gf
+    >>> flow = gf.Flow(gf.velocities.Shallow(dim=2))
+    >>> x, log_p = flow.sample_with_log_prob(4, generator=torch.Generator().manual_seed(0))
+    >>> x.shape, log_p.shape
+    (torch.Size([4, 2]), torch.Size([4]))
 """
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from genflow.errors import InputError, SolverError
+from genflow.interfaces import (
+    Component,
+    DivergenceEstimator,
+    Dynamics,
+    Estimate,
+    Integrator,
+    NoiseSchedule,
+    Scheduler,
+    Solution,
+    Velocity,
+)
+
+if TYPE_CHECKING:
+    from genflow import baselines, data, divergences, metrics, models, schedulers, solvers, studies, velocities
+    from genflow.checkpoint import load
+    from genflow.divergences import as_divergence
+    from genflow.flow import Flow, StandardNormal
+    from genflow.studies import compare
+    from genflow.velocities import as_velocity
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Component",
+    "DivergenceEstimator",
+    "Dynamics",
+    "Estimate",
+    "Flow",
+    "InputError",
+    "Integrator",
+    "NoiseSchedule",
+    "Scheduler",
+    "Solution",
+    "SolverError",
+    "StandardNormal",
+    "Velocity",
+    "as_divergence",
+    "as_velocity",
+    "baselines",
+    "compare",
+    "data",
+    "divergences",
+    "load",
+    "metrics",
+    "models",
+    "schedulers",
+    "solvers",
+    "studies",
+    "velocities",
+]
+
+# Loaded at first use: `import genflow` costs little more than `import torch`.
+_HOME = {
+    "Flow": "genflow.flow",
+    "StandardNormal": "genflow.flow",
+    "as_divergence": "genflow.divergences",
+    "as_velocity": "genflow.velocities",
+    "compare": "genflow.studies",
+    "load": "genflow.checkpoint",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOME:
+        return getattr(importlib.import_module(_HOME[name]), name)
+    if name in __all__:
+        return importlib.import_module(f"genflow.{name}")
+    raise AttributeError(f"module 'genflow' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*__all__, "__version__"])

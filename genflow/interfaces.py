@@ -192,7 +192,12 @@ class DivergenceEstimator(Component, ABC):
     r"""Estimates :math:`\nabla \cdot v` along a path.
 
     A random estimator draws its probes once per solve, so that the augmented differential equation is deterministic.
+
+    Attributes:
+        has_per_probe: Whether its estimates carry `per_probe`, so that a solve can give the standard error of log p.
     """
+
+    has_per_probe: bool = False
 
     def probes(
         self, x: Float[Tensor, "*shape"], event_ndim: int, generator: torch.Generator | None = None

@@ -1,0 +1,173 @@
+"""Models as files: weights in safetensors, structure in JSON, written atomically. No code is executed on load."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from genflow.errors import InputError
+from genflow.interfaces import Component
+
+__all__ = ["FORMAT", "load", "save", "written"]
+
+FORMAT = 1
+"""Number of the format; a newer one is refused, an older one stays readable."""
+
+_STRUCTURE = "model.json"
+_WEIGHTS = "model.safetensors"
+
+
+@contextmanager
+def written(path: str | PathLike[str]) -> Iterator[Path]:
+    """A new folder that appears whole or not at all: made beside `path`, and renamed at the end.
+
+    Raises:
+        InputError: `path` exists.
+    """
+    path = Path(path)
+    if path.exists():
+        raise InputError(f"{path}: it exists already; name a folder that does not, or remove it")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}-", dir=path.parent))
+    try:
+        yield temporary
+        temporary.chmod(0o777 & ~_umask())
+        os.rename(temporary, path)
+    except BaseException:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise
+
+
+def save(model: nn.Module, path: str | PathLike[str]) -> None:
+    """Writes a model to a new folder: `model.json` and `model.safetensors`.
+
+    Args:
+        model: A model made of components.
+        path: The folder; it must not exist.
+
+    Raises:
+        InputError: The folder exists, or a part is not a component.
+    """
+    structure = _described(model)
+    with written(path) as folder:
+        write_model(model, folder, structure)
+
+
+def write_model(model: nn.Module, folder: Path, structure: Any = None) -> None:
+    """Writes a model into a folder that exists."""
+    from safetensors.torch import save_file
+
+    from genflow import __version__
+
+    structure = _described(model) if structure is None else structure
+    text = json.dumps({"format": FORMAT, "genflow": __version__, "model": structure}, indent=1)
+    weights = {name: tensor.detach().contiguous().clone() for name, tensor in model.state_dict().items()}
+    save_file(weights, folder / _WEIGHTS)
+    (folder / _STRUCTURE).write_text(text + "\n")
+
+
+def load(path: str | PathLike[str], trust: Sequence[str] = ()) -> Any:
+    """Reads a model that `save` wrote.
+
+    Only components of genflow itself and of installed entry points are built; a checkpoint can't make it import, let
+    alone run, anything else.
+
+    Args:
+        path: The folder.
+        trust: Further components that may be imported, as `module:Name`.
+
+    Raises:
+        InputError: No checkpoint there, a damaged one, one of a newer format, or one that names a foreign class.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    folder = Path(path)
+    if not (folder / _STRUCTURE).is_file():
+        raise InputError(f"{folder}: no model there ({_STRUCTURE} is missing); name a folder that fit or save wrote")
+    try:
+        document = json.loads((folder / _STRUCTURE).read_text())
+        number, structure = document["format"], document["model"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{folder / _STRUCTURE}: damaged, it can't be read as a model ({type(error).__name__})") from None
+    if not isinstance(number, int) or number > FORMAT:
+        raise InputError(f"{folder}: format {number} came, this version reads up to {FORMAT}; install a newer genflow")
+    try:
+        weights = load_file(folder / _WEIGHTS)
+    except (SafetensorError, OSError) as error:
+        raise InputError(f"{folder / _WEIGHTS}: missing or damaged ({error}); copy it again") from None
+    model = _built(structure, frozenset(trust), folder)
+    try:
+        # assign: buffers and parameters take the dtype that was saved.
+        model.load_state_dict(weights, assign=True)
+    except (RuntimeError, AttributeError) as error:
+        line = str(error).splitlines()[-1].strip()
+        raise InputError(f"{folder}: weights and structure do not belong together ({line})") from None
+    for parameter in model.parameters():
+        parameter.requires_grad_()
+    return model.eval()
+
+
+def _described(value: Any) -> Any:
+    """JSON for a value: a component becomes its class and its arguments."""
+    if isinstance(value, Component):
+        cls = type(value)
+        return {"class": f"{cls.__module__}:{cls.__qualname__}", "arguments": _described(value.config())}
+    if isinstance(value, dict):
+        return {str(key): _described(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_described(item) for item in value]
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    raise InputError(f"save: a {type(value).__name__} can't be written to a checkpoint; make it a component (subclass gf.Component)")
+
+
+def _built(value: Any, trust: frozenset[str], folder: Path) -> Any:
+    if isinstance(value, dict) and set(value) == {"class", "arguments"}:
+        cls = _component_class(value["class"], trust, folder)
+        arguments = {name: _built(item, trust, folder) for name, item in value["arguments"].items()}
+        try:
+            return cls(**arguments)
+        except TypeError as error:
+            raise InputError(f"{folder}: {cls.__name__} can't be built from the checkpoint ({error})") from None
+    if isinstance(value, dict):
+        return {key: _built(item, trust, folder) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_built(item, trust, folder) for item in value]
+    return value
+
+
+def _component_class(path: str, trust: frozenset[str], folder: Path) -> type[Component]:
+    module, _, name = str(path).partition(":")
+    known = module == "genflow" or module.startswith("genflow.")
+    if not known and path not in trust and path not in _entry_points():
+        raise InputError(f'{folder}: it names the foreign class {path!r}, which was not imported; if you trust it, load(…, trust=["{path}"])')
+    try:
+        cls = getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError, ValueError):
+        raise InputError(f"{folder}: it names {path!r}, which is not there in this version") from None
+    if not (isinstance(cls, type) and issubclass(cls, Component)):
+        raise InputError(f"{folder}: it names {path!r}, which is not a component")
+    return cls
+
+
+def _entry_points() -> set[str]:
+    from importlib.metadata import entry_points
+
+    return {point.value for point in entry_points() if point.group.startswith("genflow.")}
+
+
+def _umask() -> int:
+    current = os.umask(0)
+    os.umask(current)
+    return current

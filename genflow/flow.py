@@ -1,0 +1,364 @@
+r"""Flow: the four parts assembled.
+
+With :math:`\dot x = v(x, t)` running from the data at :math:`t_0` to the base at :math:`t_1`,
+
+.. math::
+    \log p(x) = \log p_Z(z) + \int_{t_0}^{t_1} \nabla \cdot v(x(t), t) \, dt .
+
+`encode` solves it upwards in time, `decode` and `sample` downwards. What is written here once serves every continuous
+model.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from os import PathLike
+from typing import TYPE_CHECKING, Any, Literal
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from genflow.divergences import Exact
+from genflow.errors import InputError
+from genflow.interfaces import Component, DivergenceEstimator, Dynamics, Estimate, Integrator, Scheduler, Velocity
+from genflow.schedulers import Uniform
+from genflow.solvers import RK4
+
+if TYPE_CHECKING:
+    from typing import Self
+
+__all__ = ["Cost", "Flow", "StandardNormal", "Transport"]
+
+Cost = Callable[[Tensor, Tensor, Estimate], Tensor]
+"""A running cost `(t, x, estimate) -> (*batch,)`, integrated along the path."""
+
+class StandardNormal(Component, nn.Module):
+    r"""The base :math:`N(0, \sigma^2 I)`.
+
+    Args:
+        shape: Shape of an event; an integer for a vector.
+        scale: Standard deviation :math:`\sigma`.
+
+    Example:
+        >>> import torch, genflow as gf
+        >>> gf.StandardNormal(1).log_prob(torch.zeros(1))
+        tensor(-0.9189)
+    """
+
+    def __init__(self, shape: int | Sequence[int], scale: float = 1.0):
+        super().__init__()
+        self.shape = (shape,) if isinstance(shape, int) else tuple(shape)
+        self.scale = scale
+
+    def sample(
+        self,
+        batch: Sequence[int],
+        generator: torch.Generator | None = None,
+        *,
+        dtype: torch.dtype = torch.float32,
+        device: torch.device | str | None = None,
+    ) -> Float[Tensor, "*shape"]:
+        """Draws of the shape `(*batch, *event)`, made where the generator lives and moved to `device`."""
+        source = device if generator is None else generator.device
+        z = torch.randn(*batch, *self.shape, generator=generator, dtype=dtype, device=source)
+        return (z * self.scale).to(device)
+
+    def log_prob(self, z: Float[Tensor, "*shape"]) -> Float[Tensor, "*batch"]:
+        r""":math:`-|z|^2 / 2\sigma^2 - (d / 2) \log 2\pi\sigma^2`."""
+        if z.shape[z.ndim - len(self.shape) :] != self.shape:
+            raise InputError(f"z: events of shape {self.shape} are wanted, {tuple(z.shape)} came")
+        square = (z * z).flatten(z.ndim - len(self.shape)).sum(-1)
+        return -0.5 * square / self.scale**2 - math.prod(self.shape) * math.log(self.scale * math.sqrt(2 * math.pi))
+
+
+@dataclass
+class Transport:
+    r"""What an integration along the flow returns.
+
+    Attributes:
+        x: The points where it ended, `(*batch, *event)`.
+        log_det: :math:`\log |\det \partial x_{end} / \partial x_{begin}|`, `(*batch,)`; `None` if it was not asked for.
+        costs: The running costs' integrals, `(*batch,)` each, counted positive in both directions.
+        per_probe: The log-determinant of each probe alone, `(n, *batch)`, where the estimator has them.
+        times: The times of `states`.
+        states: The points at all times, `(steps + 1, *batch, *event)`, where they were asked for.
+        nfe: Evaluations of the velocity.
+        pushes: Tangents or cotangents pushed through it.
+        steps: Steps accepted.
+        rejected: Steps rejected.
+    """
+
+    x: Tensor
+    log_det: Tensor | None = None
+    costs: tuple[Tensor, ...] = ()
+    per_probe: Tensor | None = None
+    times: Tensor | None = None
+    states: Tensor | None = None
+    nfe: int = 0
+    pushes: int = 0
+    steps: int = 0
+    rejected: int = 0
+
+    @property
+    def standard_error(self) -> Tensor | None:
+        """The standard error of `log_det` that the estimator's probes leave, `(*batch,)`; `None` for fewer than two."""
+        if self.per_probe is None or len(self.per_probe) < 2:
+            return None
+        return self.per_probe.std(0) / math.sqrt(len(self.per_probe))
+
+
+class Flow(Component, nn.Module):
+    r"""A velocity, the times to stop at, an integrator, a divergence estimator and a base.
+
+    Args:
+        velocity: The field :math:`v(x, t)`.
+        scheduler: The grid of times, on each piece of the velocity. Eight equal steps by default.
+        integrator: The solver. `RK4` by default.
+        divergence: The estimator of :math:`\nabla \cdot v`. Exact by default.
+        base: The law of the noise, with `sample` and `log_prob`. Standard normal by default.
+
+    Example:
+        >>> import torch, genflow as gf
+        >>> expansion = gf.as_velocity(lambda x, t, condition: x)  # z = e x: the density of N(0, 1/e²)
+        >>> flow = gf.Flow(expansion, base=gf.StandardNormal(1))
+        >>> x = torch.zeros(1, 1)
+        >>> flow.log_prob(x) - flow.base.log_prob(x)
+        tensor([1.])
+        >>> flow.replace(integrator=gf.solvers.Adaptive("dopri5")).log_prob(x).shape
+        torch.Size([1])
+    """
+
+    velocity: Velocity
+    base: Any
+
+    def __init__(
+        self,
+        velocity: Velocity,
+        scheduler: Scheduler | None = None,
+        integrator: Integrator | None = None,
+        divergence: DivergenceEstimator | None = None,
+        base: Any = None,
+    ):
+        super().__init__()
+        self.velocity = velocity
+        self.scheduler = Uniform(8) if scheduler is None else scheduler
+        self.integrator = RK4() if integrator is None else integrator
+        self.divergence = Exact() if divergence is None else divergence
+        self.base = _base_of(velocity) if base is None else base
+
+    def config(self) -> dict[str, Any]:
+        return {**super().config(), **self.parts()}
+
+    def parts(self) -> dict[str, Any]:
+        """The parts by name, as `replace` takes them."""
+        return {name: getattr(self, name) for name in ("velocity", "scheduler", "integrator", "divergence", "base")}
+
+    def replace(self, **parts: Any) -> Self:
+        """The same model with other parts: the weights are shared, not copied.
+
+        Args:
+            parts: Any of `velocity`, `scheduler`, `integrator`, `divergence`, `base`. A plain function serves as a
+                divergence estimator.
+
+        Raises:
+            InputError: A name that is none of these.
+        """
+        unknown = sorted(parts.keys() - self.parts().keys())
+        if unknown:
+            raise InputError(f"replace: no part {unknown[0]!r}; the parts are {', '.join(self.parts())}")
+        if "divergence" in parts and not isinstance(parts["divergence"], DivergenceEstimator):
+            from genflow.divergences import as_divergence
+
+            parts["divergence"] = as_divergence(parts["divergence"])
+        other = copy.copy(self)
+        # A shallow copy shares the dictionary of sub-modules, too: give it one of its own.
+        object.__setattr__(other, "_modules", dict(self._modules))
+        for name, part in parts.items():
+            setattr(other, name, part)
+        return other
+
+    def integrate(
+        self,
+        x: Float[Tensor, "*shape"],
+        *,
+        reverse: bool = False,
+        log_det: bool = True,
+        costs: Sequence[Cost] = (),
+        condition: Any = None,
+        generator: torch.Generator | None = None,
+        save: Literal["last", "all"] = "last",
+    ) -> Transport:
+        r"""Moves points along the flow, with whatever is to be integrated on the way.
+
+        Args:
+            x: Points, `(*batch, *event)`: data, or noise if `reverse`.
+            reverse: From noise to data.
+            log_det: Whether to integrate the divergence.
+            costs: Running costs, such as the kinetic energy `lambda t, x, e: (e.velocity**2).sum(-1)`.
+            condition: What the density is conditioned on.
+            generator: Source of the estimator's probes, and of a stochastic solver's noise.
+            save: Whether to keep the points at all times.
+        """
+        event_ndim = self.velocity.event_ndim
+        batch = x.shape[: x.ndim - event_ndim]
+        augmented = log_det or bool(costs)
+        probes = self.divergence.probes(x, event_ndim, generator) if augmented else None
+        direction = -1.0 if reverse else 1.0
+        pushes = 0
+
+        def dynamics_of(velocity: Velocity) -> Dynamics:
+            def augmented_velocity(t: Tensor, state: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+                nonlocal pushes
+                estimate = self.divergence(velocity, state[0], t, probes, condition)
+                pushes += estimate.pushes
+                rates = [estimate.velocity, estimate.divergence]
+                rates += [direction * cost(t, state[0], estimate) for cost in costs]
+                if len(state) > len(rates):
+                    rates.append(estimate.per_probe)
+                return tuple(rates)
+
+            def plain_velocity(t: Tensor, state: Tensor) -> Tensor:
+                return velocity(state, t, condition)
+
+            function: Callable[[Tensor, Any], Any] = augmented_velocity if augmented else plain_velocity
+            return _FlowDynamics(function, velocity, condition)
+
+        pieces = self.velocity.pieces()
+        state: Any = x
+        if augmented:
+            zeros = x.new_zeros(batch)
+            state = (x, zeros, *(zeros for _ in costs))
+            if probes is not None and len(probes) > 1 and self.divergence.has_per_probe:
+                state = (*state, x.new_zeros(len(probes), *batch))
+        result = Transport(x)
+        kept: list[tuple[Tensor, Tensor]] = []
+        for velocity, start, stop in reversed(pieces) if reverse else pieces:
+            ends = (stop, start) if reverse else (start, stop)
+            times = self.scheduler.times(*ends, dtype=x.dtype, device=x.device)
+            solution = self.integrator.solve(dynamics_of(velocity), state, times, generator=generator, save=save)
+            state = solution.state
+            result.nfe += solution.nfe
+            result.steps += solution.steps
+            result.rejected += solution.rejected
+            if save == "all":
+                points = solution.states[0] if augmented else solution.states
+                first = 1 if kept else 0  # a piece begins where the last one ended
+                kept.append((times[first:], points[first:]))
+        if save == "all":
+            result.times = torch.cat([times for times, _ in kept]) if kept else x.new_zeros(1)
+            result.states = torch.cat([points for _, points in kept]) if kept else x[None]
+        result.x, result.pushes = (state[0], pushes) if augmented else (state, 0)
+        if augmented:
+            result.log_det = state[1]
+            result.costs = tuple(state[2 : 2 + len(costs)])
+            result.per_probe = state[2 + len(costs)] if len(state) > 2 + len(costs) else None
+        return result
+
+    def encode(self, x: Float[Tensor, "*shape"], condition: Any = None) -> Float[Tensor, "*shape"]:
+        """The noise z of data x."""
+        return self.integrate(x, log_det=False, condition=condition).x
+
+    def decode(self, z: Float[Tensor, "*shape"], condition: Any = None) -> Float[Tensor, "*shape"]:
+        """The data x of noise z."""
+        return self.integrate(z, reverse=True, log_det=False, condition=condition).x
+
+    def log_prob(
+        self, x: Float[Tensor, "*shape"], condition: Any = None, generator: torch.Generator | None = None
+    ) -> Float[Tensor, "*batch"]:
+        r"""The log density, in nats.
+
+        Args:
+            x: Data, `(*batch, *event)`.
+            condition: What the density is conditioned on.
+            generator: Source of the estimator's probes, if it is random.
+        """
+        transport = self.integrate(x, condition=condition, generator=generator)
+        return self.base.log_prob(transport.x) + transport.log_det
+
+    def sample(
+        self, shape: int | Sequence[int], condition: Any = None, generator: torch.Generator | None = None
+    ) -> Float[Tensor, "*shape"]:
+        """Samples, `(*shape, *event)`: noise from the base, decoded.
+
+        Args:
+            shape: How many, or the shape of the batch.
+            condition: What the density is conditioned on.
+            generator: Source of randomness.
+        """
+        z = self._noise(shape, generator)
+        return self.integrate(z, reverse=True, log_det=False, condition=condition, generator=generator).x
+
+    def sample_with_log_prob(
+        self, shape: int | Sequence[int], condition: Any = None, generator: torch.Generator | None = None
+    ) -> tuple[Float[Tensor, "*shape"], Float[Tensor, "*batch"]]:
+        """Samples and their log density, from one solve.
+
+        They agree with `log_prob` within the solver's error if the divergence is exact; a random estimator draws other
+        probes for another call.
+        """
+        z = self._noise(shape, generator)
+        transport = self.integrate(z, reverse=True, condition=condition, generator=generator)
+        return transport.x, self.base.log_prob(z) - transport.log_det
+
+    def trajectory(
+        self, x: Float[Tensor, "*shape"], reverse: bool = False, condition: Any = None
+    ) -> tuple[Float[Tensor, " times"], Float[Tensor, "times *shape"]]:
+        """The times of the grid and the points there, from data to noise (or back, if `reverse`)."""
+        transport = self.integrate(x, reverse=reverse, log_det=False, condition=condition, save="all")
+        return transport.times, transport.states
+
+    def score(
+        self, x: Float[Tensor, "*shape"], condition: Any = None, generator: torch.Generator | None = None
+    ) -> Float[Tensor, "*shape"]:
+        r"""The score :math:`\nabla_x \log p(x)`."""
+        differentiable = torch.is_grad_enabled()
+        with torch.enable_grad():
+            x = x if differentiable and x.requires_grad else x.detach().requires_grad_()
+            log_p = self.log_prob(x, condition, generator).sum()
+            (score,) = torch.autograd.grad(log_p, x, create_graph=differentiable)
+        return score
+
+    def save(self, path: str | PathLike[str]) -> None:
+        """Writes the model to a folder: weights as safetensors, structure as JSON. See `genflow.load`."""
+        from genflow.checkpoint import save
+
+        save(self, path)
+
+    @staticmethod
+    def load(path: str | PathLike[str], trust: Sequence[str] = ()) -> Any:
+        """Reads what `save` wrote; see `genflow.load`."""
+        from genflow.checkpoint import load
+
+        return load(path, trust)
+
+    def _noise(self, shape: int | Sequence[int], generator: torch.Generator | None) -> Tensor:
+        batch = (shape,) if isinstance(shape, int) else tuple(shape)
+        like = next(self.velocity.parameters(), torch.empty(0))
+        dtype = like.dtype if like.dtype.is_floating_point and like.dtype.itemsize >= 4 else torch.float32
+        return self.base.sample(batch, generator, dtype=dtype, device=like.device)
+
+
+class _FlowDynamics(Dynamics):
+    """A velocity's dynamics; lists its parameters and its condition for the adjoint method."""
+
+    def __init__(self, function: Callable[[Tensor, Any], Any], velocity: Velocity, condition: Any):
+        tensors = [parameter for parameter in velocity.parameters() if parameter.requires_grad]
+        if isinstance(condition, Tensor) and condition.requires_grad:
+            tensors.append(condition)
+        super().__init__(function, tensors)
+        for name in ("denoise", "diffusion", "noise"):
+            if getattr(velocity, name, None) is not None:
+                setattr(self, name, getattr(velocity, name))
+
+
+def _base_of(velocity: Velocity) -> StandardNormal:
+    dim = getattr(velocity, "dim", None) or next(
+        (block.dim for block, _, _ in velocity.pieces() if getattr(block, "dim", None)), None
+    )
+    if dim is None:
+        raise InputError("base: the velocity does not say its dimension; give base=StandardNormal(shape)")
+    return StandardNormal(dim)

@@ -1,0 +1,7 @@
+"""Models of genflow: JKO-iFlow, continuous normalizing flows, flow matching."""
+
+from genflow.models.cnf import CNF
+from genflow.models.flow_matching import FlowMatching
+from genflow.models.jko_iflow import JKOiFlow
+
+__all__ = ["CNF", "FlowMatching", "JKOiFlow"]

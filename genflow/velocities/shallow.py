@@ -1,0 +1,179 @@
+r"""A network of two hidden layers whose divergence has a closed form.
+
+.. math::
+    v(x, t) = W_3 \, g_2(t) \circ a\bigl(W_2 \, g_1(t) \circ a(W_1 x + b_1(t)) + b_2(t)\bigr) + b_3(t) + A x
+
+With :math:`d_1 = g_1 \circ a'(\cdot)` and :math:`d_2 = g_2 \circ a'(\cdot)` at the two layers, its Jacobian is
+:math:`W_3 D_2 W_2 D_1 W_1 + A`, and the trace of that is
+
+.. math::
+    \nabla \cdot v = d_2^\top \bigl(W_2 \circ (W_1 W_3)^\top\bigr) d_1 + \operatorname{tr} A :
+
+one more matrix product of the size of the hidden layer, whatever the dimension.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from genflow.errors import InputError
+from genflow.interfaces import Velocity
+from genflow.velocities.activations import activation as activation_named
+from genflow.velocities.time import modulation_features
+
+__all__ = ["Parallel", "Shallow"]
+
+
+class Shallow(Velocity):
+    r"""Two hidden layers; time and a condition enter their biases and gains. See the formulas above.
+
+    Args:
+        dim: Dimension :math:`d` of a point.
+        width: Width of the hidden layers.
+        condition_dim: Dimension of a condition vector, 0 for none.
+        activation: `silu`, `tanh`, `sine` or `softplus`.
+        time_features: Terms of the cosine series in time that biases and gains are made of.
+        interval: The times :math:`(t_0, t_1)` on which it lives; the series is stretched to them.
+
+    It starts as the zero field: :math:`W_3`, :math:`b_3` and :math:`A` are zero.
+
+    Example:
+        >>> import torch, genflow as gf
+        >>> velocity = gf.velocities.Shallow(dim=3)
+        >>> v, divergence = velocity.divergence(torch.randn(5, 3), torch.tensor(0.5))
+        >>> v.shape, divergence.shape
+        (torch.Size([5, 3]), torch.Size([5]))
+    """
+
+    closed_form = True
+
+    def __init__(
+        self,
+        dim: int,
+        width: int = 128,
+        condition_dim: int = 0,
+        activation: str = "silu",
+        time_features: int = 4,
+        interval: tuple[float, float] = (0.0, 1.0),
+    ):
+        super().__init__()
+        if dim < 1 or width < 1 or time_features < 1:
+            raise InputError(f"dim, width, time_features: {dim}, {width}, {time_features} given; each must be at least 1")
+        self.dim, self.width, self.condition_dim = dim, width, condition_dim
+        self.time_features = time_features
+        self.interval = (float(interval[0]), float(interval[1]))
+        self.activation = activation_named(activation)
+        inputs = time_features + condition_dim
+        self.w1 = nn.Parameter(torch.randn(width, dim) / math.sqrt(dim))
+        self.w2 = nn.Parameter(torch.randn(width, width) / math.sqrt(width))
+        self.w3 = nn.Parameter(torch.zeros(dim, width))
+        self.skip = nn.Parameter(torch.zeros(dim, dim))
+        # Rows: biases and gains of both layers, then the bias of the output; columns: time features, then condition.
+        modulation = torch.zeros(4 * width + dim, inputs)
+        modulation[: 2 * width, 0] = torch.rand(2 * width) * 2 - 1
+        self.modulation = nn.Parameter(modulation)
+
+    def extra_repr(self) -> str:
+        return f"dim={self.dim}, width={self.width}, interval={self.interval}"
+
+    @torch.no_grad()
+    def scale_output(self, factor: float) -> None:
+        """Multiplies the field by a number."""
+        self.w3 *= factor
+        self.skip *= factor
+        self.modulation[4 * self.width :] *= factor
+
+    def modulate(self, x: Tensor, t: Tensor, condition: Any) -> tuple[Tensor, ...]:
+        """Biases b1, b2, gains g1, g2 and the bias b3: vectors for one time and no condition, else one row each."""
+        features = modulation_features(x, t, condition, self.interval, self.time_features, self.condition_dim)
+        values = nn.functional.linear(features, self.modulation)
+        b1, b2, g1, g2, b3 = values.split([*(self.width,) * 4, self.dim], dim=-1)
+        return b1, b2, 1 + g1, 1 + g2, b3
+
+    def layers(self, x: Tensor, t: Tensor, condition: Any) -> tuple[Tensor, Tensor, Tensor]:
+        """The velocity and the slopes d1, d2 of the two hidden layers."""
+        b1, b2, g1, g2, b3 = self.modulate(x, t, condition)
+        a1, slope1 = self.activation(x @ self.w1.mT + b1)
+        a2, slope2 = self.activation((a1 * g1) @ self.w2.mT + b2)
+        v = (a2 * g2) @ self.w3.mT + x @ self.skip.mT + b3
+        return v, slope1 * g1, slope2 * g2
+
+    def forward(self, x: Float[Tensor, "*shape"], t: Tensor, condition: Any = None) -> Float[Tensor, "*shape"]:
+        b1, b2, g1, g2, b3 = self.modulate(x, t, condition)
+        a1 = self.activation(x @ self.w1.mT + b1)[0] * g1
+        a2 = self.activation(a1 @ self.w2.mT + b2)[0] * g2
+        return a2 @ self.w3.mT + x @ self.skip.mT + b3
+
+    def divergence(
+        self, x: Float[Tensor, "*shape"], t: Tensor, condition: Any = None
+    ) -> tuple[Float[Tensor, "*shape"], Float[Tensor, "*batch"]]:
+        v, d1, d2 = self.layers(x, t, condition)
+        coupling = self.w2 * (self.w1 @ self.w3).mT
+        return v, ((d1 @ coupling.mT) * d2).sum(-1) + self.skip.diagonal().sum()
+
+    def pushforward(
+        self, x: Float[Tensor, "*shape"], t: Tensor, tangents: Float[Tensor, "n *shape"], condition: Any = None
+    ) -> tuple[Float[Tensor, "*shape"], Float[Tensor, "n *shape"]]:
+        v, d1, d2 = self.layers(x, t, condition)
+        hidden = ((tangents @ self.w1.mT) * d1) @ self.w2.mT * d2
+        return v, hidden @ self.w3.mT + tangents @ self.skip.mT
+
+    def pullback(
+        self, x: Float[Tensor, "*shape"], t: Tensor, cotangents: Float[Tensor, "n *shape"], condition: Any = None
+    ) -> tuple[Float[Tensor, "*shape"], Float[Tensor, "n *shape"]]:
+        v, d1, d2 = self.layers(x, t, condition)
+        hidden = ((cotangents @ self.w3) * d2) @ self.w2 * d1
+        return v, hidden @ self.w1 + cotangents @ self.skip
+
+
+class Parallel(Velocity):
+    r"""Branches side by side, :math:`v = \sum_b v_b`; their divergences and pushed tangents add up as well.
+
+    Args:
+        branches: Velocities on one and the same interval and event shape.
+
+    Example:
+        >>> import torch, genflow as gf
+        >>> wide = gf.velocities.Parallel([gf.velocities.Shallow(2, width) for width in (32, 64)])
+        >>> wide(torch.randn(4, 2), torch.tensor(0.0)).shape
+        torch.Size([4, 2])
+    """
+
+    def __init__(self, branches: list[Velocity]):
+        super().__init__()
+        if not branches:
+            raise InputError("branches: an empty list came; give at least one velocity")
+        if len({(branch.interval, branch.event_ndim) for branch in branches}) > 1:
+            raise InputError("branches: they differ in interval or event rank; all must agree")
+        self.branches = nn.ModuleList(branches)
+        self.interval = branches[0].interval
+        self.event_ndim = branches[0].event_ndim
+        self.closed_form = all(branch.closed_form for branch in branches)
+
+    def forward(self, x: Float[Tensor, "*shape"], t: Tensor, condition: Any = None) -> Float[Tensor, "*shape"]:
+        return sum(branch(x, t, condition) for branch in self.branches)
+
+    def divergence(
+        self, x: Float[Tensor, "*shape"], t: Tensor, condition: Any = None
+    ) -> tuple[Float[Tensor, "*shape"], Float[Tensor, "*batch"]]:
+        return _added([branch.divergence(x, t, condition) for branch in self.branches])
+
+    def pushforward(
+        self, x: Float[Tensor, "*shape"], t: Tensor, tangents: Float[Tensor, "n *shape"], condition: Any = None
+    ) -> tuple[Float[Tensor, "*shape"], Float[Tensor, "n *shape"]]:
+        return _added([branch.pushforward(x, t, tangents, condition) for branch in self.branches])
+
+    def pullback(
+        self, x: Float[Tensor, "*shape"], t: Tensor, cotangents: Float[Tensor, "n *shape"], condition: Any = None
+    ) -> tuple[Float[Tensor, "*shape"], Float[Tensor, "n *shape"]]:
+        return _added([branch.pullback(x, t, cotangents, condition) for branch in self.branches])
+
+
+def _added(pairs: list[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
+    first, second = zip(*pairs, strict=True)
+    return sum(first), sum(second)
