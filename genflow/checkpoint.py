@@ -18,7 +18,7 @@ from torch import nn
 from genflow.errors import InputError
 from genflow.interfaces import Component
 
-__all__ = ["FORMAT", "load", "save", "written"]
+__all__ = ["FORMAT", "built", "described", "load", "save", "write_model", "written"]
 
 FORMAT = 1
 """Number of the format; a newer one is refused, an older one stays readable."""
@@ -58,7 +58,7 @@ def save(model: nn.Module, path: str | PathLike[str]) -> None:
     Raises:
         InputError: The folder exists, or a part is not a component.
     """
-    structure = _described(model)
+    structure = described(model)
     with written(path) as folder:
         write_model(model, folder, structure)
 
@@ -69,7 +69,7 @@ def write_model(model: nn.Module, folder: Path, structure: Any = None) -> None:
 
     from genflow import __version__
 
-    structure = _described(model) if structure is None else structure
+    structure = described(model) if structure is None else structure
     text = json.dumps({"format": FORMAT, "genflow": __version__, "model": structure}, indent=1)
     weights = {name: tensor.detach().contiguous().clone() for name, tensor in model.state_dict().items()}
     save_file(weights, folder / _WEIGHTS)
@@ -106,7 +106,7 @@ def load(path: str | PathLike[str], trust: Sequence[str] = ()) -> Any:
         weights = load_file(folder / _WEIGHTS)
     except (SafetensorError, OSError) as error:
         raise InputError(f"{folder / _WEIGHTS}: missing or damaged ({error}); copy it again") from None
-    model = _built(structure, frozenset(trust), folder)
+    model = built(structure, frozenset(trust), folder)
     try:
         # assign: buffers and parameters take the dtype that was saved.
         model.load_state_dict(weights, assign=True)
@@ -118,32 +118,37 @@ def load(path: str | PathLike[str], trust: Sequence[str] = ()) -> Any:
     return model.eval()
 
 
-def _described(value: Any) -> Any:
-    """JSON for a value: a component becomes its class and its arguments."""
+def described(value: Any) -> Any:
+    """JSON for a value: a component becomes its class and its arguments.
+
+    Raises:
+        InputError: A value that JSON can't hold and that is no component.
+    """
     if isinstance(value, Component):
         cls = type(value)
-        return {"class": f"{cls.__module__}:{cls.__qualname__}", "arguments": _described(value.config())}
+        return {"class": f"{cls.__module__}:{cls.__qualname__}", "arguments": described(value.config())}
     if isinstance(value, dict):
-        return {str(key): _described(item) for key, item in value.items()}
+        return {str(key): described(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_described(item) for item in value]
+        return [described(item) for item in value]
     if value is None or isinstance(value, bool | int | float | str):
         return value
     raise InputError(f"save: a {type(value).__name__} can't be written to a checkpoint; make it a component (subclass gf.Component)")
 
 
-def _built(value: Any, trust: frozenset[str], folder: Path) -> Any:
+def built(value: Any, trust: frozenset[str], folder: Path) -> Any:
+    """The value that `described` wrote, its components built again; see `load` for which may be imported."""
     if isinstance(value, dict) and set(value) == {"class", "arguments"}:
         cls = _component_class(value["class"], trust, folder)
-        arguments = {name: _built(item, trust, folder) for name, item in value["arguments"].items()}
+        arguments = {name: built(item, trust, folder) for name, item in value["arguments"].items()}
         try:
             return cls(**arguments)
         except TypeError as error:
             raise InputError(f"{folder}: {cls.__name__} can't be built from the checkpoint ({error})") from None
     if isinstance(value, dict):
-        return {key: _built(item, trust, folder) for key, item in value.items()}
+        return {key: built(item, trust, folder) for key, item in value.items()}
     if isinstance(value, list):
-        return [_built(item, trust, folder) for item in value]
+        return [built(item, trust, folder) for item in value]
     return value
 
 

@@ -8,12 +8,12 @@ learning rate, clipping, averaging of the weights, early stopping, progress, che
 from __future__ import annotations
 
 import copy
-import math
 import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from os import PathLike
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -65,6 +65,7 @@ class Stage:
         weight_decay: Decoupled weight decay.
         clip: Largest norm of the gradient.
         average: Decay per step of the moving average of the weights that is validated and kept; 0 for none.
+        warmup: Share of the stage in which the learning rate rises.
         validations: How often to validate.
     """
 
@@ -107,22 +108,26 @@ class Budget:
     Args:
         seconds: Wall seconds.
         iterations: Optimizer steps; exactly one of the two is given.
-        used: Seconds or iterations spent before, when a training is resumed.
     """
 
-    def __init__(self, seconds: float | None = None, iterations: int | None = None, used: float = 0.0):
+    def __init__(self, seconds: float | None = None, iterations: int | None = None):
         if (seconds is None) == (iterations is None):
             raise InputError("budget, iterations: give exactly one of them")
         if iterations is not None and iterations < 1:
             raise InputError(f"iterations: {iterations} came; at least 1 would do")
         self.timed = seconds is not None
         self.total = float(seconds if seconds is not None else iterations)  # type: ignore[arg-type]
-        self._begin = time.perf_counter() - used if self.timed else 0.0
-        self._steps = 0.0 if self.timed else used
+        self._begin = time.perf_counter()
+        self._steps = 0
 
     def step(self) -> None:
         """Counts an optimizer step."""
         self._steps += 1
+
+    def spend(self, amount: float) -> None:
+        """Counts what was spent in an earlier session."""
+        self._begin -= amount
+        self._steps += int(amount)
 
     @property
     def used(self) -> float:
@@ -135,29 +140,6 @@ class Budget:
         return max(0.0, self.total - self.used)
 
 
-class _Model(Protocol):
-    def next_stage(self, data: TrainingData, history: History) -> Stage | None: ...
-    def state_dict(self) -> dict[str, Tensor]: ...
-
-
-@dataclass
-class _Best:
-    """The best weights so far, by validation loss."""
-
-    parameters: list[nn.Parameter]
-    loss: float = math.inf
-    weights: list[Tensor] = field(default_factory=list)
-
-    def offer(self, loss: float, weights: list[Tensor]) -> None:
-        if math.isfinite(loss) and loss < self.loss:
-            self.loss = loss
-            self.weights = [weight.detach().clone() for weight in weights]
-
-    def restore(self) -> None:
-        if self.weights:
-            _assign(self.parameters, self.weights)
-
-
 def train(
     model: Any,
     data: TrainingData,
@@ -165,149 +147,56 @@ def train(
     *,
     seed: int = 0,
     progress: Progress | None = None,
-    history: History | None = None,
+    checkpoint: str | PathLike[str] | None = None,
 ) -> History:
     """Runs a model's stages until it has no more, or the budget is spent.
 
     Args:
-        model: The model; see `next_stage`.
+        model: The model; see `genflow.model.GenerativeModel.next_stage`.
         data: Standardized rows.
         budget: Seconds or iterations.
         seed: Seed of batches, probes and of the initial weights of new parts.
         progress: Called now and then; see `Progress`.
-        history: What was done before; new entries are appended to it.
+        checkpoint: A folder that the state is kept in. A training that was cut off goes on from there: counted in
+            iterations, to the same weights, bit for bit on the same machine; on a clock, with the seconds it has left.
 
     Returns:
         One entry for each stage: its name, steps, seconds, validation loss, curve, and what the model remembers of it.
 
     Raises:
         TrainingError: The loss stayed non-finite.
+        InputError: The checkpoint is of another training.
     """
-    history = [] if history is None else history
-    begin = time.perf_counter()
-    while not history or budget.left > 0:
+    from genflow.optimization import StageRun
+    from genflow.resume import Snapshots
+
+    snapshots = None if checkpoint is None else Snapshots(checkpoint, seed, budget)
+    resumed = snapshots.read(model) if snapshots else None
+    history: History = resumed.history if resumed else []
+    if resumed:
+        budget.spend(resumed.used)
+    begin = time.perf_counter() - (history[-1]["ends"] if history else 0.0)
+    while not history or budget.left > 0 or resumed:
+        if snapshots:
+            snapshots.begin_stage(model, history)
         with torch.random.fork_rng():
             torch.manual_seed(_mixed(seed, len(history)))
             stage = model.next_stage(data, history)
         if stage is None:
             break
         generator = torch.Generator(stage.train.device).manual_seed(_mixed(seed, len(history)) + 1)
-        entry = _run(stage, budget, generator, progress, begin)
+        run = StageRun(stage, budget, generator, begin)
+        if resumed and resumed.run:
+            run.restore(*resumed.run)
+        resumed = None
+        entry = run(progress, snapshots)
         stage.finish(entry)
-        history.append(entry)
+        history.append({**entry, "ends": time.perf_counter() - begin})
+    if snapshots:
+        snapshots.begin_stage(model, history)
+        snapshots.write()
     return history
 
 
 def _mixed(seed: int, count: int) -> int:
     return (seed * 1_000_003 + count * 7919) % (1 << 62)
-
-
-def _run(
-    stage: Stage, budget: Budget, generator: torch.Generator, progress: Progress | None, begin: float
-) -> dict[str, Any]:
-    """One stage: to its share of the budget, then back to its best weights."""
-    parameters = stage.parameters
-    optimizer = torch.optim.AdamW(
-        parameters, lr=stage.learning_rate, betas=stage.betas, weight_decay=stage.weight_decay, fused=True
-    )
-    averaged = [parameter.detach().clone() for parameter in parameters] if stage.average else None
-    before, allowance = budget.used, stage.share * budget.left
-    if not budget.timed:
-        allowance = max(1.0, round(allowance))
-    best, curve, last_loss = _Best(parameters), [], math.nan
-    stage_begin = time.perf_counter()
-    batches = _batches(len(stage.train), stage.batch_size, generator, stage.train.device)
-    step, skipped, rate = 0, 0, stage.learning_rate
-    next_validation, validation_seconds = 1 / stage.validations, 0.0
-
-    def validate() -> float:
-        began = time.perf_counter()
-        current = [parameter.detach().clone() for parameter in parameters] if averaged else None
-        if averaged:
-            _assign(parameters, averaged)
-        with torch.no_grad():
-            value = stage.validate().double().mean().item()
-        best.offer(value, [parameter.data for parameter in parameters])
-        if current:
-            _assign(parameters, current)
-        curve.append([round(time.perf_counter() - begin, 3), step, value])
-        nonlocal validation_seconds
-        validation_seconds = time.perf_counter() - began
-        return value
-
-    validation = validate()
-    while (fraction := (budget.used - before) / allowance) < 1:
-        for group in optimizer.param_groups:
-            group["lr"] = rate * _schedule(fraction, stage.warmup)
-        batch = stage.train[next(batches)]
-        loss = stage.loss(batch, generator)
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        norm = nn.utils.clip_grad_norm_(parameters, stage.clip)
-        last_loss = loss.item()
-        budget.step()
-        if math.isfinite(last_loss) and math.isfinite(norm.item()):
-            optimizer.step()
-            step, skipped = step + 1, 0
-            if averaged:
-                # The average's memory grows with the steps taken, so that the initial weights are soon forgotten.
-                decay = min(stage.average, (1 + step) / (10 + step))
-                torch._foreach_lerp_(averaged, [parameter.data for parameter in parameters], 1 - decay)
-        else:
-            skipped += 1
-            if skipped % 5 == 0:
-                rate /= 3
-                best.restore()
-                optimizer.state.clear()
-            if skipped == 20:
-                raise TrainingError(f"{stage.name}: the loss stayed non-finite for {skipped} steps, from step {step} on; standardize the data or lower the learning rate")
-        fraction = (budget.used - before) / allowance
-        if fraction >= next_validation and fraction < 1:
-            validation = validate()
-            # On a clock, validation takes at most about a tenth of the stage.
-            least = 10 * validation_seconds / allowance if budget.timed else 0.0
-            next_validation = fraction + max(1 / stage.validations, least)
-        if progress is not None and (step % 20 == 0):
-            progress(_event(stage, budget, step, last_loss, validation, begin))
-    validation = validate()
-    best.restore()
-    if progress is not None:
-        progress(_event(stage, budget, step, last_loss, best.loss, begin))
-    return {
-        "stage": stage.name,
-        "steps": step,
-        "seconds": round(time.perf_counter() - stage_begin, 3),
-        "validation": best.loss,
-        "learning_rate": rate,
-        "curve": curve,
-    }
-
-
-def _event(stage: Stage, budget: Budget, step: int, loss: float, validation: float, begin: float) -> dict[str, Any]:
-    return {
-        "stage": stage.name,
-        "fraction": min(1.0, budget.used / budget.total),
-        "step": step,
-        "seconds": time.perf_counter() - begin,
-        "loss": loss,
-        "validation": validation,
-    }
-
-
-def _schedule(fraction: float, warmup: float) -> float:
-    rise = min(1.0, (fraction + 1e-3) / warmup) if warmup else 1.0
-    return rise * 0.5 * (1 + math.cos(math.pi * min(1.0, fraction)))
-
-
-def _batches(rows: int, size: int, generator: torch.Generator, device: torch.device) -> Iterator[Tensor]:
-    """Rows of one batch after another: a new permutation for each epoch, an incomplete batch dropped."""
-    size = min(size, rows)
-    while True:
-        order = torch.randperm(rows, generator=generator, device=device)
-        yield from order[: rows - rows % size].split(size)
-
-
-def _assign(parameters: list[nn.Parameter], weights: list[Tensor]) -> None:
-    with torch.no_grad():
-        for parameter, weight in zip(parameters, weights, strict=True):
-            parameter.copy_(weight)

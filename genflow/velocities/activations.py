@@ -9,39 +9,53 @@ from torch import Tensor
 
 from genflow.errors import InputError
 
-__all__ = ["ACTIVATIONS", "activation"]
+__all__ = ["ACTIVATIONS", "Activation", "activation"]
 
-WithDerivative = Callable[[Tensor], tuple[Tensor, Tensor]]
+Activation = Callable[[Tensor, int], tuple[Tensor, ...]]
+"""`(x, order) -> (a(x), a'(x), …)`, the value and its derivatives up to `order`, at most 2."""
 
 
-def silu(x: Tensor) -> tuple[Tensor, Tensor]:
-    r""":math:`a = x s`, :math:`a' = s + a (1 - s)` with the logistic function :math:`s`."""
+def silu(x: Tensor, order: int = 0) -> tuple[Tensor, ...]:
+    r""":math:`a = x s, \; a' = s + a (1 - s), \; a'' = (1 - s)(2 s + a (1 - 2 s))` with the logistic function :math:`s`."""
+    if order == 0:
+        return (torch.nn.functional.silu(x),)
     s = torch.sigmoid(x)
-    a = x * s
-    return a, torch.addcmul(s, a, 1 - s)
+    a, rest = x * s, 1 - s
+    slope = torch.addcmul(s, a, rest)
+    if order == 1:
+        return a, slope
+    return a, slope, (torch.addcmul(a, a, s, value=-2) + 2 * s) * rest
 
 
-def tanh(x: Tensor) -> tuple[Tensor, Tensor]:
-    r""":math:`a = \tanh x`, :math:`a' = 1 - a^2`."""
+def tanh(x: Tensor, order: int = 0) -> tuple[Tensor, ...]:
+    r""":math:`a = \tanh x, \; a' = 1 - a^2, \; a'' = -2 a a'`."""
     a = torch.tanh(x)
-    return a, 1 - a * a
+    if order == 0:
+        return (a,)
+    slope = 1 - a * a
+    return (a, slope, -2 * a * slope)[: order + 1]
 
 
-def sine(x: Tensor) -> tuple[Tensor, Tensor]:
-    r""":math:`a = \sin x`, :math:`a' = \cos x`."""
-    return torch.sin(x), torch.cos(x)
+def sine(x: Tensor, order: int = 0) -> tuple[Tensor, ...]:
+    r""":math:`a = \sin x, \; a' = \cos x, \; a'' = -a`."""
+    a = torch.sin(x)
+    return (a,) if order == 0 else (a, torch.cos(x), -a)[: order + 1]
 
 
-def softplus(x: Tensor) -> tuple[Tensor, Tensor]:
-    r""":math:`a = \log(1 + e^{\beta x}) / \beta`, :math:`a' = s(\beta x)` with :math:`\beta = 20`, as published for JKO-iFlow."""
-    return torch.nn.functional.softplus(x, beta=20), torch.sigmoid(20 * x)
+def softplus(x: Tensor, order: int = 0) -> tuple[Tensor, ...]:
+    r""":math:`a = \log(1 + e^{\beta x}) / \beta, \; a' = s(\beta x), \; a'' = \beta s (1 - s)`, :math:`\beta = 20` as published for JKO-iFlow."""
+    a = torch.nn.functional.softplus(x, beta=20, threshold=40)
+    if order == 0:
+        return (a,)
+    s = torch.sigmoid(20 * x)
+    return (a, s, 20 * s * (1 - s))[: order + 1]
 
 
-ACTIVATIONS: dict[str, WithDerivative] = {"silu": silu, "tanh": tanh, "sine": sine, "softplus": softplus}
+ACTIVATIONS: dict[str, Activation] = {"silu": silu, "tanh": tanh, "sine": sine, "softplus": softplus}
 
 
-def activation(name: str) -> WithDerivative:
-    """The activation of that name, as a function that returns its value and its derivative."""
+def activation(name: str) -> Activation:
+    """The activation of that name; see `Activation`."""
     if name not in ACTIVATIONS:
         raise InputError(f"activation: no {name!r}; one of {', '.join(ACTIVATIONS)}")
     return ACTIVATIONS[name]

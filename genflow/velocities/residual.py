@@ -80,15 +80,15 @@ class ResidualMLP(Velocity):
     def forward(self, x: Float[Tensor, "*shape"], t: Tensor, condition: Any = None) -> Float[Tensor, "*shape"]:
         h = self.lift(x)
         for inner, outer, bias in zip(self.inner, self.outer, self.biases(x, t, condition), strict=True):
-            h = h + outer(self.activation(inner(h) + bias)[0])
-        return self.readout(self.activation(h)[0])
+            h = h + outer(self.activation(inner(h) + bias, 0)[0])
+        return self.readout(self.activation(h, 0)[0])
 
     def pushforward(
         self, x: Float[Tensor, "*shape"], t: Tensor, tangents: Float[Tensor, "n *shape"], condition: Any = None
     ) -> tuple[Float[Tensor, "*shape"], Float[Tensor, "n *shape"]]:
         h, pushed = self.lift(x), tangents @ self.lift.weight.mT
         for inner, outer, bias in zip(self.inner, self.outer, self.biases(x, t, condition), strict=True):
-            a, slope = self.activation(inner(h) + bias)
+            a, slope = self.activation(inner(h) + bias, 1)
             h, pushed = h + outer(a), pushed + outer(inner(pushed) * slope)
-        a, slope = self.activation(h)
+        a, slope = self.activation(h, 1)
         return self.readout(a), (pushed * slope) @ self.readout.weight.mT

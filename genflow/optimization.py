@@ -1,0 +1,209 @@
+"""One stage of a training, run to its share of the budget, with everything that a checkpoint has to keep."""
+
+from __future__ import annotations
+
+import math
+import time
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from genflow.training import Budget, Progress, Stage, TrainingError
+
+if TYPE_CHECKING:
+    from genflow.resume import Snapshots
+
+__all__ = ["StageRun"]
+
+_REPORT_EVERY = 20  # steps between two calls of the progress display
+_PATIENCE, _RETREATS = 5, 4  # non-finite steps until a retreat to the best weights; retreats until giving up
+
+
+class StageRun:
+    """Adam with a cosine schedule in elapsed / budget, on the batches of one stage; keeps the best weights.
+
+    A step with a non-finite loss or gradient is skipped. After a few in a row the stage goes back to its best weights
+    with a third of the learning rate, and in the end it stops with the reason.
+
+    Args:
+        stage: The stage.
+        budget: The whole training's budget.
+        generator: Source of batches and of whatever the loss draws.
+        begin: Clock reading at the beginning of the training, for curves and progress.
+    """
+
+    def __init__(self, stage: Stage, budget: Budget, generator: torch.Generator, begin: float):
+        self.stage, self.budget, self.generator, self.begin = stage, budget, generator, begin
+        self.parameters = stage.parameters
+        self.optimizer = torch.optim.AdamW(
+            self.parameters, lr=stage.learning_rate, betas=stage.betas, weight_decay=stage.weight_decay, fused=True
+        )
+        self.averaged = _copied(self.parameters) if stage.average else []
+        self.best: list[Tensor] = _copied(self.parameters)
+        self.best_loss = math.inf
+        self.rows = torch.empty(0, dtype=torch.long, device=stage.train.device)  # of this epoch, not yet drawn
+        self.spent_before = budget.used
+        self.allowance = stage.share * budget.left if budget.timed else max(1.0, round(stage.share * budget.left))
+        self.seconds_before = 0.0
+        self.step, self.skipped, self.retreats = 0, 0, 0
+        self.rate = stage.learning_rate
+        self.next_validation = 0.0
+        self.curve: list[list[float]] = []
+        self.validation = math.nan
+
+    @property
+    def fraction(self) -> float:
+        """How much of the stage's allowance is spent."""
+        return (self.budget.used - self.spent_before) / self.allowance
+
+    def __call__(self, progress: Progress | None = None, snapshots: Snapshots | None = None) -> dict[str, Any]:
+        """Runs the stage to its end, leaves its best weights in place, and returns its entry of the history."""
+        began, loss = time.perf_counter(), math.nan
+        while (fraction := self.fraction) < 1:
+            if fraction >= self.next_validation:
+                self._validate(fraction)
+                if snapshots:
+                    snapshots.write(self)
+            loss = self._step(fraction)
+            if progress is not None and self.step % _REPORT_EVERY == 0:
+                progress(self._event(loss))
+        self._validate(1.0)
+        _assign(self.parameters, self.best)
+        if progress is not None:
+            progress(self._event(loss))
+        return {
+            "stage": self.stage.name,
+            "steps": self.step,
+            "seconds": self.seconds_before + time.perf_counter() - began,
+            "validation": self.best_loss,
+            "learning_rate": self.rate,
+            "curve": self.curve,
+        }
+
+    def _step(self, fraction: float) -> float:
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.rate * _schedule(fraction, self.stage.warmup)
+        loss = self.stage.loss(self._batch(), self.generator)
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        norm = nn.utils.clip_grad_norm_(self.parameters, self.stage.clip)
+        self.budget.step()
+        value = loss.item()
+        if math.isfinite(value) and math.isfinite(norm.item()):
+            self.optimizer.step()
+            self.step, self.skipped = self.step + 1, 0
+            self._average()
+        else:
+            self._skip()
+        return value
+
+    def _average(self) -> None:
+        if self.averaged:
+            # Its memory grows with the steps taken, so that the initial weights are soon forgotten.
+            decay = min(self.stage.average, (1 + self.step) / (10 + self.step))
+            torch._foreach_lerp_(self.averaged, [parameter.data for parameter in self.parameters], 1 - decay)
+
+    def _skip(self) -> None:
+        self.skipped += 1
+        if self.skipped % _PATIENCE:
+            return
+        if self.retreats == _RETREATS:
+            raise TrainingError(
+                f"{self.stage.name}: the loss stayed non-finite at step {self.step}, also with a learning rate of "
+                f"{self.rate:.1e}; look at the data's outliers, or begin with a smaller rate"
+            )
+        self.retreats += 1
+        self.rate /= 3
+        self.optimizer.state.clear()
+        _assign(self.parameters, self.best)
+        for average, best in zip(self.averaged, self.best, strict=False):
+            average.copy_(best)
+
+    def _batch(self) -> Tensor:
+        """The next rows of this epoch; a new permutation begins where too few are left."""
+        count = len(self.stage.train)
+        size = min(self.stage.batch_size, count)
+        if len(self.rows) < size:
+            self.rows = torch.randperm(count, generator=self.generator, device=self.stage.train.device)
+        drawn, self.rows = self.rows[:size], self.rows[size:]
+        return self.stage.train[drawn]
+
+    @torch.no_grad()
+    def _validate(self, fraction: float) -> None:
+        began = time.perf_counter()
+        candidate = self.averaged or [parameter.data for parameter in self.parameters]
+        current = _copied(self.parameters)
+        _assign(self.parameters, candidate)
+        self.validation = self.stage.validate().double().mean().item()
+        if math.isfinite(self.validation) and self.validation < self.best_loss:
+            self.best_loss, self.best = self.validation, _copied(self.parameters)
+        _assign(self.parameters, current)
+        self.curve.append([round(time.perf_counter() - self.begin, 3), self.step, self.validation])
+        # On a clock, validation takes at most about a tenth of the stage.
+        seconds = time.perf_counter() - began
+        least = 10 * seconds / self.allowance if self.budget.timed else 0.0
+        self.next_validation = fraction + max(1 / self.stage.validations, least)
+
+    def _event(self, loss: float) -> dict[str, Any]:
+        return {
+            "stage": self.stage.name,
+            "fraction": min(1.0, self.budget.used / self.budget.total),
+            "step": self.step,
+            "seconds": time.perf_counter() - self.begin,
+            "loss": loss,
+            "validation": self.validation,
+        }
+
+    def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """Everything that a resumed run needs: tensors, and facts for JSON."""
+        moments = [self.optimizer.state.get(parameter, {}) for parameter in self.parameters]
+        lists = {
+            "current": [parameter.data for parameter in self.parameters],
+            "best": self.best,
+            "averaged": self.averaged,
+            **{name: [state[name] for state in moments if state] for name in ("step", "exp_avg", "exp_avg_sq")},
+        }
+        tensors = {f"{name}.{i}": tensor for name, values in lists.items() for i, tensor in enumerate(values)}
+        tensors |= {"rows": self.rows, "generator": self.generator.get_state()}
+        facts = {name: getattr(self, name) for name in _FACTS}
+        return tensors, facts
+
+    def restore(self, tensors: dict[str, Tensor], facts: dict[str, Any]) -> None:
+        """Takes up the state of a run of the same stage that was cut off."""
+
+        def listed(name: str) -> list[Tensor]:
+            count = sum(key.startswith(f"{name}.") for key in tensors)
+            return [tensors[f"{name}.{i}"].to(self.rows.device) for i in range(count)]
+
+        _assign(self.parameters, listed("current"))
+        self.best, self.averaged = listed("best"), listed("averaged")
+        moments = zip(listed("step"), listed("exp_avg"), listed("exp_avg_sq"), strict=True)
+        for parameter, (step, exp_avg, exp_avg_sq) in zip(self.parameters, moments, strict=False):
+            self.optimizer.state[parameter] = {"step": step, "exp_avg": exp_avg, "exp_avg_sq": exp_avg_sq}
+        self.rows = tensors["rows"].to(self.rows.device)
+        self.generator.set_state(tensors["generator"])
+        for name in _FACTS:
+            setattr(self, name, facts[name])
+
+
+_FACTS = (
+    "step", "skipped", "retreats", "rate", "next_validation", "curve", "validation",
+    "best_loss", "spent_before", "allowance",
+)  # fmt: skip
+
+
+def _schedule(fraction: float, warmup: float) -> float:
+    """Linear up to 1, then down to 0 like a cosine."""
+    rise = min(1.0, (fraction + 1e-3) / warmup) if warmup else 1.0
+    return rise * 0.5 * (1 + math.cos(math.pi * fraction))
+
+
+def _copied(parameters: list[nn.Parameter]) -> list[Tensor]:
+    return [parameter.detach().clone() for parameter in parameters]
+
+
+@torch.no_grad()
+def _assign(parameters: list[nn.Parameter], weights: list[Tensor]) -> None:
+    for parameter, weight in zip(parameters, weights, strict=True):
+        parameter.copy_(weight)

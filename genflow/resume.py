@@ -1,0 +1,100 @@
+"""The state of a training in one file, replaced atomically, so that a run killed at any instant can go on."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass
+from os import PathLike
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from torch import Tensor, nn
+
+from genflow.checkpoint import FORMAT, built, described
+from genflow.errors import InputError
+from genflow.training import Budget
+
+if TYPE_CHECKING:
+    from genflow.optimization import StageRun
+
+__all__ = ["Resumed", "Snapshots"]
+
+_FILE = "training.safetensors"
+
+
+@dataclass
+class Resumed:
+    """What a snapshot holds beside the model: the history, what was spent, and the state of the running stage."""
+
+    history: list[dict[str, Any]]
+    used: float
+    run: tuple[dict[str, Tensor], dict[str, Any]] | None
+
+
+class Snapshots:
+    """Keeps a training in `training.safetensors`: the model as the running stage found it, and the stage's own state.
+
+    Args:
+        folder: The folder; made if it is missing.
+        seed: The training's seed.
+        budget: Its budget; a snapshot of another seed or budget is refused.
+    """
+
+    def __init__(self, folder: str | PathLike[str], seed: int, budget: Budget):
+        self.path = Path(folder) / _FILE
+        self.budget = budget
+        self.facts = {"format": FORMAT, "seed": seed, "total": budget.total, "timed": budget.timed}
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+
+    def begin_stage(self, model: nn.Module, history: list[dict[str, Any]]) -> None:
+        """Remembers the model before a stage changes it."""
+        self.model = {f"model.{name}": tensor.detach().clone() for name, tensor in model.state_dict().items()}
+        self.document = {**self.facts, "structure": described(model), "history": list(history)}
+
+    def write(self, run: StageRun | None = None) -> None:
+        """Writes the model as it was at the beginning of the stage, and where the stage is."""
+        from safetensors.torch import save_file
+
+        tensors, facts = run.state() if run else ({}, None)
+        document = {**self.document, "used": self.budget.used, "run": facts}
+        everything = {**self.model, **{f"run.{name}": tensor for name, tensor in tensors.items()}}
+        temporary = self.path.with_suffix(".partial")
+        save_file(
+            {name: tensor.contiguous().clone() for name, tensor in everything.items()},
+            temporary,
+            metadata={"training": json.dumps(document)},
+        )
+        os.replace(temporary, self.path)
+
+    def read(self, model: nn.Module) -> Resumed | None:
+        """Puts the model back to where the running stage began; `None` if there is no snapshot.
+
+        Raises:
+            InputError: It is damaged, or belongs to another training.
+        """
+        from safetensors import SafetensorError, safe_open
+
+        if not self.path.exists():
+            return None
+        try:
+            with safe_open(self.path, framework="pt") as file:
+                document = json.loads(file.metadata()["training"])
+                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118, it is no mapping
+        except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
+            raise InputError(f"{self.path}: damaged ({error}); remove it to begin again") from None
+        for name, wanted in self.facts.items():
+            if document.get(name) != wanted:
+                raise InputError(f"{self.path}: a training with {name} {document.get(name)}, now {wanted} came; name another folder")
+        saved = built(document["structure"], frozenset(), self.path)
+        if type(saved) is not type(model):
+            raise InputError(f"{self.path}: a training of {type(saved).__name__}, now {type(model).__name__} came; name another folder")
+        like = next(model.parameters(), None)
+        saved.load_state_dict({n.removeprefix("model."): t for n, t in tensors.items() if n.startswith("model.")})
+        if like is not None:
+            saved.to(like.device, like.dtype)
+        model.__dict__.update(saved.__dict__)
+        run = None
+        if document["run"] is not None:
+            run = ({n.removeprefix("run."): t for n, t in tensors.items() if n.startswith("run.")}, document["run"])
+        return Resumed(document["history"], document["used"], run)
