@@ -260,7 +260,7 @@ def test_wrong_arguments_are_named():
     with pytest.raises(InputError, match="median distance is 0"):
         mmd(torch.ones(10, 2), x)
     with pytest.raises(InputError, match="level"):
-        mmd_threshold(x, x, level=95)
+        mmd_threshold(x, x, level=95.0)
     with pytest.raises(InputError, match="empty"):
         mean_and_se(torch.empty(0))
     with pytest.raises(InputError, match="folds"):
