@@ -1,0 +1,117 @@
+"""Real data that come with scikit-learn: handwritten digits, breast cancer, patches of two photographs."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from genflow.data.dataset import Dataset, assemble, split
+from genflow.errors import InputError
+
+__all__ = ["BUNDLED", "breast_cancer", "digits", "photo_patches"]
+
+_TILE = 61  # a photograph of 427 x 640 has 7 x 10 tiles
+_PATCH = 8
+
+
+def digits(rows: int | None = None, seed: int = 0) -> Dataset:
+    r"""Handwritten digits, 1797 rows of 8 by 8 pixels (d = 64), dequantized: :math:`x + u`, :math:`u \sim U[0, 1)^{64}`.
+
+    The grey levels are 0 to 16, so values lie in [0, 17).
+
+    Args:
+        rows: Not to be given: there are as many as there are.
+        seed: Seed of the noise.
+
+    References:
+        Optical Recognition of Handwritten Digits (Alpaydin & Kaynak), https://archive.ics.uci.edu/dataset/80
+    """
+    from sklearn.datasets import load_digits
+
+    _refuse("digits", rows)
+    levels = load_digits().data
+    x = levels + np.random.default_rng(seed).random(levels.shape)
+    columns = [f"pixel_{i}_{j}" for i in range(8) for j in range(8)]
+    remark = "digits: 17 grey levels, dequantized by uniform noise of one level"
+    return assemble("digits", split(x), columns, remarks=[remark], seed=seed, image_shape=(8, 8))
+
+
+def breast_cancer(rows: int | None = None, seed: int = 0) -> Dataset:
+    """Features of cell nuclei, 569 rows, d = 30.
+
+    Args:
+        rows: Not to be given: there are as many as there are.
+        seed: Seed of the noise where atoms are dequantized; none by default.
+
+    References:
+        Breast Cancer Wisconsin, Diagnostic (Wolberg et al.), https://archive.ics.uci.edu/dataset/17
+    """
+    x, columns = breast_cancer_table()
+    _refuse("breast-cancer", rows)
+    return assemble("breast-cancer", split(x), columns, seed=seed)
+
+
+def photo_patches(rows: int | None = None, seed: int = 0) -> Dataset:
+    r"""Patches of two photographs, 8 by 8 grey pixels, prepared as BSDS300 is for density estimation: d = 63.
+
+    .. math:: y = (g + u) / 256, \quad u \sim U[0, 1)^{64}, \qquad x_j = y_j - \frac{1}{64} \sum_k y_k, \quad j = 1, \dots, 63
+
+    The last pixel is minus the sum of the others and is left out. Patches of the three parts are cut from different
+    tiles of the photographs (8 to 1 to 1), so that no pixel is in two parts.
+
+    Args:
+        rows: Patches in all, 50 000 where it is not given.
+        seed: Seed of the noise and of the places where patches are cut.
+
+    References:
+        | RNADE (Uria et al., 2013), https://arxiv.org/abs/1306.0186, section 4.2
+        | Masked Autoregressive Flow for Density Estimation (Papamakarios et al., 2017), https://arxiv.org/abs/1705.07057
+    """
+    from sklearn.datasets import load_sample_images
+
+    rows = 50_000 if rows is None else rows
+    # Luma of ITU-R BT.601, in whole grey levels as a grey photograph would have them.
+    grey = np.stack([np.rint(image @ np.array([0.299, 0.587, 0.114])) for image in load_sample_images().images])
+    corners = [
+        (image, top, left)
+        for image in range(len(grey))
+        for top in range(0, grey.shape[1] - _TILE + 1, _TILE)
+        for left in range(0, grey.shape[2] - _TILE + 1, _TILE)
+    ]
+    tiles = split(np.array(corners))
+    places = _TILE - _PATCH + 1
+    sizes = (rows * 8 // 10, rows * 9 // 10 - rows * 8 // 10, rows - rows * 9 // 10)
+    most = min(len(part) * places**2 * 10 // share for part, share in zip(tiles, (8, 1, 1), strict=True))
+    if not 10 <= rows <= most:
+        raise InputError(f"rows: {rows} came; photo-patches has between 10 and {most}")
+    rng = np.random.default_rng(seed)
+    windows = np.lib.stride_tricks.sliding_window_view(grey, (_PATCH, _PATCH), axis=(1, 2))
+    parts = []
+    for part, size in zip(tiles, sizes, strict=True):
+        tile, place = np.divmod(rng.choice(len(part) * places**2, size, replace=False), places**2)
+        image, top, left = part[tile].T
+        patches = windows[image, top + place // places, left + place % places].reshape(size, -1)
+        y = (patches + rng.random(patches.shape)) / 256
+        parts.append((y - y.mean(1, keepdims=True))[:, :-1])
+    columns = [f"pixel_{i}_{j}" for i in range(8) for j in range(8)][:-1]
+    remark = "photo-patches: dequantized by uniform noise of one grey level, mean removed, last pixel left out"
+    train, validation, test = parts
+    return assemble(
+        "photo-patches", (train, validation, test), columns, remarks=[remark], seed=seed, image_shape=(_PATCH, _PATCH)
+    )
+
+
+def breast_cancer_table() -> tuple[np.ndarray, list[str]]:
+    """The table of `breast_cancer`, as it is recorded."""
+    from sklearn.datasets import load_breast_cancer
+
+    bunch = load_breast_cancer()
+    return bunch.data, [str(name) for name in bunch.feature_names]
+
+
+def _refuse(name: str, rows: int | None) -> None:
+    if rows is not None:
+        raise InputError(f"rows: {rows} came for {name}, which has as many rows as it has; leave it out")
+
+
+BUNDLED = {"digits": digits, "breast-cancer": breast_cancer, "photo-patches": photo_patches}
+"""The bundled data by name."""

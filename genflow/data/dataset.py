@@ -1,0 +1,118 @@
+"""A data set: three parts in the user's units, and what was noticed about them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from genflow.data.preprocessing import Preprocessor, Standardize
+from genflow.errors import InputError
+
+__all__ = ["Dataset", "split"]
+
+FEWEST_ROWS = 10  # the least that gives every part of the split a row
+
+
+@dataclass(repr=False)
+class Dataset:
+    """Rows to train on, to stop by and to be judged by.
+
+    Attributes:
+        name: What tables and plots call it.
+        train: Training rows, `(n, dim)`, float64, in the units of the user's file.
+        validation: Validation rows.
+        test: Test rows.
+        columns: Names of the columns.
+        preprocessor: The invertible map to standardized units, fitted on the training part.
+        remarks: What a reader of a likelihood on these rows should know, one line each.
+        true_log_prob: The true log density, `(*batch, dim) -> (*batch,)` in nats and the user's units, where it is known;
+            minus its mean over the test part is the best NLL that a model can reach, up to the standard error.
+        seed: Seed of the generator, of the noise that was added, and so on.
+        image_shape: Height and width of the picture that a row is, where it is one.
+
+    Example:
+        >>> from genflow.data import load
+        >>> load("two-moons")
+        Dataset('two-moons', dim=2, train=16000, validation=2000, test=2000)
+    """
+
+    name: str
+    train: Float[Tensor, "n dim"]
+    validation: Float[Tensor, "m dim"]
+    test: Float[Tensor, "k dim"]
+    columns: list[str]
+    preprocessor: Preprocessor
+    remarks: list[str] = field(default_factory=list)
+    true_log_prob: Callable[[Tensor], Tensor] | None = None
+    seed: int = 0
+    image_shape: tuple[int, int] | None = None
+
+    @property
+    def dim(self) -> int:
+        """The number of columns."""
+        return self.train.shape[-1]
+
+    def images(self, x: Float[Tensor, "*batch dim"]) -> Float[Tensor, "*batch height width"]:
+        """Rows as pictures; a pixel that was dropped because the mean is zero comes back as minus the sum of the rest.
+
+        Raises:
+            InputError: The rows are no pictures.
+        """
+        if self.image_shape is None:
+            raise InputError(f"{self.name}: its rows are no pictures")
+        height, width = self.image_shape
+        if x.shape[-1] == height * width - 1:
+            x = torch.cat([x, -x.sum(-1, keepdim=True)], -1)
+        return x.reshape(*x.shape[:-1], height, width)
+
+    def __repr__(self) -> str:
+        parts = f"train={len(self.train)}, validation={len(self.validation)}, test={len(self.test)}"
+        return f"Dataset({self.name!r}, dim={self.dim}, {parts})"
+
+
+def split(rows: np.ndarray, test: bool = True) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Training, validation and test part: rows permuted by `numpy.random.default_rng(0)`, then 80, 10 and 10 per cent.
+
+    Args:
+        rows: Rows, `(n, dim)`.
+        test: Whether a test part is wanted; without one, training and validation share all rows as 8 to 1.
+
+    Example:
+        >>> import numpy as np
+        >>> [len(part) for part in split(np.zeros((9527, 4)))]
+        [7621, 953, 953]
+    """
+    n = len(rows)
+    rows = rows[np.random.default_rng(0).permutation(n)]
+    first, second = (n * 8 // 10, n * 9 // 10) if test else (n * 8 // 9, n)
+    return rows[:first], rows[first:second], rows[second:]
+
+
+def assemble(
+    name: str,
+    parts: tuple[np.ndarray, np.ndarray, np.ndarray],
+    columns: Sequence[str] = (),
+    *,
+    remarks: Sequence[str] = (),
+    true_log_prob: Callable[[Tensor], Tensor] | None = None,
+    seed: int = 0,
+    image_shape: tuple[int, int] | None = None,
+) -> Dataset:
+    """A data set of three parts, with the preprocessor fitted on the first."""
+    train, validation, test = (torch.from_numpy(np.array(part, dtype=np.float64)) for part in parts)
+    names = list(columns) or default_columns(train.shape[-1])
+    try:
+        preprocessor = Standardize.fit(train, names)
+    except InputError as error:
+        raise InputError(f"{name}: {error}") from None
+    return Dataset(name, train, validation, test, names, preprocessor, list(remarks), true_log_prob, seed, image_shape)
+
+
+def default_columns(dim: int) -> list[str]:
+    """Names for columns that have none: x1, x2, …"""
+    return [f"x{j + 1}" for j in range(dim)]

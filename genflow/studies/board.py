@@ -1,0 +1,342 @@
+"""The results of a comparison: a leaderboard, the differences that are real, plots, a report.
+
+Everything is read from one folder, so that a comparison of last week is the same object as one of a minute ago.
+
+    leaderboard.csv      a row for each data set, model and seed
+    paired.csv           the difference of every two models, row by row, with its standard error
+    report.html          all of it in one file
+    config.json          arguments, seeds, versions, data        repeat.json   for `genflow compare --config`
+    runs.json            each trial: figures, history, reason of a failure
+    models/DATA/MODEL    the trained models, for `genflow sample` and `genflow score`
+    evaluation/DATA      log density of each test row, samples, density on a grid
+    plots/               the pictures
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import math
+import re
+import shutil
+from functools import cached_property
+from os import PathLike
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from genflow.errors import InputError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["COLUMNS", "Board", "records", "slug"]
+
+COLUMNS = (
+    "data",
+    "model",
+    "seed",
+    "status",
+    "nll",
+    "nll_se",
+    "nll_standardized",
+    "nll_standardized_se",
+    "w2",
+    "w2_floor",
+    "mmd",
+    "mmd_threshold",
+    "c2st",
+    "inversion_error",
+    "nfe",
+    "train_seconds",
+    "train_steps",
+    "sample_seconds",
+    "peak_mb",
+    "parameters",
+)
+"""The columns of `leaderboard.csv`; further metrics come after them."""
+
+
+def slug(name: str) -> str:
+    """A name as the name of a file."""
+    return re.sub(r"[^\w.+-]+", "-", name).strip("-.") or "unnamed"
+
+
+class Board:
+    """What a comparison found.
+
+    Args:
+        folder: The folder that `compare` wrote.
+
+    Attributes:
+        folder: The same.
+        config: Arguments, seeds, versions, and what is known of the data.
+        runs: Each trial: arguments, figures, history, status.
+
+    Raises:
+        InputError: No comparison there.
+    """
+
+    _temporary: Any = None
+
+    def __init__(self, folder: str | PathLike[str]):
+        self.folder = Path(folder)
+        try:
+            self.config: dict[str, Any] = json.loads((self.folder / "config.json").read_text())
+            self.runs: list[dict[str, Any]] = json.loads((self.folder / "runs.json").read_text())
+        except FileNotFoundError:
+            raise InputError(
+                f"{folder}: no comparison there; name a folder that `genflow compare --out` wrote"
+            ) from None
+        except ValueError as error:
+            raise InputError(f"{folder}: damaged, it can't be read ({error})") from None
+
+    @cached_property
+    def frame(self) -> pd.DataFrame:
+        """The leaderboard: a row for each data set, model and seed, the best of each data set first."""
+        import pandas as pd
+
+        rows = []
+        for run in self.runs:
+            figures = {name: _number(value) for name, value in run.get("figures", {}).items()}
+            known = self.config["data"][run["data"]]
+            row: dict[str, Any] = dict.fromkeys(COLUMNS, math.nan)
+            row.update(data=run["data"], model=run["label"], seed=run["seed"], status=run["status"])
+            row.update(w2_floor=_number(known["w2_floor"]), mmd_threshold=_number(known["mmd_threshold"]), **figures)
+            rows.append(row)
+        frame = pd.DataFrame(rows)
+        order = {name: index for index, name in enumerate(self.data_names)}
+        return frame.sort_values(
+            ["data", "nll"], key=lambda column: column.map(order) if column.name == "data" else column, kind="stable"
+        ).reset_index(drop=True)
+
+    @property
+    def data_names(self) -> list[str]:
+        """The data sets, in the order in which they were named."""
+        return list(self.config["data"])
+
+    @property
+    def model_names(self) -> list[str]:
+        """The models, in the order in which they were named."""
+        return list(dict.fromkeys(run["label"] for run in self.runs))
+
+    @property
+    def seeds(self) -> list[int]:
+        """The seeds."""
+        return list(self.config["arguments"]["seeds"])
+
+    @cached_property
+    def row_log_prob(self) -> dict[str, dict[str, np.ndarray]]:
+        """Log density of each test row by data set and model, `(seeds, rows)`, in nats, in the units of the data."""
+        found: dict[str, dict[str, list[np.ndarray]]] = {}
+        for run in self.runs:
+            if run["status"].startswith("ok"):
+                rows = self.arrays(run["data"], run["name"])["log_prob"]
+                found.setdefault(run["data"], {}).setdefault(run["label"], []).append(rows)
+        return {data: {label: np.stack(rows) for label, rows in models.items()} for data, models in found.items()}
+
+    @cached_property
+    def paired(self) -> pd.DataFrame:
+        """Every two models on the same test rows.
+
+        `difference` is the NLL of `model` less that of `other`, in nats per row, averaged over the seeds: negative
+        where `model` is better. `se` is its standard error over the test rows, `ratio` the one by the other; with several
+        seeds `seed_sd` is the deviation of the difference from one seed to another, which `se` knows nothing of.
+        """
+        import pandas as pd
+
+        rows = []
+        for data, models in self.row_log_prob.items():
+            for model, own in models.items():
+                for other, their in models.items():
+                    if model == other:
+                        continue
+                    count = min(len(own), len(their))
+                    difference = their[:count] - own[:count]
+                    mean, se = _mean_and_se(difference.mean(0))
+                    spread = float(difference.mean(1).std(ddof=1)) if count > 1 else math.nan
+                    ratio = mean / se if se else math.nan
+                    rows.append((data, model, other, mean, se, ratio, difference.shape[1], count, spread))
+        names = ["data", "model", "other", "difference", "se", "ratio", "rows", "seeds", "seed_sd"]
+        return pd.DataFrame(rows, columns=names)
+
+    @cached_property
+    def summary(self) -> pd.DataFrame:
+        """The leaderboard with the seeds averaged; `best` and `tied` say what the paired differences say.
+
+        `tied` is a model whose difference from the best of its data set is within one paired standard error.
+        """
+        import pandas as pd
+
+        frame, rows = self.frame, []
+        figures = [name for name in frame.columns if name not in ("data", "model", "seed", "status")]
+        for (data, model), group in frame.groupby(["data", "model"], sort=False):
+            fine = group[group["status"].str.startswith("ok")]
+            row: dict[str, Any] = {"data": data, "model": model, "seeds": len(fine)}
+            row["status"] = group["status"].iloc[0] if len(group) == 1 else _joined(group["status"])
+            row.update((fine if len(fine) else group)[figures].mean())
+            row["nll_seed_sd"] = fine["nll"].std() if len(fine) > 1 else math.nan
+            if len(fine) > 1:
+                se = _mean_and_se(self.row_log_prob[str(data)][str(model)].mean(0))[1]
+                row["nll_se"] = row["nll_standardized_se"] = se
+            rows.append(row)
+        summary = pd.DataFrame(rows)
+        order = {name: index for index, name in enumerate(self.data_names)}
+        summary = summary.sort_values(
+            ["data", "nll"], key=lambda column: column.map(order) if column.name == "data" else column, kind="stable"
+        ).reset_index(drop=True)
+        best: dict[Any, Any] = {}
+        for data, group in summary[np.isfinite(summary["nll"])].groupby("data"):
+            best[data] = group.loc[group["nll"].idxmin(), "model"]
+        tied = {
+            (pair["data"], pair["model"])
+            for pair in records(self.paired)
+            if pair["other"] == best.get(pair["data"]) and pair["difference"] <= pair["se"]
+        }
+        pairs = list(zip(summary["data"], summary["model"], strict=True))
+        summary["best"] = [best.get(data) == model for data, model in pairs]
+        summary["tied"] = [pair in tied for pair in pairs]
+        return summary
+
+    def arrays(self, data: str, name: str) -> dict[str, np.ndarray]:
+        """What a trial left: `log_prob`, `samples`, and `grid` for two-dimensional data."""
+        with np.load(self.folder / "evaluation" / slug(data) / f"{name}.npz") as arrays:
+            return dict(arrays)
+
+    def data(self, name: str) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+        """A data set as it was compared on: its parts `train`, `validation`, `test`, and its description."""
+        folder = self.folder / "evaluation" / slug(name)
+        with np.load(folder / "data.npz") as arrays:
+            return dict(arrays), json.loads((folder / "data.json").read_text())
+
+    def model(self, data: str, model: str, seed: int | None = None) -> Any:
+        """A trained model, in the units of its data.
+
+        Raises:
+            InputError: No such trial, or one that failed.
+        """
+        from genflow.checkpoint import load
+
+        for run in self.runs:
+            if run["data"] == data and run["label"] == model and seed in (None, run["seed"]):
+                if not run["status"].startswith("ok"):
+                    raise InputError(f"model: {model} on {data} {run['status']}")
+                trust = [run["model"]] if ":" in run["model"] else []
+                return load(self.folder / "models" / slug(data) / run["name"], trust=trust)
+        raise InputError(f"model: no trial of {model!r} on {data!r}; models: {', '.join(self.model_names)}")
+
+    def report(self, path: str | PathLike[str]) -> Path:
+        """Writes the report: one HTML file that needs nothing else.
+
+        Args:
+            path: The file; an old one is replaced.
+        """
+        from genflow.studies.report import render
+
+        text = render(self)
+        target = Path(path)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        temporary = target.with_name(f".{target.name}.part")
+        temporary.write_text(text)
+        temporary.replace(target)
+        return target
+
+    def save(self, path: str | PathLike[str]) -> Path:
+        """Copies the results to a new folder.
+
+        Raises:
+            InputError: The folder exists.
+        """
+        from genflow.checkpoint import written
+
+        with written(path) as folder:
+            shutil.copytree(self.folder, folder, dirs_exist_ok=True)
+        return Path(path)
+
+    def __str__(self) -> str:
+        from rich.console import Console
+
+        text = io.StringIO()
+        self.print(Console(width=110, file=text, color_system=None))
+        return text.getvalue().rstrip()
+
+    def __repr__(self) -> str:
+        return f"Board({len(self.data_names)} data sets x {len(self.model_names)} models)"
+
+    def _repr_html_(self) -> str:
+        names = ["data", "model", "nll", "nll_se", "nll_standardized", "w2", "c2st", "nfe", "train_seconds", "status"]
+        return str(self.summary[names].to_html(index=False, float_format="{:.4g}".format))
+
+    def print(self, console: Any = None) -> None:
+        """Prints the leaderboard of each data set.
+
+        Args:
+            console: A rich console; standard output by default.
+        """
+        from rich.console import Console
+
+        from genflow.studies.display import leaderboard_table
+
+        console = console or Console()
+        for data in self.data_names:
+            known = self.config["data"][data]
+            title = f"{data}: {known['rows']['test']} test rows, d = {len(known['columns'])}"
+            rows = self.summary[self.summary["data"] == data]
+            console.print(leaderboard_table(rows, title, len(self.seeds) > 1))
+            aside = [f"W2 floor {_number(known['w2_floor']):.3f}, MMD threshold {_number(known['mmd_threshold']):.1e}"]
+            if "nll_true" in known:
+                aside.append(f"true density {known['nll_true']:.3f} ±{known['nll_true_se']:.3f} nats")
+            console.print("  " + "; ".join(aside), style="dim", highlight=False)
+            for remark in known["remarks"]:
+                console.print(f"  {remark}", style="dim", highlight=False)
+            console.print()
+        console.print(
+            "* lowest NLL   = within one paired standard error of it   W2, MMD, C2ST and the inversion error in "
+            "standardized units",
+            style="dim",
+            highlight=False,
+        )
+
+    def _write(self) -> None:
+        """Writes the tables, the plots and the report into the folder."""
+        import pandas as pd
+
+        from genflow.studies import plots
+
+        self.frame.to_csv(self.folder / "leaderboard.csv", index=False)
+        self.paired.to_csv(self.folder / "paired.csv", index=False)
+        for data, models in self.row_log_prob.items():
+            columns = {
+                label if len(rows) == 1 else f"{label} {index + 1}": row
+                for label, rows in models.items()
+                for index, row in enumerate(rows)
+            }
+            pd.DataFrame(columns).to_csv(self.folder / "evaluation" / slug(data) / "log_prob.csv", index=False)
+        plots.write(self, self.folder / "plots")
+        self.report(self.folder / "report.html")
+
+
+def records(frame: pd.DataFrame) -> list[dict[str, Any]]:
+    """The rows of a table as dictionaries."""
+    return [{str(key): value for key, value in row.items()} for row in frame.to_dict("records")]
+
+
+def _number(value: Any) -> float:
+    return math.nan if value is None else float(value)
+
+
+def _mean_and_se(values: np.ndarray) -> tuple[float, float]:
+    import torch
+
+    from genflow.metrics import mean_and_se
+
+    return mean_and_se(torch.from_numpy(np.ascontiguousarray(values)))
+
+
+def _joined(statuses: Any) -> str:
+    fine = int(statuses.str.startswith("ok").sum())
+    if fine == len(statuses):
+        return "ok"
+    reason = next(status for status in statuses if not status.startswith("ok"))
+    return f"ok with {fine} of {len(statuses)} seeds; {reason}" if fine else str(reason)

@@ -1,0 +1,255 @@
+"""Where a comparison stands: a live table on a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import Any, Protocol
+
+__all__ = ["Display", "Lines", "Live", "Silent", "display_for", "duration", "leaderboard_table"]
+
+
+class Display(Protocol):
+    """Is told what happens to trial number `index`."""
+
+    def __enter__(self) -> Display: ...
+    def __exit__(self, *exception: object) -> None: ...
+    def event(self, index: int, event: dict[str, Any]) -> None: ...
+    def done(self, index: int, result: dict[str, Any]) -> None: ...
+
+
+def display_for(trials: list[dict[str, Any]], budget: float | None, wanted: bool) -> Display:
+    """The display that suits standard error: a live table, lines, or none if not wanted."""
+    if not wanted:
+        return Silent()
+    return Live(trials, budget) if sys.stderr.isatty() else Lines(trials)
+
+
+def duration(seconds: float) -> str:
+    """A time for people: `8 s`, `2:05`, `1:02:03`."""
+    if seconds < 60:
+        return f"{seconds:.0f} s"
+    minutes, second = divmod(round(seconds), 60)
+    hours, minute = divmod(minutes, 60)
+    return f"{hours}:{minute:02}:{second:02}" if hours else f"{minute}:{second:02}"
+
+
+def number(value: float | None, digits: int = 3) -> str:
+    """A number of a table: empty where there is none."""
+    if value is None or value != value:
+        return ""
+    if value == 0 or 1e-3 <= abs(value) < 1e5:
+        return f"{value:.{digits}f}"
+    return f"{value:.1e}"
+
+
+class Silent:
+    """Says nothing."""
+
+    def __enter__(self) -> Silent:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        pass
+
+    def event(self, index: int, event: dict[str, Any]) -> None:
+        pass
+
+    def done(self, index: int, result: dict[str, Any]) -> None:
+        pass
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)  # noqa: T201
+
+
+class Lines(Silent):
+    """One line when a trial begins and one when it ends."""
+
+    def __init__(self, trials: list[dict[str, Any]]):
+        self.trials = trials
+        self.begun: set[int] = set()
+
+    def __enter__(self) -> Lines:
+        return self
+
+    def event(self, index: int, event: dict[str, Any]) -> None:
+        if index not in self.begun:
+            self.begun.add(index)
+            _say(f"[{index + 1}/{len(self.trials)}] {_title(self.trials[index])}: training")
+
+    def done(self, index: int, result: dict[str, Any]) -> None:
+        head = f"[{index + 1}/{len(self.trials)}] {_title(self.trials[index])}"
+        figures = result.get("figures")
+        if figures is None:
+            _say(f"{head}: {result['status']}")
+            return
+        _say(
+            f"{head}: NLL {number(figures['nll'])} ± {number(figures['nll_se'])} nats, "
+            f"{figures['train_steps']:.0f} steps in {figures['train_seconds']:.1f} s"
+        )
+
+
+class Live(Silent):
+    """A table with a row for each trial, and what is left of the whole."""
+
+    def __init__(self, trials: list[dict[str, Any]], budget: float | None):
+        from rich.console import Console
+        from rich.live import Live as RichLive
+
+        self.trials, self.budget = trials, budget
+        self.states: list[dict[str, Any]] = [{} for _ in trials]
+        self.results: list[dict[str, Any] | None] = [None] * len(trials)
+        self.began = time.monotonic()
+        self.lengths: list[float] = []
+        self.live = RichLive(
+            console=Console(stderr=True), refresh_per_second=4, transient=True, get_renderable=self._table
+        )
+
+    def __enter__(self) -> Live:
+        self.began = time.monotonic()
+        self.live.start()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.live.stop()
+
+    def event(self, index: int, event: dict[str, Any]) -> None:
+        state = self.states[index]
+        state.setdefault("began", time.monotonic())
+        state.update(event)
+
+    def done(self, index: int, result: dict[str, Any]) -> None:
+        self.results[index] = result
+        self.lengths.append(time.monotonic() - self.states[index].get("began", time.monotonic()))
+
+    def _remaining(self) -> float | None:
+        left = sum(result is None for result in self.results)
+        running = [state for state, result in zip(self.states, self.results, strict=True) if state and result is None]
+        elapsed = time.monotonic() - running[0]["began"] if running else 0.0
+        if self.lengths:
+            each = sum(self.lengths) / len(self.lengths)
+        elif self.budget:
+            each = self.budget + 8
+        elif running and running[0].get("fraction", 0) > 0.02:
+            each = elapsed / running[0]["fraction"]
+        else:
+            return None
+        return max(0.0, each * left - elapsed)
+
+    def _table(self) -> Any:
+        from rich import box
+        from rich.table import Table
+        from rich.text import Text
+
+        remaining = self._remaining()
+        caption = f"{duration(time.monotonic() - self.began)} gone"
+        if remaining is not None:
+            caption += f", about {duration(remaining)} to go"
+        table = Table(box=box.SIMPLE_HEAD, caption=caption, caption_justify="left", pad_edge=False)
+        several = len({trial["seed"] for trial in self.trials}) > 1
+        table.add_column("data", no_wrap=True, max_width=20)
+        table.add_column("model", no_wrap=True, max_width=18)
+        if several:
+            table.add_column("seed", justify="right")
+        table.add_column("stage", no_wrap=True, max_width=18)
+        table.add_column("", width=12)
+        for name in ("steps", "loss", "valid.", "left"):
+            table.add_column(name, justify="right", no_wrap=True)
+        shown = ""
+        for trial, state, result in self._visible():
+            seed = [str(trial["seed"])] if several else []
+            data = trial["data"] if trial["data"] != shown else ""
+            shown = trial["data"]
+            if result is not None:
+                figures = result.get("figures")
+                if figures is None:
+                    table.add_row(data, trial["label"], *seed, Text("failed", style="red"), "", "", "", "", "")
+                    continue
+                bar = _bar(1.0, "green")
+                steps = f"{figures['train_steps']:.0f}"
+                done = Text("done", style="green")
+                table.add_row(data, trial["label"], *seed, done, bar, steps, "", number(state.get("validation")), "")
+            elif state:
+                fraction = state.get("fraction", 0.0)
+                training = state.get("what") == "training"
+                left = ""
+                if training and self.budget:
+                    left = duration(max(0.0, self.budget * (1 - fraction)))
+                elif training and fraction > 0.02:
+                    left = duration(state.get("seconds", 0.0) * (1 - fraction) / fraction)
+                bar = _bar(fraction, "cyan")
+                numbers = (str(state.get("step", "")), number(state.get("loss")), number(state.get("validation")))
+                table.add_row(data, trial["label"], *seed, state.get("stage", "starting"), bar, *numbers, left)
+            else:
+                table.add_row(data, trial["label"], *seed, Text("waiting", style="dim"), "", "", "", "", "")
+        return table
+
+    def _visible(self) -> list[tuple[dict[str, Any], dict[str, Any], dict[str, Any] | None]]:
+        """All rows if they fit on the screen, otherwise those around the one that runs."""
+        rows = list(zip(self.trials, self.states, self.results, strict=True))
+        room = max(3, self.live.console.size.height - 6)
+        if len(rows) <= room:
+            return rows
+        current = next((i for i, result in enumerate(self.results) if result is None), len(rows) - 1)
+        first = min(max(0, current - room // 2), len(rows) - room)
+        return rows[first : first + room]
+
+
+def leaderboard_table(frame: Any, title: str, several: bool) -> Any:
+    """The leaderboard of one data set, as a rich table.
+
+    Args:
+        frame: Rows of `Board.summary` for that data set.
+        title: Its title.
+        several: Whether there are several seeds.
+    """
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    from genflow.studies.board import records
+
+    table = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column("model", no_wrap=True)
+    table.add_column("NLL (nats)", justify="right", no_wrap=True)
+    table.add_column("standardized", justify="right", no_wrap=True)
+    for name in ("W2", "MMD", "C2ST", "inv. err.", "NFE", "steps", "train s", "MB"):
+        table.add_column(name, justify="right", no_wrap=True)
+    failures = []
+    for row in records(frame):
+        style = "bold" if row["best"] else ""
+        mark = "*" if row["best"] else "=" if row["tied"] else " "
+        name = Text(f"{mark} {row['model']}", style=style)
+        if row["nll"] != row["nll"] and row["status"].startswith("failed"):
+            table.add_row(Text(f"  {row['model']}", style="red"), Text("failed", style="red"))
+            failures.append(f"{row['model']}: {row['status']}")
+            continue
+        table.add_row(
+            name,
+            Text(f"{number(row['nll'])} ±{number(row['nll_se'])}", style=style),
+            Text(number(row["nll_standardized"]), style=style),
+            number(row["w2"]),
+            number(row["mmd"]),
+            number(row["c2st"], 2),
+            "" if row["inversion_error"] != row["inversion_error"] else f"{row['inversion_error']:.0e}",
+            number(row["nfe"], 0),
+            number(row["train_steps"], 0),
+            number(row["train_seconds"], 0),
+            number(row["peak_mb"], 0),
+        )
+        if row["status"] != "ok":
+            failures.append(f"{row['model']}: {row['status']}")
+    table.caption = "\n".join(failures) or None
+    table.caption_justify = "left"
+    return table
+
+
+def _bar(fraction: float, style: str) -> Any:
+    from rich.progress_bar import ProgressBar
+
+    return ProgressBar(total=1.0, completed=fraction, width=12, complete_style=style, finished_style=style)
+
+
+def _title(trial: dict[str, Any]) -> str:
+    return f"{trial['data']}, {trial['label']}" + (f", seed {trial['seed']}" if trial["several"] else "")

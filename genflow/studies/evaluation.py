@@ -1,0 +1,175 @@
+r"""How good is a trained model? Every figure of the leaderboard, for one model on the test rows of one data set.
+
+With the preprocessing :math:`z = T(x)`, which a model is trained behind,
+
+.. math::
+    \mathrm{NLL} = -\frac1n \sum_i \log p(x_i), \qquad
+    \mathrm{NLL}_{standardized} = -\frac1n \sum_i \Bigl( \log p(x_i) - \log |\det \partial T / \partial x|(x_i) \Bigr),
+
+both in nats per row: the first in the units of the data, the second in standardized ones. Figures of samples (`w2`,
+`mmd`, `c2st`, the inversion error) are all taken in standardized units, so that no column outweighs the others by its
+unit alone.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from genflow import registry
+from genflow.errors import InputError, SolverError
+from genflow.metrics import c2st, inversion_error, mean_and_se, mmd, mmd_threshold, wasserstein2
+
+__all__ = ["POINTS", "Evaluation", "evaluate", "extra_metrics", "reference"]
+
+POINTS = 1000
+"""Samples drawn, and at most as many rows of either side in a figure of samples: seconds, not minutes."""
+
+
+@dataclass
+class Evaluation:
+    """Figures of one model on one data set.
+
+    Attributes:
+        figures: By the names of the leaderboard's columns.
+        log_prob: Log density of each test row, in nats, in the units of the data, `(n,)`.
+        samples: Samples in the units of the data, `(m, d)`.
+        remarks: What a reader should know: rows without a finite density, samples that are not finite.
+    """
+
+    figures: dict[str, float]
+    log_prob: Tensor
+    samples: Tensor
+    remarks: list[str] = field(default_factory=list)
+
+
+@torch.no_grad()
+def reference(data: Any, *, seed: int = 0, points: int = POINTS) -> dict[str, float]:
+    """What the figures of samples are held against: the training rows in the place of a model's samples.
+
+    Args:
+        data: A `Dataset`.
+        seed: Seed of the choice of rows.
+        points: At most this many rows of either side.
+
+    Returns:
+        `w2_floor`, `mmd_threshold`; and `nll_true`, `nll_true_se` where the true density is known.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    test = _some(data.preprocessor(data.test)[0].double(), points, generator)
+    train = _some(data.preprocessor(data.train)[0].double(), len(test), generator)
+    figures = {"w2_floor": wasserstein2(train, test), "mmd_threshold": _or_nan(mmd_threshold, test, train)}
+    if data.true_log_prob is not None:
+        figures["nll_true"], figures["nll_true_se"] = mean_and_se(-data.true_log_prob(data.test))
+    return figures
+
+
+@torch.no_grad()
+def evaluate(
+    model: Any,
+    data: Any,
+    *,
+    seed: int = 0,
+    points: int = POINTS,
+    metrics: Mapping[str, Callable[[Tensor, Tensor], float]] | None = None,
+    notify: Callable[[str], None] = lambda what: None,
+) -> Evaluation:
+    """Scores a trained model on the test rows of a data set.
+
+    Args:
+        model: A `Transformed` model.
+        data: A `Dataset`.
+        seed: Seed of the samples and of the choice of rows.
+        points: Samples drawn, and at most as many rows of either side in a figure of samples.
+        metrics: Further figures of samples by name: functions `(samples, test rows) -> number`, in standardized units.
+        notify: Called with what is being done.
+
+    Returns:
+        The figures, with the log density of each row and the samples that they were computed from.
+    """
+    figures: dict[str, float] = {}
+    remarks: list[str] = []
+    generator = torch.Generator().manual_seed(seed)
+    inner = model.model
+    like = next(inner.parameters(), torch.empty(0))
+
+    notify("log-likelihood")
+    log_p = model.log_prob(data.test.double(), generator=_device_generator(like, seed)).double().cpu()
+    z_test, log_det = model.preprocessor(data.test.double())
+    figures["nll"], figures["nll_se"] = mean_and_se(-log_p)
+    figures["nll_standardized"], figures["nll_standardized_se"] = mean_and_se(log_det.cpu() - log_p)
+    if bad := int((~log_p.isfinite()).sum()):
+        remarks.append(f"{bad} of {len(log_p)} test rows have no finite log-likelihood")
+
+    notify("samples")
+    began = time.perf_counter()
+    samples = model.sample(points, generator=_device_generator(like, seed)).double().cpu()
+    figures["sample_seconds"] = time.perf_counter() - began
+    z_samples = model.preprocessor(samples)[0].cpu()
+    figures.update(w2=math.nan, mmd=math.nan, c2st=math.nan)
+    further = dict(metrics or {})
+    figures.update(dict.fromkeys(further, math.nan))
+    if bad := int((~z_samples.isfinite().all(-1)).sum()):
+        remarks.append(f"{bad} of {points} samples are not finite, no figure is computed from them")
+    else:
+        test = _some(z_test.cpu(), points, generator)
+        drawn = _some(z_samples, len(test), generator)
+        for name, figure in _sample_figures(seed).items():
+            notify(name)
+            figures[name] = _or_nan(figure, drawn, test)
+        for name, metric in further.items():
+            notify(name)
+            figures[name] = float(metric(drawn, test))
+
+    notify("inversion error")
+    figures.update(inversion_error=math.nan, nfe=math.nan)
+    rows = _some(z_test, points, generator).to(like.device, like.dtype)
+    if hasattr(inner, "encode") and hasattr(inner, "decode"):
+        try:
+            figures["inversion_error"] = inversion_error(inner.encode, inner.decode, rows)
+            if hasattr(inner, "integrate"):
+                figures["nfe"] = float(inner.integrate(rows, log_det=False).nfe)
+        except (InputError, SolverError) as error:
+            remarks.append(f"inversion: {error}")
+    figures["parameters"] = float(sum(parameter.numel() for parameter in inner.parameters()))
+    return Evaluation(figures, log_p, samples, remarks)
+
+
+def extra_metrics(names: Sequence[str] = ()) -> dict[str, Callable[[Tensor, Tensor], float]]:
+    """Metrics beyond the built-in ones: those named, and all that installed packages bring.
+
+    Args:
+        names: Registered names, or `module:Name`.
+    """
+    brought = [entry.name for entry in registry.entries("metric") if entry.source != "genflow"]
+    return {name.partition(":")[2] or name: registry.lookup("metric", name) for name in [*brought, *names]}
+
+
+def _sample_figures(seed: int) -> dict[str, Callable[[Tensor, Tensor], float]]:
+    return {
+        "w2": wasserstein2,
+        "mmd": lambda samples, test: mmd(test, samples),
+        "c2st": lambda samples, test: c2st(test, samples, seed=seed).accuracy,
+    }
+
+
+def _or_nan(figure: Callable[[Tensor, Tensor], float], *samples: Tensor) -> float:
+    """A figure that these samples do not allow (too few rows, most of them equal) is left empty."""
+    try:
+        return float(figure(*samples))
+    except (InputError, SolverError):
+        return math.nan
+
+
+def _some(x: Tensor, count: int, generator: torch.Generator) -> Tensor:
+    return x if len(x) <= count else x[torch.randperm(len(x), generator=generator)[:count]]
+
+
+def _device_generator(like: Tensor, seed: int) -> torch.Generator:
+    return torch.Generator(like.device).manual_seed(seed)

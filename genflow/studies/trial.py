@@ -1,0 +1,240 @@
+r"""One trial of a comparison: one model, one data set, one seed, in a process of its own.
+
+A fresh process gives a clean clock and a clean peak of memory, and keeps a crash to itself. What it needs is handed
+over as files in a folder, and what it finds is left there:
+
+    trial.json      the model's name and options, budget, seed, threads
+    ../data/        the data set, split and with its preprocessing
+    result.json     figures, history, memory; or the reason of the failure
+    model/          the trained model
+    arrays.npz      log density of each test row, samples, density on a grid
+
+The clock of the budget runs while the model trains, and only then.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import platform
+import sys
+import time
+import traceback
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from genflow import registry
+from genflow.checkpoint import load, write_model
+from genflow.errors import InputError
+
+__all__ = ["GRID", "grid_of", "read_data", "run_trial", "write_data"]
+
+GRID = 160
+"""Points along each axis of the grid on which the density of two-dimensional data is drawn."""
+
+Notify = Callable[[dict[str, Any]], None]
+
+
+def write_data(data: Any, folder: Path) -> None:
+    """Writes a data set as a trial reads it: arrays, names, and the preprocessing as a checkpoint."""
+    folder.mkdir(parents=True)
+    arrays = {part: getattr(data, part).numpy() for part in ("train", "validation", "test")}
+    if data.dim == 2 and data.true_log_prob is not None:
+        arrays["true_grid"] = _on_grid(data.true_log_prob, data)
+    np.savez(folder / "data.npz", **arrays)
+    shape = list(data.image_shape) if data.image_shape else None
+    cls = type(data.preprocessor)
+    document = {
+        "name": data.name,
+        "columns": list(data.columns),
+        "remarks": list(data.remarks),
+        "seed": data.seed,
+        "image_shape": shape,
+        "trust": f"{cls.__module__}:{cls.__qualname__}",
+    }
+    (folder / "data.json").write_text(json.dumps(document, indent=1) + "\n")
+    (folder / "preprocessor").mkdir()
+    write_model(data.preprocessor, folder / "preprocessor")
+
+
+def read_data(folder: Path) -> Any:
+    """Reads what `write_data` wrote. The true density, a function, does not come along."""
+    from genflow.data import Dataset
+
+    document = json.loads((folder / "data.json").read_text())
+    with np.load(folder / "data.npz") as arrays:
+        parts = {part: torch.from_numpy(arrays[part]) for part in ("train", "validation", "test")}
+    preprocessor = load(folder / "preprocessor", trust=[document.pop("trust")]).requires_grad_(False)
+    shape = document.pop("image_shape")
+    return Dataset(**parts, **document, preprocessor=preprocessor, image_shape=tuple(shape) if shape else None)
+
+
+def grid_of(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The axes of a grid over the rows of a two-dimensional data set, with a margin.
+
+    Args:
+        rows: Training and test rows, `(n, 2)`.
+    """
+    low, high = rows.min(0), rows.max(0)
+    margin = 0.12 * (high - low)
+    low, high = low - margin, high + margin
+    return np.linspace(low[0], high[0], GRID), np.linspace(low[1], high[1], GRID)
+
+
+def run_trial(
+    trial: dict[str, Any], data: Any, folder: Path, notify: Notify, model_class: Any = None
+) -> dict[str, Any]:
+    """Trains, saves and scores one model.
+
+    Args:
+        trial: `model`, `options`, `budget` or `iterations`, `seed`, `points`, `metrics`.
+        data: A `Dataset`.
+        folder: Where the model and the arrays are left.
+        notify: Called with every event of the training and the evaluation.
+        model_class: The model, where it can't be found by its name.
+
+    Returns:
+        What goes into `result.json`: `figures`, `history`, `status`, memory.
+    """
+    from genflow.studies.evaluation import evaluate, extra_metrics
+
+    cls = registry.lookup("model", trial["model"]) if model_class is None else model_class
+    torch.manual_seed(trial["seed"])
+    try:
+        model = cls(data.dim, **trial["options"])
+    except TypeError as error:
+        raise InputError(f"{trial['model']}: {error}; `genflow list {trial['model']}` shows its options") from error
+    _warm_up()
+    began, last = time.perf_counter(), 0.0
+
+    def progress(event: dict[str, Any]) -> None:
+        nonlocal last
+        now = time.perf_counter()
+        if now - last > 0.1:
+            last = now
+            notify({"what": "training", **event})
+
+    reset = _reset_peak()
+    before = _resident_peak()
+    began = time.perf_counter()
+    fitted = model.fit(
+        data, budget=trial["budget"], iterations=trial["iterations"], seed=trial["seed"], progress=progress
+    )
+    seconds = time.perf_counter() - began
+    peak = _resident_peak()
+    fitted.save(folder / "model")
+    notify({"what": "evaluation", "stage": "evaluating"})
+    evaluation = evaluate(
+        fitted,
+        data,
+        seed=trial["seed"],
+        points=trial["points"],
+        metrics=extra_metrics(trial["metrics"]),
+        notify=lambda what: notify({"what": "evaluation", "stage": what}),
+    )
+    arrays: dict[str, Any] = {"log_prob": evaluation.log_prob.numpy(), "samples": evaluation.samples.numpy()}
+    if data.dim == 2:
+        notify({"what": "evaluation", "stage": "density on a grid"})
+        arrays["grid"] = _density(fitted, data)
+    np.savez_compressed(folder / "arrays.npz", **arrays)
+    figures = {
+        **evaluation.figures,
+        "train_seconds": seconds,
+        "train_steps": sum(entry.get("steps", 0) for entry in fitted.history),
+        "peak_mb": peak - before if reset else math.nan,
+    }
+    return {
+        "status": "; ".join(["ok", *evaluation.remarks]),
+        "figures": figures,
+        "history": fitted.history,
+        "process_peak_mb": peak,
+    }
+
+
+@torch.no_grad()
+def _density(model: Any, data: Any) -> np.ndarray:
+    generator = torch.Generator(next(model.parameters(), torch.empty(0)).device).manual_seed(0)
+    return _on_grid(lambda points: model.log_prob(points, generator=generator), data)
+
+
+def _on_grid(log_prob: Callable[[torch.Tensor], torch.Tensor], data: Any) -> np.ndarray:
+    axes = grid_of(torch.cat([data.train, data.test]).numpy())
+    points = torch.from_numpy(np.stack(np.meshgrid(*axes), -1))
+    return log_prob(points.reshape(-1, 2)).reshape(GRID, GRID).float().cpu().numpy()
+
+
+def _warm_up() -> None:
+    """Pays once what the first optimizer step of a process costs, so that it is not taken from the budget."""
+    weight = torch.nn.Parameter(torch.zeros(8, 8))
+    optimizer = torch.optim.AdamW([weight], fused=True)
+    (weight @ torch.ones(8, 8)).sum().backward()
+    optimizer.step()
+
+
+def _reset_peak() -> bool:
+    """Sets the record of this process's peak memory back to what it holds now; without that there is no honest peak.
+
+    Where the kernel can't, the record begins with the process, whose start-up may have held more for a moment.
+    """
+    try:
+        Path("/proc/self/clear_refs").write_text("5")
+    except OSError:
+        return platform.system() != "Windows"
+    return True
+
+
+def _resident_peak() -> float:
+    """Peak resident memory of this process, in MB (2^20 bytes)."""
+    try:
+        for line in Path("/proc/self/status").read_text().splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) / 1024
+    except OSError:
+        pass
+    import resource
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / 2**20 if platform.system() == "Darwin" else peak / 1024
+
+
+def main(folder: Path) -> int:
+    """Runs the trial that a folder describes; events go to standard output, one JSON document a line."""
+    # Whatever a model prints must not come between the events.
+    channel = os.fdopen(os.dup(1), "w", buffering=1)
+    os.dup2(2, 1)
+    warnings.filterwarnings("ignore")
+
+    def notify(event: dict[str, Any]) -> None:
+        channel.write(json.dumps(event, default=float) + "\n")
+
+    trial = json.loads((folder / "trial.json").read_text())
+    if trial["threads"]:
+        torch.set_num_threads(trial["threads"])
+    try:
+        result = run_trial(trial, read_data(folder.parent / "data"), folder, notify)
+    except KeyboardInterrupt:
+        return 130
+    except Exception as error:
+        result = {"status": f"failed: {reason(error)}", "traceback": traceback.format_exc()}
+    result["threads"] = torch.get_num_threads()
+    temporary = folder / "result.json.part"
+    temporary.write_text(json.dumps(result, default=float, indent=1) + "\n")
+    temporary.rename(folder / "result.json")
+    return 0
+
+
+def reason(error: BaseException) -> str:
+    """An exception in one line."""
+    text = " ".join(str(error).split())
+    text = text if len(text) <= 300 else text[:297] + "…"
+    return text if isinstance(error, InputError) and text else f"{type(error).__name__}: {text}"
+
+
+if __name__ == "__main__":
+    sys.exit(main(Path(sys.argv[1])))
