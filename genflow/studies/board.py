@@ -141,8 +141,8 @@ class Board:
         """Every two models on the same test rows.
 
         `difference` is the NLL of `model` less that of `other`, in nats per row, averaged over the seeds: negative
-        where `model` is better. `se` is its standard error over the test rows, `ratio` the one by the other; with several
-        seeds `seed_sd` is the deviation of the difference from one seed to another, which `se` knows nothing of.
+        where `model` is better. `se` is its standard error over the test rows, `ratio` the one by the other; with
+        several seeds `seed_sd` is the deviation of the difference between seeds, which `se` knows nothing of.
         """
         import pandas as pd
 
@@ -283,13 +283,16 @@ class Board:
             known = self.config["data"][data]
             title = f"{data}: {known['rows']['test']} test rows, d = {len(known['columns'])}"
             rows = self.summary[self.summary["data"] == data]
-            console.print(leaderboard_table(rows, title, len(self.seeds) > 1))
+            console.print(leaderboard_table(rows, title, console))
+            for row in records(rows):
+                if row["status"] != "ok":
+                    console.print(f"  {row['model']}: {row['status']}", highlight=False, markup=False)
             aside = [f"W2 floor {_number(known['w2_floor']):.3f}, MMD threshold {_number(known['mmd_threshold']):.1e}"]
             if "nll_true" in known:
                 aside.append(f"true density {known['nll_true']:.3f} ±{known['nll_true_se']:.3f} nats")
             console.print("  " + "; ".join(aside), style="dim", highlight=False)
             for remark in known["remarks"]:
-                console.print(f"  {remark}", style="dim", highlight=False)
+                console.print(f"  {remark}", style="dim", highlight=False, markup=False)
             console.print()
         console.print(
             "* lowest NLL   = within one paired standard error of it   W2, MMD, C2ST and the inversion error in "

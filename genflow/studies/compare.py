@@ -210,6 +210,8 @@ def _planned(
 
 def _models(models: Sequence[Any], options: Mapping[str, Mapping[str, Any]]) -> dict[str, tuple[str, Any, dict]]:
     """Each model by its label in the tables: its name, its class where it can't be found by a name, its options."""
+    from genflow.studies.trial import check_options
+
     if not models:
         raise InputError(f"models: none came; some of {', '.join(registry.names('model'))} would do")
     chosen: dict[str, tuple[str, Any, dict]] = {}
@@ -231,7 +233,9 @@ def _models(models: Sequence[Any], options: Mapping[str, Mapping[str, Any]]) -> 
         labels = [label for label, (name, _, _) in chosen.items() if key in (label, name)]
         if not labels:
             raise InputError(f"options: {key!r} is not among the models {', '.join(chosen)}")
-        chosen[labels[0]][2].update(arguments)
+        name, cls, kept = chosen[labels[0]]
+        check_options(registry.lookup("model", name) if cls is None else cls, arguments)
+        kept.update(arguments)
     return chosen
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Callable
 from typing import Any, Protocol
 
 __all__ = ["Display", "Lines", "Live", "Silent", "display_for", "duration", "leaderboard_table"]
@@ -18,7 +19,7 @@ class Display(Protocol):
     def done(self, index: int, result: dict[str, Any]) -> None: ...
 
 
-def display_for(trials: list[dict[str, Any]], budget: float | None, wanted: bool) -> Display:
+def display_for(trials: list[dict[str, Any]], budget: float | None, wanted: bool = True) -> Display:
     """The display that suits standard error: a live table, lines, or none if not wanted."""
     if not wanted:
         return Silent()
@@ -159,6 +160,7 @@ class Live(Silent):
         shown = ""
         for trial, state, result in self._visible():
             seed = [str(trial["seed"])] if several else []
+            bar: Any = ""
             data = trial["data"] if trial["data"] != shown else ""
             shown = trial["data"]
             if result is not None:
@@ -180,7 +182,8 @@ class Live(Silent):
                     left = duration(state.get("seconds", 0.0) * (1 - fraction) / fraction)
                 bar = _bar(fraction, "cyan")
                 numbers = (str(state.get("step", "")), number(state.get("loss")), number(state.get("validation")))
-                table.add_row(data, trial["label"], *seed, state.get("stage", "starting"), bar, *numbers, left)
+                stage = state.get("stage", "starting")
+                table.add_row(data, trial["label"], *seed, stage, bar, *numbers, left)
             else:
                 table.add_row(data, trial["label"], *seed, Text("waiting", style="dim"), "", "", "", "", "")
         return table
@@ -196,14 +199,42 @@ class Live(Silent):
         return rows[first : first + room]
 
 
-def leaderboard_table(frame: Any, title: str, several: bool) -> Any:
-    """The leaderboard of one data set, as a rich table.
+_COLUMNS: dict[str, Callable[[dict[str, Any]], str]] = {
+    "NLL (nats)": lambda row: f"{number(row['nll'])} ±{number(row['nll_se'])}",
+    "standardized": lambda row: number(row["nll_standardized"]),
+    "W2": lambda row: number(row["w2"]),
+    "MMD²": lambda row: "" if row["mmd"] != row["mmd"] else f"{row['mmd']:.1e}",
+    "C2ST": lambda row: number(row["c2st"], 2),
+    "inversion": lambda row: (
+        "" if row["inversion_error"] != row["inversion_error"] else f"{row['inversion_error']:.0e}"
+    ),
+    "NFE": lambda row: number(row["nfe"], 0),
+    "steps": lambda row: number(row["train_steps"], 0),
+    "train s": lambda row: number(row["train_seconds"], 0),
+    "MB": lambda row: number(row["peak_mb"], 0),
+}
+_DISPENSABLE = ("inversion", "MB", "train s", "MMD²", "steps", "NFE")
+
+
+def leaderboard_table(frame: Any, title: str, console: Any) -> Any:
+    """The leaderboard of one data set, as a rich table with as many columns as fit.
 
     Args:
         frame: Rows of `Board.summary` for that data set.
         title: Its title.
-        several: Whether there are several seeds.
+        console: Where it is to be printed.
     """
+    columns = list(_COLUMNS)
+    table = _leaderboard(frame, title, columns)
+    for name in _DISPENSABLE:
+        if console.measure(table, options=console.options.update(width=1000)).maximum <= console.width:
+            break
+        columns.remove(name)
+        table = _leaderboard(frame, title, columns)
+    return table
+
+
+def _leaderboard(frame: Any, title: str, columns: list[str]) -> Any:
     from rich import box
     from rich.table import Table
     from rich.text import Text
@@ -211,37 +242,16 @@ def leaderboard_table(frame: Any, title: str, several: bool) -> Any:
     from genflow.studies.board import records
 
     table = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
-    table.add_column("model", no_wrap=True)
-    table.add_column("NLL (nats)", justify="right", no_wrap=True)
-    table.add_column("standardized", justify="right", no_wrap=True)
-    for name in ("W2", "MMD", "C2ST", "inv. err.", "NFE", "steps", "train s", "MB"):
+    table.add_column("  model", no_wrap=True)
+    for name in columns:
         table.add_column(name, justify="right", no_wrap=True)
-    failures = []
     for row in records(frame):
-        style = "bold" if row["best"] else ""
-        mark = "*" if row["best"] else "=" if row["tied"] else " "
-        name = Text(f"{mark} {row['model']}", style=style)
-        if row["nll"] != row["nll"] and row["status"].startswith("failed"):
+        if row["status"].startswith("failed"):
             table.add_row(Text(f"  {row['model']}", style="red"), Text("failed", style="red"))
-            failures.append(f"{row['model']}: {row['status']}")
             continue
-        table.add_row(
-            name,
-            Text(f"{number(row['nll'])} ±{number(row['nll_se'])}", style=style),
-            Text(number(row["nll_standardized"]), style=style),
-            number(row["w2"]),
-            number(row["mmd"]),
-            number(row["c2st"], 2),
-            "" if row["inversion_error"] != row["inversion_error"] else f"{row['inversion_error']:.0e}",
-            number(row["nfe"], 0),
-            number(row["train_steps"], 0),
-            number(row["train_seconds"], 0),
-            number(row["peak_mb"], 0),
-        )
-        if row["status"] != "ok":
-            failures.append(f"{row['model']}: {row['status']}")
-    table.caption = "\n".join(failures) or None
-    table.caption_justify = "left"
+        mark = "*" if row["best"] else "=" if row["tied"] else " "
+        cells = [f"{mark} {row['model']}", *(_COLUMNS[name](row) for name in columns)]
+        table.add_row(*cells, style="bold" if row["best"] else None)
     return table
 
 

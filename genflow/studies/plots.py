@@ -116,8 +116,9 @@ def plots_of(board: Board, data: str | None = None) -> list[Plot]:
         caption = "Shaded: test rows. Lines: samples of each model. Outermost half per cent of the test rows not shown."
         found.append(Plot(f"{name}-marginals", "Single columns", caption, lambda: _marginals(board, data)))
     caption = (
-        "The objective of each stage on the validation rows against the seconds of training. Each model has its own "
-        "objective: compare a curve with itself. Shades separate stages; of each the weights at its lowest point are kept."
+        "The objective of each stage on the validation rows against the seconds of training. Each model has its "
+        "own objective: compare a curve with itself. Shades separate stages; the weights at the "
+        "lowest point of each are kept."
     )
     found.append(Plot(f"{name}-training", "Training", caption, lambda: _training(board, data)))
     return found

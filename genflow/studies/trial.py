@@ -14,6 +14,8 @@ The clock of the budget runs while the model trains, and only then.
 
 from __future__ import annotations
 
+import difflib
+import inspect
 import json
 import math
 import os
@@ -22,7 +24,7 @@ import sys
 import time
 import traceback
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +35,7 @@ from genflow import registry
 from genflow.checkpoint import load, write_model
 from genflow.errors import InputError
 
-__all__ = ["GRID", "grid_of", "read_data", "run_trial", "write_data"]
+__all__ = ["GRID", "build", "check_options", "grid_of", "read_data", "run_trial", "write_data"]
 
 GRID = 160
 """Points along each axis of the grid on which the density of two-dimensional data is drawn."""
@@ -69,7 +71,7 @@ def read_data(folder: Path) -> Any:
 
     document = json.loads((folder / "data.json").read_text())
     with np.load(folder / "data.npz") as arrays:
-        parts = {part: torch.from_numpy(arrays[part]) for part in ("train", "validation", "test")}
+        parts: dict[str, Any] = {part: torch.from_numpy(arrays[part]) for part in ("train", "validation", "test")}
     preprocessor = load(folder / "preprocessor", trust=[document.pop("trust")]).requires_grad_(False)
     shape = document.pop("image_shape")
     return Dataset(**parts, **document, preprocessor=preprocessor, image_shape=tuple(shape) if shape else None)
@@ -85,6 +87,59 @@ def grid_of(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     margin = 0.12 * (high - low)
     low, high = low - margin, high + margin
     return np.linspace(low[0], high[0], GRID), np.linspace(low[1], high[1], GRID)
+
+
+def build(cls: Any, dim: int, options: Mapping[str, Any]) -> Any:
+    """A model with its options.
+
+    Args:
+        cls: The model's class.
+        dim: Dimension of a row.
+        options: Constructor arguments. The parts of a flow may be named: `{"integrator": "heun"}`, or with arguments
+            `{"integrator": {"name": "adaptive", "rtol": 1e-6}}`.
+
+    Raises:
+        InputError: An option that the model does not have.
+    """
+    check_options(cls, options)
+    arguments = {name: _part(name, value) for name, value in options.items()}
+    try:
+        return cls(dim, **arguments)
+    except TypeError as error:
+        raise InputError(f"{registry.name_of(cls)}: {error}") from error
+
+
+def check_options(cls: Any, options: Mapping[str, Any]) -> None:
+    """Refuses options that a model does not have.
+
+    Raises:
+        InputError: With the nearest name, and all of them.
+    """
+    parameters = dict(list(inspect.signature(cls).parameters.items())[1:])
+    known = [name for name, parameter in parameters.items() if parameter.kind is not parameter.VAR_KEYWORD]
+    if len(known) < len(parameters):
+        if not hasattr(cls, "replace"):  # takes anything, and knows what to do with it
+            return
+        known += ["velocity", *_PARTS, "base"]
+    for name in options:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=1)
+            hint = f"did you mean {near[0]}? " if near else ""
+            raise InputError(f"{registry.name_of(cls)}: no option {name!r}; {hint}known: {', '.join(known)}")
+
+
+_PARTS = ("scheduler", "integrator", "divergence")
+
+
+def _part(name: str, value: Any) -> Any:
+    if name not in _PARTS or not isinstance(value, str | dict):
+        return value
+    arguments = {} if isinstance(value, str) else dict(value)
+    found = registry.lookup(name, value if isinstance(value, str) else str(arguments.pop("name", "")))
+    try:
+        return found(**arguments)
+    except TypeError as error:
+        raise InputError(f"{name}: {error}") from error
 
 
 def run_trial(
@@ -106,10 +161,7 @@ def run_trial(
 
     cls = registry.lookup("model", trial["model"]) if model_class is None else model_class
     torch.manual_seed(trial["seed"])
-    try:
-        model = cls(data.dim, **trial["options"])
-    except TypeError as error:
-        raise InputError(f"{trial['model']}: {error}; `genflow list {trial['model']}` shows its options") from error
+    model = build(cls, data.dim, trial["options"])
     _warm_up()
     began, last = time.perf_counter(), 0.0
 
