@@ -7,19 +7,20 @@ import numpy as np
 from genflow.data.dataset import Dataset, assemble, split
 from genflow.errors import InputError
 
-__all__ = ["BUNDLED", "breast_cancer", "digits", "photo_patches"]
+__all__ = ["breast_cancer", "digits", "photo_patches"]
 
 _TILE = 61  # a photograph of 427 x 640 has 7 x 10 tiles
 _PATCH = 8
 
 
-def digits(rows: int | None = None, seed: int = 0) -> Dataset:
-    r"""Handwritten digits, 1797 rows of 8 by 8 pixels (d = 64), dequantized: :math:`x + u`, :math:`u \sim U[0, 1)^{64}`.
+def digits(seed: int = 0) -> Dataset:
+    r"""Handwritten digits, 1797 rows of 8 by 8 pixels (d = 64), dequantized.
 
-    The grey levels are 0 to 16, so values lie in [0, 17).
+    .. math:: x = g + u, \quad u \sim U[0, 1)^{64}
+
+    The grey levels :math:`g` are 0 to 16, so values lie in [0, 17).
 
     Args:
-        rows: Not to be given: there are as many as there are.
         seed: Seed of the noise.
 
     References:
@@ -27,7 +28,6 @@ def digits(rows: int | None = None, seed: int = 0) -> Dataset:
     """
     from sklearn.datasets import load_digits
 
-    _refuse("digits", rows)
     levels = load_digits().data
     x = levels + np.random.default_rng(seed).random(levels.shape)
     columns = [f"pixel_{i}_{j}" for i in range(8) for j in range(8)]
@@ -35,25 +35,22 @@ def digits(rows: int | None = None, seed: int = 0) -> Dataset:
     return assemble("digits", split(x), columns, remarks=[remark], seed=seed, image_shape=(8, 8))
 
 
-def breast_cancer(rows: int | None = None, seed: int = 0) -> Dataset:
-    """Features of cell nuclei, 569 rows, d = 30.
-
-    Args:
-        rows: Not to be given: there are as many as there are.
-        seed: Seed of the noise where atoms are dequantized; none by default.
+def breast_cancer() -> tuple[np.ndarray, list[str]]:
+    """Features of cell nuclei: a table of 569 rows and 30 columns, as it is recorded, and the names of the columns.
 
     References:
         Breast Cancer Wisconsin, Diagnostic (Wolberg et al.), https://archive.ics.uci.edu/dataset/17
     """
-    x, columns = breast_cancer_table()
-    _refuse("breast-cancer", rows)
-    return assemble("breast-cancer", split(x), columns, seed=seed)
+    from sklearn.datasets import load_breast_cancer
+
+    bunch = load_breast_cancer()
+    return bunch.data, [str(name) for name in bunch.feature_names]
 
 
 def photo_patches(rows: int | None = None, seed: int = 0) -> Dataset:
     r"""Patches of two photographs, 8 by 8 grey pixels, prepared as BSDS300 is for density estimation: d = 63.
 
-    .. math:: y = (g + u) / 256, \quad u \sim U[0, 1)^{64}, \qquad x_j = y_j - \frac{1}{64} \sum_k y_k, \quad j = 1, \dots, 63
+    .. math:: y = (g + u) / 256, \quad u \sim U[0, 1)^{64}, \qquad x_j = y_j - \frac{1}{64} \sum_k y_k, \quad j < 64
 
     The last pixel is minus the sum of the others and is left out. Patches of the three parts are cut from different
     tiles of the photographs (8 to 1 to 1), so that no pixel is in two parts.
@@ -98,20 +95,3 @@ def photo_patches(rows: int | None = None, seed: int = 0) -> Dataset:
     return assemble(
         "photo-patches", (train, validation, test), columns, remarks=[remark], seed=seed, image_shape=(_PATCH, _PATCH)
     )
-
-
-def breast_cancer_table() -> tuple[np.ndarray, list[str]]:
-    """The table of `breast_cancer`, as it is recorded."""
-    from sklearn.datasets import load_breast_cancer
-
-    bunch = load_breast_cancer()
-    return bunch.data, [str(name) for name in bunch.feature_names]
-
-
-def _refuse(name: str, rows: int | None) -> None:
-    if rows is not None:
-        raise InputError(f"rows: {rows} came for {name}, which has as many rows as it has; leave it out")
-
-
-BUNDLED = {"digits": digits, "breast-cancer": breast_cancer, "photo-patches": photo_patches}
-"""The bundled data by name."""

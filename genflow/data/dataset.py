@@ -30,7 +30,7 @@ class Dataset:
         columns: Names of the columns.
         preprocessor: The invertible map to standardized units, fitted on the training part.
         remarks: What a reader of a likelihood on these rows should know, one line each.
-        true_log_prob: The true log density, `(*batch, dim) -> (*batch,)` in nats and the user's units, where it is known;
+        true_log_prob: The true log density, `(*batch, dim) -> (*batch,)`, in nats and the user's units, where known;
             minus its mean over the test part is the best NLL that a model can reach, up to the standard error.
         seed: Seed of the generator, of the noise that was added, and so on.
         image_shape: Height and width of the picture that a row is, where it is one.

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, cast
 
 import torch
 from jaxtyping import Float
@@ -101,7 +101,9 @@ class Standardize(Preprocessor):
         if flat.any():
             j = int(flat.nonzero()[0])
             name = repr(columns[j]) if columns else str(j + 1)
-            raise InputError(f"column {name}: constant in the training part; a density needs columns that vary, leave it out")
+            raise InputError(
+                f"column {name}: constant in the training part; a density needs columns that vary, leave it out"
+            )
         return cls(x.shape[-1], x.mean(0), std)
 
     def config(self) -> dict[str, Any]:
@@ -190,5 +192,5 @@ class Compose(Preprocessor):
     def inverse(self, z: Tensor) -> Tensor:
         x = z.to(torch.float64)
         for part in reversed(self.parts):
-            x = part.inverse(x)
+            x = cast(Preprocessor, part).inverse(x)
         return x

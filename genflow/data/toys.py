@@ -61,9 +61,8 @@ class Density(Protocol):
 class Arc:
     r"""A circle, an arc of one, or a spiral.
 
-    .. math:: c(u) = o + (r + g \theta) (\cos \theta, \sin \theta), \qquad \theta = \theta_0 + (\theta_1 - \theta_0) u^q + \varphi
-
-    (the radius grows with the angle before it is turned by :math:`\varphi`).
+    .. math:: c(u) = o + (r + g \theta) (\cos(\theta + \varphi), \sin(\theta + \varphi)), \qquad
+        \theta = \theta_0 + (\theta_1 - \theta_0) u^q
 
     Args:
         start: :math:`\theta_0`, radians.
@@ -95,8 +94,7 @@ class NoisyCurves:
 
     .. math:: p(x) = \frac{1}{m} \sum_{j=1}^m \int_0^1 N(x; c_j(u), \sigma^2 I) \, du
 
-    The integral is taken by Gauss-Legendre quadrature on pieces shorter than the noise, in :math:`\sqrt u`, where spirals
-    are smooth.
+    The integral is taken by Gauss-Legendre quadrature on short pieces, in :math:`\sqrt u`, in which spirals are smooth.
 
     Args:
         curves: :math:`c_j: u \mapsto (x, y)` on the unit interval.
@@ -106,13 +104,13 @@ class NoisyCurves:
     Example:
         >>> import numpy as np, torch
         >>> circle = NoisyCurves([Arc(0, 2 * np.pi, radius=1)], noise=0.1)
-        >>> circle.log_prob(torch.tensor([[1.0, 0.0]])).exp()  # about 1 / (2 pi) along it times 1 / (sigma sqrt(2 pi)) across
+        >>> circle.log_prob(torch.tensor([[1.0, 0.0]])).exp()  # 1 / (2 pi) along, 1 / (sigma sqrt(2 pi)) across
         tensor([0.6357])
     """
 
     dim = 2
 
-    def __init__(self, curves: Sequence[Arc], noise: float, pieces: int = 64):
+    def __init__(self, curves: Sequence[Arc], noise: float, pieces: int = 32):
         self.curves, self.noise = list(curves), noise
         nodes, weights = np.polynomial.legendre.leggauss(16)
         v = ((np.arange(pieces)[:, None] + (nodes + 1) / 2) / pieces).ravel()
@@ -154,8 +152,8 @@ class Pinwheel:
         x = R(2 \pi k / m + c \, e^{\|y\|}) \, y, \qquad y \sim N\left((1, 0), \operatorname{diag}(s_r^2, s_t^2)\right),
         \qquad k \text{ uniform}
 
-    A rotation by an angle that depends on the radius alone keeps volumes, so the density is that of :math:`y`. (The usual
-    pinwheel turns by the first coordinate of :math:`y`, which is nearly the radius.)
+    A rotation by an angle that depends on the radius alone keeps volumes, so the density is that of :math:`y`.
+    (The usual pinwheel turns by the first coordinate of :math:`y`, which is nearly the radius.)
 
     Args:
         blades: Their number :math:`m`.
@@ -172,7 +170,9 @@ class Pinwheel:
 
     dim = 2
 
-    def __init__(self, blades: int = 5, rate: float = 0.25, radial: float = 0.3, tangential: float = 0.1, scale: float = 2.0):
+    def __init__(
+        self, blades: int = 5, rate: float = 0.25, radial: float = 0.3, tangential: float = 0.1, scale: float = 2.0
+    ):
         self.blades, self.rate, self.radial, self.tangential, self.scale = blades, rate, radial, tangential, scale
 
     def sample(self, n: int, rng: np.random.Generator) -> np.ndarray:
@@ -255,7 +255,7 @@ def rings() -> NoisyCurves:
 
 def swiss_roll() -> NoisyCurves:
     """One arm that winds outwards, the section of scikit-learn's `make_swiss_roll`."""
-    return NoisyCurves([Arc(1.5 * np.pi, 4.5 * np.pi, growth=0.25)], noise=0.125)
+    return NoisyCurves([Arc(1.5 * np.pi, 4.5 * np.pi, growth=0.25)], noise=0.125, pieces=64)
 
 
 def spirals() -> NoisyCurves:

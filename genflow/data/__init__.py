@@ -1,0 +1,34 @@
+"""Data: toys, Gaussian mixtures, tables, pictures and bundled real data, with invertible preprocessing.
+
+Example:
+    >>> import genflow as gf
+    >>> data = gf.data.load("two-moons")
+    >>> data.train.shape, data.columns
+    (torch.Size([16000, 2]), ['x', 'y'])
+"""
+
+from __future__ import annotations
+
+from genflow.data.dataset import Dataset, split
+from genflow.data.loading import load, names
+from genflow.data.mixtures import GaussianMixture
+from genflow.data.pictures import PICTURES, Picture
+from genflow.data.preprocessing import Compose, Logit, Preprocessor, Standardize
+from genflow.data.tables import TABLES, read, write
+
+__all__ = [
+    "PICTURES",
+    "TABLES",
+    "Compose",
+    "Dataset",
+    "GaussianMixture",
+    "Logit",
+    "Picture",
+    "Preprocessor",
+    "Standardize",
+    "load",
+    "names",
+    "read",
+    "split",
+    "write",
+]

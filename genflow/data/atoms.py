@@ -1,0 +1,169 @@
+"""What a density can't say about a table: repeated values, duplicate rows, columns that follow from others.
+
+On a value that many rows share, a continuous density has no largest likelihood: the narrower the spike, the better.
+Rows that stand in the training part and in the test part reward copying.
+
+Values are recorded on a grid, such as hundredths, which makes a few of them equal by chance and is harmless. A column has
+atoms if it has few values (ten rows to each, on average), or if values stand out from their neighbours: a smooth
+density, rounded to any grid, gives neighbouring values about the same number of rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+__all__ = ["Repeats", "dependent_columns", "duplicate_rows", "grid_width", "grid_widths", "repeats"]
+
+_COARSE = 10  # rows for each distinct value, from where on a column counts as one of atoms
+_OUTSTANDING = 6.0  # times the mean number of rows on the neighbouring values, from where on a value stands out
+_SHARE = 0.01  # of all rows on such values, from where on a column counts as one of atoms
+_NEIGHBOURS = 5  # distinct values on either side
+_GROUP = 30  # distinct values that it takes to tell a grid: a divisor by chance has the probability 2^-29
+
+
+@dataclass(frozen=True)
+class Repeats:
+    """How the values of a column repeat.
+
+    Attributes:
+        distinct: The number of distinct values.
+        share: The share of rows whose value another row has too.
+        outstanding: The share of rows on values that have far more rows than their neighbours.
+        most: The value that most rows have, and how many.
+        coarse: Whether there are few values.
+        atoms: Whether there are few, or some stand out: a likelihood on this column rewards spikes.
+    """
+
+    distinct: int
+    share: float
+    outstanding: float
+    most: tuple[float, int]
+    coarse: bool
+    atoms: bool
+
+
+def repeats(column: np.ndarray) -> Repeats:
+    """How the values of a column repeat.
+
+    Args:
+        column: Values, `(n,)`.
+
+    Example:
+        >>> import numpy as np
+        >>> x = np.random.default_rng(0).normal(size=10_000)
+        >>> repeats(x).share, repeats(x.round(3)).atoms, repeats(x.round(1)).atoms, repeats(np.maximum(x, -2)).atoms
+        (0.0, False, True, True)
+    """
+    values, counts = np.unique(column, return_counts=True)
+    n = len(column)
+    share = float(counts[counts > 1].sum() / n)
+    width = min(_NEIGHBOURS, len(values) - 1)
+    outstanding = 0.0
+    if share > 0 and width > 0:
+        total = np.concatenate([np.zeros(1), counts.cumsum()])
+        index = np.arange(len(values))
+        low, high = np.maximum(index - width, 0), np.minimum(index + width + 1, len(values))
+        around = (total[high] - total[low] - counts) / (high - low - 1)
+        outstanding = float(counts[counts > _OUTSTANDING * around].sum() / n)
+    coarse = n >= _COARSE * len(values)
+    most = float(values[counts.argmax()]), int(counts.max())
+    return Repeats(len(values), share, outstanding, most, coarse, coarse or outstanding > _SHARE)
+
+
+def grid_width(values: np.ndarray) -> float:
+    r"""The widest grid :math:`w` with all values in :math:`v_0 + w \mathbb Z`.
+
+    Decimal numbers first (the greatest common divisor of their distances, in units of the last decimal), be they stored
+    in double or single precision; where values are not decimal, the smallest distance between two of them.
+
+    Args:
+        values: Values, in any order.
+
+    Example:
+        >>> import numpy as np
+        >>> grid_width(np.array([0.5, 1.25, 3.0])), grid_width(np.array([10.0, 30.0, 70.0]))
+        (0.25, 20.0)
+    """
+    values = np.unique(values)
+    if len(values) < 2:
+        return 0.0
+    largest = float(np.abs(values).max())
+    single = largest < 3e38 and bool((values.astype(np.float32) == values).all())
+    for precision, most in ((1e-15, 2**52), (6e-8, 2**23)) if single else ((1e-15, 2**52),):
+        for decimals in range(-12, 13):
+            scale = 10.0**decimals
+            if largest * scale > most:
+                break
+            whole = np.rint(values * scale)
+            if (np.abs(values * scale - whole) <= precision * np.abs(whole)).all():
+                divisor = int(np.gcd.reduce(np.diff(whole).astype(np.int64)))
+                if divisor > 0:
+                    return float(divisor / scale)
+    return float(np.diff(values).min())
+
+
+def grid_widths(column: np.ndarray) -> np.ndarray:
+    """The width of the grid at each value, `(n,)`: a number written with six digits has a coarser one the larger it is.
+
+    Args:
+        column: Values, `(n,)`.
+
+    Example:
+        >>> import numpy as np
+        >>> x = np.concatenate([np.arange(100, 999) / 100, np.arange(100, 999) / 10])
+        >>> widths = grid_widths(x)
+        >>> float(widths[0]), float(widths[-1])
+        (0.01, 0.1)
+    """
+    finest = grid_width(column)
+    magnitude = np.abs(column)
+    smallest = magnitude[magnitude > 0].min(initial=np.inf)
+    decades = np.floor(np.log10(np.maximum(magnitude, min(smallest, 1.0)))).astype(int)
+    widths = np.full(len(column), finest)
+    below = finest
+    for decade in np.unique(decades):  # upwards: a decade with few values takes the width of the one below
+        mine = decades == decade
+        values = np.unique(column[mine])
+        if len(values) >= _GROUP:
+            below = max(below, grid_width(values))
+        widths[mine] = below
+    return widths
+
+
+def duplicate_rows(rows: np.ndarray) -> np.ndarray:
+    """Which rows repeat an earlier one exactly, `(n,)`.
+
+    Args:
+        rows: Rows, `(n, dim)`.
+
+    Example:
+        >>> import numpy as np
+        >>> duplicate_rows(np.array([[1, 2], [3, 4], [1, 2]]))
+        array([False, False,  True])
+    """
+    import pandas as pd
+
+    return pd.DataFrame(rows).duplicated().to_numpy()
+
+
+def dependent_columns(rows: np.ndarray, columns: Sequence[str]) -> list[str]:
+    """Columns that are, to rounding, linear functions of those before them: a density on them is infinite.
+
+    Args:
+        rows: Rows, `(n, dim)`, every column varying.
+        columns: Their names.
+
+    Example:
+        >>> import numpy as np
+        >>> x = np.random.default_rng(0).normal(size=(100, 2))
+        >>> dependent_columns(np.column_stack([x, x[:, 0] - 2 * x[:, 1]]), ["a", "b", "c"])
+        ['c']
+    """
+    if len(rows) <= rows.shape[1]:
+        return []
+    centred = rows - rows.mean(0)
+    factor = np.linalg.qr(centred / np.linalg.norm(centred, axis=0), mode="r")
+    return [name for name, rest in zip(columns, np.abs(np.diag(factor)), strict=True) if rest < 1e-7]

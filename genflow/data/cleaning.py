@@ -1,0 +1,137 @@
+"""From a table to a data set: duplicates dropped, atoms found and dealt with, and every step remarked on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from genflow.data.atoms import Repeats, dependent_columns, duplicate_rows, grid_widths, repeats
+from genflow.data.dataset import FEWEST_ROWS, Dataset, assemble, split
+from genflow.data.tables import Table
+from genflow.errors import InputError
+
+__all__ = ["from_table"]
+
+_SHOWN = 6  # columns that a remark names
+
+
+def from_table(table: Table, test: Table | None, atoms: str, name: str, seed: int = 0) -> Dataset:
+    """A data set of a table without missing values.
+
+    Args:
+        table: The rows to split.
+        test: The user's own test rows, or `None`.
+        atoms: `"keep"`, `"dequantize"` or `"drop"`; see `genflow.data.load`.
+        name: The name of the data set.
+        seed: Seed of the noise.
+
+    Raises:
+        InputError: Too few rows, a constant column, or no column left.
+    """
+    rows, columns, origin = table.values, table.columns, table.origin
+    _check_size(len(rows), origin, "", test is None)
+    for j in range(rows.shape[1]):
+        if (rows[:, j] == rows[0, j]).all():
+            advice = "a density needs columns that vary, leave it out with columns="
+            raise InputError(f"{origin}: {table.label(j)} is constant ({rows[0, j]:g}); {advice}")
+
+    remarks = list(table.remarks)
+    rows, found = _without_copies(rows, remarks)
+    _check_size(len(rows), origin, "distinct ", test is None)
+    if test is not None and not all(repeat.atoms for repeat in found):
+        rows = _without_test_rows(rows, test.values, remarks)
+        _check_size(len(rows), origin, "remaining ", False)
+
+    # The user's test rows go through the same steps as the others.
+    everything = rows if test is None else np.concatenate([rows, test.values])
+    if atoms == "dequantize":
+        everything = _dequantized(everything, columns, found, np.random.default_rng([seed, 1]), remarks)
+    elif any(repeat.atoms for repeat in found):
+        shown = _shown([_described(column, repeat) for column, repeat in zip(columns, found) if repeat.atoms])
+        if atoms == "keep":
+            advice = "a likelihood there rewards spikes; atoms=dequantize or atoms=drop makes it comparable"
+            remarks.append(f"repeated values in {shown}: {advice}")
+        else:
+            kept = [j for j, repeat in enumerate(found) if not repeat.atoms]
+            if not kept:
+                raise InputError(
+                    f"{origin}: every column has repeated values, atoms=drop leaves none; try atoms=dequantize"
+                )
+            everything, columns = everything[:, kept], [columns[j] for j in kept]
+            remarks.append(f"repeated values in {shown}: left out")
+
+    dependent = dependent_columns(everything[: len(rows)], columns)
+    if dependent:
+        advice = "a likelihood there has no bound, leave them out"
+        remarks.append(f"linear functions of the columns before them: {_shown(dependent)}; {advice}")
+
+    remarks = [f"{name}: {remark}" for remark in remarks]
+    train, validation, rest = split(everything[: len(rows)], test is None)
+    own = rest if test is None else everything[len(rows) :]
+    return assemble(name, (train, validation, own), columns, remarks=remarks, seed=seed)
+
+
+def _without_copies(rows: np.ndarray, remarks: list[str]) -> tuple[np.ndarray, list[Repeats]]:
+    if rows.shape[1] == 1:  # a repeated row is a repeated value
+        return rows, [repeats(rows[:, 0])]
+    distinct = rows[~duplicate_rows(rows)]
+    found = [repeats(column) for column in distinct.T]
+    copies = len(rows) - len(distinct)
+    if not copies:
+        return rows, found
+    if all(repeat.atoms for repeat in found):
+        # Such rows meet by chance: without them the frequencies would be lost.
+        remarks.append(f"{_rows(copies)} of {len(rows)} repeated exactly: kept, since every column has repeated values")
+        return rows, [repeats(column) for column in rows.T]
+    remarks.append(f"{_rows(copies)} of {len(rows)} repeated exactly: dropped, since a split would reward copying them")
+    return distinct, found
+
+
+def _without_test_rows(rows: np.ndarray, test: np.ndarray, remarks: list[str]) -> np.ndarray:
+    if rows.shape[1] == 1:
+        return rows
+    known = duplicate_rows(np.concatenate([test, rows]))[len(test) :]
+    if known.any():
+        remarks.append(f"{_rows(int(known.sum()))} repeated in the test rows: left out of training and validation")
+    return rows[~known]
+
+
+def _dequantized(
+    rows: np.ndarray, columns: Sequence[str], found: Sequence[Repeats], rng: np.random.Generator, remarks: list[str]
+) -> np.ndarray:
+    noise = rng.random(rows.shape) - 0.5
+    widths = np.zeros_like(rows)
+    described = []
+    for j, repeat in enumerate(found):
+        if repeat.share > 0:
+            widths[:, j] = grid_widths(rows[:, j])
+            low, high = widths[:, j].min(), widths[:, j].max()
+            described.append(f"{columns[j]} ({low:g})" if low == high else f"{columns[j]} ({low:g} to {high:g})")
+    if described:
+        remarks.append(f"uniform noise of the recording grid was added to {_shown(described)}")
+    spiky = [column for column, repeat in zip(columns, found) if repeat.atoms and not repeat.coarse]
+    if spiky:
+        remarks.append(f"values that stand out remain in {_shown(spiky)}, narrow as the grid is: atoms=drop is safer")
+    return rows + widths * noise
+
+
+def _described(column: str, repeat: Repeats) -> str:
+    value, rows = repeat.most
+    return f"{column} ({repeat.distinct} values)" if repeat.coarse else f"{column} ({rows} rows at {value:g})"
+
+
+def _shown(described: Sequence[str]) -> str:
+    shown = ", ".join(described[:_SHOWN])
+    return shown if len(described) <= _SHOWN else f"{shown} and {len(described) - _SHOWN} more"
+
+
+def _rows(count: int) -> str:
+    return "1 row" if count == 1 else f"{count} rows"
+
+
+def _check_size(n: int, origin: str, kind: str, with_test: bool) -> None:
+    if n < FEWEST_ROWS:
+        parts = "80, 10 and 10 %" if with_test else "training and validation"
+        came = f"{n} {kind}row{'' if n == 1 else 's'}"
+        raise InputError(f"{origin}: {came} came; at least {FEWEST_ROWS} are needed to split into {parts}")

@@ -1,0 +1,158 @@
+"""From a name, a path or an array to a data set, with remarks on what a likelihood on it can't say."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Sequence
+from os import PathLike, fspath
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from genflow.data import bundled, tables
+from genflow.data.cleaning import from_table
+from genflow.data.dataset import FEWEST_ROWS, Dataset, assemble, split
+from genflow.data.mixtures import GaussianMixture
+from genflow.data.pictures import PICTURES, Picture
+from genflow.data.toys import TOYS, Density
+from genflow.errors import InputError
+
+__all__ = ["load", "names"]
+
+_ROWS = 20_000  # of what is generated
+_MIXTURE = re.compile(r"gaussian-mixture-(\d+)")
+_REAL = ("digits", "breast-cancer", "photo-patches")
+
+
+def names() -> list[str]:
+    """The built-in data sets; any dimension may follow the last hyphen of `gaussian-mixture-8`.
+
+    Example:
+        >>> names()[:3]
+        ['two-moons', 'eight-gaussians', 'checkerboard']
+    """
+    return [*TOYS, "gaussian-mixture-8", *_REAL]
+
+
+def load(
+    source: Any,
+    *,
+    test: Any = None,
+    atoms: str = "keep",
+    name: str | None = None,
+    columns: Sequence[str | int] | None = None,
+    rows: int | None = None,
+    seed: int = 0,
+) -> Dataset:
+    """A data set, split and with its standardization.
+
+    Rows are permuted by `numpy.random.default_rng(0)`; the first 80 % are trained on, the next 10 % are for validation,
+    the last 10 % for the test. Exact duplicates are dropped, columns with repeated values are remarked on.
+
+    Args:
+        source: A built-in name (see `names`), a path to a table or a picture, a pandas frame, an array or a tensor
+            `(rows, columns)`, or a `Dataset`, which is returned as it is.
+        test: The user's own test rows, of the same columns: a path, a frame or an array. The source is then split into
+            training and validation as 8 to 1.
+        atoms: What to do about repeated values: `"keep"` them; `"dequantize"`, add uniform noise of the width of the
+            recording grid to every column that repeats values; `"drop"` the columns that have atoms.
+        name: What tables and plots call it; the file's name without its ending where it is not given.
+        columns: Columns of a table to keep, by name (x1, x2, … where there are none) or position from 0.
+        rows: How many rows to draw, for what is generated: 20 000 where it is not given.
+        seed: Seed of what is generated and of the noise; the split does not depend on it.
+
+    Raises:
+        InputError: An unknown name, or anything wrong with the table: one line.
+
+    Example:
+        >>> data = load("gaussian-mixture-3", rows=1000)
+        >>> data
+        Dataset('gaussian-mixture-3', dim=3, train=800, validation=100, test=100)
+        >>> z, ladj = data.preprocessor(data.test)
+        >>> best = -data.true_log_prob(data.test).mean()  # no model can do better, up to the standard error
+    """
+    if isinstance(source, Dataset):
+        return source
+    if atoms not in ("keep", "dequantize", "drop"):
+        raise InputError(f"atoms: {atoms!r} came; give 'keep', 'dequantize' or 'drop'")
+    if isinstance(source, str) and (source in names() or _MIXTURE.fullmatch(source)):
+        return _built_in(source, test, atoms, name, columns, rows, seed)
+    path = isinstance(source, str | PathLike)
+    if path and Path(source).suffix.lower() in PICTURES:
+        density = Picture.read(source)
+        _only_for_tables("a picture", test, columns)
+        return _generated(name or Path(source).stem, density, rows, seed)
+    if rows is not None:
+        raise InputError(f"rows: {rows} came for a table, which has as many rows as it has; leave it out")
+    if (
+        isinstance(source, str)
+        and Path(source).name == source
+        and not Path(source).suffix
+        and not Path(source).exists()
+    ):
+        raise InputError(f"data: {source!r} is neither a file nor a built-in name; {_suggestion(source)}")
+    table = _table(source, "data", columns).select(columns)
+    label = name or (Path(fspath(source)).stem if path else "table")
+    other = None if test is None else _table(test, "test", table.columns).expect(table.columns).checked()
+    return from_table(table.checked(), other, atoms, label, seed)
+
+
+def _built_in(
+    source: str, test: Any, atoms: str, name: str | None, columns: Any, rows: int | None, seed: int
+) -> Dataset:
+    label = name or source
+    if source == "breast-cancer":
+        if rows is not None:
+            raise InputError(f"rows: {rows} came for breast-cancer, which has as many rows as it has; leave it out")
+        values, titles = bundled.breast_cancer()
+        table = tables.Table(values, titles, True, source).select(columns)
+        other = None if test is None else _table(test, "test", table.columns).expect(table.columns).checked()
+        return from_table(table, other, atoms, label, seed)
+    _only_for_tables(source, test, columns)
+    if source == "digits":
+        if rows is not None:
+            raise InputError(f"rows: {rows} came for digits, which has as many rows as it has; leave it out")
+        data = bundled.digits(seed)
+    elif source == "photo-patches":
+        data = bundled.photo_patches(rows, seed)
+    else:
+        found = _MIXTURE.fullmatch(source)
+        density = GaussianMixture.random(int(found[1])) if found else TOYS[source]()
+        return _generated(label, density, rows, seed)
+    data.name = label
+    return data
+
+
+def _generated(name: str, density: Density, rows: int | None, seed: int) -> Dataset:
+    rows = _ROWS if rows is None else rows
+    if rows < FEWEST_ROWS:
+        raise InputError(f"rows: {rows} came; at least {FEWEST_ROWS} are needed for the split into 80, 10 and 10 %")
+    x = density.sample(rows, np.random.default_rng(seed))
+    columns = ["x", "y"] if density.dim == 2 else ()
+    return assemble(name, split(x), columns, true_log_prob=density.log_prob, seed=seed)
+
+
+def _table(source: Any, argument: str, wanted: Sequence[str | int] | None) -> tables.Table:
+    if isinstance(source, str | PathLike):
+        return tables.read_table(source, wanted)
+    if type(source).__module__.partition(".")[0] == "pandas":
+        frame = source.to_frame() if hasattr(source, "to_frame") else source
+        return tables.from_frame(frame, argument, wanted)
+    if isinstance(source, np.ndarray | list | tuple) or hasattr(source, "detach"):
+        return tables.from_array(source, argument)
+    kind = type(source).__name__
+    raise InputError(f"{argument}: a {kind} came; give a built-in name, a path, a pandas frame, an array or a tensor")
+
+
+def _only_for_tables(what: str, test: Any, columns: Any) -> None:
+    for argument, value in (("test", test), ("columns", columns)):
+        if value is not None:
+            raise InputError(f"{argument}: it goes with a table, not with {what}; leave it out")
+
+
+def _suggestion(source: str) -> str:
+    near = difflib.get_close_matches(source, names(), n=3, cutoff=0.5)
+    known = f"built in are {', '.join(names())}"
+    return f"did you mean {' or '.join(near)}? {known}" if near else known

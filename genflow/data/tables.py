@@ -1,0 +1,453 @@
+"""Tables in files: read whatever a path names, say precisely what is wrong with it, write atomically.
+
+=====================================  ========================================================================
+ending                                 what is read
+=====================================  ========================================================================
+.csv .tsv .txt .dat .data .text        text: comma, semicolon, tab or blanks; with a header or without one
+.parquet .pq                           Parquet, every column a number
+.npy                                   a NumPy array, `(rows, columns)` or `(rows,)`
+=====================================  ========================================================================
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import itertools
+import os
+import re
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from os import PathLike
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from genflow.data.dataset import default_columns
+from genflow.errors import InputError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["TABLES", "Table", "read", "write"]
+
+_TEXT = (".csv", ".tsv", ".txt", ".dat", ".data", ".text")
+_PARQUET = (".parquet", ".pq")
+TABLES = (*_TEXT, *_PARQUET, ".npy")
+"""Endings of files that are read as tables."""
+
+_MISSING = {"", "na", "n/a", "nan", "-nan", "null", "none", "#n/a", "<na>"}
+_DECIMAL_COMMA = re.compile(r"[+-]?\d+,\d+(e[+-]?\d+)?", re.IGNORECASE)
+
+
+class Table:
+    """Numbers with column names, and where they come from.
+
+    Args:
+        values: Values, `(rows, columns)`, float64.
+        columns: Names of the columns.
+        named: Whether the names stand in the source, and were not given by `default_columns`.
+        origin: What an error calls the source.
+        remarks: What was noticed on the way.
+        line: The line (from 1) of a row (from 0) in a file of text.
+    """
+
+    def __init__(
+        self,
+        values: np.ndarray,
+        columns: Sequence[str],
+        named: bool,
+        origin: str,
+        remarks: Sequence[str] = (),
+        line: Callable[[int], int] | None = None,
+    ):
+        self.values, self.columns, self.named, self.origin = values, list(columns), named, origin
+        self.remarks, self.line = list(remarks), line
+
+    def place(self, i: int, j: int) -> str:
+        """How an error names a value: its row from 1, its line in a file of text, its column."""
+        line = "" if self.line is None else f" (line {self.line(i)})"
+        return f"{self.origin}: row {i + 1}{line}, {self.label(j)}"
+
+    def label(self, j: int) -> str:
+        """How an error names a column: its name, or its number where it has none."""
+        return f"column {self.columns[j]!r}" if self.named else f"column {j + 1}"
+
+    def select(self, columns: Sequence[str | int] | None) -> Table:
+        """The wanted columns, by name or by position from 0.
+
+        Raises:
+            InputError: A column that is not there.
+        """
+        if columns is None:
+            return self
+        wanted = [columns] if isinstance(columns, str | int) else list(columns)
+        if not wanted:
+            raise InputError(f"{self.origin}: columns is empty; name at least one of {_listed(self.columns)}")
+        positions = []
+        for column in wanted:
+            if isinstance(column, str) and column in self.columns:
+                positions.append(self.columns.index(column))
+            elif isinstance(column, int) and -len(self.columns) <= column < len(self.columns):
+                positions.append(column % len(self.columns))
+            else:
+                raise InputError(f"{self.origin}: no column {column!r}; it has {_listed(self.columns)}")
+        names = [self.columns[j] for j in positions]
+        if len(set(names)) < len(names):
+            raise InputError(f"{self.origin}: a column is asked for twice in {_listed(names)}")
+        return Table(self.values[:, positions], names, True, self.origin, self.remarks, self.line)
+
+    def expect(self, columns: Sequence[str]) -> Table:
+        """The columns of another table: by name where they have these names, else by position.
+
+        Raises:
+            InputError: Another number of columns, or named ones that are not these.
+        """
+        if self.columns == list(columns):
+            return self
+        if set(columns) <= set(self.columns):
+            return self.select(list(columns))
+        missing = [name for name in columns if name not in self.columns]
+        count = len(self.columns)
+        if count != len(columns):
+            raise InputError(f"{self.origin}: {count} columns came, {len(columns)} are wanted: {_listed(columns)}")
+        if self.named and list(columns) != default_columns(count):
+            raise InputError(f"{self.origin}: no column {missing[0]!r}; it has {_listed(self.columns)}")
+        return Table(self.values, columns, True, self.origin, self.remarks, self.line)
+
+    def checked(self) -> Table:
+        """Itself, if every value is finite.
+
+        Raises:
+            InputError: NaN or an infinite value, with its row and column.
+        """
+        finite = np.isfinite(self.values)
+        if not finite.all():
+            i, j = (int(k) for k in np.argwhere(~finite)[0])
+            more = int((~finite).sum()) - 1
+            rest = f", and {more} more like it" if more else ""
+            what = "a missing value (NaN)" if np.isnan(self.values[i, j]) else f"{self.values[i, j]}"
+            raise InputError(f"{self.place(i, j)}: {what}{rest}; drop or fill such rows")
+        return self
+
+
+def read(path: str | PathLike[str], columns: Sequence[str] | None = None) -> tuple[np.ndarray, list[str]]:
+    """The numbers of a table and the names of its columns.
+
+    Args:
+        path: The file; see the endings above.
+        columns: The columns that are wanted, such as those a model was trained on. A file that has columns of these
+            names may have others too; in one without names, the number of columns has to be the same.
+
+    Raises:
+        InputError: No such file, an empty one, an unsupported ending, text in a column, a missing or infinite value,
+            rows of different length, wrong columns: one line, with row and column.
+
+    Example:
+        >>> import tempfile, pathlib
+        >>> path = pathlib.Path(tempfile.mkdtemp()) / "people.csv"
+        >>> _ = path.write_text("height,weight\\n1.7,65\\n1.8,80\\n")
+        >>> read(path)
+        (array([[ 1.7, 65. ],
+               [ 1.8, 80. ]]), ['height', 'weight'])
+    """
+    table = read_table(path, columns)
+    if columns is not None:
+        table = table.expect(columns)
+    return table.checked().values, table.columns
+
+
+def read_table(path: str | PathLike[str], wanted: Sequence[str | int] | None = None) -> Table:
+    """A table as it is in the file, not yet checked for missing values.
+
+    Args:
+        path: The file.
+        wanted: Columns that will be asked for: text in others is no error.
+    """
+    path = Path(path)
+    ending = path.suffix.lower()
+    if ending not in TABLES:
+        raise InputError(f"{path}: ending {ending!r} is not supported; give one of {' '.join(TABLES)}, or a picture")
+    if not path.is_file():
+        raise InputError(f"{path}: {'a folder, not a file' if path.is_dir() else 'no such file'}")
+    if path.stat().st_size == 0:
+        raise InputError(f"{path}: the file is empty")
+    if ending == ".npy":
+        return _read_npy(path)
+    return _read_parquet(path, wanted) if ending in _PARQUET else _read_text(path, wanted)
+
+
+def from_array(array: Any, origin: str) -> Table:
+    """A table of an array or a tensor, `(rows, columns)` or `(rows,)`."""
+    if hasattr(array, "detach"):
+        array = array.detach().cpu()
+        array = (array.float() if array.is_floating_point() and array.element_size() < 4 else array).numpy()
+    values = np.asarray(array)
+    if values.dtype.kind not in "fiub":
+        raise InputError(f"{origin}: an array of {values.dtype} came; give real numbers")
+    if values.ndim not in (1, 2) or values.size == 0:
+        raise InputError(
+            f"{origin}: an array of the shape {values.shape} came; give (rows, columns), neither of them zero"
+        )
+    values = values.astype(np.float64).reshape(len(values), -1)
+    return Table(values, default_columns(values.shape[1]), False, origin)
+
+
+def from_frame(frame: pd.DataFrame, origin: str, wanted: Sequence[str | int] | None = None) -> Table:
+    """A table of a pandas frame."""
+    names = _unique([str(name) for name in frame.columns])
+    named = names != [str(j) for j in range(len(names))]
+    if frame.size == 0:
+        raise InputError(f"{origin}: a table of {frame.shape[0]} rows and {frame.shape[1]} columns came; it is empty")
+    columns = names if named else default_columns(len(names))
+    return _numbers(frame, Table(np.empty(0), columns, named, origin), wanted)
+
+
+def _read_npy(path: Path) -> Table:
+    try:
+        array = np.load(path, allow_pickle=False)
+    except (ValueError, EOFError, OSError) as error:
+        raise InputError(f"{path}: it can't be read as an array ({str(error).splitlines()[0]})") from None
+    return from_array(array, str(path))
+
+
+def _read_parquet(path: Path, wanted: Sequence[str | int] | None) -> Table:
+    import pandas as pd
+
+    try:
+        frame = pd.read_parquet(path)
+    except (ValueError, OSError, TypeError) as error:
+        raise InputError(f"{path}: it can't be read as Parquet ({str(error).splitlines()[0]})") from None
+    return from_frame(frame, str(path), wanted)
+
+
+def _read_text(path: Path, wanted: Sequence[str | int] | None) -> Table:
+    import pandas as pd
+
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError:
+        raise InputError(f"{path}: it is not text in UTF-8; save it as such, or as Parquet or NPY") from None
+    head, comment, separator, decimal = _sniff(text[: 1 << 16])
+    if not head:
+        raise InputError(f"{path}: the file holds no numbers")
+    fields = _fields(head[0], separator)
+    if len(head) > 1 and len(_fields(head[1], separator)) == len(fields) + 1 and not _is_number(fields[0], decimal):
+        fields = ["", *fields]  # a header that has no name for the row's number, as R writes it
+    named = sum(not _is_number(field, decimal) for field in fields) > len(fields) / 2
+    if comment and not named and len(_fields(comment, separator)) == len(fields):
+        names: list[str] | None = _fields(comment, separator)  # a header behind '#', as numpy.savetxt writes it
+    else:
+        names = fields if named else None
+    skip = _lines_up_to(text, head[0]) if named else 0
+    try:
+        frame = pd.read_csv(
+            io.StringIO(text), sep=separator or r"\s+", decimal=decimal, header=None, skiprows=skip, comment="#",
+            index_col=False, skipinitialspace=True, low_memory=False,
+        )  # fmt: skip
+    except pd.errors.EmptyDataError:
+        raise InputError(f"{path}: the file holds no rows, only a header") from None
+    except pd.errors.ParserError as error:
+        found = re.search(r"Expected (\d+) fields in line (\d+), saw (\d+)", str(error))
+        if found is None:
+            raise InputError(f"{path}: it can't be read as a table ({str(error).splitlines()[0]})") from None
+        expected, line, saw = found.groups()
+        raise InputError(f"{path}: line {line} has {saw} values, the lines before it have {expected}") from None
+    if names is not None and len(names) != frame.shape[1]:
+        raise InputError(f"{path}: the header names {len(names)} columns, the rows have {frame.shape[1]} values")
+    if frame.isna().to_numpy().any():
+        _find_short_row(path, text, separator, frame.shape[1], skip)
+    remarks = []
+    if names is not None and names[0] == "" and frame.shape[1] > 1 and _counts(frame.iloc[:, 0].to_numpy()):
+        frame, names = frame.iloc[:, 1:], names[1:]
+        remarks.append("the first column has no name and counts the rows: left out")
+    columns = default_columns(frame.shape[1])
+    if names is not None:
+        columns = _unique([name or default for name, default in zip(names, columns, strict=True)])
+
+    def line_of(row: int) -> int:
+        with_rows = (number for number, line in enumerate(text.splitlines(), 1) if number > skip and _content(line))
+        return next(itertools.islice(with_rows, row, None), 0)
+
+    return _numbers(frame, Table(np.empty(0), columns, names is not None, str(path), remarks, line_of), wanted)
+
+
+def _sniff(text: str) -> tuple[list[str], str, str, str]:
+    """The first lines with numbers, the last comment before them, the separator ('' for blanks), the decimal point."""
+    head: list[str] = []
+    comment = ""
+    for line in text.splitlines():
+        if line.lstrip().startswith("#"):
+            comment = comment if head else line.strip().lstrip("# ")
+        elif _content(line):
+            head.append(_content(line))
+        if len(head) == 10:
+            break
+    if len(head) > 2 and len(text) == 1 << 16:
+        head.pop()  # it may be cut
+    body = head[1:] or head
+    for separator in (";", "\t", ","):
+        if head and all(separator in line for line in body):
+            # 1,5 2,5: blanks between numbers with a decimal comma
+            blanks = [line.split() for line in body]
+            if separator == "," and all(len(row) > 1 and all(map(_DECIMAL_COMMA.fullmatch, row)) for row in blanks):
+                return head, comment, "", ","
+            fields = [field for line in body for field in _fields(line, separator)]
+            comma = separator != "," and any(_DECIMAL_COMMA.fullmatch(field) for field in fields)
+            return head, comment, separator, "," if comma else "."
+    return head, comment, "", "."
+
+
+def _fields(line: str, separator: str) -> list[str]:
+    parts = next(csv.reader([line], delimiter=separator, skipinitialspace=True)) if separator else line.split()
+    return [part.strip().strip("\"'").strip() for part in parts]
+
+
+def _is_number(field: str, decimal: str = ".") -> bool:
+    try:
+        float(field.replace(",", ".") if decimal == "," else field)
+    except ValueError:
+        return False
+    return True
+
+
+def _content(line: str) -> str:
+    return line.split("#")[0].strip()
+
+
+def _lines_up_to(text: str, header: str) -> int:
+    """How many lines of the file end with its header."""
+    return next((number for number, line in enumerate(text.splitlines(), 1) if _content(line) == header), 0)
+
+
+def _find_short_row(path: Path, text: str, separator: str, count: int, skip: int) -> None:
+    for number, line in enumerate(text.splitlines(), 1):
+        content = line.split("#")[0].strip("\r\n ")
+        fields = len(_fields(content, separator)) if number > skip and content else count
+        if fields < count:
+            raise InputError(f"{path}: line {number} has {fields} values, the first row has {count}")
+
+
+def _counts(column: np.ndarray) -> bool:
+    """Whether a column is 0, 1, 2, … or 1, 2, 3, …"""
+    return column.dtype.kind == "i" and column[0] in (0, 1) and bool((np.diff(column) == 1).all())
+
+
+def _unique(names: Sequence[str]) -> list[str]:
+    """Names, the second 'a' called 'a.2'."""
+    seen: dict[str, int] = {}
+    result = []
+    for name in names:
+        seen[name] = seen.get(name, 0) + 1
+        result.append(name if seen[name] == 1 else f"{name}.{seen[name]}")
+    return result
+
+
+def _numbers(frame: pd.DataFrame, table: Table, wanted: Sequence[str | int] | None) -> Table:
+    """Fills a table with a frame's values as doubles; text in a column that is wanted is an error."""
+    import pandas as pd
+
+    names = table.columns
+    if wanted is None:
+        chosen = set(names)
+    else:
+        chosen = {
+            names[name] if isinstance(name, int) and -len(names) <= name < len(names) else name for name in wanted
+        }
+        if not chosen <= set(names):  # other names: all columns may be meant, in their order
+            chosen = set(names)
+    values = np.full(frame.shape, np.nan)
+    for j, name in enumerate(names):
+        column = frame.iloc[:, j]
+        if pd.api.types.is_numeric_dtype(column.dtype) and not pd.api.types.is_complex_dtype(column.dtype):
+            values[:, j] = column.to_numpy(dtype=np.float64, na_value=np.nan)
+        elif name in chosen:
+            numbers = pd.to_numeric(column, errors="coerce") if column.dtype.kind not in "mMc" else column.isna()
+            if column.dtype.kind in "mMc":
+                raise InputError(
+                    f"{table.origin}: {table.label(j)}: {column.dtype} is no real number; leave it out with columns="
+                )
+            wrong = (numbers.isna() & column.notna()).to_numpy()
+            if wrong.any():
+                i = int(wrong.argmax())
+                found = str(column.iloc[i])
+                found = repr(found if len(found) <= 40 else found[:37] + "...")
+                advice = "encode it as numbers, or leave the column out with columns="
+                raise InputError(f"{table.place(i, j)}: {found} is not a number; {advice}")
+            values[:, j] = numbers.to_numpy(dtype=np.float64, na_value=np.nan)
+    table.values = values
+    return table
+
+
+def write(path: str | PathLike[str], array: Any, columns: Sequence[str] | None = None) -> None:
+    """Writes a table, in the format of its ending: .csv (with a header), .tsv, .txt (blanks), .parquet, .npy.
+
+    The file appears whole or not at all; one that is there is replaced.
+
+    Args:
+        path: The file.
+        array: Values, `(rows, columns)` or `(rows,)`, an array or a tensor.
+        columns: Names of the columns; x1, x2, … where they are not given. NPY and .txt hold none.
+
+    Raises:
+        InputError: An unsupported ending, a folder that does not exist, a number of names that does not fit.
+
+    Example:
+        >>> import tempfile, pathlib
+        >>> path = pathlib.Path(tempfile.mkdtemp()) / "samples.csv"
+        >>> write(path, [[0.1, 2.0]], ["a", "b"])
+        >>> path.read_text()
+        'a,b\\n0.1,2.0\\n'
+    """
+    path = Path(path)
+    ending = path.suffix.lower()
+    if ending not in (".csv", ".tsv", ".txt", *_PARQUET, ".npy"):
+        raise InputError(f"{path}: ending {ending!r} is not supported; give one of .csv .tsv .txt .parquet .npy")
+    if hasattr(array, "detach"):
+        array = array.detach().cpu()
+        array = (array.float() if array.is_floating_point() and array.element_size() < 4 else array).numpy()
+    values = np.asarray(array)
+    values = values.reshape(len(values), -1)
+    names = default_columns(values.shape[1]) if columns is None else list(columns)
+    if len(names) != values.shape[1]:
+        raise InputError(f"{path}: {len(names)} column names came for {values.shape[1]} columns")
+    with _replacing(path) as temporary:
+        if ending == ".npy":
+            with open(temporary, "wb") as file:
+                np.save(file, values)
+            return
+        import pandas as pd
+
+        frame = pd.DataFrame(values, columns=names)
+        if ending in _PARQUET:
+            frame.to_parquet(temporary, index=False)
+        else:
+            separator = {".csv": ",", ".tsv": "\t", ".txt": " "}[ending]
+            frame.to_csv(temporary, sep=separator, index=False, header=ending != ".txt", lineterminator="\n")
+
+
+@contextmanager
+def _replacing(path: Path) -> Iterator[str]:
+    """A temporary file in the same folder, renamed to `path` at the end and removed on failure."""
+    if not path.parent.is_dir():
+        raise InputError(f"{path}: the folder {path.parent} does not exist")
+    if path.is_dir():
+        raise InputError(f"{path}: a folder, not a file")
+    handle, temporary = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
+    os.close(handle)
+    try:
+        yield temporary
+        umask = os.umask(0)
+        os.umask(umask)
+        os.chmod(temporary, 0o666 & ~umask)
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def _listed(names: Sequence[Any], most: int = 8) -> str:
+    shown = ", ".join(str(name) for name in names[:most])
+    return shown if len(names) <= most else f"{shown}, … ({len(names)} in all)"
