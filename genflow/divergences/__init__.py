@@ -1,6 +1,8 @@
 """Divergence estimators: how fast a velocity spreads the mass."""
 
 from genflow.divergences.exact import Exact
+from genflow.divergences.finite_difference import FiniteDifference
+from genflow.divergences.function import FunctionDivergence, as_divergence
 from genflow.divergences.hutchinson import Hutchinson
 
-__all__ = ["Exact", "Hutchinson"]
+__all__ = ["Exact", "FiniteDifference", "FunctionDivergence", "Hutchinson", "as_divergence"]

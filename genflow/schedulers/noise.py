@@ -23,7 +23,8 @@ class VariancePreserving(NoiseSchedule):
     r"""The variance-preserving schedule with a rate that grows linearly in time.
 
     .. math::
-        \alpha = e^{-B/2}, \quad \sigma^2 = 1 - e^{-B}, \qquad B(t) = \beta_{min} t + \tfrac12 (\beta_{max} - \beta_{min}) t^2
+        \alpha = e^{-B/2}, \quad \sigma^2 = 1 - e^{-B}, \qquad
+        B(t) = \beta_{min} t + \tfrac12 (\beta_{max} - \beta_{min}) t^2
 
     Here :math:`\alpha^2 + \sigma^2 = 1`, :math:`g^2 = \dot B = \beta(t)` and :math:`\lambda = -\log(e^B - 1)`. Data of
     unit covariance keep it at all times; the law at :math:`t_{max}` is within :math:`\alpha(t_{max})` of N(0, I).

@@ -78,9 +78,8 @@ def raise_unless_finite(solver: str, times: Tensor, state: State, kept: Sequence
         if not is_finite(earlier):
             time, state = value, earlier
             break
-    steps = len(values) - 1
     raise SolverError(
-        f"{solver}: the state is not finite at t = {time:g}, on {steps} steps from t = {values[0]:g} to {values[-1]:g}; "
+        f"{solver}: the state is not finite at t = {time:g}, from t = {values[0]:g} in {len(values) - 1} steps; "
         "more steps, or an adaptive solver, would show where it went",
         time,
         state,

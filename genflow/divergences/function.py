@@ -1,0 +1,65 @@
+"""A plain function as a divergence estimator."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from genflow.divergences.probes import checked_distribution, draw_probes
+from genflow.errors import InputError
+from genflow.interfaces import DivergenceEstimator, Estimate, Velocity
+
+__all__ = ["FunctionDivergence", "as_divergence"]
+
+
+class FunctionDivergence(DivergenceEstimator):
+    """An estimator made of a plain function; see `as_divergence`."""
+
+    def __init__(self, function: Callable[..., Any], distribution: str | None = "rademacher", n: int = 1):
+        if distribution is not None:
+            checked_distribution(n, distribution)
+        self.function, self.distribution, self.n = function, distribution, n
+
+    def probes(self, x: Tensor, event_ndim: int, generator: torch.Generator | None = None) -> Tensor | None:
+        return None if self.distribution is None else draw_probes(self.n, self.distribution, x, generator)
+
+    def __call__(
+        self, velocity: Velocity, x: Tensor, t: Tensor, probes: Tensor | None = None, condition: Any = None
+    ) -> Estimate:
+        estimate = Estimate(*self.function(velocity, x, t, probes, condition))
+        batch = x.shape[: x.ndim - velocity.event_ndim]
+        if estimate.divergence.shape != batch:
+            name = getattr(self.function, "__name__", "the function")
+            raise InputError(
+                f"divergence: {name} returned the shape {tuple(estimate.divergence.shape)}, "
+                f"one number for each point, {tuple(batch)}, is wanted"
+            )
+        return estimate
+
+
+def as_divergence(function: Callable[..., Any], probes: str | None = "rademacher", n: int = 1) -> DivergenceEstimator:
+    r"""A plain `f(velocity, x, t, probes, condition)` as a divergence estimator; an estimator is returned as it is.
+
+    Args:
+        function: Returns an `Estimate`, or just the pair of the velocity `(*batch, *event)` and its divergence
+            `(*batch,)`.
+        probes: The law of the probes, `(n, *batch, *event)`, that it is given, drawn once for each solve: `rademacher`,
+            `gaussian`, or `None` for none.
+        n: Number of probes.
+
+    Raises:
+        InputError: When called, a divergence that is not one number for each point.
+
+    Example:
+        >>> import torch, genflow as gf
+        >>> def halved(velocity, x, t, probes, condition):
+        ...     v, divergence = velocity.divergence(x, t, condition)
+        ...     return v, divergence / 2
+        >>> shrunk = gf.as_divergence(halved, probes=None)
+        >>> shrunk(gf.as_velocity(lambda x, t, condition: x), torch.ones(1, 4), torch.tensor(0.0)).divergence
+        tensor([2.])
+    """
+    return function if isinstance(function, DivergenceEstimator) else FunctionDivergence(function, probes, n)
