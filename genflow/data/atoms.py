@@ -3,8 +3,8 @@
 On a value that many rows share, a continuous density has no largest likelihood: the narrower the spike, the better.
 Rows that stand in the training part and in the test part reward copying.
 
-Values are recorded on a grid, such as hundredths, which makes a few of them equal by chance and is harmless. A column has
-atoms if it has few values (ten rows to each, on average), or if values stand out from their neighbours: a smooth
+Values are recorded on a grid, such as hundredths, which makes a few of them equal by chance and is harmless. A column
+has atoms if it has few values (ten rows to each, on average), or if values stand out from their neighbours: a smooth
 density, rounded to any grid, gives neighbouring values about the same number of rows.
 """
 

@@ -168,10 +168,12 @@ def read_table(path: str | PathLike[str], wanted: Sequence[str | int] | None = N
     """
     path = Path(path)
     ending = path.suffix.lower()
+    if path.is_dir():
+        raise InputError(f"{path}: a folder, not a file")
     if ending not in TABLES:
         raise InputError(f"{path}: ending {ending!r} is not supported; give one of {' '.join(TABLES)}, or a picture")
     if not path.is_file():
-        raise InputError(f"{path}: {'a folder, not a file' if path.is_dir() else 'no such file'}")
+        raise InputError(f"{path}: no such file")
     if path.stat().st_size == 0:
         raise InputError(f"{path}: the file is empty")
     if ending == ".npy":
@@ -184,7 +186,10 @@ def from_array(array: Any, origin: str) -> Table:
     if hasattr(array, "detach"):
         array = array.detach().cpu()
         array = (array.float() if array.is_floating_point() and array.element_size() < 4 else array).numpy()
-    values = np.asarray(array)
+    try:
+        values = np.asarray(array)
+    except ValueError:
+        raise InputError(f"{origin}: rows of different length came; give (rows, columns)") from None
     if values.dtype.kind not in "fiub":
         raise InputError(f"{origin}: an array of {values.dtype} came; give real numbers")
     if values.ndim not in (1, 2) or values.size == 0:
@@ -208,8 +213,10 @@ def from_frame(frame: pd.DataFrame, origin: str, wanted: Sequence[str | int] | N
 def _read_npy(path: Path) -> Table:
     try:
         array = np.load(path, allow_pickle=False)
-    except (ValueError, EOFError, OSError) as error:
-        raise InputError(f"{path}: it can't be read as an array ({str(error).splitlines()[0]})") from None
+    except (ValueError, EOFError, OSError):
+        raise InputError(f"{path}: it can't be read as an array of numbers; write it with numpy.save") from None
+    if not isinstance(array, np.ndarray):
+        raise InputError(f"{path}: several arrays came; give a file of one, as numpy.save writes it")
     return from_array(array, str(path))
 
 
@@ -255,6 +262,8 @@ def _read_text(path: Path, wanted: Sequence[str | int] | None) -> Table:
             raise InputError(f"{path}: it can't be read as a table ({str(error).splitlines()[0]})") from None
         expected, line, saw = found.groups()
         raise InputError(f"{path}: line {line} has {saw} values, the lines before it have {expected}") from None
+    if frame.shape[1] > 1 and frame.iloc[:, -1].isna().all() and (names is None or len(names) < frame.shape[1]):
+        frame = frame.iloc[:, :-1]  # a separator at the end of every line
     if names is not None and len(names) != frame.shape[1]:
         raise InputError(f"{path}: the header names {len(names)} columns, the rows have {frame.shape[1]} values")
     if frame.isna().to_numpy().any():
@@ -353,9 +362,8 @@ def _numbers(frame: pd.DataFrame, table: Table, wanted: Sequence[str | int] | No
     if wanted is None:
         chosen = set(names)
     else:
-        chosen = {
-            names[name] if isinstance(name, int) and -len(names) <= name < len(names) else name for name in wanted
-        }
+        count = len(names)
+        chosen = {names[c] if isinstance(c, int) and -count <= c < count else str(c) for c in wanted}
         if not chosen <= set(names):  # other names: all columns may be meant, in their order
             chosen = set(names)
     values = np.full(frame.shape, np.nan)
