@@ -7,6 +7,6 @@ are real, plots, and a report in one file.
 from __future__ import annotations
 
 from genflow.studies.board import Board
-from genflow.studies.compare import compare
+from genflow.studies.comparison import compare
 
 __all__ = ["Board", "compare"]

@@ -7,6 +7,7 @@ evaluation is off the clock. Early stopping on the validation rows is the traini
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import os
@@ -19,7 +20,6 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from os import PathLike
 from pathlib import Path
@@ -114,7 +114,7 @@ class _Temporary:
             shutil.rmtree(self.folder, ignore_errors=True)
 
 
-@contextmanager
+@contextlib.contextmanager
 def _results(out: str | PathLike[str] | None) -> Iterator[Path]:
     if out is None:
         folder = Path(tempfile.mkdtemp(prefix="genflow-"))
@@ -259,14 +259,14 @@ def _run(plan: dict[str, Any], folder: Path, progress: bool) -> None:
     began = time.time()
     references, runs = {}, []
     work = folder / ".work"
-    with display_for(plan["trials"], plan["seconds"], progress) as display:
+    with _Workshop() as workshop, display_for(plan["trials"], plan["seconds"], progress) as display:
         for name, dataset in plan["datasets"].items():
             home = work / slug(name)
             write_data(dataset, home / "data")
             references[name] = reference(dataset, points=plan["arguments"]["points"])
             for index, trial in enumerate(plan["trials"]):
                 if trial["data"] == name:
-                    runs.append(_trial(index, trial, dataset, home, folder, display))
+                    runs.append(_trial(index, trial, dataset, home, folder, workshop, display))
             kept = folder / "evaluation" / slug(name)
             kept.mkdir(parents=True, exist_ok=True)
             shutil.copy(home / "data" / "data.npz", kept / "data.npz")
@@ -296,7 +296,13 @@ def _run(plan: dict[str, Any], folder: Path, progress: bool) -> None:
 
 
 def _trial(
-    index: int, trial: dict[str, Any], dataset: Any, home: Path, folder: Path, display: Display
+    index: int,
+    trial: dict[str, Any],
+    dataset: Any,
+    home: Path,
+    folder: Path,
+    workshop: _Workshop,
+    display: Display,
 ) -> dict[str, Any]:
     """Runs one trial and takes over what it leaves."""
     cls = trial.pop("class")
@@ -308,7 +314,7 @@ def _trial(
     def notify(event: dict[str, Any]) -> None:
         display.event(index, event)
 
-    result = _in_process(trial, place, notify) if cls is None else _here(trial, dataset, place, notify, cls)
+    result = workshop.run(trial, place.resolve(), notify) if cls is None else _here(trial, dataset, place, notify, cls)
     display.done(index, result)
     name = slug(trial["label"]) + (f"-seed{trial['seed']}" if trial["several"] else "")
     for source, target in (("model", "models"), ("arrays.npz", "evaluation")):
@@ -320,66 +326,91 @@ def _trial(
     return {**trial, "name": name, **result}
 
 
-def _in_process(trial: dict[str, Any], place: Path, notify: Callable[[dict[str, Any]], None]) -> dict[str, Any]:
-    command = [sys.executable, "-m", "genflow.studies.trial", str(place)]
-    with (place / "errors.txt").open("w") as errors:
-        process = subprocess.Popen(
-            command,
-            stdin=subprocess.DEVNULL,
+class _Workshop:
+    """Where the trials run: a process that has imported what they need, and forks one for each of them."""
+
+    def __init__(self) -> None:
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> _Workshop:
+        self._start()  # it imports while the data are prepared
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        if self.process is not None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self.process.pid, signal.SIGKILL)
+            self.process.wait()
+            for stream in (self.process.stdin, self.process.stdout):
+                if stream is not None:
+                    stream.close()
+
+    def _start(self) -> None:
+        # A session of its own: an interrupt at the terminal comes to this process alone, which then ends all.
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "genflow.studies.trial"],
+            stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            stderr=errors,
-            text=True,
-            env=_child_environment(trial),
+            stderr=subprocess.DEVNULL,
+            bufsize=0,
+            env=_child_environment(),
+            start_new_session=True,
         )
+
+    def run(self, trial: dict[str, Any], place: Path, notify: Callable[[dict[str, Any]], None]) -> dict[str, Any]:
+        """Runs one trial; a process that died is a failure with its reason."""
+        if self.process is None or self.process.poll() is not None:
+            self.__exit__()
+            self._start()
+        assert self.process is not None
+        assert self.process.stdin is not None
         try:
-            overrun = _listened(process, trial, notify)
-        except BaseException:
-            process.kill()
-            raise
-        finally:
-            process.wait()
-    try:
-        return json.loads((place / "result.json").read_text())
-    except FileNotFoundError:
-        pass
-    lines = (place / "errors.txt").read_text().strip().splitlines()
-    if overrun:
-        status = f"failed: training took more than {overrun:.0f} s, its process was ended"
-    elif process.returncode < 0:
-        name = signal.Signals(-process.returncode).name
-        hint = " (out of memory?)" if name == "SIGKILL" else ""
-        status = f"failed: the process was ended by {name}{hint}"
-    else:
-        status = (
-            f"failed: the process ended with code {process.returncode}: {lines[-1] if lines else 'no reason given'}"
-        )
-    return {"status": status, "traceback": "\n".join(lines)}
+            self.process.stdin.write(f"{place}\n".encode())
+            code, limit = self._listened(trial, notify)
+        except BrokenPipeError:
+            code, limit = 1, 0.0
+        with contextlib.suppress(FileNotFoundError):
+            return json.loads((place / "result.json").read_text())
+        errors = place / "errors.txt"
+        lines = errors.read_text(errors="replace").strip().splitlines() if errors.exists() else []
+        if limit:
+            status = f"failed: training took more than {limit:.0f} s, its process was ended"
+        elif code < 0:
+            name = signal.Signals(-code).name
+            status = f"failed: the process was ended by {name}{' (out of memory?)' if name == 'SIGKILL' else ''}"
+        else:
+            status = f"failed: the process ended with code {code}: {lines[-1] if lines else 'no reason given'}"
+        return {"status": status, "traceback": "\n".join(lines)}
 
+    def _listened(self, trial: dict[str, Any], notify: Callable[[dict[str, Any]], None]) -> tuple[int, float]:
+        """Passes events on until the trial is through: its exit code, and the limit in seconds if it overran one."""
+        import selectors
 
-def _listened(process: subprocess.Popen[str], trial: dict[str, Any], notify: Callable[[dict[str, Any]], None]) -> float:
-    """Passes events on until the process is through; returns the limit in seconds if a training overran it."""
-    import selectors
-
-    assert process.stdout is not None
-    limit = math.inf if trial["budget"] is None else 2 * trial["budget"] + _GRACE
-    began, training = time.monotonic(), True
-    with selectors.DefaultSelector() as selector:
-        selector.register(process.stdout, selectors.EVENT_READ)
-        buffer = ""
-        while True:
-            if training and time.monotonic() - began > limit:
-                process.kill()
-                return limit
-            if not selector.select(timeout=1.0):
-                continue
-            text = os.read(process.stdout.fileno(), 65536).decode()
-            if not text:
-                return 0.0
-            *lines, buffer = (buffer + text).split("\n")
-            for line in lines:
-                event = json.loads(line)
-                training = training and event["what"] == "training"
-                notify(event)
+        assert self.process is not None
+        assert self.process.stdout is not None
+        limit = math.inf if trial["budget"] is None else 2 * trial["budget"] + _GRACE
+        began, training, overrun, child, buffer = time.monotonic(), True, 0.0, 0, b""
+        with selectors.DefaultSelector() as selector:
+            selector.register(self.process.stdout, selectors.EVENT_READ)
+            while True:
+                if training and child and not overrun and time.monotonic() - began > limit:
+                    os.kill(child, signal.SIGKILL)
+                    overrun = limit
+                if not selector.select(timeout=1.0):
+                    continue
+                text = os.read(self.process.stdout.fileno(), 65536)
+                if not text:  # it ended: as it does after a trial where nothing can be forked
+                    return self.process.wait(), overrun
+                *lines, buffer = (buffer + text).split(b"\n")
+                for line in lines:
+                    event = json.loads(line)
+                    if event["what"] == "pid":
+                        child = event["pid"]
+                    elif event["what"] == "exit":
+                        return event["code"], overrun
+                    else:
+                        training = training and event["what"] == "training"
+                        notify(event)
 
 
 def _here(
@@ -399,12 +430,9 @@ def _here(
     return result
 
 
-def _child_environment(trial: dict[str, Any]) -> dict[str, str]:
-    """The environment of a trial: threads, and where this process found its modules."""
+def _child_environment() -> dict[str, str]:
+    """The environment of the trials: modules are found where this process found them."""
     environment = dict(os.environ)
-    if trial["threads"]:
-        for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
-            environment[name] = str(trial["threads"])
     roots = tuple({sys.prefix, sys.base_prefix, sys.exec_prefix})
     import genflow
 

@@ -162,7 +162,6 @@ def run_trial(
     cls = registry.lookup("model", trial["model"]) if model_class is None else model_class
     torch.manual_seed(trial["seed"])
     model = build(cls, data.dim, trial["options"])
-    _warm_up()
     began, last = time.perf_counter(), 0.0
 
     def progress(event: dict[str, Any]) -> None:
@@ -180,6 +179,7 @@ def run_trial(
     )
     seconds = time.perf_counter() - began
     peak = _resident_peak()
+    trained = time.perf_counter()
     fitted.save(folder / "model")
     notify({"what": "evaluation", "stage": "evaluating"})
     evaluation = evaluate(
@@ -206,6 +206,7 @@ def run_trial(
         "figures": figures,
         "history": fitted.history,
         "process_peak_mb": peak,
+        "evaluation_seconds": round(time.perf_counter() - trained, 2),
     }
 
 
@@ -222,7 +223,10 @@ def _on_grid(log_prob: Callable[[torch.Tensor], torch.Tensor], data: Any) -> np.
 
 
 def _warm_up() -> None:
-    """Pays once what the first optimizer step of a process costs, so that it is not taken from the budget."""
+    """Pays once what the first optimizer step and the first figures cost, so that no budget is charged for them."""
+    import ot  # noqa: F401
+    import sklearn.ensemble  # noqa: F401
+
     weight = torch.nn.Parameter(torch.zeros(8, 8))
     optimizer = torch.optim.AdamW([weight], fused=True)
     (weight @ torch.ones(8, 8)).sum().backward()
@@ -255,23 +259,45 @@ def _resident_peak() -> float:
     return peak / 2**20 if platform.system() == "Darwin" else peak / 1024
 
 
-def main(folder: Path) -> int:
-    """Runs the trial that a folder describes; events go to standard output, one JSON document a line."""
+def serve() -> int:
+    """Runs trials, one for each folder that is named on standard input; events go to standard output, one a line.
+
+    Every trial has a process of its own. Where the system can, it is forked from this one, which has imported what all
+    of them need and has done nothing else; elsewhere this one runs a single trial and ends.
+    """
     # Whatever a model prints must not come between the events.
     channel = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)
     warnings.filterwarnings("ignore")
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # no pool of threads may exist when a process is forked
+    _warm_up()
 
     def notify(event: dict[str, Any]) -> None:
         channel.write(json.dumps(event, default=float) + "\n")
 
+    for line in sys.stdin:
+        folder = Path(line.rstrip("\n"))
+        if sys.platform != "linux":
+            return _run_here(folder, notify, threads)
+        child = os.fork()
+        if child == 0:
+            os._exit(_run_here(folder, notify, threads))
+        notify({"what": "pid", "pid": child})
+        _, status = os.waitpid(child, 0)
+        notify({"what": "exit", "code": os.waitstatus_to_exitcode(status)})
+    return 0
+
+
+def _run_here(folder: Path, notify: Notify, threads: int) -> int:
+    """Runs the trial that a folder describes in this process."""
+    errors = os.open(folder / "errors.txt", os.O_WRONLY | os.O_CREAT)
+    os.dup2(errors, 1)
+    os.dup2(errors, 2)
     trial = json.loads((folder / "trial.json").read_text())
-    if trial["threads"]:
-        torch.set_num_threads(trial["threads"])
+    torch.set_num_threads(trial["threads"] or threads)
     try:
         result = run_trial(trial, read_data(folder.parent / "data"), folder, notify)
-    except KeyboardInterrupt:
-        return 130
     except Exception as error:
         result = {"status": f"failed: {reason(error)}", "traceback": traceback.format_exc()}
     result["threads"] = torch.get_num_threads()
@@ -289,4 +315,4 @@ def reason(error: BaseException) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main(Path(sys.argv[1])))
+    sys.exit(serve())
