@@ -3,5 +3,6 @@
 from __future__ import annotations
 
 from genflow.baselines.discrete import MAF, NSF, DiscreteFlow
+from genflow.baselines.score_sde import ScoreSDE
 
-__all__ = ["MAF", "NSF", "DiscreteFlow"]
+__all__ = ["MAF", "NSF", "DiscreteFlow", "ScoreSDE"]

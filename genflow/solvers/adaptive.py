@@ -203,9 +203,10 @@ class _Watched:
             )
         if self.limit is not None:  # the first trial step may reach too far
             t = t.clamp(self.low, self.high)
+        if self.check_values:  # scipy does not hand out its steps
+            self.time, self.state = t.item(), None
         rates = self.dynamics(t, state)
         if self.check_values and not is_finite(rates):
-            self.time = t.item()
             self._fail("the velocity is not finite", "a look at the velocity there")
         return rates
 

@@ -3,7 +3,17 @@
 from genflow.velocities.activations import ACTIVATIONS
 from genflow.velocities.chain import Chain
 from genflow.velocities.function import FunctionVelocity, as_velocity
+from genflow.velocities.probability_flow import ProbabilityFlow
 from genflow.velocities.residual import ResidualMLP
 from genflow.velocities.shallow import Parallel, Shallow
 
-__all__ = ["ACTIVATIONS", "Chain", "FunctionVelocity", "Parallel", "ResidualMLP", "Shallow", "as_velocity"]
+__all__ = [
+    "ACTIVATIONS",
+    "Chain",
+    "FunctionVelocity",
+    "Parallel",
+    "ProbabilityFlow",
+    "ResidualMLP",
+    "Shallow",
+    "as_velocity",
+]
