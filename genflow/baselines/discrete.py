@@ -42,7 +42,7 @@ class DiscreteFlow(GenerativeModel):
         | https://zuko.readthedocs.io
     """
 
-    def __init__(self, dim: int, transform: nn.Module, batch_size: int = 512, learning_rate: float = 3e-3):
+    def __init__(self, dim: int, transform: nn.Module, batch_size: int = 512, learning_rate: float = 5e-3):
         super().__init__()
         self.dim = dim
         self.transform = transform
@@ -106,6 +106,7 @@ class DiscreteFlow(GenerativeModel):
             validate=lambda: -torch.cat([self.log_prob(rows) for rows in data.validation.split(_ROWS)]),
             batch_size=self.batch_size,
             learning_rate=self.learning_rate,
+            average=0.99,
         )
 
     def _transform(self, x: Tensor, condition: Any) -> Any:
@@ -147,7 +148,7 @@ class MAF(DiscreteFlow):
     """
 
     def __init__(
-        self, dim: int, transforms: int = 5, width: int = 128, batch_size: int = 512, learning_rate: float = 3e-3
+        self, dim: int, transforms: int = 5, width: int = 128, batch_size: int = 512, learning_rate: float = 5e-3
     ):
         import zuko
 
@@ -191,7 +192,7 @@ class NSF(DiscreteFlow):
         bins: int = 8,
         bound: float = 5.0,
         batch_size: int = 512,
-        learning_rate: float = 3e-3,
+        learning_rate: float = 5e-3,
     ):
         import zuko
 
