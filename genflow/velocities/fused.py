@@ -81,7 +81,8 @@ class _Fused(torch.autograd.Function):
     def backward(ctx: Any, v_bar: Tensor, divergence_bar: Tensor) -> tuple[Tensor | None, ...]:
         x, w1, w2, w3, c, b1, b2, b3, *saved = ctx.saved_tensors
         if torch.is_grad_enabled():  # somebody differentiates twice: what is saved has no graph, so begin again
-            inputs = (x, w1, w2, w3, c, b1, b2, b3)
+            # Views cut the search for gradients off here: C is made of the weights, x of earlier evaluations.
+            inputs = [tensor.view_as(tensor) for tensor in (x, w1, w2, w3, c, b1, b2, b3)]
             wanted = [tensor for tensor, needed in zip(inputs, ctx.needs_input_grad[1:], strict=True) if needed]
             outputs = _plain(ctx.activation, *inputs)
             gradients = iter(
