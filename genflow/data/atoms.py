@@ -10,12 +10,13 @@ density, rounded to any grid, gives neighbouring values about the same number of
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-__all__ = ["Repeats", "dependent_columns", "duplicate_rows", "grid_width", "grid_widths", "repeats"]
+__all__ = ["Repeats", "dependent_columns", "duplicate_rows", "grid_width", "grid_widths", "meet_by_chance", "repeats"]
 
 _COARSE = 10  # rows for each distinct value, from where on a column counts as one of atoms
 _OUTSTANDING = 6.0  # times the mean number of rows on the neighbouring values, from where on a value stands out
@@ -147,6 +148,35 @@ def duplicate_rows(rows: np.ndarray) -> np.ndarray:
     import pandas as pd
 
     return pd.DataFrame(rows).duplicated().to_numpy()
+
+
+def meet_by_chance(rows: np.ndarray) -> bool:
+    r"""Whether equal rows are chance and no copies: there are few values in every column.
+
+    Were the columns independent, two rows would be equal with the probability :math:`\prod_j \sum_v p_j(v)^2`. Copies
+    make equal rows far more frequent; dependence makes them somewhat so: a hundredth of what is found is enough.
+
+    Args:
+        rows: Rows, `(n, dim)`.
+
+    Example:
+        >>> import numpy as np
+        >>> dice = np.random.default_rng(0).integers(6, size=(1000, 2))
+        >>> weights = np.random.default_rng(0).normal(size=(500, 2))
+        >>> meet_by_chance(dice), meet_by_chance(np.concatenate([weights, weights]))
+        (True, False)
+    """
+    import pandas as pd
+
+    frame = pd.DataFrame(rows)
+    pairs = len(rows) * (len(rows) - 1.0)
+
+    def equal(counts: np.ndarray) -> float:
+        return float((counts * (counts - 1.0)).sum()) / pairs
+
+    found = equal(frame.groupby(list(frame.columns), sort=False).size().to_numpy())
+    expected = math.prod(equal(np.unique(column, return_counts=True)[1]) for column in rows.T)
+    return expected > 0.01 * found
 
 
 def dependent_columns(rows: np.ndarray, columns: Sequence[str]) -> list[str]:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from genflow.data.atoms import Repeats, dependent_columns, duplicate_rows, grid_widths, repeats
+from genflow.data.atoms import Repeats, dependent_columns, duplicate_rows, grid_widths, meet_by_chance, repeats
 from genflow.data.dataset import FEWEST_ROWS, Dataset, assemble, split
 from genflow.data.tables import Table
 from genflow.errors import InputError
@@ -37,9 +37,10 @@ def from_table(table: Table, test: Table | None, atoms: str, name: str, seed: in
             raise InputError(f"{origin}: {table.label(j)} is constant ({rows[0, j]:g}); {advice}")
 
     remarks = list(table.remarks)
-    rows, found = _without_copies(rows, remarks)
+    rows, chance = _without_copies(rows, remarks)
+    found = [repeats(column) for column in rows.T]
     _check_size(len(rows), origin, "distinct ", test is None)
-    if test is not None and not all(repeat.atoms for repeat in found):
+    if test is not None and not chance:
         rows = _without_test_rows(rows, test.values, remarks)
         _check_size(len(rows), origin, "remaining ", False)
 
@@ -72,25 +73,22 @@ def from_table(table: Table, test: Table | None, atoms: str, name: str, seed: in
     return assemble(name, (train, validation, own), columns, remarks=remarks, seed=seed)
 
 
-def _without_copies(rows: np.ndarray, remarks: list[str]) -> tuple[np.ndarray, list[Repeats]]:
+def _without_copies(rows: np.ndarray, remarks: list[str]) -> tuple[np.ndarray, bool]:
+    """Rows without exact duplicates, unless they have so few values that rows meet by chance; and whether they do."""
     if rows.shape[1] == 1:  # a repeated row is a repeated value
-        return rows, [repeats(rows[:, 0])]
-    distinct = rows[~duplicate_rows(rows)]
-    found = [repeats(column) for column in distinct.T]
-    copies = len(rows) - len(distinct)
-    if not copies:
-        return rows, found
-    if all(repeat.atoms for repeat in found):
-        # Such rows meet by chance: without them the frequencies would be lost.
-        remarks.append(f"{_rows(copies)} of {len(rows)} repeated exactly: kept, since every column has repeated values")
-        return rows, [repeats(column) for column in rows.T]
-    remarks.append(f"{_rows(copies)} of {len(rows)} repeated exactly: dropped, since a split would reward copying them")
-    return distinct, found
+        return rows, True
+    copies = duplicate_rows(rows)
+    if not copies.any():
+        return rows, False
+    count = f"{_rows(int(copies.sum()))} of {len(rows)} repeated exactly"
+    if meet_by_chance(rows):
+        remarks.append(f"{count}: kept, since rows of so few values meet by chance")
+        return rows, True
+    remarks.append(f"{count}: dropped, since a split would reward copying them")
+    return rows[~copies], False
 
 
 def _without_test_rows(rows: np.ndarray, test: np.ndarray, remarks: list[str]) -> np.ndarray:
-    if rows.shape[1] == 1:
-        return rows
     known = duplicate_rows(np.concatenate([test, rows]))[len(test) :]
     if known.any():
         remarks.append(f"{_rows(int(known.sum()))} repeated in the test rows: left out of training and validation")

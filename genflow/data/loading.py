@@ -143,9 +143,7 @@ def _table(source: Any, argument: str, wanted: Sequence[str | int] | None) -> ta
     if isinstance(source, np.ndarray | list | tuple) or hasattr(source, "detach"):
         return tables.from_array(source, argument)
     kind = type(source).__name__
-    raise InputError(
-        f"{argument}: an object of the type {kind} came; give a built-in name, a path, a pandas frame, an array or a tensor"
-    )
+    raise InputError(f"{argument}: an object of the type {kind} came; give a name, a path, a frame or an array")
 
 
 def _only_for_tables(what: str, test: Any, columns: Any) -> None:

@@ -240,7 +240,7 @@ def _read_text(path: Path, wanted: Sequence[str | int] | None) -> Table:
     head, comment, separator, decimal = _sniff(text[: 1 << 16])
     if not head:
         raise InputError(f"{path}: the file holds no numbers")
-    fields = _fields(head[0], separator)
+    fields = given = _fields(head[0], separator)
     if len(head) > 1 and len(_fields(head[1], separator)) == len(fields) + 1 and not _is_number(fields[0], decimal):
         fields = ["", *fields]  # a header that has no name for the row's number, as R writes it
     named = sum(not _is_number(field, decimal) for field in fields) > len(fields) / 2
@@ -266,6 +266,8 @@ def _read_text(path: Path, wanted: Sequence[str | int] | None) -> Table:
         frame = frame.iloc[:, :-1]  # a separator at the end of every line
     if names is not None and len(names) != frame.shape[1]:
         raise InputError(f"{path}: the header names {len(names)} columns, the rows have {frame.shape[1]} values")
+    if names is not None and len(names) > len(given) and not _counts(frame.iloc[:, 0].to_numpy()):
+        raise InputError(f"{path}: the header names {len(given)} columns, the rows have {frame.shape[1]} values")
     if frame.isna().to_numpy().any():
         _find_short_row(path, text, separator, frame.shape[1], skip)
     remarks = []
@@ -372,11 +374,11 @@ def _numbers(frame: pd.DataFrame, table: Table, wanted: Sequence[str | int] | No
         if pd.api.types.is_numeric_dtype(column.dtype) and not pd.api.types.is_complex_dtype(column.dtype):
             values[:, j] = column.to_numpy(dtype=np.float64, na_value=np.nan)
         elif name in chosen:
-            numbers = pd.to_numeric(column, errors="coerce") if column.dtype.kind not in "mMc" else column.isna()
-            if column.dtype.kind in "mMc":
+            if column.dtype.kind in "mMc" or isinstance(column.dtype, pd.CategoricalDtype):
                 raise InputError(
                     f"{table.origin}: {table.label(j)}: {column.dtype} is no real number; leave it out with columns="
                 )
+            numbers = pd.to_numeric(column, errors="coerce")
             wrong = (numbers.isna() & column.notna()).to_numpy()
             if wrong.any():
                 i = int(wrong.argmax())

@@ -94,12 +94,13 @@ class NoisyCurves:
 
     .. math:: p(x) = \frac{1}{m} \sum_{j=1}^m \int_0^1 N(x; c_j(u), \sigma^2 I) \, du
 
-    The integral is taken by Gauss-Legendre quadrature on short pieces, in :math:`\sqrt u`, in which spirals are smooth.
+    The integral is taken by Gauss-Legendre quadrature on pieces of a few :math:`\sigma`, in :math:`u^q`, in which a
+    spiral is smooth.
 
     Args:
         curves: :math:`c_j: u \mapsto (x, y)` on the unit interval.
         noise: :math:`\sigma`.
-        pieces: Pieces of the quadrature, of 16 nodes each.
+        nodes: Nodes of the quadrature on each piece.
 
     Example:
         >>> import numpy as np, torch
@@ -110,12 +111,10 @@ class NoisyCurves:
 
     dim = 2
 
-    def __init__(self, curves: Sequence[Arc], noise: float, pieces: int = 32):
+    def __init__(self, curves: Sequence[Arc], noise: float, nodes: int = 16):
         self.curves, self.noise = list(curves), noise
-        nodes, weights = np.polynomial.legendre.leggauss(16)
-        v = ((np.arange(pieces)[:, None] + (nodes + 1) / 2) / pieces).ravel()
-        self._nodes = np.concatenate([curve(v**2) for curve in self.curves])
-        self._weights = np.tile(2 * v * np.tile(weights / 2 / pieces, pieces), len(self.curves)) / len(self.curves)
+        points, weights = zip(*(_quadrature(curve, 6 * noise, nodes) for curve in self.curves), strict=True)
+        self._nodes, self._weights = np.concatenate(points), np.concatenate(weights) / len(self.curves)
 
     def sample(self, n: int, rng: np.random.Generator) -> np.ndarray:
         """Samples, `(n, 2)`.
@@ -143,6 +142,16 @@ class NoisyCurves:
             for rows in x.reshape(-1, 2).to(torch.float64).split(1024)
         ]
         return torch.cat(chunks).reshape(x.shape[:-1]).to(x.dtype)
+
+
+def _quadrature(curve: Arc, piece: float, nodes: int) -> tuple[np.ndarray, np.ndarray]:
+    """Points and weights of the mean along a curve, in pieces that are no longer than `piece`."""
+    fine = curve(np.linspace(0, 1, 1001) ** (1 / curve.power))
+    pieces = math.ceil(1000 * np.linalg.norm(np.diff(fine, axis=0), axis=-1).max() / piece)
+    points, weights = np.polynomial.legendre.leggauss(nodes)
+    v = ((np.arange(pieces)[:, None] + (points + 1) / 2) / pieces).ravel()
+    slope = v ** (1 / curve.power - 1) / curve.power  # of u = v^(1/q)
+    return curve(v ** (1 / curve.power)), slope * np.tile(weights / 2 / pieces, pieces)
 
 
 class Pinwheel:
@@ -233,7 +242,8 @@ class Checkerboard:
         """
         square = ((x + 4) / 2).floor()
         inside = ((square >= 0) & (square < 4)).all(-1) & (square.sum(-1) % 2 == 0)
-        return torch.where(inside, -math.log(32), -torch.inf).to(x.dtype)
+        log_p = torch.full(inside.shape, -math.log(32), dtype=x.dtype, device=x.device)
+        return log_p.masked_fill(~inside, -torch.inf)
 
 
 def eight_gaussians() -> GaussianMixture:
@@ -255,7 +265,7 @@ def rings() -> NoisyCurves:
 
 def swiss_roll() -> NoisyCurves:
     """One arm that winds outwards, the section of scikit-learn's `make_swiss_roll`."""
-    return NoisyCurves([Arc(1.5 * np.pi, 4.5 * np.pi, growth=0.25)], noise=0.125, pieces=64)
+    return NoisyCurves([Arc(1.5 * np.pi, 4.5 * np.pi, growth=0.25)], noise=0.125)
 
 
 def spirals() -> NoisyCurves:
