@@ -205,6 +205,14 @@ def test_atoms_are_told_from_rounding(column, expected):
     assert repeats(column).atoms is expected
 
 
+def test_spikes_that_noise_of_the_grid_leaves_are_remarked_on():
+    rng = np.random.default_rng(0)
+    gauges = rng.choice(rng.choice(5000, 50, replace=False) / 100, 3000)  # 50 of 5000 points of the grid
+    rounded = rng.normal(size=3000).round(1)
+    data = load(np.column_stack([NORMAL, gauges, rounded]), atoms="dequantize")
+    assert any("spikes as narrow as the grid remain in x4: atoms=drop is safer" in remark for remark in data.remarks)
+
+
 def test_columns_with_atoms_can_be_dropped():
     rows = np.column_stack([NORMAL, NORMAL[:, 0].round(1)])
     keep, drop = load(rows), load(rows, atoms="drop")

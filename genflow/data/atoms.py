@@ -16,7 +16,16 @@ from dataclasses import dataclass
 
 import numpy as np
 
-__all__ = ["Repeats", "dependent_columns", "duplicate_rows", "grid_width", "grid_widths", "meet_by_chance", "repeats"]
+__all__ = [
+    "Repeats",
+    "dependent_columns",
+    "duplicate_rows",
+    "grid_width",
+    "grid_widths",
+    "isolated_share",
+    "meet_by_chance",
+    "repeats",
+]
 
 _COARSE = 10  # rows for each distinct value, from where on a column counts as one of atoms
 _OUTSTANDING = 6.0  # times the mean number of rows on the neighbouring values, from where on a value stands out
@@ -132,6 +141,24 @@ def grid_widths(column: np.ndarray) -> np.ndarray:
             below = max(below, grid_width(values))
         widths[mine] = below
     return widths
+
+
+def isolated_share(column: np.ndarray, width: np.ndarray) -> float:
+    """The share of rows whose value has no neighbour on the grid: noise of the grid's width leaves a spike there.
+
+    Args:
+        column: Values, `(n,)`.
+        width: The grid's width at each value, `(n,)`.
+
+    Example:
+        >>> import numpy as np
+        >>> isolated_share(np.array([1.0, 2.0, 2.0, 7.0]), np.ones(4))
+        0.25
+    """
+    values, first, counts = np.unique(column, return_index=True, return_counts=True)
+    gaps = np.concatenate([[np.inf], np.diff(values), [np.inf]])
+    alone = np.minimum(gaps[:-1], gaps[1:]) > 1.5 * width[first]
+    return float(counts[alone].sum() / len(column))
 
 
 def duplicate_rows(rows: np.ndarray) -> np.ndarray:

@@ -6,7 +6,15 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from genflow.data.atoms import Repeats, dependent_columns, duplicate_rows, grid_widths, meet_by_chance, repeats
+from genflow.data.atoms import (
+    Repeats,
+    dependent_columns,
+    duplicate_rows,
+    grid_widths,
+    isolated_share,
+    meet_by_chance,
+    repeats,
+)
 from genflow.data.dataset import FEWEST_ROWS, Dataset, assemble, split
 from genflow.data.tables import Table
 from genflow.errors import InputError
@@ -100,17 +108,18 @@ def _dequantized(
 ) -> np.ndarray:
     noise = rng.random(rows.shape) - 0.5
     widths = np.zeros_like(rows)
-    described = []
+    described, spiky = [], []
     for j, repeat in enumerate(found):
         if repeat.share > 0:
             widths[:, j] = grid_widths(rows[:, j])
             low, high = widths[:, j].min(), widths[:, j].max()
             described.append(f"{columns[j]} ({low:g})" if low == high else f"{columns[j]} ({low:g} to {high:g})")
+            if repeat.atoms and (not repeat.coarse or isolated_share(rows[:, j], widths[:, j]) > 0.5):
+                spiky.append(columns[j])
     if described:
         remarks.append(f"uniform noise of the recording grid was added to {_shown(described)}")
-    spiky = [column for column, repeat in zip(columns, found) if repeat.atoms and not repeat.coarse]
     if spiky:
-        remarks.append(f"values that stand out remain in {_shown(spiky)}, narrow as the grid is: atoms=drop is safer")
+        remarks.append(f"spikes as narrow as the grid remain in {_shown(spiky)}: atoms=drop is safer")
     return rows + widths * noise
 
 
