@@ -130,7 +130,7 @@ class ScoreSDE(Flow, GenerativeModel):
         return EulerMaruyama().solve(self.reverse_dynamics(condition), z, times, generator=generator).state
 
     def reverse_dynamics(self, condition: Any = None) -> Dynamics:
-        r"""The reverse stochastic equation, :math:`dx = (2 v - f) dt + g \, d\bar W`, :math:`f = (\dot\alpha / \alpha) x`.
+        r"""The reverse equation :math:`dx = (2 v - f) dt + g \, d\bar W`, with :math:`f = (\dot\alpha / \alpha) x`.
 
         Args:
             condition: What the density is conditioned on.

@@ -50,7 +50,7 @@ class Uniform(Scheduler):
         *,
         dtype: torch.dtype = torch.float32,
         device: torch.device | str | None = None,
-    ) -> Float[Tensor, " steps+1"]:
+    ) -> Float[Tensor, " times"]:
         return torch.linspace(start, stop, checked_steps(steps, self.steps) + 1, dtype=dtype, device=device)
 
 
@@ -80,7 +80,7 @@ class Warped(Scheduler):
         *,
         dtype: torch.dtype = torch.float32,
         device: torch.device | str | None = None,
-    ) -> Float[Tensor, " steps+1"]:
+    ) -> Float[Tensor, " times"]:
         u = torch.linspace(0, 1, checked_steps(steps, self.steps) + 1, dtype=torch.float64) ** self.power
         low, high = min(start, stop), max(start, stop)
         return _finished(low + (high - low) * u, start, stop, dtype, device)
@@ -114,7 +114,7 @@ class EqualLogSNR(Scheduler):
         *,
         dtype: torch.dtype = torch.float32,
         device: torch.device | str | None = None,
-    ) -> Float[Tensor, " steps+1"]:
+    ) -> Float[Tensor, " times"]:
         low, high = min(start, stop), max(start, stop)
         ends = self.noise.log_snr(torch.tensor([low, high], dtype=torch.float64))
         if not torch.isfinite(ends).all():

@@ -64,7 +64,7 @@ class JKOSteps(Scheduler):
         *,
         dtype: torch.dtype = torch.float32,
         device: torch.device | str | None = None,
-    ) -> Float[Tensor, " steps+1"]:
+    ) -> Float[Tensor, " times"]:
         """The boundaries as a grid: of their natural length from `start` on, or scaled to end at `stop`.
 
         Args:

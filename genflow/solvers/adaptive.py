@@ -55,7 +55,8 @@ class Adaptive(Integrator):
         adjoint: Whether gradients come from the adjoint equation.
         norm: `max`, which controls the error of every number, or `rms`, which controls its mean over the batch.
         max_evaluations: Most evaluations in one solve of an adaptive method, and in one adjoint solve.
-        options: Further options of torchdiffeq, such as `{"solver": "LSODA"}` for `scipy_solver`.
+        options: Further options of torchdiffeq, such as `{"solver": "LSODA"}` for `scipy_solver`. Adams methods have
+            the order 4 unless `max_order` says otherwise: torchdiffeq's own 12 is hardly ever stable.
 
     Raises:
         InputError: An unknown method or norm; a tolerance that is not positive.
@@ -78,7 +79,7 @@ class Adaptive(Integrator):
         rtol: float = 1e-5,
         atol: float = 1e-5,
         adjoint: bool = False,
-        norm: Literal["max", "rms"] = "max",
+        norm: str = "max",
         max_evaluations: int = 10_000,
         options: dict[str, Any] | None = None,
     ):
@@ -100,7 +101,7 @@ class Adaptive(Integrator):
         self,
         dynamics: Callable[[Tensor, State], State],
         state: State,
-        times: Float[Tensor, " steps+1"],
+        times: Float[Tensor, " times"],
         *,
         generator: torch.Generator | None = None,
         save: Literal["last", "all"] = "last",
@@ -129,7 +130,7 @@ class Adaptive(Integrator):
                 "method: scipy_solver has no gradients of its own; adjoint=True or torch.no_grad() would do"
             )
         watched = _Watched(self, dynamics, state, times.tolist())
-        options, adjoint_options = self._options(times, adaptive)
+        options, adjoint_options = self._options(times)
         call: dict[str, Any] = {"rtol": self.rtol, "atol": self.atol, "method": self.method, "options": options}
         if self.adjoint and gradients:
             from torchdiffeq import odeint_adjoint
@@ -152,15 +153,16 @@ class Adaptive(Integrator):
             rejected=watched.rejected,
         )
 
-    def _options(self, times: Tensor, adaptive: bool) -> tuple[dict[str, Any], dict[str, Any]]:
+    def _options(self, times: Tensor) -> tuple[dict[str, Any], dict[str, Any]]:
         """Options of the solve and of the adjoint solve, whose clock runs in the opposite direction."""
-        options = {**self.options, "norm": _NORMS[self.norm]}
+        given = {"max_order": 4, **self.options} if self.method.endswith("adams") else self.options
+        options = {**given, "norm": _NORMS[self.norm]}
         if self.method not in _WITH_CALLBACKS:
-            return options, dict(self.options)
+            return options, dict(given)
         # Steps end on the times themselves: torchdiffeq would step beyond the last one and interpolate.
         stops = times.detach()
         turned = -stops if stops[0] > stops[-1] else stops
-        return {**options, "step_t": stops}, {**self.options, "step_t": turned}
+        return {**options, "step_t": stops}, {**given, "step_t": turned}
 
 
 _WITH_CALLBACKS = {name for name in ADAPTIVE_METHODS if name != "scipy_solver"}

@@ -47,7 +47,7 @@ class EulerMaruyama(Integrator):
         self,
         dynamics: Callable[[Tensor, State], State],
         state: State,
-        times: Float[Tensor, " steps+1"],
+        times: Float[Tensor, " times"],
         *,
         generator: torch.Generator | None = None,
         save: Literal["last", "all"] = "last",

@@ -30,7 +30,7 @@ Song et al. 2021, https://arxiv.org/abs/2011.13456; Salimans, Ho 2022, https://a
 from __future__ import annotations
 
 import math
-from typing import Any, Literal
+from typing import Any
 
 from jaxtyping import Float
 from torch import Tensor
@@ -40,8 +40,6 @@ from genflow.interfaces import NoiseSchedule, Velocity
 from genflow.velocities.function import as_velocity
 
 __all__ = ["ProbabilityFlow"]
-
-Prediction = Literal["epsilon", "x", "v"]
 
 
 class ProbabilityFlow(Velocity):
@@ -71,8 +69,8 @@ class ProbabilityFlow(Velocity):
         self,
         network: Any,
         noise: NoiseSchedule,
-        prediction: Prediction = "epsilon",
-        clock: Literal["time", "log_snr"] = "time",
+        prediction: str = "epsilon",
+        clock: str = "time",
     ):
         super().__init__()
         if prediction not in ("epsilon", "x", "v"):

@@ -1,0 +1,129 @@
+"""Fixed-step solvers: order of convergence, gradients, states, failures."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from genflow import Dynamics, InputError, SolverError
+from genflow.solvers import RK4, Euler, Heun, Midpoint
+
+SOLVERS = [Euler(), Midpoint(), Heun(), RK4()]
+by_name = pytest.mark.parametrize("solver", SOLVERS, ids=lambda solver: type(solver).__name__)
+
+
+def swing(t, state):
+    """y' = y cos t, l' = cos t: y = exp(sin t) and l = sin t if they begin at 1 and 0."""
+    y, _ = state
+    return y * torch.cos(t), torch.cos(t).expand_as(y)
+
+
+def swung(t):
+    t = torch.tensor([t], dtype=torch.float64)
+    return torch.exp(torch.sin(t)), torch.sin(t)
+
+
+@by_name
+@pytest.mark.parametrize(("start", "stop"), [(0.0, 2.0), (2.0, 0.0)])
+@pytest.mark.parametrize("power", [1.0, 1.5])
+def test_error_falls_with_the_order(solver, start, stop, power):
+    errors = []
+    for steps in (32, 64):
+        times = start + (stop - start) * torch.linspace(0, 1, steps + 1, dtype=torch.float64) ** power
+        y, log_y = solver.solve(swing, swung(start), times).state
+        errors.append(torch.stack([y - swung(stop)[0], log_y - swung(stop)[1]]).abs().flatten())
+    observed = torch.log2(errors[0] / errors[1])
+    assert (observed > solver.order - 0.25).all(), observed
+
+
+@by_name
+@given(z=st.floats(-2, 2), steps=st.integers(1, 5))
+@settings(max_examples=25, deadline=None)
+def test_a_step_of_a_linear_equation_is_the_truncated_exponential(solver, z, steps):
+    times = torch.linspace(0, steps, steps + 1, dtype=torch.float64)
+    factor = sum(z**k / math.factorial(k) for k in range(solver.order + 1))
+    state = solver.solve(lambda t, y: z * y, torch.ones(1, dtype=torch.float64), times).state
+    assert state.item() == pytest.approx(factor**steps, rel=1e-9, abs=1e-12)
+
+
+@by_name
+def test_gradients_reach_state_parameters_and_times(solver):
+    times = torch.linspace(0, 1, 4, dtype=torch.float64, requires_grad=True)
+    x = torch.randn(3, 2, dtype=torch.float64, requires_grad=True)
+    c = torch.randn(2, dtype=torch.float64, requires_grad=True)
+
+    def end(x, c, times):
+        return solver.solve(lambda t, y: torch.sin(c * y + t), x, times).state
+
+    assert torch.autograd.gradcheck(end, (x, c, times))
+
+
+@by_name
+@pytest.mark.parametrize("tupled", [False, True])
+def test_all_states_begin_with_the_first_and_end_with_the_last(solver, tupled):
+    state = (torch.ones(3), torch.zeros(2, 3)) if tupled else torch.ones(3)
+    before = torch.ones(3)
+    field = (lambda t, y: (-y[0], y[1] + t)) if tupled else (lambda t, y: -y)
+    solution = solver.solve(field, state, torch.linspace(0, 1, 6), save="all")
+    states = solution.states if tupled else (solution.states,)
+    ends = solution.state if tupled else (solution.state,)
+    for all_states, end in zip(states, ends, strict=True):
+        assert len(all_states) == 6
+        assert torch.equal(all_states[-1], end)
+    assert torch.equal(state[0] if tupled else state, before), "the caller's state was changed"
+    assert (solution.steps, solution.nfe) == (5, 5 * solver.evaluations)
+    assert torch.equal(states[0][0], before)
+
+
+@by_name
+def test_nfe_is_the_number_of_calls(solver):
+    calls = []
+
+    def field(t, y):
+        assert t.ndim == 0
+        assert t.dtype == torch.float64
+        calls.append(t.item())
+        return -y
+
+    solution = solver.solve(field, torch.ones(2, dtype=torch.float64), torch.linspace(1, 0, 4, dtype=torch.float64))
+    assert solution.nfe == len(calls)
+    assert max(calls) <= 1
+    assert min(calls) >= 0
+
+
+@by_name
+def test_state_stays_float32_under_a_bfloat16_velocity(solver):
+    solution = solver.solve(lambda t, y: (-y).bfloat16(), torch.ones(2), torch.linspace(0, 1, 3))
+    assert solution.state.dtype == torch.float32
+
+
+@by_name
+def test_no_time_to_pass_is_no_change(solver):
+    x = torch.randn(3)
+    assert torch.equal(solver.solve(lambda t, y: y, x, torch.zeros(1)).state, x)
+
+
+@by_name
+def test_times_that_turn_round_are_refused(solver):
+    for times in (torch.tensor([0.0, 1.0, 0.5]), torch.tensor([0.0, math.nan])):
+        with pytest.raises(InputError, match="times"):
+            solver.solve(lambda t, y: y, torch.ones(1), times)
+
+
+@by_name
+def test_a_state_that_is_not_finite_is_named_outside_of_grad_mode(solver):
+    times = torch.linspace(0, 1, 5)
+    burst = Dynamics(lambda t, y: y * (t > 0.4) / 0)
+    with torch.no_grad(), pytest.raises(SolverError, match="not finite at t = 1") as caught:
+        solver.solve(burst, torch.ones(2), times)
+    assert caught.value.time == 1.0
+    with torch.no_grad(), pytest.raises(SolverError) as caught:
+        solver.solve(burst, torch.ones(2), times, save="all")
+    assert 0 < caught.value.time <= 0.75
+    with torch.no_grad(), pytest.raises(SolverError, match="at the start"):
+        solver.solve(lambda t, y: y, torch.tensor([math.nan]), times)
+    assert not torch.isfinite(solver.solve(burst, torch.ones(2), times).state).all()  # a training sees it in its loss
