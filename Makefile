@@ -11,7 +11,7 @@ INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c c
 demo: $(VENV)/installed
 	rm -rf demo
 	$(BIN)/genflow compare --data two-moons digits --models jko-iflow cnf flow-matching score-sde nsf \
-		--budget 14s --threads 2 --out demo
+		--budget 14s --threads 1 --out demo
 
 test: $(VENV)/installed-tests
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -q

@@ -81,7 +81,7 @@ class Board:
     _temporary: Any = None
 
     def __init__(self, folder: str | PathLike[str]):
-        self.folder = Path(folder)
+        self.folder = Path(folder).resolve()
         try:
             self.config: dict[str, Any] = json.loads((self.folder / "config.json").read_text())
             self.runs: list[dict[str, Any]] = json.loads((self.folder / "runs.json").read_text())

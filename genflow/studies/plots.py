@@ -197,7 +197,7 @@ def _leaderboard(board: Board) -> Any:
             axis.spines["left"].set_visible(False)
         for label, model in zip(left.get_yticklabels(), rows["model"], strict=True):
             label.set_color(colour_of(board, model))
-        left.set_title(data, loc="left", pad=9)
+        left.set_title(data, loc="left", pad=13)
         if index == len(names) - 1:
             left.set_xlabel("test NLL ± SE, nats per row, units of the data")
             right.set_xlabel("above the best ± paired SE, nats per row")

@@ -1,0 +1,215 @@
+"""The command line: what people type, what they read, and one line for what they mistype."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import genflow as gf
+from genflow.cli import main
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    """A folder with a table and a model trained on it."""
+    folder = tmp_path_factory.mktemp("place")
+    rows = np.random.default_rng(0).normal([170.0, 70.0], [10.0, 5.0], (300, 2))
+    pd.DataFrame(rows, columns=["height", "weight"]).to_csv(folder / "people.csv", index=False)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        words = "fit people.csv --model maf --iterations 30 --set transforms=1 width=8 -o run --seed 1"
+        assert main(words.split()) == 0
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def _in_place(place, monkeypatch):
+    monkeypatch.chdir(place)
+
+
+def run(capsys, words: str) -> tuple[int, str, str]:
+    code = main(words.split())
+    captured = capsys.readouterr()
+    return code, captured.out, captured.err
+
+
+def refused(capsys, words: str) -> str:
+    """The single line that a wrong input gets; nothing new may be left in the folder."""
+    before = sorted(os.listdir())
+    code, _, err = run(capsys, words)
+    assert code == 2
+    assert err.startswith("genflow: error: ")
+    assert err.count("\n") == 1
+    assert "Traceback" not in err
+    assert sorted(os.listdir()) == before
+    return err
+
+
+def test_help_of_every_command_fits_the_terminal(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "100")
+    for command in ("", "compare", "fit", "sample", "score", "evaluate", "list"):
+        with pytest.raises(SystemExit) as stop:
+            main([*command.split(), "--help"])
+        assert stop.value.code == 0
+        text = capsys.readouterr().out
+        assert max(map(len, text.splitlines())) <= 100
+        if command:
+            assert "example" in text
+
+
+def test_no_command_shows_the_help(capsys):
+    code, out, _ = run(capsys, "")
+    assert code == 2
+    assert "compare" in out
+
+
+def test_list_names_everything(capsys):
+    code, out, _ = run(capsys, "list")
+    assert code == 0
+    for name in ("jko-iflow", "score-sde", "maf", "hutchinson", "rk4", "jko-steps", "c2st", "two-moons", "digits"):
+        assert name in out
+
+
+def test_list_shows_the_options_of_a_model(capsys):
+    code, out, _ = run(capsys, "list maf")
+    assert code == 0
+    assert "transforms=" in out
+    assert "genflow.baselines" in out
+
+
+def test_samples_have_the_columns_and_units_of_the_file(capsys):
+    assert run(capsys, "sample run -n 500 -o samples.csv --seed 3")[0] == 0
+    samples = pd.read_csv("samples.csv")
+    assert list(samples.columns) == ["height", "weight"]
+    assert samples["height"].mean() == pytest.approx(170, abs=5)
+    assert run(capsys, "sample run -n 500 -o samples.npy --seed 3")[0] == 0
+    np.testing.assert_allclose(np.load("samples.npy"), samples.to_numpy())
+
+
+def test_scores_have_a_row_for_each_row(capsys):
+    assert run(capsys, "score run people.csv -o scores.csv")[0] == 0
+    scores = pd.read_csv("scores.csv")
+    assert list(scores.columns) == ["log_prob"]
+    rows = pd.read_csv("people.csv").to_numpy()
+    np.testing.assert_allclose(scores["log_prob"], gf.load("run").log_prob(rows).detach(), rtol=1e-5)
+
+
+def test_evaluate_takes_the_data_that_the_model_was_trained_on(capsys):
+    code, out, _ = run(capsys, "evaluate run --points 30 --json")
+    assert code == 0
+    assert json.loads(out)["nll"] == pytest.approx(6.7, abs=1.5)
+    code, out, _ = run(capsys, "evaluate run --points 30")
+    assert code == 0
+    assert "w2_floor" in out
+
+
+def test_the_run_says_how_it_was_made():
+    with open("run/run.json") as file:
+        record = json.load(file)
+    assert record["model"] == "maf"
+    assert record["options"] == {"transforms": 1, "width": 8}
+    assert record["seed"] == 1
+
+
+def test_text_in_a_column(capsys):
+    with open("text.csv", "w") as file:
+        file.write("a,b\n" + "1.5,2\n" * 5 + "3,tall\n" + "2,1\n" * 20)
+    assert "tall" in refused(capsys, "fit text.csv --iterations 1 -o new")
+
+
+def test_nan(capsys):
+    rows = np.random.default_rng(0).normal(size=(30, 2))
+    rows[4, 1] = np.nan
+    np.save("nan.npy", rows)
+    refused(capsys, "compare --data nan.npy --iterations 1 --out new")
+
+
+def test_one_row(capsys):
+    np.save("one.npy", np.ones((1, 2)))
+    refused(capsys, "fit one.npy --iterations 1 -o new")
+
+
+def test_a_constant_column(capsys):
+    rows = np.random.default_rng(0).normal(size=(50, 2))
+    rows[:, 1] = 7
+    np.save("constant.npy", rows)
+    refused(capsys, "compare --data constant.npy --iterations 1 --out new")
+
+
+def test_an_unknown_model(capsys):
+    assert "did you mean jko-iflow" in refused(capsys, "compare --data two-moons --models jko-flow --out new")
+    assert "did you mean maf" in refused(capsys, "fit two-moons --model mafs -o new")
+
+
+def test_an_output_that_exists(capsys):
+    assert "exists" in refused(capsys, "compare --data two-moons --models maf --iterations 1 --out run")
+    assert "exists" in refused(capsys, "fit two-moons --model maf --iterations 1 -o run")
+    assert "exists" in refused(capsys, "score run people.csv -o people.csv")
+
+
+def test_a_truncated_checkpoint(capsys):
+    os.makedirs("truncated")
+    for name in ("model.json", "model.safetensors"):
+        with open(f"run/{name}", "rb") as source, open(f"truncated/{name}", "wb") as target:
+            data = source.read()
+            target.write(data[: len(data) // 2] if name.endswith("safetensors") else data)
+    assert "damaged" in refused(capsys, "sample truncated -o new.csv")
+
+
+def test_a_checkpoint_that_names_a_foreign_class_runs_nothing(capsys):
+    with open("evil.py", "w") as file:
+        file.write("open('executed', 'w').close()\nclass Evil:\n    pass\n")
+    os.makedirs("foreign")
+    with open("run/model.json") as file:
+        document = json.load(file)
+    document["model"]["class"] = "evil:Evil"
+    with open("foreign/model.json", "w") as file:
+        json.dump(document, file)
+    with open("run/model.safetensors", "rb") as source, open("foreign/model.safetensors", "wb") as target:
+        target.write(source.read())
+    assert "foreign class" in refused(capsys, "score foreign people.csv -o new.csv")
+    assert not os.path.exists("executed")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "comparee",
+        "compare",
+        "compare --data two-moons --bugdet 3s",
+        "compare --data two-moons --budget soon --out new",
+        "compare --data two-moons --iterations many --out new",
+        "compare --data two-moons --set blocks=3 --out new",
+        "fit two-moons --model maf --set transformz=3 -o new",
+        "fit two-moons --model maf --set transforms -o new",
+        "fit nowhere.csv --model maf -o new",
+        "sample run -n 0 -o new.csv",
+        "sample run -o new.xlsx",
+        "sample nowhere -o new.csv",
+        "score run nowhere.csv -o new.csv",
+        "list nothing-of-that-name",
+    ],
+)
+def test_what_is_mistyped_gets_one_line(capsys, words):
+    refused(capsys, words)
+
+
+def test_a_table_with_other_columns_is_not_scored(capsys):
+    np.save("three.npy", np.random.default_rng(0).normal(size=(20, 3)))
+    refused(capsys, "score run three.npy -o new.csv")
+
+
+def test_the_installed_command_starts_and_ends_as_a_process():
+    words = [sys.executable, "-m", "genflow", "sample", "nowhere", "-o", "x.csv"]
+    environment = {**os.environ, "PYTHONPATH": str(Path(gf.__file__).parent.parent)}
+    done = subprocess.run(words, capture_output=True, text=True, check=False, env=environment)
+    assert done.returncode == 2
+    assert done.stderr.startswith("genflow: error: ")
+    assert done.stderr.count("\n") == 1
