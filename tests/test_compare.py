@@ -161,7 +161,7 @@ def test_the_report_stands_alone(board):
     assert "<script" not in text
     assert text.count("data:image/png;base64,") >= 5
     assert "the dog ate the gradient" in text
-    assert not [path for path in board.folder.rglob(".*")]
+    assert not list(board.folder.rglob(".*"))
 
 
 def test_what_is_needed_to_repeat_it_is_kept(board, place, monkeypatch):

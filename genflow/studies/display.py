@@ -103,9 +103,8 @@ class Live(Silent):
         self.results: list[dict[str, Any] | None] = [None] * len(trials)
         self.began = time.monotonic()
         self.lengths: list[float] = []
-        self.live = RichLive(
-            console=Console(stderr=True), refresh_per_second=4, transient=True, get_renderable=self._table
-        )
+        self.console = Console(stderr=True)
+        self.live = RichLive(console=self.console, refresh_per_second=4, transient=True, get_renderable=self._table)
 
     def __enter__(self) -> Live:
         self.began = time.monotonic()
@@ -191,7 +190,7 @@ class Live(Silent):
     def _visible(self) -> list[tuple[dict[str, Any], dict[str, Any], dict[str, Any] | None]]:
         """All rows if they fit on the screen, otherwise those around the one that runs."""
         rows = list(zip(self.trials, self.states, self.results, strict=True))
-        room = max(3, self.live.console.size.height - 6)
+        room = max(3, self.console.size.height - 6)
         if len(rows) <= room:
             return rows
         current = next((i for i, result in enumerate(self.results) if result is None), len(rows) - 1)
