@@ -69,6 +69,7 @@ _BUILT_IN: dict[str, dict[str, tuple[str, str]]] = {
     "scheduler": {
         "uniform": ("genflow.schedulers:Uniform", "equal steps"),
         "warped": ("genflow.schedulers:Warped", "steps that shrink towards one end by a power"),
+        "equal-log-snr": ("genflow.schedulers:EqualLogSNR", "equal steps in the log signal-to-noise ratio"),
         "jko-steps": ("genflow.schedulers:JKOSteps", "block boundaries, growing geometrically"),
         "variance-preserving": ("genflow.schedulers:VariancePreserving", "noise schedule of score-based diffusions"),
         "linear-interpolant": ("genflow.schedulers:LinearInterpolant", "noise schedule of flow matching"),

@@ -260,7 +260,7 @@ def _density(board: Board, data: str) -> Any:
             vmax=high,
             cmap="magma",
             aspect="auto",
-            interpolation="nearest",
+            interpolation="bilinear",
         )
         if index:
             row = board.summary[(board.summary["data"] == data) & (board.summary["model"] == label)].iloc[0]
