@@ -284,7 +284,7 @@ class Integrator(Component, ABC):
         self,
         dynamics: Callable[[Tensor, State], State],
         state: State,
-        times: Float[Tensor, " steps+1"],
+        times: Float[Tensor, " times"],
         *,
         generator: torch.Generator | None = None,
         save: Literal["last", "all"] = "last",
@@ -320,7 +320,7 @@ class Scheduler(Component, ABC):
         *,
         dtype: torch.dtype = torch.float32,
         device: torch.device | str | None = None,
-    ) -> Float[Tensor, " steps+1"]:
+    ) -> Float[Tensor, " times"]:
         """A grid of `steps + 1` times from `start` to `stop`, in either direction."""
 
 
