@@ -37,7 +37,7 @@ from genflow.errors import InputError
 
 __all__ = ["GRID", "build", "check_options", "grid_of", "read_data", "run_trial", "write_data"]
 
-GRID = 100
+GRID = 80
 """Points along each axis of the grid on which the density of two-dimensional data is drawn."""
 
 Notify = Callable[[dict[str, Any]], None]
