@@ -225,7 +225,8 @@ def _density(board: Board, data: str) -> Any:
 
     parts, description = board.data(data)
     runs = _first_runs(board, data)
-    first, second = grid_of(np.concatenate([parts["train"], parts["test"]]))
+    rows = np.concatenate([parts["train"], parts["test"]])
+    first, second = grid_of(rows, len(runs[0][1]["grid"]))
     extent = (first[0], first[-1], second[0], second[-1])
     cell = (first[1] - first[0]) * (second[1] - second[0])
     if "true_grid" in parts:
@@ -277,7 +278,8 @@ def _density(board: Board, data: str) -> Any:
             axis.set_box_aspect(1)
             if index:
                 axis.set_yticklabels([])
-        top.set_xticklabels([])
+        top.tick_params(axis="x", length=0, labelbottom=False)
+        top.spines["bottom"].set_visible(False)
         bottom.set_xlabel(columns[0])
     axes[0, 0].set_ylabel(columns[1])
     axes[1, 0].set_ylabel(columns[1])
@@ -307,7 +309,7 @@ def _images(board: Board, data: str) -> Any:
         axis.set_yticks([])
         for spine in axis.spines.values():
             spine.set_visible(False)
-    figure.tight_layout(w_pad=0.5)
+    figure.tight_layout(w_pad=1.6)
     return figure
 
 

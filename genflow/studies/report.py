@@ -56,7 +56,12 @@ def _columns(board: Board) -> list[tuple[str, str, str]]:
         ),
         ("nll_standardized", "standardized", "the same in standardized units"),
         ("w2", "W2", "exact 2-Wasserstein distance of samples and test rows, standardized units"),
-        ("mmd", "MMD²", "squared maximum mean discrepancy of samples and test rows, standardized units"),
+        (
+            "mmd",
+            "MMD²",
+            "squared maximum mean discrepancy of samples and test rows, standardized units; Gaussian kernel, its "
+            "width the median distance of the test rows, a tenth of it in up to three dimensions",
+        ),
         ("c2st", "C2ST", "accuracy of a classifier that tells samples from test rows; 0.5 is the best"),
         ("inversion_error", "inversion", "mean squared error of decode(encode(x)), standardized units"),
         ("nfe", "NFE", "evaluations of the velocity from x to z"),

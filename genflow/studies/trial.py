@@ -77,16 +77,17 @@ def read_data(folder: Path) -> Any:
     return Dataset(**parts, **document, preprocessor=preprocessor, image_shape=tuple(shape) if shape else None)
 
 
-def grid_of(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def grid_of(rows: np.ndarray, size: int = GRID) -> tuple[np.ndarray, np.ndarray]:
     """The axes of a grid over the rows of a two-dimensional data set, with a margin.
 
     Args:
         rows: Training and test rows, `(n, 2)`.
+        size: Points along each axis.
     """
     low, high = rows.min(0), rows.max(0)
     margin = 0.12 * (high - low)
     low, high = low - margin, high + margin
-    return np.linspace(low[0], high[0], GRID), np.linspace(low[1], high[1], GRID)
+    return np.linspace(low[0], high[0], size), np.linspace(low[1], high[1], size)
 
 
 def build(cls: Any, dim: int, options: Mapping[str, Any]) -> Any:
