@@ -25,7 +25,12 @@ class GenerativeModel(Component, nn.Module, ABC):
     """A density with samples, which says in stages how it is trained.
 
     Continuous models inherit the first two from `Flow`; a discrete flow writes its own.
+
+    Attributes:
+        whiten: Whether `fit` hands it rows without correlation, on top of the data set's own preprocessing.
     """
+
+    whiten: bool = False
 
     @abstractmethod
     def log_prob(
@@ -75,7 +80,7 @@ class GenerativeModel(Component, nn.Module, ABC):
             >>> model.sample(3).shape
             torch.Size([3, 2])
         """
-        from genflow.data import load
+        from genflow.data import Compose, Whiten, load
 
         if budget is None and iterations is None:
             budget = "60s"
@@ -87,13 +92,17 @@ class GenerativeModel(Component, nn.Module, ABC):
             raise InputError(f"data: {dataset.name} has {dataset.dim} columns, the model was built for {dim}")
         like = next(self.parameters(), torch.empty(0))
 
-        def standardized(x: Tensor) -> Tensor:
-            return dataset.preprocessor(x)[0].to(like.device, like.dtype)
+        preprocessor = dataset.preprocessor
+        if self.whiten:
+            preprocessor = Compose([preprocessor, Whiten.fit(preprocessor(dataset.train)[0])])
 
-        rows = TrainingData(standardized(dataset.train), standardized(dataset.validation))
+        def prepared(x: Tensor) -> Tensor:
+            return preprocessor(x)[0].to(like.device, like.dtype)
+
+        rows = TrainingData(prepared(dataset.train), prepared(dataset.validation))
         history = train(self, rows, limit, seed=seed, progress=progress, checkpoint=checkpoint)
         self.eval()
-        return Transformed(self, dataset.preprocessor, dataset.columns, history)
+        return Transformed(self, preprocessor, dataset.columns, history)
 
 
 class Transformed(Component, nn.Module):

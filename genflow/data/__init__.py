@@ -13,7 +13,7 @@ from genflow.data.dataset import Dataset, split
 from genflow.data.loading import load, names
 from genflow.data.mixtures import GaussianMixture
 from genflow.data.pictures import PICTURES, Picture
-from genflow.data.preprocessing import Compose, Logit, Preprocessor, Standardize
+from genflow.data.preprocessing import Compose, Logit, Preprocessor, Standardize, Whiten
 from genflow.data.tables import TABLES, read, write
 
 __all__ = [
@@ -26,6 +26,7 @@ __all__ = [
     "Picture",
     "Preprocessor",
     "Standardize",
+    "Whiten",
     "load",
     "names",
     "read",

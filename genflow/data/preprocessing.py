@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from genflow.errors import InputError
 from genflow.interfaces import Component
 
-__all__ = ["Compose", "Logit", "Preprocessor", "Standardize"]
+__all__ = ["Compose", "Logit", "Preprocessor", "Standardize", "Whiten"]
 
 
 class Preprocessor(Component, nn.Module, ABC):
@@ -115,6 +115,61 @@ class Standardize(Preprocessor):
 
     def inverse(self, z: Tensor) -> Tensor:
         return z.to(torch.float64) * self.std + self.mean
+
+
+class Whiten(Preprocessor):
+    r"""Rows with mean zero and the identity for their covariance, turned as little as possible.
+
+    .. math:: z = \Sigma^{-1/2} (x - \mu), \qquad \log |\det| = -\tfrac{1}{2} \log \det \Sigma
+
+    The symmetric root is the optimal transport map between the Gaussians of both covariances.
+
+    Args:
+        dim: The number of columns :math:`d`.
+
+    Example:
+        >>> import torch
+        >>> x = torch.randn(100, 2, dtype=torch.float64) @ torch.tensor([[2.0, 1.0], [0.0, 0.5]], dtype=torch.float64)
+        >>> z, ladj = Whiten.fit(x)(x)
+        >>> torch.allclose(torch.cov(z.T, correction=0), torch.eye(2, dtype=torch.float64))
+        True
+    """
+
+    mean: Tensor
+    root: Tensor
+    unroot: Tensor
+
+    def __init__(self, dim: int):
+        super().__init__()
+        self.dim = dim
+        self.register_buffer("mean", torch.zeros(dim, dtype=torch.float64))
+        self.register_buffer("root", torch.eye(dim, dtype=torch.float64))
+        self.register_buffer("unroot", torch.eye(dim, dtype=torch.float64))
+
+    @classmethod
+    def fit(cls, x: Float[Tensor, "n dim"], floor: float = 1e-6) -> Whiten:
+        """Mean and covariance of rows.
+
+        Args:
+            x: Rows, `(n, dim)`.
+            floor: Least variance of a direction, in units of the greatest: directions in which the rows hardly vary are
+                stretched no further.
+        """
+        x = x.detach().to(torch.float64)
+        white = cls(x.shape[-1])
+        white.mean = x.mean(0)
+        values, vectors = torch.linalg.eigh((x - white.mean).mT @ (x - white.mean) / len(x))
+        deviations = values.clamp(min=floor * float(values.max())).sqrt()
+        white.root = (vectors / deviations) @ vectors.mT
+        white.unroot = (vectors * deviations) @ vectors.mT
+        return white
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        z = (x.to(torch.float64) - self.mean) @ self.root
+        return z, torch.linalg.slogdet(self.root)[1].expand(x.shape[:-1])
+
+    def inverse(self, z: Tensor) -> Tensor:
+        return z.to(torch.float64) @ self.unroot + self.mean
 
 
 class Logit(Preprocessor):

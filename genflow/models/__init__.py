@@ -3,5 +3,6 @@
 from genflow.models.cnf import CNF
 from genflow.models.flow_matching import FlowMatching
 from genflow.models.jko_iflow import JKOiFlow
+from genflow.models.likelihood import StageDisagreement
 
-__all__ = ["CNF", "FlowMatching", "JKOiFlow"]
+__all__ = ["CNF", "FlowMatching", "JKOiFlow", "StageDisagreement"]

@@ -10,8 +10,8 @@ from torch import Tensor
 from genflow.flow import Flow, StandardNormal
 from genflow.interfaces import Velocity
 from genflow.model import GenerativeModel
-from genflow.models.likelihood import jacobian_norm, kinetic_energy, negative_log_likelihood, validation_probes
-from genflow.schedulers import Uniform
+from genflow.models.stages import likelihood_stage, matching_stage
+from genflow.schedulers import Warped
 from genflow.training import Stage, TrainingData
 from genflow.velocities import Shallow
 
@@ -25,17 +25,24 @@ class CNF(Flow, GenerativeModel):
         \min_v \; E\Bigl[-\log p(x) + \lambda_K \int_0^1 |v|^2 dt + \lambda_J \int_0^1 |\nabla v|_F^2 dt\Bigr]
 
     Backpropagation goes through the solver's steps. The grid that is trained on is coarser than the one that validates
-    and reports, so that exploiting the solver's error does not pay.
+    and reports, so that exploiting the solver's error does not pay. The first part of the budget goes to flow matching,
+    which finds the coarse shape of the field at a fraction of the cost.
 
     Args:
         dim: Dimension :math:`d` of a point.
         width: Width of the two hidden layers of the default velocity.
         kinetic: Weight :math:`\lambda_K` of the kinetic energy.
         jacobian: Weight :math:`\lambda_J` of the Jacobian's squared norm.
+        disagreement: Weight of the penalty on the solver's own disagreement; see `genflow.models.StageDisagreement`.
+        matching: Share of the budget for flow matching, before the likelihood.
+        whiten: Whether to train on rows without correlation.
         train_steps: Integrator steps in training.
         steps: Integrator steps afterwards.
+        warp: Both grids shrink towards the data by this power.
         batch_size: Rows in a batch.
-        learning_rate: Peak learning rate.
+        learning_rate: Peak learning rate of the likelihood.
+        matching_rate: Peak learning rate of the matching.
+        weight_decay: Decoupled weight decay.
         parts: Parts of the `Flow` to be replaced: `velocity`, `scheduler`, `integrator`, `divergence`, `base`.
 
     References:
@@ -56,42 +63,57 @@ class CNF(Flow, GenerativeModel):
         width: int = 128,
         kinetic: float = 0.0,
         jacobian: float = 0.0,
-        train_steps: int = 6,
+        disagreement: float = 0.4,
+        matching: float = 0.15,
+        whiten: bool = True,
+        train_steps: int = 4,
         steps: int = 16,
+        warp: float = 1.5,
         batch_size: int = 512,
-        learning_rate: float = 5e-3,
+        learning_rate: float = 1e-2,
+        matching_rate: float = 3e-3,
+        weight_decay: float = 0.0,
         **parts: Any,
     ):
-        velocity: Velocity = parts.pop("velocity", None) or Shallow(dim, width, time_features=8)
-        parts = {"scheduler": Uniform(steps), "base": StandardNormal(dim), **parts}
+        velocity: Velocity = parts.pop("velocity", None) or Shallow(dim, width)
+        parts = {"scheduler": Warped(steps, warp), "base": StandardNormal(dim), **parts}
         super().__init__(velocity, **parts)
-        self.dim = dim
-        self.kinetic, self.jacobian = kinetic, jacobian
-        self.train_steps = train_steps
-        self.batch_size, self.learning_rate = batch_size, learning_rate
+        self.dim, self.whiten = dim, whiten
+        self.kinetic, self.jacobian, self.disagreement = kinetic, jacobian, disagreement
+        self.matching = matching
+        self.train_grid = Warped(train_steps, warp)
+        self.batch_size, self.learning_rate, self.matching_rate = batch_size, learning_rate, matching_rate
+        self.weight_decay = weight_decay
 
     def next_stage(self, data: TrainingData, history: list[dict[str, Any]]) -> Stage | None:
-        if history:
-            return None
-        coarse = self.replace(scheduler=Uniform(self.train_steps))
+        if len(history) < 1 and self.matching:
+            return matching_stage(
+                self.velocity,
+                data,
+                _to_noise,
+                name="matching",
+                share=self.matching,
+                batch_size=self.batch_size,
+                learning_rate=self.matching_rate,
+                average=0.99,
+            )
+        if len(history) < 1 + bool(self.matching):
+            return likelihood_stage(
+                self,
+                data,
+                self.train_grid,
+                kinetic=self.kinetic,
+                jacobian=self.jacobian,
+                disagreement=self.disagreement,
+                name="likelihood",
+                batch_size=self.batch_size,
+                learning_rate=self.learning_rate,
+                betas=(0.9, 0.99),
+                weight_decay=self.weight_decay,
+                average=0.99,
+            )
+        return None
 
-        def loss(batch: Tensor, generator: torch.Generator) -> Tensor:
-            costs, weights = [], []
-            if self.kinetic:
-                costs.append(kinetic_energy)
-                weights.append(self.kinetic)
-            if self.jacobian:
-                costs.append(jacobian_norm(coarse, batch, generator))
-                weights.append(self.jacobian)
-            return negative_log_likelihood(coarse, batch, generator, tuple(costs), tuple(weights)).mean()
 
-        return Stage(
-            name="likelihood",
-            parameters=list(self.velocity.parameters()),
-            train=data.train,
-            loss=loss,
-            validate=lambda: negative_log_likelihood(self, data.validation, validation_probes(data.train)),
-            batch_size=self.batch_size,
-            learning_rate=self.learning_rate,
-            average=0.99,
-        )
+def _to_noise(x: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    return x, torch.randn(x.shape, generator=generator, dtype=x.dtype, device=x.device)

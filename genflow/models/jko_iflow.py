@@ -12,9 +12,12 @@ Block k carries :math:`\rho_{k-1}` to :math:`\rho_k` by an ordinary differential
     L_k = E_{x \sim \rho_{k-1}} \Bigl[ V(T_k x) - \int_{t_{k-1}}^{t_k} \nabla \cdot v \, dt
     + \frac{|T_k x - x|^2}{2 h_k} \Bigr] .
 
-Blocks are trained one after another on samples that are pushed forward once, so memory stays that of one block.
+Blocks are trained one after another on samples that are pushed forward once, so memory stays that of one block. In
+front of that, each block may learn by local flow matching between two states of the Ornstein–Uhlenbeck flow, which the
+scheme discretizes; behind it, the assembled chain may be trained on by maximum likelihood.
 
-C. Xu, X. Cheng, Y. Xie, Normalizing flow neural networks by JKO scheme, NeurIPS 2023, https://arxiv.org/abs/2212.14424
+| C. Xu, X. Cheng, Y. Xie, Normalizing flow neural networks by JKO scheme, NeurIPS 2023, https://arxiv.org/abs/2212.14424
+| C. Xu, X. Cheng, Y. Xie, Local flow matching generative models, 2024, https://arxiv.org/abs/2410.02548
 """
 
 from __future__ import annotations
@@ -28,13 +31,16 @@ from torch import Tensor
 from genflow.errors import InputError
 from genflow.flow import Flow, StandardNormal
 from genflow.model import GenerativeModel
-from genflow.models.likelihood import negative_log_likelihood, validation_probes
+from genflow.models.likelihood import kinetic_energy, validation_probes
+from genflow.models.stages import likelihood_stage, matching_stage, stage_disagreement
 from genflow.schedulers import JKOSteps, Uniform
 from genflow.training import Stage, TrainingData
 from genflow.velocities import Chain, Shallow
 
 __all__ = ["JKOiFlow"]
 
+_PUSHED_ROWS = 4096  # rows pushed at once, so that memory does not grow with the table
+_LOCAL, _PROXIMAL, _JOINT = "local matching", "block", "joint likelihood"
 
 
 class JKOiFlow(Flow, GenerativeModel):
@@ -52,19 +58,26 @@ class JKOiFlow(Flow, GenerativeModel):
         maximum: Largest step.
         width: Width of the two hidden layers of a block.
         activation: Their activation; see `genflow.velocities.Shallow`.
+        transport: The proximal term: `dynamic`, :math:`\frac{1}{2} \int |v|^2 dt`, or `endpoint`,
+            :math:`|T_k x - x|^2 / 2 h_k`. They have one minimizer, the straight one of the first.
+        disagreement: Weight of the penalty on the solver's own disagreement; see `genflow.models.StageDisagreement`.
         tolerance: Relative movement :math:`E|T_k x - x|^2 / E|T_k x|^2` at which the chain ends.
         free_block: Whether a last block is trained without the proximal term.
-        joint: Share of the budget in which the assembled chain is trained on by maximum likelihood; 0 for none.
+        matching: Share of the budget for local flow matching, before the proximal steps; 0 for none.
+        joint: Share of the budget for the likelihood of the assembled chain, at the end; 0 for none.
+        whiten: Whether to train on rows without correlation.
         train_steps: Integrator steps in a block while it is trained.
         steps: Integrator steps in a block afterwards, and in validation.
         batch_size: Rows in a batch.
-        learning_rate: Peak learning rate of a block.
-        joint_learning_rate: Peak learning rate of the joint training.
+        learning_rate: Peak learning rate of a proximal step.
+        matching_rate: Peak learning rate of local flow matching.
+        joint_rate: Peak learning rate of the joint training.
+        weight_decay: Decoupled weight decay.
         parts: Parts of the `Flow` to be replaced: `velocity`, `scheduler`, `integrator`, `divergence`, `base`.
 
     Example:
         >>> import genflow as gf
-        >>> model = gf.models.JKOiFlow(2, blocks=2, width=16).fit("two-moons", iterations=6)
+        >>> model = gf.models.JKOiFlow(2, blocks=2, width=16).fit("two-moons", iterations=8)
         >>> model.log_prob([[0.0, 0.5]]).shape
         torch.Size([1])
     """
@@ -74,124 +87,171 @@ class JKOiFlow(Flow, GenerativeModel):
     def __init__(
         self,
         dim: int,
-        blocks: int = 8,
-        first: float = 0.4,
-        growth: float = 1.4,
+        blocks: int = 3,
+        first: float = 0.2,
+        growth: float = 3.0,
         maximum: float = 3.0,
         width: int = 128,
         activation: str = "silu",
-        tolerance: float = 1e-3,
+        transport: str = "dynamic",
+        disagreement: float = 0.5,
+        tolerance: float = 1e-4,
         free_block: bool = False,
-        joint: float = 0.4,
+        matching: float = 0.15,
+        joint: float = 0.55,
+        whiten: bool = True,
         train_steps: int = 2,
-        steps: int = 4,
+        steps: int = 6,
         batch_size: int = 512,
-        learning_rate: float = 5e-3,
-        joint_learning_rate: float = 2e-3,
+        learning_rate: float = 1e-2,
+        matching_rate: float = 3e-3,
+        joint_rate: float = 7e-3,
+        weight_decay: float = 0.0,
         **parts: Any,
     ):
         if blocks < 1:
             raise InputError(f"blocks: {blocks} came; at least 1 would do")
-        if not 0 <= joint < 1:
-            raise InputError(f"joint: {joint} came; a share of the budget, at least 0 and below 1, would do")
+        if not (matching >= 0 and joint >= 0 and matching + joint < 1):
+            raise InputError(f"matching, joint: {matching}, {joint} came; shares of the budget that leave some for blocks")
+        if transport not in ("dynamic", "endpoint"):
+            raise InputError(f"transport: {transport!r} came; dynamic or endpoint would do")
         parts = {"velocity": Chain(), "scheduler": Uniform(steps), "base": StandardNormal(dim), **parts}
         super().__init__(**parts)
         self.dim, self.blocks, self.width, self.activation = dim, blocks, width, activation
         self.proximal_steps = JKOSteps(first, growth, maximum, steps=blocks)
-        self.tolerance, self.free_block, self.joint = tolerance, free_block, joint
-        self.train_steps = train_steps
-        self.batch_size = batch_size
-        self.learning_rate, self.joint_learning_rate = learning_rate, joint_learning_rate
+        self.transport, self.disagreement = transport, disagreement
+        self.tolerance, self.free_block = tolerance, free_block
+        self.matching, self.joint, self.whiten = matching, joint, whiten
+        self.train_grid = Uniform(train_steps)
+        self.batch_size, self.weight_decay = batch_size, weight_decay
+        self.learning_rate, self.matching_rate, self.joint_rate = learning_rate, matching_rate, joint_rate
 
     def next_stage(self, data: TrainingData, history: list[dict[str, Any]]) -> Stage | None:
-        if any(entry["stage"] == "joint likelihood" for entry in history):
-            return None
-        built = len(self.velocity.blocks)
-        if built < self.blocks and not (history and history[-1]["ended"]):
-            return self._block_stage(data, built)
-        return self._joint_stage(data) if self.joint and built else None
+        kinds = [entry["kind"] for entry in history]
+        proximal = [entry for entry in history if entry["kind"] == _PROXIMAL]
+        if self.matching and kinds.count(_LOCAL) < self.blocks:
+            return self._local_stage(data, kinds.count(_LOCAL))
+        if len(proximal) < self.blocks and not (proximal and proximal[-1]["ended"]):
+            return self._proximal_stage(data, len(proximal))
+        if self.joint and _JOINT not in kinds and len(self.velocity.blocks):
+            return self._joint_stage(data)
+        return None
 
-    def _block_stage(self, data: TrainingData, k: int) -> Stage:
+    def _local_stage(self, data: TrainingData, k: int) -> Stage:
+        r"""Block k by flow matching from the Ornstein–Uhlenbeck flow's state at :math:`\Gamma_{k-1}` to that at
+        :math:`\Gamma_k`, with :math:`\Gamma_k - \Gamma_{k-1} = \log(1 + h_k)`: the proximal step's contraction of the mean.
+        """
+        gammas = [math.log1p(self.proximal_steps.step(j)) for j in range(k + 1)]
+
+        def path(x: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+            left = _diffused(x, sum(gammas[:k]), generator)
+            return left, _diffused(left, gammas[k], generator)
+
+        block = self._block(k, data.train)
+        later = (1 - self.matching) * self.blocks / self.matching  # the rest, in units of one of these stages
+        return matching_stage(
+            block,
+            data,
+            path,
+            name=f"{_LOCAL} {k + 1}",
+            share=1 / (self.blocks - k + later),
+            finish=lambda entry: entry.update(kind=_LOCAL),
+            batch_size=self.batch_size,
+            learning_rate=self.matching_rate,
+            average=0.99,
+        )
+
+    def _proximal_stage(self, data: TrainingData, k: int) -> Stage:
         """Block k, counted from 0: one proximal step from the samples that the blocks before it have pushed."""
         x_train, x_validation = self._pushed(data, k)
         h = self.proximal_steps.step(k)
-        proximal = not (self.free_block and k == self.blocks - 1)
-        block = self._new_block(k, h).to(x_train)
-        self.velocity.append(block)
+        free = self.free_block and k == self.blocks - 1
+        block = self._block(k, x_train)
         fine = Flow(block, self.scheduler, self.integrator, self.divergence, self.base)
-        coarse = fine.replace(scheduler=Uniform(self.train_steps))
+        coarse = fine.replace(scheduler=self.train_grid)
 
-        def objective(flow: Flow, x: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
-            """Of each row: the loss L_k, the change of the negative log-likelihood, and the squared movement."""
-            transport = flow.integrate(x, generator=generator)
-            nll = -self.base.log_prob(transport.x) - transport.log_det
-            movement = (transport.x - x).square().flatten(1).sum(-1)
-            return nll + movement / (2 * h) if proximal else nll, nll + self.base.log_prob(x), movement
+        def terms(flow: Flow, x: Tensor, generator: torch.Generator, watch: Any = None) -> tuple[Tensor, ...]:
+            """Of each row: V(T x) - log det, the proximal term, and the squared movement."""
+            costs = [kinetic_energy] + ([watch] if watch else [])
+            moved = flow.integrate(x, costs=costs, generator=generator)
+            movement = (moved.x - x).square().flatten(1).sum(-1)
+            proximal = moved.costs[0] / 2 if self.transport == "dynamic" else movement / (2 * h)
+            return -self.base.log_prob(moved.x) - moved.log_det, 0 * proximal if free else proximal, movement
+
+        def loss(batch: Tensor, generator: torch.Generator) -> Tensor:
+            watch = stage_disagreement(coarse) if self.disagreement else None
+            nll, proximal, _ = terms(coarse, batch, generator, watch)
+            value = nll + proximal
+            return (value + self.disagreement * watch.total() if watch else value).mean()
 
         def validate() -> Tensor:
-            return objective(fine, x_validation, validation_probes(x_validation))[0]
+            nll, proximal, _ = terms(fine, x_validation, validation_probes(x_validation))
+            return nll + proximal
 
         @torch.no_grad()
         def finish(entry: dict[str, Any]) -> None:
-            loss, change, movement = objective(fine, x_validation, validation_probes(x_validation))
-            dissipation = (loss + self.base.log_prob(x_validation)).double()
-            pushed_norm = fine.encode(x_validation).square().flatten(1).sum(-1).mean()
-            relative = (movement.mean() / pushed_norm).item()
+            nll, _, movement = terms(fine, x_validation, validation_probes(x_validation))
+            change = (nll + self.base.log_prob(x_validation)).double()
+            dissipation = change if free else change + movement.double() / (2 * h)
+            relative = (movement.mean() / fine.encode(x_validation).square().flatten(1).sum(-1).mean()).item()
             entry.update(
-                block=k,
+                kind=_PROXIMAL,
                 h=h,
                 movement=movement.mean().sqrt().item(),
                 relative_movement=relative,
-                nll_change=change.double().mean().item(),
+                kl_change=change.mean().item(),
                 dissipation=dissipation.mean().item(),
                 dissipation_se=(dissipation.std() / math.sqrt(len(dissipation))).item(),
-                kept=bool(change.double().mean() < 0),
+                kept=bool(change.mean() < 0),
             )
             entry["ended"] = not entry["kept"] or relative < self.tolerance or k == self.blocks - 1
-            if not entry["kept"]:
-                self.velocity.pop()
+            if entry["ended"]:
+                self.velocity.truncate(k + entry["kept"])
 
-        # What is left to come: this block and those behind it, and the joint training.
-        left = (1 - self.joint) * (self.blocks - k) / self.blocks + self.joint
+        ahead = 1 - self.matching - self.joint
         return Stage(
-            name=f"block {k + 1}",
+            name=f"{_PROXIMAL} {k + 1}",
             parameters=list(block.parameters()),
             train=x_train,
-            loss=lambda batch, generator: objective(coarse, batch, generator)[0].mean(),
+            loss=loss,
             validate=validate,
-            share=(1 - self.joint) / self.blocks / left,
+            share=ahead / self.blocks / (ahead * (self.blocks - k) / self.blocks + self.joint),
             finish=finish,
             batch_size=self.batch_size,
             learning_rate=self.learning_rate,
-            average=0.98,
+            betas=(0.9, 0.99),
+            weight_decay=self.weight_decay,
+            average=0.99,
         )
 
-    def _new_block(self, k: int, h: float) -> Shallow:
-        start = self.velocity.interval[1] if k else 0.0
-        block = Shallow(self.dim, self.width, activation=self.activation, interval=(start, start + h))
+    def _joint_stage(self, data: TrainingData) -> Stage:
+        """The assembled chain, by maximum likelihood."""
+        return likelihood_stage(
+            self,
+            data,
+            self.train_grid,
+            disagreement=self.disagreement,
+            name=_JOINT,
+            finish=lambda entry: entry.update(kind=_JOINT),
+            batch_size=self.batch_size,
+            learning_rate=self.joint_rate,
+            betas=(0.9, 0.99),
+            weight_decay=self.weight_decay,
+            average=0.99,
+        )
+
+    def _block(self, k: int, like: Tensor) -> Shallow:
+        """Block k: the one that is there, or a new one, warm-started from its predecessor."""
+        if k < len(self.velocity.blocks):
+            return self.velocity.blocks[k]
+        start, h = self.velocity.interval[1] if k else 0.0, self.proximal_steps.step(k)
+        block = Shallow(self.dim, self.width, activation=self.activation, interval=(start, start + h)).to(like)
         if k:
             last = self.velocity.blocks[k - 1]
             block.load_state_dict(last.state_dict())
             block.scale_output((last.interval[1] - last.interval[0]) / h)
+        self.velocity.append(block)
         return block
-
-    def _joint_stage(self, data: TrainingData) -> Stage:
-        """The assembled chain, by maximum likelihood; the graph of one block at a time is held."""
-        coarse = self.replace(scheduler=Uniform(self.train_steps))
-
-        def loss(batch: Tensor, generator: torch.Generator) -> Tensor:
-            return negative_log_likelihood(coarse, batch, generator).mean()
-
-        return Stage(
-            name="joint likelihood",
-            parameters=list(self.velocity.parameters()),
-            train=data.train,
-            loss=loss,
-            validate=lambda: negative_log_likelihood(self, data.validation, validation_probes(data.validation)),
-            batch_size=self.batch_size,
-            learning_rate=self.joint_learning_rate,
-            average=0.99,
-        )
 
     @torch.no_grad()
     def _pushed(self, data: TrainingData, k: int) -> tuple[Tensor, Tensor]:
@@ -206,4 +266,9 @@ class JKOiFlow(Flow, GenerativeModel):
         return x_train, x_validation
 
 
-_PUSHED_ROWS = 4096  # rows pushed at once, so that memory does not grow with the table
+def _diffused(x: Tensor, gamma: float, generator: torch.Generator) -> Tensor:
+    r"""The Ornstein–Uhlenbeck flow's state after a time :math:`\gamma`, :math:`e^{-\gamma} x + \sqrt{1 - e^{-2\gamma}} z`."""
+    if gamma == 0:
+        return x
+    z = torch.randn(x.shape, generator=generator, dtype=x.dtype, device=x.device)
+    return math.exp(-gamma) * x + math.sqrt(-math.expm1(-2 * gamma)) * z

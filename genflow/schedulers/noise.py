@@ -48,7 +48,7 @@ class VariancePreserving(NoiseSchedule):
         tensor(1.)
     """
 
-    def __init__(self, beta_min: float = 0.1, beta_max: float = 20.0, t_min: float = 1e-3, t_max: float = 1.0):
+    def __init__(self, beta_min: float = 0.1, beta_max: float = 20.0, t_min: float = 1e-5, t_max: float = 1.0):
         if not 0 < beta_min <= beta_max:
             raise InputError(f"beta_min, beta_max: {beta_min}, {beta_max} came; 0 < beta_min <= beta_max would do")
         if not 0 < t_min < t_max:

@@ -49,13 +49,10 @@ class Chain(Velocity):
         self.event_ndim = block.event_ndim
         self.closed_form = all(block.closed_form for block in self.blocks)
 
-    def pop(self) -> Velocity:
-        """Takes the last block off."""
-        *rest, last = self.blocks
-        self.blocks = nn.ModuleList(rest)
-        if rest:
-            self.interval = (rest[0].interval[0], rest[-1].interval[1])
-        return last
+    def truncate(self, count: int) -> None:
+        """Keeps the first `count` blocks."""
+        self.blocks = self.blocks[:count]
+        self.interval = (self.interval[0], self.blocks[-1].interval[1] if count else self.interval[0])
 
     def config(self) -> dict[str, Any]:
         return {"blocks": list(self.blocks)}

@@ -60,7 +60,7 @@ class ProbabilityFlow(Velocity):
         >>> noise = gf.schedulers.VariancePreserving()
         >>> flow = gf.velocities.ProbabilityFlow(gf.velocities.Shallow(dim=2), noise)
         >>> flow.closed_form, flow.interval
-        (True, (0.001, 1.0))
+        (True, (1e-05, 1.0))
         >>> flow.denoise(torch.tensor(0.5), torch.randn(4, 2)).shape
         torch.Size([4, 2])
     """

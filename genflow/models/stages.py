@@ -1,0 +1,117 @@
+"""Stages of training that several models share: maximum likelihood, and the matching of straight paths."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from genflow.flow import Cost, Flow
+from genflow.interfaces import Scheduler, Velocity
+from genflow.models.likelihood import StageDisagreement, jacobian_norm, kinetic_energy, validation_probes
+from genflow.solvers import RK4
+from genflow.training import Stage, TrainingData
+
+__all__ = ["likelihood_stage", "matching_stage", "stage_disagreement"]
+
+_SLICES = 8  # times in one batch of the matching stage: one time for all rows of a slice is cheaper than one for each
+
+
+def likelihood_stage(
+    flow: Flow,
+    data: TrainingData,
+    train_grid: Scheduler,
+    *,
+    kinetic: float = 0.0,
+    jacobian: float = 0.0,
+    disagreement: float = 0.0,
+    **settings: Any,
+) -> Stage:
+    r"""Maximum likelihood of a whole flow, with running costs as regularizers.
+
+    .. math:: E\Bigl[-\log p(x) + \lambda_K \int |v|^2 dt + \lambda_J \int |\nabla v|_F^2 dt\Bigr]
+
+    Args:
+        flow: The flow; its own grid is the one that validates.
+        data: Rows.
+        train_grid: The coarser grid that is trained on.
+        kinetic: Weight :math:`\lambda_K`.
+        jacobian: Weight :math:`\lambda_J`.
+        disagreement: Weight of `StageDisagreement`; of no effect for an integrator other than RK4.
+        settings: Further attributes of the `Stage`.
+    """
+    coarse = flow.replace(scheduler=train_grid)
+
+    def loss(batch: Tensor, generator: torch.Generator) -> Tensor:
+        costs: list[Cost] = []
+        weights = []
+        if kinetic:
+            costs.append(kinetic_energy)
+            weights.append(kinetic)
+        if jacobian:
+            costs.append(jacobian_norm(coarse, batch, generator))
+            weights.append(jacobian)
+        watch = stage_disagreement(coarse) if disagreement else None
+        transport = coarse.integrate(batch, costs=costs + ([watch] if watch else []), generator=generator)
+        value = -flow.base.log_prob(transport.x) - transport.log_det
+        for weight, cost in zip(weights, transport.costs, strict=False):
+            value = value + weight * cost
+        return (value + disagreement * watch.total() if watch else value).mean()
+
+    def validate() -> Tensor:
+        transport = flow.integrate(data.validation, generator=validation_probes(data.validation))
+        return -flow.base.log_prob(transport.x) - transport.log_det
+
+    parameters = list(flow.velocity.parameters())
+    return Stage(parameters=parameters, train=data.train, loss=loss, validate=validate, **settings)
+
+
+def stage_disagreement(flow: Flow) -> StageDisagreement | None:
+    """The watch over one solve of this flow, where its integrator has the two stages to compare."""
+    return StageDisagreement(flow.velocity, flow.scheduler) if isinstance(flow.integrator, RK4) else None
+
+
+def matching_stage(
+    velocity: Velocity,
+    data: TrainingData,
+    path: Callable[[Tensor, torch.Generator], tuple[Tensor, Tensor]],
+    **settings: Any,
+) -> Stage:
+    r"""Flow matching along straight paths :math:`x_l \to x_r` over the velocity's interval of length h.
+
+    .. math:: E_\tau \bigl| h \, v(x_l + \tau (x_r - x_l), t_0 + \tau h) - (x_r - x_l) \bigr|^2
+
+    A warm-up: an evaluation costs a tenth of a likelihood step's, and finds the coarse shape of the field.
+
+    Args:
+        velocity: The field to train.
+        data: Rows.
+        path: `(rows, generator) -> (x_l, x_r)`.
+        settings: Further attributes of the `Stage`.
+    """
+    start, stop = velocity.interval
+
+    def error(left: Tensor, right: Tensor, offset: float) -> Tensor:
+        slices = min(_SLICES, len(left))
+        errors = []
+        for i, (a, b) in enumerate(zip(left.chunk(slices), right.chunk(slices), strict=True)):
+            tau = (i + offset) / slices
+            t = torch.tensor(start + tau * (stop - start), dtype=a.dtype, device=a.device)
+            difference = (stop - start) * velocity(torch.lerp(a, b, tau), t) - (b - a)
+            errors.append(difference.square().flatten(1).sum(-1))
+        return torch.cat(errors)
+
+    def loss(batch: Tensor, generator: torch.Generator) -> Tensor:
+        left, right = path(batch, generator)
+        offset = torch.rand((), generator=generator, device=generator.device).item()
+        return error(left, right, offset).mean()
+
+    def validate() -> Tensor:
+        generator = validation_probes(data.validation)
+        order = torch.randperm(len(data.validation), generator=generator, device=generator.device)
+        return error(*path(data.validation[order], generator), 0.5)
+
+    parameters = list(velocity.parameters())
+    return Stage(parameters=parameters, train=data.train, loss=loss, validate=validate, **settings)
