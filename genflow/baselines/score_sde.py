@@ -43,9 +43,9 @@ class ScoreSDE(Flow, GenerativeModel):
     constant. `weighting="simple"` draws :math:`t` uniformly instead, which favours large noise and smooth samples. The
     times of a batch are spread evenly, which takes away most of the loss's variance.
 
-    The likelihood is that of the law at `noise.t_min`, where the data carry a noise :math:`\sigma(t_{min})`. The default,
-    1e-6 and with it a noise of 3e-4 deviations, is for tables whose columns nearly determine each other: there, a
-    noise of 0.01 (1e-3) costs nats; where the data are smooth it changes nothing.
+    The likelihood is that of the law at `noise.t_min`, where the data carry a noise :math:`\sigma(t_{min})`. The
+    default, 1e-6 and with it a noise of 3e-4 deviations, is for tables whose columns nearly determine each other:
+    there, a noise of 0.01 (1e-3) costs nats; where the data are smooth it changes nothing.
 
     Args:
         dim: Dimension :math:`d` of a point.
