@@ -99,7 +99,9 @@ def load(path: str | PathLike[str], trust: Sequence[str] = ()) -> Any:
         document = json.loads((folder / _STRUCTURE).read_text())
         number, structure = document["format"], document["model"]
     except (ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{folder / _STRUCTURE}: damaged, it can't be read as a model ({type(error).__name__})") from None
+        raise InputError(
+            f"{folder / _STRUCTURE}: damaged, it can't be read as a model ({type(error).__name__})"
+        ) from None
     if not isinstance(number, int) or number > FORMAT:
         raise InputError(f"{folder}: format {number} came, this version reads up to {FORMAT}; install a newer genflow")
     try:
@@ -133,7 +135,9 @@ def described(value: Any) -> Any:
         return [described(item) for item in value]
     if value is None or isinstance(value, bool | int | float | str):
         return value
-    raise InputError(f"save: a {type(value).__name__} can't be written to a checkpoint; make it a component (subclass gf.Component)")
+    raise InputError(
+        f"save: a {type(value).__name__} can't be written to a checkpoint; make it a component (subclass gf.Component)"
+    )
 
 
 def built(value: Any, trust: frozenset[str], folder: Path) -> Any:
@@ -156,7 +160,10 @@ def _component_class(path: str, trust: frozenset[str], folder: Path) -> type[Com
     module, _, name = str(path).partition(":")
     known = module == "genflow" or module.startswith("genflow.")
     if not known and path not in trust and path not in _entry_points():
-        raise InputError(f'{folder}: it names the foreign class {path!r}, which was not imported; if you trust it, load(…, trust=["{path}"])')
+        raise InputError(
+            f"{folder}: it names the foreign class {path!r}, which was not imported; "
+            f'if you trust it, load(…, trust=["{path}"])'
+        )
     try:
         cls = getattr(importlib.import_module(module), name)
     except (ImportError, AttributeError, ValueError):
@@ -169,7 +176,8 @@ def _component_class(path: str, trust: frozenset[str], folder: Path) -> type[Com
 def _entry_points() -> set[str]:
     from importlib.metadata import entry_points
 
-    return {point.value for point in entry_points() if point.group.startswith("genflow.")}
+    groups = ("velocities", "integrators", "divergences", "schedulers", "models", "metrics")
+    return {point.value for group in groups for point in entry_points(group=f"genflow.{group}")}
 
 
 def _umask() -> int:

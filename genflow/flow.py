@@ -36,6 +36,7 @@ __all__ = ["Cost", "Flow", "StandardNormal", "Transport"]
 Cost = Callable[[Tensor, Tensor, Estimate], Tensor]
 """A running cost `(t, x, estimate) -> (*batch,)`, integrated along the path."""
 
+
 class StandardNormal(Component, nn.Module):
     r"""The base :math:`N(0, \sigma^2 I)`.
 
@@ -309,6 +310,7 @@ class Flow(Component, nn.Module):
     ) -> tuple[Float[Tensor, " times"], Float[Tensor, "times *shape"]]:
         """The times of the grid and the points there, from data to noise (or back, if `reverse`)."""
         transport = self.integrate(x, reverse=reverse, log_det=False, condition=condition, save="all")
+        assert transport.times is not None and transport.states is not None
         return transport.times, transport.states
 
     def score(
@@ -346,7 +348,7 @@ class _FlowDynamics(Dynamics):
     """A velocity's dynamics; lists its parameters and its condition for the adjoint method."""
 
     def __init__(self, function: Callable[[Tensor, Any], Any], velocity: Velocity, condition: Any):
-        tensors = [parameter for parameter in velocity.parameters() if parameter.requires_grad]
+        tensors: list[Tensor] = [parameter for parameter in velocity.parameters() if parameter.requires_grad]
         if isinstance(condition, Tensor) and condition.requires_grad:
             tensors.append(condition)
         super().__init__(function, tensors)
@@ -356,9 +358,8 @@ class _FlowDynamics(Dynamics):
 
 
 def _base_of(velocity: Velocity) -> StandardNormal:
-    dim = getattr(velocity, "dim", None) or next(
-        (block.dim for block, _, _ in velocity.pieces() if getattr(block, "dim", None)), None
-    )
+    dims = (getattr(piece, "dim", None) for piece in (velocity, *(piece for piece, _, _ in velocity.pieces())))
+    dim: int | None = next(filter(None, dims), None)
     if dim is None:
         raise InputError("base: the velocity does not say its dimension; give base=StandardNormal(shape)")
     return StandardNormal(dim)

@@ -55,7 +55,9 @@ class Component:
     A component whose structure changes after construction overrides `config`.
     """
 
-    def __new__(cls, *args: Any, **kwargs: Any):
+    _arguments: dict[str, Any]
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Any:
         self = super().__new__(cls)
         # bind_partial: copying and unpickling create the object without arguments and fill it afterwards.
         bound = inspect.signature(cls.__init__).bind_partial(self, *args, **kwargs)
@@ -129,9 +131,9 @@ class Velocity(Component, nn.Module, ABC):
         """
 
         def push(tangent: Tensor) -> tuple[Tensor, Tensor]:
-            return torch.func.jvp(lambda y: self(y, t, condition), (x,), (tangent,))
+            return torch.func.jvp(lambda y: self(y, t, condition), (x,), (tangent,))  # type: ignore[return-value]
 
-        return torch.func.vmap(push, out_dims=(None, 0), randomness="same")(tangents)
+        return torch.func.vmap(push, out_dims=(None, 0), randomness="same")(tangents)  # type: ignore[arg-type]
 
     def pullback(
         self, x: Float[Tensor, "*shape"], t: Tensor, cotangents: Float[Tensor, "n *shape"], condition: Any = None
@@ -160,7 +162,7 @@ class Velocity(Component, nn.Module, ABC):
     def divergence(
         self, x: Float[Tensor, "*shape"], t: Tensor, condition: Any = None
     ) -> tuple[Float[Tensor, "*shape"], Float[Tensor, "*batch"]]:
-        r"""The velocity and its exact divergence :math:`\operatorname{tr} J`: the identity, pushed in chunks of columns.
+        r"""The velocity and its exact divergence :math:`\operatorname{tr} J`: the identity, pushed in chunks.
 
         Args:
             x: Points, `(*batch, *event)`.
@@ -171,16 +173,15 @@ class Velocity(Component, nn.Module, ABC):
         size = math.prod(event)
         identity = torch.eye(size, dtype=x.dtype, device=x.device)
         chunk = max(1, min(size, _PUSHED_ELEMENTS // max(1, x.numel())))
-        total, v = None, None
+        v, total = x, x.new_zeros(x.shape[: x.ndim - self.event_ndim])
         for columns in identity.split(chunk):
             tangents = columns.reshape(-1, *(1,) * (x.ndim - self.event_ndim), *event).expand(-1, *x.shape)
             v, pushed = self.pushforward(x, t, tangents, condition)
-            trace = (pushed * tangents).flatten(-self.event_ndim).sum(-1).sum(0)
-            total = trace if total is None else total + trace
+            total = total + (pushed * tangents).flatten(-self.event_ndim).sum(-1).sum(0)
         return v, total
 
     def pieces(self) -> list[tuple[Velocity, float, float]]:
-        """The smooth pieces `(velocity, start, stop)` in the order of time; a chain of blocks has one for each block."""
+        """The smooth pieces `(velocity, start, stop)` in the order of time: one for each block of a chain."""
         return [(self, *self.interval)]
 
 
@@ -360,5 +361,8 @@ class NoiseSchedule(Component, ABC):
         return 2 * (self.alpha(t).log() - self.sigma(t).log())
 
     def diffusion(self, t: Tensor) -> Tensor:
-        r"""The coefficient :math:`g(t)` of the forward equation, :math:`g^2 = 2 \sigma (\dot\sigma - \sigma \dot\alpha / \alpha)`."""
+        r"""The coefficient :math:`g(t)` of the forward equation.
+
+        .. math:: g^2 = 2 \sigma (\dot\sigma - \sigma \dot\alpha / \alpha)
+        """
         return (2 * self.sigma(t) * (self.sigma_dot(t) - self.sigma(t) * self.alpha_dot(t) / self.alpha(t))).sqrt()

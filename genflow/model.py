@@ -150,7 +150,11 @@ class Transformed(Component, nn.Module):
         return (log_p.to(log_det) + log_det).to(x.device, x.dtype)
 
     def sample(
-        self, shape: int | Sequence[int], condition: Any = None, generator: torch.Generator | None = None, **options: Any
+        self,
+        shape: int | Sequence[int],
+        condition: Any = None,
+        generator: torch.Generator | None = None,
+        **options: Any,
     ) -> Float[Tensor, "*shape"]:
         """Samples in the units of the file, `(*shape, d)`, in float64.
 

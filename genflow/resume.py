@@ -85,10 +85,15 @@ class Snapshots:
             raise InputError(f"{self.path}: damaged ({error}); remove it to begin again") from None
         for name, wanted in self.facts.items():
             if document.get(name) != wanted:
-                raise InputError(f"{self.path}: a training with {name} {document.get(name)}, now {wanted} came; name another folder")
+                raise InputError(
+                    f"{self.path}: a training with {name} {document.get(name)}, now {wanted} came; name another folder"
+                )
         saved = built(document["structure"], frozenset(), self.path)
         if type(saved) is not type(model):
-            raise InputError(f"{self.path}: a training of {type(saved).__name__}, now {type(model).__name__} came; name another folder")
+            raise InputError(
+                f"{self.path}: a training of {type(saved).__name__}, now {type(model).__name__} came; "
+                "name another folder"
+            )
         like = next(model.parameters(), None)
         saved.load_state_dict({n.removeprefix("model."): t for n, t in tensors.items() if n.startswith("model.")})
         if like is not None:

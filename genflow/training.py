@@ -7,7 +7,6 @@ learning rate, clipping, averaging of the weights, early stopping, progress, che
 
 from __future__ import annotations
 
-import copy
 import re
 import time
 from collections.abc import Callable

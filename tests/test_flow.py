@@ -15,7 +15,9 @@ from genflow.velocities import Chain, ResidualMLP, Shallow
 EVENTS = 2  # rows in most tests
 
 
-def network(dim: int, seed: int, kind: str = "shallow", dtype=torch.float64, condition_dim: int = 0, interval=(0.0, 1.0)):
+def network(
+    dim: int, seed: int, kind: str = "shallow", dtype=torch.float64, condition_dim: int = 0, interval=(0.0, 1.0)
+):
     """A network with random weights, of moderate Lipschitz constant."""
     generator = torch.Generator().manual_seed(seed)
     if kind == "chain":
@@ -56,7 +58,9 @@ def test_adaptive_inverse_and_log_determinant_are_exact_within_the_tolerance(dim
     # discrete map contains, is not controlled, but of the same order on smooth fields: 300 tolerances leave room.
     tolerance = 1e-6 if dtype == torch.float32 or method == "bosh3" else 1e-8
     close = {"rtol": 0.0, "atol": 300 * tolerance}
-    flow = gf.Flow(network(dim, seed, kind, dtype), integrator=gf.solvers.Adaptive(method, rtol=tolerance, atol=tolerance))
+    flow = gf.Flow(
+        network(dim, seed, kind, dtype), integrator=gf.solvers.Adaptive(method, rtol=tolerance, atol=tolerance)
+    )
     x = rows(dim, dtype, seed=seed)
     torch.testing.assert_close(flow.decode(flow.encode(x)), x, **close)
     torch.testing.assert_close(flow.integrate(x).log_det, map_log_det(flow, x), **close)
@@ -107,7 +111,9 @@ def test_an_adaptive_log_prob_depends_on_the_batch_within_the_tolerance():
     torch.testing.assert_close(flow.log_prob(x), alone, rtol=0, atol=1e-5)
 
 
-@pytest.mark.parametrize("integrator", [gf.solvers.RK4(), *(gf.solvers.Adaptive("dopri5", 1e-8, 1e-8, adjoint=a) for a in (False, True))])
+@pytest.mark.parametrize(
+    "integrator", [gf.solvers.RK4(), *(gf.solvers.Adaptive("dopri5", 1e-8, 1e-8, adjoint=a) for a in (False, True))]
+)
 @pytest.mark.parametrize("kind", ["shallow", "chain"])
 @pytest.mark.parametrize("divergence", [gf.divergences.Exact(), gf.divergences.Hutchinson(2)])
 def test_gradients_reach_every_parameter_and_a_closed_over_condition(integrator, kind, divergence):
@@ -198,10 +204,15 @@ def test_a_trajectory_visits_the_grid_of_every_piece_once():
 
 def test_replace_shares_weights_and_leaves_the_original():
     flow = gf.Flow(network(2, 0))
-    other = flow.replace(scheduler=gf.schedulers.Uniform(2), divergence=lambda velocity, x, t, probes, condition: gf.Estimate(*velocity.divergence(x, t, condition)))
+    other = flow.replace(
+        scheduler=gf.schedulers.Uniform(2),
+        divergence=lambda velocity, x, t, probes, condition: gf.Estimate(*velocity.divergence(x, t, condition)),
+    )
     assert other.velocity is flow.velocity
     assert flow.scheduler.steps == 8
-    torch.testing.assert_close(other.log_prob(rows(2)), flow.replace(scheduler=gf.schedulers.Uniform(2)).log_prob(rows(2)))
+    torch.testing.assert_close(
+        other.log_prob(rows(2)), flow.replace(scheduler=gf.schedulers.Uniform(2)).log_prob(rows(2))
+    )
     third = flow.replace(velocity=network(2, 1))
     assert flow.velocity is not third.velocity
     with pytest.raises(gf.InputError, match="no part 'solver'"):

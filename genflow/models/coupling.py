@@ -41,7 +41,9 @@ def optimal_transport(
     plan = torch.from_numpy(ot.emd([], [], cost, numItermax=1_000_000))
     weight, partner = plan.max(dim=1)
     if (weight * len(x) - 1).abs().max() > 1e-6 or len(partner.unique()) < len(x):
-        raise SolverError(f"optimal transport of a batch of {len(x)} rows did not end in a pairing within 1e6 iterations")
+        raise SolverError(
+            f"optimal transport of a batch of {len(x)} rows did not end in a pairing within 1e6 iterations"
+        )
     return torch.arange(len(x), device=x.device), partner.to(x.device)
 
 

@@ -30,6 +30,7 @@ from torch import Tensor
 
 from genflow.errors import InputError
 from genflow.flow import Flow, StandardNormal
+from genflow.interfaces import Velocity
 from genflow.model import GenerativeModel
 from genflow.models.likelihood import kinetic_energy, validation_probes
 from genflow.models.stages import likelihood_stage, matching_stage, stage_disagreement
@@ -112,7 +113,9 @@ class JKOiFlow(Flow, GenerativeModel):
         if blocks < 1:
             raise InputError(f"blocks: {blocks} came; at least 1 would do")
         if not (matching >= 0 and joint >= 0 and matching + joint < 1):
-            raise InputError(f"matching, joint: {matching}, {joint} came; shares of the budget that leave some for blocks")
+            raise InputError(
+                f"matching, joint: {matching}, {joint} came; shares of the budget that leave some for blocks"
+            )
         if transport not in ("dynamic", "endpoint"):
             raise InputError(f"transport: {transport!r} came; dynamic or endpoint would do")
         parts = {"velocity": Chain(), "scheduler": Uniform(steps), "base": StandardNormal(dim), **parts}
@@ -133,13 +136,14 @@ class JKOiFlow(Flow, GenerativeModel):
             return self._local_stage(data, kinds.count(_LOCAL))
         if len(proximal) < self.blocks and not (proximal and proximal[-1]["ended"]):
             return self._proximal_stage(data, len(proximal))
-        if self.joint and _JOINT not in kinds and len(self.velocity.blocks):
+        if self.joint and _JOINT not in kinds and len(self.velocity):
             return self._joint_stage(data)
         return None
 
     def _local_stage(self, data: TrainingData, k: int) -> Stage:
-        r"""Block k by flow matching from the Ornstein–Uhlenbeck flow's state at :math:`\Gamma_{k-1}` to that at
-        :math:`\Gamma_k`, with :math:`\Gamma_k - \Gamma_{k-1} = \log(1 + h_k)`: the proximal step's contraction of the mean.
+        r"""Block k by flow matching from one state of the Ornstein–Uhlenbeck flow to another.
+
+        They lie :math:`\log(1 + h_k)` apart in its time, so that the mean contracts as in the proximal step.
         """
         gammas = [math.log1p(self.proximal_steps.step(j)) for j in range(k + 1)]
 
@@ -240,14 +244,14 @@ class JKOiFlow(Flow, GenerativeModel):
             average=0.99,
         )
 
-    def _block(self, k: int, like: Tensor) -> Shallow:
+    def _block(self, k: int, like: Tensor) -> Velocity:
         """Block k: the one that is there, or a new one, warm-started from its predecessor."""
-        if k < len(self.velocity.blocks):
-            return self.velocity.blocks[k]
+        if k < len(self.velocity):
+            return self.velocity[k]
         start, h = self.velocity.interval[1] if k else 0.0, self.proximal_steps.step(k)
         block = Shallow(self.dim, self.width, activation=self.activation, interval=(start, start + h)).to(like)
         if k:
-            last = self.velocity.blocks[k - 1]
+            last = self.velocity[k - 1]
             block.load_state_dict(last.state_dict())
             block.scale_output((last.interval[1] - last.interval[0]) / h)
         self.velocity.append(block)
@@ -257,8 +261,8 @@ class JKOiFlow(Flow, GenerativeModel):
     def _pushed(self, data: TrainingData, k: int) -> tuple[Tensor, Tensor]:
         """Training and validation rows behind the first k blocks: each block pushes them once."""
         done, x_train, x_validation = data.cache.get("pushed", (0, data.train, data.validation))
-        for block in self.velocity.blocks[done:k]:
-            flow = Flow(block, self.scheduler, self.integrator, self.divergence, self.base)
+        for j in range(done, k):
+            flow = Flow(self.velocity[j], self.scheduler, self.integrator, self.divergence, self.base)
             x_train, x_validation = (
                 torch.cat([flow.encode(rows) for rows in x.split(_PUSHED_ROWS)]) for x in (x_train, x_validation)
             )
@@ -267,7 +271,7 @@ class JKOiFlow(Flow, GenerativeModel):
 
 
 def _diffused(x: Tensor, gamma: float, generator: torch.Generator) -> Tensor:
-    r"""The Ornstein–Uhlenbeck flow's state after a time :math:`\gamma`, :math:`e^{-\gamma} x + \sqrt{1 - e^{-2\gamma}} z`."""
+    r"""The Ornstein–Uhlenbeck flow's state after a time, :math:`e^{-\gamma} x + \sqrt{1 - e^{-2\gamma}} z`."""
     if gamma == 0:
         return x
     z = torch.randn(x.shape, generator=generator, dtype=x.dtype, device=x.device)

@@ -38,8 +38,9 @@ class StageDisagreement:
 
     .. math:: \sum_n \bigl(h_n (\nabla \cdot v)_{2,n} - h_n (\nabla \cdot v)_{3,n}\bigr)^2
 
-    Both stages stand at the same time, at points that differ by the solver's error. A likelihood that is maximized on a
-    coarse grid soon lives on that error; a small multiple of this sum, which costs nothing to speak of, keeps it honest.
+    Both stages stand at the same time, at points that differ by the solver's error. A likelihood that is maximized on
+    a coarse grid soon lives on that error; a small multiple of this sum, which costs nothing to speak of, keeps it
+    honest.
 
     Args:
         velocity: The field, for its pieces.
@@ -59,7 +60,8 @@ class StageDisagreement:
     def total(self) -> Tensor:
         """The sum of each row, `(*batch,)`."""
         second, third = self.divergences[1::4], self.divergences[2::4]
-        return sum((h * (b - c)).square() for h, b, c in zip(self.steps, second, third, strict=True))
+        squares = [(h * (b - c)).square() for h, b, c in zip(self.steps, second, third, strict=True)]
+        return torch.stack(squares).sum(0)
 
 
 def validation_probes(like: Tensor) -> torch.Generator:

@@ -16,7 +16,7 @@ Activation = Callable[[Tensor, int], tuple[Tensor, ...]]
 
 
 def silu(x: Tensor, order: int = 0) -> tuple[Tensor, ...]:
-    r""":math:`a = x s, \; a' = s + a (1 - s), \; a'' = (1 - s)(2 s + a (1 - 2 s))` with the logistic function :math:`s`."""
+    r""":math:`a = x s, \; a' = s + a (1 - s), \; a'' = (1 - s)(2 a' - a)` with the logistic function :math:`s`."""
     if order == 0:
         return (torch.nn.functional.silu(x),)
     s = torch.sigmoid(x)
@@ -24,7 +24,7 @@ def silu(x: Tensor, order: int = 0) -> tuple[Tensor, ...]:
     slope = torch.addcmul(s, a, rest)
     if order == 1:
         return a, slope
-    return a, slope, (torch.addcmul(a, a, s, value=-2) + 2 * s) * rest
+    return a, slope, rest.mul_(torch.sub(slope, a, alpha=0.5)).mul_(2)
 
 
 def tanh(x: Tensor, order: int = 0) -> tuple[Tensor, ...]:
@@ -43,7 +43,10 @@ def sine(x: Tensor, order: int = 0) -> tuple[Tensor, ...]:
 
 
 def softplus(x: Tensor, order: int = 0) -> tuple[Tensor, ...]:
-    r""":math:`a = \log(1 + e^{\beta x}) / \beta, \; a' = s(\beta x), \; a'' = \beta s (1 - s)`, :math:`\beta = 20` as published for JKO-iFlow."""
+    r""":math:`a = \log(1 + e^{\beta x}) / \beta, \; a' = s(\beta x), \; a'' = \beta s (1 - s)`.
+
+    With :math:`\beta = 20`, as in the published JKO-iFlow.
+    """
     a = torch.nn.functional.softplus(x, beta=20, threshold=40)
     if order == 0:
         return (a,)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import itertools
-from typing import Any
+from collections.abc import Iterator
+from typing import Any, cast
 
 import torch
 from jaxtyping import Float
@@ -39,37 +40,49 @@ class Chain(Velocity):
 
     def append(self, block: Velocity) -> None:
         """Adds a block behind the last."""
-        if len(self.blocks):
+        if len(self):
             if block.interval[0] != self.interval[1]:
-                raise InputError(f"block: it starts at {block.interval[0]:g}, the chain ends at {self.interval[1]:g}; they must adjoin")
+                raise InputError(
+                    f"block: it starts at {block.interval[0]:g}, the chain ends at {self.interval[1]:g}; "
+                    "they must adjoin"
+                )
             if block.event_ndim != self.event_ndim:
                 raise InputError(f"block: its events have rank {block.event_ndim}, the chain's {self.event_ndim}")
         self.blocks.append(block)
-        self.interval = (self.blocks[0].interval[0], block.interval[1])
+        self.interval = (self[0].interval[0], block.interval[1])
         self.event_ndim = block.event_ndim
-        self.closed_form = all(block.closed_form for block in self.blocks)
+        self.closed_form = all(block.closed_form for block in self)
+
+    def __len__(self) -> int:
+        return len(self.blocks)
+
+    def __iter__(self) -> Iterator[Velocity]:
+        return (cast(Velocity, block) for block in self.blocks)
+
+    def __getitem__(self, k: int) -> Velocity:
+        return cast(Velocity, self.blocks[k])
 
     def truncate(self, count: int) -> None:
         """Keeps the first `count` blocks."""
         self.blocks = self.blocks[:count]
-        self.interval = (self.interval[0], self.blocks[-1].interval[1] if count else self.interval[0])
+        self.interval = (self.interval[0], self[-1].interval[1] if count else self.interval[0])
 
     def config(self) -> dict[str, Any]:
-        return {"blocks": list(self.blocks)}
+        return {"blocks": list(self)}
 
     def pieces(self) -> list[tuple[Velocity, float, float]]:
-        return list(itertools.chain.from_iterable(block.pieces() for block in self.blocks))
+        return list(itertools.chain.from_iterable(block.pieces() for block in self))
 
     def forward(self, x: Float[Tensor, "*shape"], t: Tensor, condition: Any = None) -> Float[Tensor, "*shape"]:
-        if not len(self.blocks):
+        if not len(self):
             return torch.zeros_like(x)
         # A time on a boundary belongs to the block that starts there; times outside go to the nearest block.
-        stops = torch.tensor([block.interval[1] for block in self.blocks[:-1]], dtype=t.dtype, device=t.device)
+        stops = torch.tensor([block.interval[1] for block in list(self)[:-1]], dtype=t.dtype, device=t.device)
         index = torch.bucketize(t, stops, right=True)
         if t.ndim == 0:
-            return self.blocks[int(index)](x, t, condition)
+            return self[int(index)](x, t, condition)
         v = torch.empty_like(x)
         for k in index.unique().tolist():
             rows = index == k
-            v[rows] = self.blocks[k](x[rows], t[rows], None if condition is None else condition[rows])
+            v[rows] = self[k](x[rows], t[rows], None if condition is None else condition[rows])
         return v

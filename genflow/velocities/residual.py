@@ -58,7 +58,9 @@ class ResidualMLP(Velocity):
     ):
         super().__init__()
         if dim < 1 or width < 1 or depth < 1 or time_features < 1:
-            raise InputError(f"dim, width, depth, time_features: {dim}, {width}, {depth}, {time_features} given; at least 1 each")
+            raise InputError(
+                f"dim, width, depth, time_features: {dim}, {width}, {depth}, {time_features} given; at least 1 each"
+            )
         self.dim, self.width, self.depth, self.condition_dim = dim, width, depth, condition_dim
         self.time_features = time_features
         self.interval = (float(interval[0]), float(interval[1]))
@@ -68,7 +70,9 @@ class ResidualMLP(Velocity):
         self.outer = nn.ModuleList(nn.Linear(width, width, bias=False) for _ in range(depth))
         self.readout = nn.Linear(width, dim)
         # One row for each hidden unit of each layer; columns: time features, then condition.
-        self.modulation = nn.Parameter(torch.randn(depth * width, time_features + condition_dim) / math.sqrt(time_features))
+        self.modulation = nn.Parameter(
+            torch.randn(depth * width, time_features + condition_dim) / math.sqrt(time_features)
+        )
         nn.init.zeros_(self.readout.weight)
         nn.init.zeros_(self.readout.bias)
 

@@ -15,7 +15,8 @@ one more matrix product of the size of the hidden layer, whatever the dimension.
 from __future__ import annotations
 
 import math
-from typing import Any
+from collections.abc import Iterator
+from typing import Any, cast
 
 import torch
 from jaxtyping import Float
@@ -64,7 +65,9 @@ class Shallow(Velocity):
     ):
         super().__init__()
         if dim < 1 or width < 1 or time_features < 1:
-            raise InputError(f"dim, width, time_features: {dim}, {width}, {time_features} given; each must be at least 1")
+            raise InputError(
+                f"dim, width, time_features: {dim}, {width}, {time_features} given; each must be at least 1"
+            )
         self.dim, self.width, self.condition_dim = dim, width, condition_dim
         self.time_features = time_features
         self.interval = (float(interval[0]), float(interval[1]))
@@ -86,8 +89,8 @@ class Shallow(Velocity):
     @torch.no_grad()
     def scale_output(self, factor: float) -> None:
         """Multiplies the field by a number."""
-        self.w3 *= factor
-        self.skip *= factor
+        self.w3.mul_(factor)
+        self.skip.mul_(factor)
         self.modulation[4 * self.width :] *= factor
 
     def modulate(self, x: Tensor, t: Tensor, condition: Any) -> tuple[Tensor, ...]:
@@ -164,25 +167,28 @@ class Parallel(Velocity):
         self.event_ndim = branches[0].event_ndim
         self.closed_form = all(branch.closed_form for branch in branches)
 
+    def _all(self) -> Iterator[Velocity]:
+        return (cast(Velocity, branch) for branch in self.branches)
+
     def forward(self, x: Float[Tensor, "*shape"], t: Tensor, condition: Any = None) -> Float[Tensor, "*shape"]:
-        return sum(branch(x, t, condition) for branch in self.branches)
+        return torch.stack([branch(x, t, condition) for branch in self._all()]).sum(0)
 
     def divergence(
         self, x: Float[Tensor, "*shape"], t: Tensor, condition: Any = None
     ) -> tuple[Float[Tensor, "*shape"], Float[Tensor, "*batch"]]:
-        return _added([branch.divergence(x, t, condition) for branch in self.branches])
+        return _added([branch.divergence(x, t, condition) for branch in self._all()])
 
     def pushforward(
         self, x: Float[Tensor, "*shape"], t: Tensor, tangents: Float[Tensor, "n *shape"], condition: Any = None
     ) -> tuple[Float[Tensor, "*shape"], Float[Tensor, "n *shape"]]:
-        return _added([branch.pushforward(x, t, tangents, condition) for branch in self.branches])
+        return _added([branch.pushforward(x, t, tangents, condition) for branch in self._all()])
 
     def pullback(
         self, x: Float[Tensor, "*shape"], t: Tensor, cotangents: Float[Tensor, "n *shape"], condition: Any = None
     ) -> tuple[Float[Tensor, "*shape"], Float[Tensor, "n *shape"]]:
-        return _added([branch.pullback(x, t, cotangents, condition) for branch in self.branches])
+        return _added([branch.pullback(x, t, cotangents, condition) for branch in self._all()])
 
 
 def _added(pairs: list[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
     first, second = zip(*pairs, strict=True)
-    return sum(first), sum(second)
+    return torch.stack(first).sum(0), torch.stack(second).sum(0)
