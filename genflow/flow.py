@@ -15,12 +15,14 @@ import copy
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from os import PathLike
 from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from genflow.divergences import Exact
 from genflow.errors import InputError
@@ -192,6 +194,7 @@ class Flow(Component, nn.Module):
         condition: Any = None,
         generator: torch.Generator | None = None,
         save: Literal["last", "all"] = "last",
+        held_pieces: int | None = None,
     ) -> Transport:
         r"""Moves points along the flow, with whatever is to be integrated on the way.
 
@@ -203,6 +206,8 @@ class Flow(Component, nn.Module):
             condition: What the density is conditioned on.
             generator: Source of the estimator's probes, and of a stochastic solver's noise.
             save: Whether to keep the points at all times.
+            held_pieces: Of how many pieces, counted from the end, the graph is kept for a backward pass; the pieces
+                before them are computed again, one at a time, so that memory does not grow with their number.
         """
         event_ndim = self.velocity.event_ndim
         batch = x.shape[: x.ndim - event_ndim]
@@ -237,10 +242,12 @@ class Flow(Component, nn.Module):
                 state = (*state, x.new_zeros(len(probes), *batch))
         result = Transport(x)
         kept: list[tuple[Tensor, Tensor]] = []
-        for velocity, start, stop in reversed(pieces) if reverse else pieces:
+        recomputed = 0 if held_pieces is None or not torch.is_grad_enabled() else len(pieces) - held_pieces
+        for index, (velocity, start, stop) in enumerate(reversed(pieces) if reverse else pieces):
             ends = (stop, start) if reverse else (start, stop)
             times = self.scheduler.times(*ends, dtype=x.dtype, device=x.device)
-            solution = self.integrator.solve(dynamics_of(velocity), state, times, generator=generator, save=save)
+            solve = partial(self.integrator.solve, dynamics_of(velocity), times=times, generator=generator, save=save)
+            solution = checkpoint(solve, state, use_reentrant=False) if index < recomputed else solve(state)
             state = solution.state
             result.nfe += solution.nfe
             result.steps += solution.steps
@@ -310,7 +317,8 @@ class Flow(Component, nn.Module):
     ) -> tuple[Float[Tensor, " times"], Float[Tensor, "times *shape"]]:
         """The times of the grid and the points there, from data to noise (or back, if `reverse`)."""
         transport = self.integrate(x, reverse=reverse, log_det=False, condition=condition, save="all")
-        assert transport.times is not None and transport.states is not None
+        assert transport.times is not None
+        assert transport.states is not None
         return transport.times, transport.states
 
     def score(

@@ -16,6 +16,7 @@ from genflow.training import Stage, TrainingData
 
 __all__ = ["likelihood_stage", "matching_stage", "stage_disagreement"]
 
+_HELD_PIECES = 3  # of a longer chain, the blocks before these are computed again in the backward pass
 _SLICES = 8  # times in one batch of the matching stage: one time for all rows of a slice is cheaper than one for each
 
 
@@ -54,7 +55,8 @@ def likelihood_stage(
             costs.append(jacobian_norm(coarse, batch, generator))
             weights.append(jacobian)
         watch = stage_disagreement(coarse) if disagreement else None
-        transport = coarse.integrate(batch, costs=costs + ([watch] if watch else []), generator=generator)
+        costs += [watch] if watch else []
+        transport = coarse.integrate(batch, costs=costs, generator=generator, held_pieces=_HELD_PIECES)
         value = -flow.base.log_prob(transport.x) - transport.log_det
         for weight, cost in zip(weights, transport.costs, strict=False):
             value = value + weight * cost
