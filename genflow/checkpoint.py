@@ -18,7 +18,7 @@ from torch import nn
 from genflow.errors import InputError
 from genflow.interfaces import Component
 
-__all__ = ["FORMAT", "built", "described", "load", "save", "write_model", "written"]
+__all__ = ["FORMAT", "built", "described", "load", "named_classes", "save", "write_model", "written"]
 
 FORMAT = 1
 """Number of the format; a newer one is refused, an older one stays readable."""
@@ -105,7 +105,8 @@ def load(path: str | PathLike[str], trust: Sequence[str] = ()) -> Any:
     if not isinstance(number, int) or number > FORMAT:
         raise InputError(f"{folder}: format {number} came, this version reads up to {FORMAT}; install a newer genflow")
     try:
-        weights = load_file(folder / _WEIGHTS)
+        # clone: into memory that torch has aligned. Elsewhere kernels split their work, and round, differently.
+        weights = {name: tensor.clone() for name, tensor in load_file(folder / _WEIGHTS).items()}
     except (SafetensorError, OSError) as error:
         raise InputError(f"{folder / _WEIGHTS}: missing or damaged ({error}); copy it again") from None
     model = built(structure, frozenset(trust), folder)
@@ -131,13 +132,28 @@ def described(value: Any) -> Any:
         return {"class": f"{cls.__module__}:{cls.__qualname__}", "arguments": described(value.config())}
     if isinstance(value, dict):
         return {str(key): described(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
+    if isinstance(value, tuple):
+        return {"tuple": [described(item) for item in value]}
+    if isinstance(value, list):
         return [described(item) for item in value]
     if value is None or isinstance(value, bool | int | float | str):
         return value
     raise InputError(
         f"save: a {type(value).__name__} can't be written to a checkpoint; make it a component (subclass gf.Component)"
     )
+
+
+def named_classes(description: Any) -> Iterator[str]:
+    """The classes that a description names."""
+    items: Any = ()
+    if isinstance(description, dict):
+        items = description.values()
+        if set(description) == {"class", "arguments"}:
+            yield description["class"]
+    elif isinstance(description, list):
+        items = description
+    for item in items:
+        yield from named_classes(item)
 
 
 def built(value: Any, trust: frozenset[str], folder: Path) -> Any:
@@ -149,6 +165,8 @@ def built(value: Any, trust: frozenset[str], folder: Path) -> Any:
             return cls(**arguments)
         except TypeError as error:
             raise InputError(f"{folder}: {cls.__name__} can't be built from the checkpoint ({error})") from None
+    if isinstance(value, dict) and set(value) == {"tuple"}:
+        return tuple(built(item, trust, folder) for item in value["tuple"])
     if isinstance(value, dict):
         return {key: built(item, trust, folder) for key, item in value.items()}
     if isinstance(value, list):

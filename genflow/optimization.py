@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
+from genflow.errors import SolverError
 from genflow.training import Budget, Progress, Stage, TrainingError
 
 if TYPE_CHECKING:
@@ -44,8 +45,9 @@ class StageRun:
         self.best_loss = math.inf
         self.rows = torch.empty(0, dtype=torch.long, device=stage.train.device)  # of this epoch, not yet drawn
         self.spent_before = budget.used
-        self.allowance = stage.share * budget.left if budget.timed else max(1.0, round(stage.share * budget.left))
-        self.seconds_before = 0.0
+        allowance = stage.share * budget.left
+        self.allowance = max(1e-9, allowance) if budget.timed else max(1.0, round(allowance))
+        self.began, self.seconds_before = time.perf_counter(), 0.0
         self.step, self.skipped, self.retreats = 0, 0, 0
         self.rate = stage.learning_rate
         self.next_validation = 0.0
@@ -57,9 +59,14 @@ class StageRun:
         """How much of the stage's allowance is spent."""
         return (self.budget.used - self.spent_before) / self.allowance
 
+    @property
+    def seconds(self) -> float:
+        """Wall seconds of the stage, those of earlier sessions included."""
+        return self.seconds_before + time.perf_counter() - self.began
+
     def __call__(self, progress: Progress | None = None, snapshots: Snapshots | None = None) -> dict[str, Any]:
         """Runs the stage to its end, leaves its best weights in place, and returns its entry of the history."""
-        began, loss = time.perf_counter(), math.nan
+        self.began, loss = time.perf_counter(), math.nan
         while (fraction := self.fraction) < 1:
             if fraction >= self.next_validation:
                 self._validate(fraction)
@@ -75,7 +82,7 @@ class StageRun:
         return {
             "stage": self.stage.name,
             "steps": self.step,
-            "seconds": self.seconds_before + time.perf_counter() - began,
+            "seconds": self.seconds,
             "validation": self.best_loss,
             "learning_rate": self.rate,
             "curve": self.curve,
@@ -135,7 +142,10 @@ class StageRun:
         candidate = self.averaged or [parameter.data for parameter in self.parameters]
         current = _copied(self.parameters)
         _assign(self.parameters, candidate)
-        self.validation = self.stage.validate().double().mean().item()
+        try:
+            self.validation = self.stage.validate().double().mean().item()
+        except SolverError:  # this candidate can't be integrated: it is not the best
+            self.validation = math.nan
         if math.isfinite(self.validation) and self.validation < self.best_loss:
             self.best_loss, self.best = self.validation, _copied(self.parameters)
         _assign(self.parameters, current)
@@ -157,17 +167,18 @@ class StageRun:
 
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """Everything that a resumed run needs: tensors, and facts for JSON."""
-        moments = [self.optimizer.state.get(parameter, {}) for parameter in self.parameters]
         lists = {
             "current": [parameter.data for parameter in self.parameters],
             "best": self.best,
             "averaged": self.averaged,
-            **{name: [state[name] for state in moments if state] for name in ("step", "exp_avg", "exp_avg_sq")},
         }
         tensors = {f"{name}.{i}": tensor for name, values in lists.items() for i, tensor in enumerate(values)}
+        for i, parameter in enumerate(self.parameters):
+            # A parameter that has not had a gradient yet has no moments.
+            tensors |= {f"{name}.{i}": tensor for name, tensor in self.optimizer.state.get(parameter, {}).items()}
         tensors |= {"rows": self.rows, "generator": self.generator.get_state()}
         facts = {name: getattr(self, name) for name in _FACTS}
-        return tensors, facts
+        return tensors, {**facts, "seconds_before": self.seconds, "elapsed": time.perf_counter() - self.begin}
 
     def restore(self, tensors: dict[str, Tensor], facts: dict[str, Any]) -> None:
         """Takes up the state of a run of the same stage that was cut off."""
@@ -178,13 +189,16 @@ class StageRun:
 
         _assign(self.parameters, listed("current"))
         self.best, self.averaged = listed("best"), listed("averaged")
-        moments = zip(listed("step"), listed("exp_avg"), listed("exp_avg_sq"), strict=True)
-        for parameter, (step, exp_avg, exp_avg_sq) in zip(self.parameters, moments, strict=False):
-            self.optimizer.state[parameter] = {"step": step, "exp_avg": exp_avg, "exp_avg_sq": exp_avg_sq}
+        for i, parameter in enumerate(self.parameters):
+            if f"step.{i}" in tensors:
+                self.optimizer.state[parameter] = {
+                    name: tensors[f"{name}.{i}"].to(self.rows.device) for name in ("step", "exp_avg", "exp_avg_sq")
+                }
         self.rows = tensors["rows"].to(self.rows.device)
         self.generator.set_state(tensors["generator"])
-        for name in _FACTS:
+        for name in (*_FACTS, "seconds_before"):
             setattr(self, name, facts[name])
+        self.begin = time.perf_counter() - facts["elapsed"]
 
 
 _FACTS = (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from dataclasses import dataclass
@@ -9,11 +10,12 @@ from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import torch
 from torch import Tensor, nn
 
-from genflow.checkpoint import FORMAT, built, described
+from genflow.checkpoint import FORMAT, built, described, named_classes
 from genflow.errors import InputError
-from genflow.training import Budget
+from genflow.training import Budget, TrainingData
 
 if TYPE_CHECKING:
     from genflow.optimization import StageRun
@@ -38,19 +40,29 @@ class Snapshots:
     Args:
         folder: The folder; made if it is missing.
         seed: The training's seed.
-        budget: Its budget; a snapshot of another seed or budget is refused.
+        budget: Its budget.
+        model: Its model, untrained.
+        data: Its data. A snapshot of another seed, budget, model or data is refused.
     """
 
-    def __init__(self, folder: str | PathLike[str], seed: int, budget: Budget):
+    def __init__(self, folder: str | PathLike[str], seed: int, budget: Budget, model: Any, data: TrainingData):
         self.path = Path(folder) / _FILE
         self.budget = budget
-        self.facts = {"format": FORMAT, "seed": seed, "total": budget.total, "timed": budget.timed}
+        unit = "s" if budget.timed else " iterations"
+        self.facts = {
+            "format": FORMAT,
+            "seed": seed,
+            "budget": f"{budget.total:g}{unit}",
+            "model": type(model).__name__,
+            "data": _fingerprint(data),
+            **{f"model.{name}": described(value) for name, value in model._arguments.items()},
+        }
         self.path.parent.mkdir(parents=True, exist_ok=True)
 
     def begin_stage(self, model: nn.Module, history: list[dict[str, Any]]) -> None:
         """Remembers the model before a stage changes it."""
         self.model = {f"model.{name}": tensor.detach().clone() for name, tensor in model.state_dict().items()}
-        self.document = {**self.facts, "structure": described(model), "history": list(history)}
+        self.document = {"facts": self.facts, "structure": described(model), "history": list(history)}
 
     def write(self, run: StageRun | None = None) -> None:
         """Writes the model as it was at the beginning of the stage, and where the stage is."""
@@ -80,26 +92,34 @@ class Snapshots:
         try:
             with safe_open(self.path, framework="pt") as file:
                 document = json.loads(file.metadata()["training"])
-                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118, it is no mapping
+                facts, used, history = (document[name] for name in ("facts", "used", "history"))
+                # clone: into memory that torch has aligned. Elsewhere kernels split their work, and round, differently.
+                tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118, no mapping
         except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
             raise InputError(f"{self.path}: damaged ({error}); remove it to begin again") from None
-        for name, wanted in self.facts.items():
-            if document.get(name) != wanted:
+        for name in self.facts | facts:
+            if facts.get(name) != self.facts.get(name):
                 raise InputError(
-                    f"{self.path}: a training with {name} {document.get(name)}, now {wanted} came; name another folder"
+                    f"{self.path}: a training with {name} {facts.get(name)}, now {self.facts.get(name)} came; "
+                    "name another folder"
                 )
-        saved = built(document["structure"], frozenset(), self.path)
-        if type(saved) is not type(model):
-            raise InputError(
-                f"{self.path}: a training of {type(saved).__name__}, now {type(model).__name__} came; "
-                "name another folder"
-            )
+        # What the caller's own model is made of may be built again.
+        saved = built(document["structure"], frozenset(named_classes(described(model))), self.path)
         like = next(model.parameters(), None)
-        saved.load_state_dict({n.removeprefix("model."): t for n, t in tensors.items() if n.startswith("model.")})
+        # assign: the dtype that was saved is kept.
+        weights = {n.removeprefix("model."): t for n, t in tensors.items() if n.startswith("model.")}
+        saved.load_state_dict(weights, assign=True)
         if like is not None:
-            saved.to(like.device, like.dtype)
-        model.__dict__.update(saved.__dict__)
+            saved.to(like.device)
+        model.__dict__.update({**saved.__dict__, "_arguments": model._arguments})
         run = None
         if document["run"] is not None:
             run = ({n.removeprefix("run."): t for n, t in tensors.items() if n.startswith("run.")}, document["run"])
-        return Resumed(document["history"], document["used"], run)
+        return Resumed(history, used, run)
+
+
+def _fingerprint(data: TrainingData) -> str:
+    digest = hashlib.sha256()
+    for rows in (data.train, data.validation):
+        digest.update(rows.cpu().contiguous().view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()[:16]

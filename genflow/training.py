@@ -169,13 +169,13 @@ def train(
     from genflow.optimization import StageRun
     from genflow.resume import Snapshots
 
-    snapshots = None if checkpoint is None else Snapshots(checkpoint, seed, budget)
+    snapshots = None if checkpoint is None else Snapshots(checkpoint, seed, budget, model, data)
     resumed = snapshots.read(model) if snapshots else None
     history: History = resumed.history if resumed else []
     if resumed:
         budget.spend(resumed.used)
     begin = time.perf_counter() - (history[-1]["ends"] if history else 0.0)
-    while not history or budget.left > 0 or resumed:
+    while not history or budget.left > 0 or (resumed and resumed.run):
         if snapshots:
             snapshots.begin_stage(model, history)
         with torch.random.fork_rng():
@@ -187,6 +187,7 @@ def train(
         run = StageRun(stage, budget, generator, begin)
         if resumed and resumed.run:
             run.restore(*resumed.run)
+            begin = run.begin
         resumed = None
         entry = run(progress, snapshots)
         stage.finish(entry)
