@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from genflow.errors import SolverError
+from genflow.errors import InputError, SolverError
+from genflow.soap import SOAP
 from genflow.training import Budget, Progress, Stage, TrainingError
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ _PATIENCE, _RETREATS = 5, 4  # non-finite steps until a retreat to the best weig
 
 
 class StageRun:
-    """Adam with a cosine schedule in elapsed / budget, on the batches of one stage; keeps the best weights.
+    """An optimizer with a cosine schedule in elapsed / budget, on the batches of one stage; keeps the best weights.
 
     A step with a non-finite loss or gradient is skipped. After a few in a row the stage goes back to its best weights
     with a third of the learning rate, and in the end it stops with the reason.
@@ -37,9 +38,7 @@ class StageRun:
     def __init__(self, stage: Stage, budget: Budget, generator: torch.Generator, begin: float):
         self.stage, self.budget, self.generator, self.begin = stage, budget, generator, begin
         self.parameters = stage.parameters
-        self.optimizer = torch.optim.AdamW(
-            self.parameters, lr=stage.learning_rate, betas=stage.betas, weight_decay=stage.weight_decay, fused=True
-        )
+        self.optimizer = _optimizer(stage)
         self.averaged = _copied(self.parameters) if stage.average else []
         self.best: list[Tensor] = _copied(self.parameters)
         self.best_loss = math.inf
@@ -175,7 +174,8 @@ class StageRun:
         tensors = {f"{name}.{i}": tensor for name, values in lists.items() for i, tensor in enumerate(values)}
         for i, parameter in enumerate(self.parameters):
             # A parameter that has not had a gradient yet has no moments.
-            tensors |= {f"{name}.{i}": tensor for name, tensor in self.optimizer.state.get(parameter, {}).items()}
+            moments = self.optimizer.state.get(parameter, {})
+            tensors |= {f"optimizer.{i}.{name}": tensor for name, tensor in moments.items()}
         tensors |= {"rows": self.rows, "generator": self.generator.get_state()}
         facts = {name: getattr(self, name) for name in _FACTS}
         return tensors, {**facts, "seconds_before": self.seconds, "elapsed": time.perf_counter() - self.begin}
@@ -190,10 +190,10 @@ class StageRun:
         _assign(self.parameters, listed("current"))
         self.best, self.averaged = listed("best"), listed("averaged")
         for i, parameter in enumerate(self.parameters):
-            if f"step.{i}" in tensors:
-                self.optimizer.state[parameter] = {
-                    name: tensors[f"{name}.{i}"].to(self.rows.device) for name in ("step", "exp_avg", "exp_avg_sq")
-                }
+            prefix = f"optimizer.{i}."
+            moments = {name.removeprefix(prefix): tensors[name] for name in tensors if name.startswith(prefix)}
+            if moments:
+                self.optimizer.state[parameter] = {name: t.to(self.rows.device) for name, t in moments.items()}
         self.rows = tensors["rows"].to(self.rows.device)
         self.generator.set_state(tensors["generator"])
         for name in (*_FACTS, "seconds_before"):
@@ -205,6 +205,16 @@ _FACTS = (
     "step", "skipped", "retreats", "rate", "next_validation", "curve", "validation",
     "best_loss", "spent_before", "allowance",
 )  # fmt: skip
+
+
+def _optimizer(stage: Stage) -> torch.optim.Optimizer:
+    if stage.optimizer == "soap":
+        return SOAP(stage.parameters, stage.learning_rate, weight_decay=stage.weight_decay)
+    if stage.optimizer == "adam":
+        return torch.optim.AdamW(
+            stage.parameters, stage.learning_rate, stage.betas, weight_decay=stage.weight_decay, fused=True
+        )
+    raise InputError(f"optimizer: no {stage.optimizer!r}; adam or soap would do")
 
 
 def _schedule(fraction: float, warmup: float) -> float:

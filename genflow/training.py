@@ -59,6 +59,7 @@ class Stage:
         share: Its share of the budget that is left when it begins.
         finish: Called at the end with the stage's entry of the history; may change the model, and adds to the entry.
         batch_size: Rows in a batch.
+        optimizer: `adam`, or `soap`, which pays where a step costs many evaluations of a small network.
         learning_rate: Peak learning rate; it warms up over the first hundredths and falls to zero like a cosine.
         betas: Decay of Adam's two moments.
         weight_decay: Decoupled weight decay.
@@ -76,6 +77,7 @@ class Stage:
     share: float = 1.0
     finish: Callable[[dict[str, Any]], None] = lambda entry: None
     batch_size: int = 512
+    optimizer: str = "adam"
     learning_rate: float = 3e-3
     betas: tuple[float, float] = (0.9, 0.999)
     weight_decay: float = 0.0
