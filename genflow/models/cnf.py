@@ -39,7 +39,9 @@ class CNF(Flow, GenerativeModel):
         train_steps: Integrator steps in training.
         steps: Integrator steps afterwards.
         warp: Both grids shrink towards the data by this power.
+        frequencies: Range of the first layer's scales; see `genflow.velocities.Shallow`.
         batch_size: Rows in a batch.
+        optimizer: `soap` or `adam`, for everything but the matching; see `genflow.training.Stage`.
         learning_rate: Peak learning rate of the likelihood.
         matching_rate: Peak learning rate of the matching.
         weight_decay: Decoupled weight decay.
@@ -69,18 +71,20 @@ class CNF(Flow, GenerativeModel):
         train_steps: int = 4,
         steps: int = 16,
         warp: float = 1.5,
+        frequencies: tuple[float, float] = (1.0, 2.0),
         batch_size: int = 512,
+        optimizer: str = "soap",
         learning_rate: float = 1e-2,
         matching_rate: float = 3e-3,
         weight_decay: float = 0.0,
         **parts: Any,
     ):
-        velocity: Velocity = parts.pop("velocity", None) or Shallow(dim, width)
+        velocity: Velocity = parts.pop("velocity", None) or Shallow(dim, width, frequencies=frequencies)
         parts = {"scheduler": Warped(steps, warp), "base": StandardNormal(dim), **parts}
         super().__init__(velocity, **parts)
         self.dim, self.whiten = dim, whiten
         self.kinetic, self.jacobian, self.disagreement = kinetic, jacobian, disagreement
-        self.matching = matching
+        self.matching, self.optimizer = matching, optimizer
         self.train_grid = Warped(train_steps, warp)
         self.batch_size, self.learning_rate, self.matching_rate = batch_size, learning_rate, matching_rate
         self.weight_decay = weight_decay
@@ -108,7 +112,7 @@ class CNF(Flow, GenerativeModel):
                 name="likelihood",
                 batch_size=self.batch_size,
                 learning_rate=self.learning_rate,
-                betas=(0.9, 0.99),
+                optimizer=self.optimizer,
                 weight_decay=self.weight_decay,
                 average=0.99,
             )

@@ -69,7 +69,9 @@ class JKOiFlow(Flow, GenerativeModel):
         whiten: Whether to train on rows without correlation.
         train_steps: Integrator steps in a block while it is trained.
         steps: Integrator steps in a block afterwards, and in validation.
+        frequencies: Range of the first layer's scales; see `genflow.velocities.Shallow`.
         batch_size: Rows in a batch.
+        optimizer: `soap` or `adam`, for everything but the matching; see `genflow.training.Stage`.
         learning_rate: Peak learning rate of a proximal step.
         matching_rate: Peak learning rate of local flow matching.
         joint_rate: Peak learning rate of the joint training.
@@ -103,7 +105,9 @@ class JKOiFlow(Flow, GenerativeModel):
         whiten: bool = True,
         train_steps: int = 2,
         steps: int = 6,
+        frequencies: tuple[float, float] = (1.0, 2.0),
         batch_size: int = 512,
+        optimizer: str = "soap",
         learning_rate: float = 1e-2,
         matching_rate: float = 3e-3,
         joint_rate: float = 7e-3,
@@ -126,6 +130,7 @@ class JKOiFlow(Flow, GenerativeModel):
         self.tolerance, self.free_block = tolerance, free_block
         self.matching, self.joint, self.whiten = matching, joint, whiten
         self.train_grid = Uniform(train_steps)
+        self.frequencies, self.optimizer = frequencies, optimizer
         self.batch_size, self.weight_decay = batch_size, weight_decay
         self.learning_rate, self.matching_rate, self.joint_rate = learning_rate, matching_rate, joint_rate
 
@@ -223,7 +228,7 @@ class JKOiFlow(Flow, GenerativeModel):
             finish=finish,
             batch_size=self.batch_size,
             learning_rate=self.learning_rate,
-            betas=(0.9, 0.99),
+            optimizer=self.optimizer,
             weight_decay=self.weight_decay,
             average=0.99,
         )
@@ -239,7 +244,7 @@ class JKOiFlow(Flow, GenerativeModel):
             finish=lambda entry: entry.update(kind=_JOINT),
             batch_size=self.batch_size,
             learning_rate=self.joint_rate,
-            betas=(0.9, 0.99),
+            optimizer=self.optimizer,
             weight_decay=self.weight_decay,
             average=0.99,
         )
@@ -249,7 +254,13 @@ class JKOiFlow(Flow, GenerativeModel):
         if k < len(self.velocity):
             return self.velocity[k]
         start, h = self.velocity.interval[1] if k else 0.0, self.proximal_steps.step(k)
-        block = Shallow(self.dim, self.width, activation=self.activation, interval=(start, start + h)).to(like)
+        block = Shallow(
+            self.dim,
+            self.width,
+            activation=self.activation,
+            interval=(start, start + h),
+            frequencies=self.frequencies,
+        ).to(like)
         if k:
             last = self.velocity[k - 1]
             block.load_state_dict(last.state_dict())

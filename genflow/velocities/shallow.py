@@ -41,6 +41,8 @@ class Shallow(Velocity):
         activation: `silu`, `tanh`, `sine` or `softplus`.
         time_features: Terms of the cosine series in time that biases and gains are made of.
         interval: The times :math:`(t_0, t_1)` on which it lives; the series is stretched to them.
+        frequencies: The first layer's weights and biases are drawn at scales spread evenly in their logarithm over
+            this range: large ones resolve sharp features early, small ones see the whole.
 
     It starts as the zero field: :math:`W_3`, :math:`b_3` and :math:`A` are zero.
 
@@ -62,6 +64,7 @@ class Shallow(Velocity):
         activation: str = "silu",
         time_features: int = 4,
         interval: tuple[float, float] = (0.0, 1.0),
+        frequencies: tuple[float, float] = (1.0, 1.0),
     ):
         super().__init__()
         if dim < 1 or width < 1 or time_features < 1:
@@ -74,13 +77,15 @@ class Shallow(Velocity):
         self.activation = activation_named(activation)
         inputs = time_features + condition_dim
         # The short side of w1 and w3 comes first: skinny products are several times faster in that layout.
-        self.w1 = nn.Parameter(torch.randn(dim, width) / math.sqrt(dim))
+        scale = torch.linspace(math.log(frequencies[0]), math.log(frequencies[1]), width).exp()
+        self.w1 = nn.Parameter(scale * torch.randn(dim, width) / math.sqrt(dim))
         self.w2 = nn.Parameter(torch.randn(width, width) / math.sqrt(width))
         self.w3 = nn.Parameter(torch.zeros(dim, width))
         self.skip = nn.Parameter(torch.zeros(dim, dim))
         # Rows: biases and gains of both layers, then the bias of the output; columns: time features, then condition.
         modulation = torch.zeros(4 * width + dim, inputs)
         modulation[: 2 * width, 0] = torch.rand(2 * width) * 2 - 1
+        modulation[:width, 0] *= scale
         self.modulation = nn.Parameter(modulation)
 
     def extra_repr(self) -> str:
