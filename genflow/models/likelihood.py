@@ -52,13 +52,17 @@ class StageDisagreement:
             step for _, start, stop in velocity.pieces() for step in scheduler.times(start, stop).diff().tolist()
         ]
         self.divergences: list[Tensor] = []
+        self.closed = False
 
     def __call__(self, t: Tensor, x: Tensor, estimate: Estimate) -> Tensor:
-        self.divergences.append(estimate.divergence)
+        # A backward pass that computes a piece again calls once more; what it sees then must not be kept.
+        if not self.closed:
+            self.divergences.append(estimate.divergence)
         return torch.zeros_like(estimate.divergence)
 
     def total(self) -> Tensor:
-        """The sum of each row, `(*batch,)`."""
+        """The sum of each row, `(*batch,)`; the solve is over."""
+        self.closed = True
         second, third = self.divergences[1::4], self.divergences[2::4]
         squares = [(h * (b - c)).square() for h, b, c in zip(self.steps, second, third, strict=True)]
         return torch.stack(squares).sum(0)

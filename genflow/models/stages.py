@@ -16,7 +16,7 @@ from genflow.training import Stage, TrainingData
 
 __all__ = ["likelihood_stage", "matching_stage", "stage_disagreement"]
 
-_HELD_PIECES = 3  # of a longer chain, the blocks before these are computed again in the backward pass
+_LONG = 4  # of a longer chain, all blocks but the last are computed again in the backward pass
 _SLICES = 8  # times in one batch of the matching stage: one time for all rows of a slice is cheaper than one for each
 
 
@@ -56,7 +56,8 @@ def likelihood_stage(
             weights.append(jacobian)
         watch = stage_disagreement(coarse) if disagreement else None
         costs += [watch] if watch else []
-        transport = coarse.integrate(batch, costs=costs, generator=generator, held_pieces=_HELD_PIECES)
+        held = 1 if len(flow.velocity.pieces()) > _LONG else None
+        transport = coarse.integrate(batch, costs=costs, generator=generator, held_pieces=held)
         value = -flow.base.log_prob(transport.x) - transport.log_det
         for weight, cost in zip(weights, transport.costs, strict=False):
             value = value + weight * cost
