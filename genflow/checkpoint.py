@@ -8,13 +8,14 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from os import PathLike
 from pathlib import Path
 from typing import Any
 
 from torch import nn
 
+from genflow import registry
 from genflow.errors import InputError
 from genflow.interfaces import Component
 
@@ -180,12 +181,19 @@ def _component_class(path: str, trust: frozenset[str], folder: Path) -> type[Com
     if not known and path not in trust and path not in _entry_points():
         raise InputError(
             f"{folder}: it names the foreign class {path!r}, which was not imported; "
-            f'if you trust it, load(…, trust=["{path}"])'
+            f'if you trust it, load(…, trust=["{path}"]) or --trust {path}'
         )
     try:
-        cls = getattr(importlib.import_module(module), name)
-    except (ImportError, AttributeError, ValueError):
-        raise InputError(f"{folder}: it names {path!r}, which is not there in this version") from None
+        # Only what the user trusts is looked for in the current folder, too.
+        with registry.current_folder_on_path() if path in trust else nullcontext():
+            cls = getattr(importlib.import_module(module), name)
+    except Exception as error:  # a module of the user's own may fail in any way
+        advice = (
+            "which is not there in this version; install the one that wrote it"
+            if known
+            else "which can't be imported; run in the folder of its module, or name that in PYTHONPATH"
+        )
+        raise InputError(f"{folder}: it names {path!r}, {advice} ({type(error).__name__}: {error})") from None
     if not (isinstance(cls, type) and issubclass(cls, Component)):
         raise InputError(f"{folder}: it names {path!r}, which is not a component")
     return cls

@@ -20,7 +20,7 @@ from typing import Any
 
 from genflow.errors import InputError
 
-__all__ = ["KINDS", "Entry", "entries", "lookup", "name_of", "names"]
+__all__ = ["KINDS", "Entry", "current_folder_on_path", "entries", "lookup", "name_of", "names"]
 
 KINDS = ("model", "velocity", "divergence", "integrator", "scheduler", "metric")
 """What is registered, in the order in which it is listed."""
@@ -195,7 +195,7 @@ def _imported(target: str, kind: str, name: str) -> Any:
     if not module or not attribute:
         raise InputError(f"{kind}: {name!r} came; a module and a name in it, such as my_flows:MyFlow, would do")
     try:
-        with _current_folder_on_path():
+        with current_folder_on_path():
             found: Any = importlib.import_module(module)
     except Exception as error:  # a module of the user's own may fail in any way
         raise InputError(f"{kind}: {name!r} can't be imported ({type(error).__name__}: {error})") from error
@@ -210,7 +210,8 @@ def _imported(target: str, kind: str, name: str) -> Any:
 
 
 @contextmanager
-def _current_folder_on_path() -> Iterator[None]:
+def current_folder_on_path() -> Iterator[None]:
+    """Modules of the user's own are found in the current folder, wherever the command itself is installed."""
     folder = os.getcwd()
     if folder in sys.path:
         yield

@@ -178,6 +178,20 @@ def test_a_checkpoint_that_names_a_foreign_class_runs_nothing(capsys):
     assert not os.path.exists("executed")
 
 
+def test_a_model_of_ones_own_is_found_in_the_current_folder_if_trusted(capsys):
+    with open("my_flows.py", "w") as file:
+        file.write("from genflow.baselines import MAF\n\n\nclass Mine(MAF):\n    pass\n")
+    options = "--iterations 2 --set transforms=1 width=8"
+    assert run(capsys, f"fit people.csv --model my_flows:Mine {options} -o mine")[0] == 0
+    del sys.modules["my_flows"]
+    assert "--trust my_flows:Mine" in refused(capsys, "sample mine -n 3 -o mine.csv")
+    assert "my_flows" not in sys.modules
+    assert run(capsys, "sample mine -n 3 -o mine.csv --trust my_flows:Mine")[0] == 0
+    del sys.modules["my_flows"]
+    os.rename("my_flows.py", "moved.py")
+    assert "run in the folder of its module" in refused(capsys, "sample mine -n 3 -o new.csv --trust my_flows:Mine")
+
+
 @pytest.mark.parametrize(
     "words",
     [
