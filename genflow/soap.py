@@ -77,7 +77,7 @@ class SOAP(torch.optim.Optimizer):
             state["exp_avg"], state["exp_avg_sq"] = torch.zeros_like(gradient), torch.zeros_like(gradient)
             for i in sides:
                 state[f"moment{i}"] = (1 - beta) * _square(gradient, i)
-                state[f"basis{i}"] = torch.linalg.eigh(state[f"moment{i}"])[1]
+                state[f"basis{i}"] = torch.linalg.eigh(state[f"moment{i}"])[1].contiguous()
             return
         for i in sides:
             state[f"moment{i}"].lerp_(_square(gradient, i), 1 - beta)
@@ -100,7 +100,7 @@ class SOAP(torch.optim.Optimizer):
         pushed = moment @ basis
         order = (basis * pushed).sum(0).argsort(descending=True)
         state["exp_avg_sq"] = state["exp_avg_sq"].index_select(side, order)
-        state[f"basis{side}"] = torch.linalg.qr(pushed[:, order])[0]
+        state[f"basis{side}"] = torch.linalg.qr(pushed[:, order])[0].contiguous()
 
 
 def _square(gradient: Tensor, side: int) -> Tensor:
