@@ -121,12 +121,11 @@ def test_iterations_are_exact_across_stages(rows, iterations, shares):
         assert history[0]["steps"] == max(1, round(shares[0] * iterations))
 
 
-@pytest.mark.parametrize("iterations", [1, 5, 23])
-def test_models_take_the_iterations_they_were_given(iterations):
-    data = gf.data.load("two-moons")
-    for model in (gf.models.JKOiFlow(2, blocks=2, width=8), gf.models.CNF(2, width=8)):
-        history = model.fit(data, iterations=iterations).history
-        assert sum(entry["steps"] for entry in history) == iterations
+@pytest.mark.parametrize("model", [gf.models.JKOiFlow(2, blocks=2, width=8), gf.models.CNF(2, width=8)])
+def test_models_take_the_iterations_they_were_given(moons, model):
+    history = model.fit(moons, iterations=53).history
+    assert len(history) >= 2
+    assert sum(entry["steps"] for entry in history) == 53
 
 
 # What a step and a stage do
