@@ -34,7 +34,7 @@ from genflow.interfaces import Velocity
 from genflow.model import GenerativeModel
 from genflow.models.likelihood import kinetic_energy, validation_probes
 from genflow.models.stages import likelihood_stage, matching_stage, stage_disagreement
-from genflow.schedulers import JKOSteps, Uniform
+from genflow.schedulers import JKOSteps, Warped
 from genflow.training import Stage, TrainingData
 from genflow.velocities import Chain, Shallow
 
@@ -69,6 +69,7 @@ class JKOiFlow(Flow, GenerativeModel):
         whiten: Whether to train on rows without correlation.
         train_steps: Integrator steps in a block while it is trained.
         steps: Integrator steps in a block afterwards, and in validation.
+        warp: The grids of a block shrink towards the data by this power.
         frequencies: Range of the first layer's scales; see `genflow.velocities.Shallow`.
         batch_size: Rows in a batch.
         optimizer: `soap` or `adam`, for everything but the matching; see `genflow.training.Stage`.
@@ -105,6 +106,7 @@ class JKOiFlow(Flow, GenerativeModel):
         whiten: bool = True,
         train_steps: int = 2,
         steps: int = 8,
+        warp: float = 1.0,
         frequencies: tuple[float, float] = (1.0, 3.0),
         batch_size: int = 512,
         optimizer: str = "soap",
@@ -122,14 +124,14 @@ class JKOiFlow(Flow, GenerativeModel):
             )
         if transport not in ("dynamic", "endpoint"):
             raise InputError(f"transport: {transport!r} came; dynamic or endpoint would do")
-        parts = {"velocity": Chain(), "scheduler": Uniform(steps), "base": StandardNormal(dim), **parts}
+        parts = {"velocity": Chain(), "scheduler": Warped(steps, warp), "base": StandardNormal(dim), **parts}
         super().__init__(**parts)
         self.dim, self.blocks, self.width, self.activation = dim, blocks, width, activation
         self.proximal_steps = JKOSteps(first, growth, maximum, steps=blocks)
         self.transport, self.disagreement = transport, disagreement
         self.tolerance, self.free_block = tolerance, free_block
         self.matching, self.joint, self.whiten = matching, joint, whiten
-        self.train_grid = Uniform(train_steps)
+        self.train_grid = Warped(train_steps, warp)
         self.frequencies, self.optimizer = frequencies, optimizer
         self.batch_size, self.weight_decay = batch_size, weight_decay
         self.learning_rate, self.matching_rate, self.joint_rate = learning_rate, matching_rate, joint_rate
