@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["StageRun"]
 
 _REPORT_EVERY = 20  # steps between two calls of the progress display
+_REFINEMENTS = 4  # most refinements of a stage's grid
 _PATIENCE, _RETREATS = 5, 4  # non-finite steps until a retreat to the best weights; retreats until giving up
 
 
@@ -47,7 +48,7 @@ class StageRun:
         allowance = stage.share * budget.left
         self.allowance = max(1e-9, allowance) if budget.timed else max(1.0, round(allowance))
         self.began, self.seconds_before = time.perf_counter(), 0.0
-        self.step, self.skipped, self.retreats = 0, 0, 0
+        self.step, self.skipped, self.retreats, self.refinements = 0, 0, 0, 0
         self.rate = stage.learning_rate
         self.next_validation = 0.0
         self.curve: list[list[float]] = []
@@ -84,6 +85,7 @@ class StageRun:
             "seconds": self.seconds,
             "validation": self.best_loss,
             "learning_rate": self.rate,
+            "refinements": self.refinements,
             "curve": self.curve,
         }
 
@@ -121,10 +123,27 @@ class StageRun:
             )
         self.retreats += 1
         self.rate /= 3
+        self._retreat()
+
+    def _retreat(self) -> None:
+        """Back to the best weights, with an optimizer that knows nothing."""
         self.optimizer.state.clear()
         _assign(self.parameters, self.best)
         for average, best in zip(self.averaged, self.best, strict=False):
             average.copy_(best)
+
+    def _refine_if_exploited(self) -> None:
+        """Makes the grid finer where the candidate lives on the solver's error."""
+        if self.stage.solver_error is None or self.refinements == _REFINEMENTS:
+            return
+        try:
+            error = self.stage.solver_error()
+        except SolverError:
+            error = math.inf
+        if not error <= self.stage.tolerance:
+            self.refinements += 1
+            self.stage.refine(self.refinements)
+            self._retreat()
 
     def _batch(self) -> Tensor:
         """The next rows of this epoch; a new permutation begins where too few are left."""
@@ -147,7 +166,10 @@ class StageRun:
             self.validation = math.nan
         if math.isfinite(self.validation) and self.validation < self.best_loss:
             self.best_loss, self.best = self.validation, _copied(self.parameters)
-        _assign(self.parameters, current)
+        refinements = self.refinements
+        self._refine_if_exploited()
+        if refinements == self.refinements:
+            _assign(self.parameters, current)
         self.curve.append([round(time.perf_counter() - self.begin, 3), self.step, self.validation])
         # On a clock, validation takes at most about a tenth of the stage.
         seconds = time.perf_counter() - began
@@ -198,11 +220,13 @@ class StageRun:
         self.generator.set_state(tensors["generator"])
         for name in (*_FACTS, "seconds_before"):
             setattr(self, name, facts[name])
+        if self.refinements:
+            self.stage.refine(self.refinements)
         self.begin = time.perf_counter() - facts["elapsed"]
 
 
 _FACTS = (
-    "step", "skipped", "retreats", "rate", "next_validation", "curve", "validation",
+    "step", "skipped", "retreats", "refinements", "rate", "next_validation", "curve", "validation",
     "best_loss", "spent_before", "allowance",
 )  # fmt: skip
 

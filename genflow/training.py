@@ -65,6 +65,10 @@ class Stage:
         weight_decay: Decoupled weight decay.
         clip: Largest norm of the gradient.
         average: Decay per step of the moving average of the weights that is validated and kept; 0 for none.
+        solver_error: `() -> nats`, how far the loss on the grid that is trained on lies from that on a finer one.
+        refine: `(level) -> None`, makes that grid finer. Called with 1, 2, … each time the error exceeds `tolerance`;
+            the stage then goes back to its best weights.
+        tolerance: The largest error that is let pass, in nats.
         warmup: Share of the stage in which the learning rate rises.
         validations: How often to validate.
     """
@@ -83,6 +87,9 @@ class Stage:
     weight_decay: float = 0.0
     clip: float = 10.0
     average: float = 0.0
+    solver_error: Callable[[], float] | None = None
+    refine: Callable[[int], None] = lambda level: None
+    tolerance: float = 0.02
     warmup: float = 0.02
     validations: int = 20
 

@@ -33,7 +33,7 @@ from genflow.flow import Flow, StandardNormal
 from genflow.interfaces import Velocity
 from genflow.model import GenerativeModel
 from genflow.models.likelihood import kinetic_energy, validation_probes
-from genflow.models.stages import likelihood_stage, matching_stage, stage_disagreement
+from genflow.models.stages import CoarseFlow, likelihood_stage, matching_stage
 from genflow.schedulers import JKOSteps, Warped
 from genflow.training import Stage, TrainingData
 from genflow.velocities import Chain, Shallow
@@ -179,7 +179,7 @@ class JKOiFlow(Flow, GenerativeModel):
         free = self.free_block and k == self.blocks - 1
         block = self._block(k, x_train)
         fine = Flow(block, self.scheduler, self.integrator, self.divergence, self.base)
-        coarse = fine.replace(scheduler=self.train_grid)
+        coarse = CoarseFlow(fine, self.train_grid, self.disagreement)
 
         def terms(flow: Flow, x: Tensor, generator: torch.Generator, watch: Any = None) -> tuple[Tensor, ...]:
             """Of each row: V(T x) - log det, the proximal term, and the squared movement."""
@@ -190,10 +190,10 @@ class JKOiFlow(Flow, GenerativeModel):
             return -self.base.log_prob(moved.x) - moved.log_det, 0 * proximal if free else proximal, movement
 
         def loss(batch: Tensor, generator: torch.Generator) -> Tensor:
-            watch = stage_disagreement(coarse) if self.disagreement else None
-            nll, proximal, _ = terms(coarse, batch, generator, watch)
+            watch = coarse.watch()
+            nll, proximal, _ = terms(coarse.flow, batch, generator, watch)
             value = nll + proximal
-            return (value + self.disagreement * watch.total() if watch else value).mean()
+            return (value + coarse.disagreement * watch.total() if watch else value).mean()
 
         def validate() -> Tensor:
             nll, proximal, _ = terms(fine, x_validation, validation_probes(x_validation))
@@ -226,6 +226,8 @@ class JKOiFlow(Flow, GenerativeModel):
             train=x_train,
             loss=loss,
             validate=validate,
+            solver_error=lambda: coarse.error(x_validation),
+            refine=coarse.refine,
             share=ahead / self.blocks / (ahead * (self.blocks - k) / self.blocks + self.joint),
             finish=finish,
             batch_size=self.batch_size,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -14,7 +15,7 @@ from genflow.models.likelihood import StageDisagreement, jacobian_norm, kinetic_
 from genflow.solvers import RK4
 from genflow.training import Stage, TrainingData
 
-__all__ = ["likelihood_stage", "matching_stage", "stage_disagreement"]
+__all__ = ["CoarseFlow", "likelihood_stage", "matching_stage"]
 
 _LONG = 4  # of a longer chain, all blocks but the last are computed again in the backward pass
 _SLICES = 8  # times in one batch of the matching stage: one time for all rows of a slice is cheaper than one for each
@@ -43,7 +44,7 @@ def likelihood_stage(
         disagreement: Weight of `StageDisagreement`; of no effect for an integrator other than RK4.
         settings: Further attributes of the `Stage`.
     """
-    coarse = flow.replace(scheduler=train_grid)
+    coarse = CoarseFlow(flow, train_grid, disagreement)
 
     def loss(batch: Tensor, generator: torch.Generator) -> Tensor:
         costs: list[Cost] = []
@@ -52,28 +53,63 @@ def likelihood_stage(
             costs.append(kinetic_energy)
             weights.append(kinetic)
         if jacobian:
-            costs.append(jacobian_norm(coarse, batch, generator))
+            costs.append(jacobian_norm(flow, batch, generator))
             weights.append(jacobian)
-        watch = stage_disagreement(coarse) if disagreement else None
+        watch = coarse.watch()
         costs += [watch] if watch else []
         held = 1 if len(flow.velocity.pieces()) > _LONG else None
-        transport = coarse.integrate(batch, costs=costs, generator=generator, held_pieces=held)
+        transport = coarse.flow.integrate(batch, costs=costs, generator=generator, held_pieces=held)
         value = -flow.base.log_prob(transport.x) - transport.log_det
         for weight, cost in zip(weights, transport.costs, strict=False):
             value = value + weight * cost
-        return (value + disagreement * watch.total() if watch else value).mean()
+        return (value + coarse.disagreement * watch.total() if watch else value).mean()
 
     def validate() -> Tensor:
-        transport = flow.integrate(data.validation, generator=validation_probes(data.validation))
-        return -flow.base.log_prob(transport.x) - transport.log_det
+        return -flow.log_prob(data.validation, generator=validation_probes(data.validation))
 
-    parameters = list(flow.velocity.parameters())
-    return Stage(parameters=parameters, train=data.train, loss=loss, validate=validate, **settings)
+    return Stage(
+        parameters=list(flow.velocity.parameters()),
+        train=data.train,
+        loss=loss,
+        validate=validate,
+        solver_error=lambda: coarse.error(data.validation),
+        refine=coarse.refine,
+        **settings,
+    )
 
 
-def stage_disagreement(flow: Flow) -> StageDisagreement | None:
-    """The watch over one solve of this flow, where its integrator has the two stages to compare."""
-    return StageDisagreement(flow.velocity, flow.scheduler) if isinstance(flow.integrator, RK4) else None
+class CoarseFlow:
+    """A flow on the grid that it is trained on, which becomes finer when the training lives on the solver's error.
+
+    Args:
+        flow: The flow on its own, fine grid.
+        grid: The coarse grid.
+        disagreement: Weight of `StageDisagreement`; of no effect for an integrator other than RK4.
+
+    Attributes:
+        flow: The flow on the coarse grid.
+    """
+
+    def __init__(self, flow: Flow, grid: Scheduler, disagreement: float):
+        self.fine, self.grid, self.base_weight = flow, grid, disagreement
+        self.refine(0)
+
+    def refine(self, level: int) -> None:
+        """Half as many steps more for each level, and three times the weight of the disagreement."""
+        steps = math.ceil(self.grid.steps * (1 + level / 2))
+        self.flow = self.fine.replace(scheduler=type(self.grid)(**{**self.grid.config(), "steps": steps}))
+        self.disagreement = self.base_weight * 3**level
+
+    def watch(self) -> StageDisagreement | None:
+        """The watch over one solve, where the integrator has two stages to compare."""
+        watched = self.disagreement and isinstance(self.flow.integrator, RK4)
+        return StageDisagreement(self.flow.velocity, self.flow.scheduler) if watched else None
+
+    @torch.no_grad()
+    def error(self, x: Tensor) -> float:
+        """How far the mean log density of rows lies from that on the fine grid, in nats."""
+        log_p, fine = (f.log_prob(x, generator=validation_probes(x)) for f in (self.flow, self.fine))
+        return abs((log_p - fine).double().mean().item())
 
 
 def matching_stage(
