@@ -18,6 +18,7 @@ from genflow.training import Budget, Progress, Stage, TrainingData, parse_second
 
 __all__ = ["GenerativeModel", "Transformed"]
 
+_VALIDATION_ROWS = 2048  # of the validation part, for every model alike: its cost counts against the budget
 _CHUNK = 8192  # rows at once when a whole table is scored: the working set stays in the cache
 
 
@@ -99,7 +100,7 @@ class GenerativeModel(Component, nn.Module, ABC):
         def prepared(x: Tensor) -> Tensor:
             return preprocessor(x)[0].to(like.device, like.dtype)
 
-        rows = TrainingData(prepared(dataset.train), prepared(dataset.validation))
+        rows = TrainingData(prepared(dataset.train), prepared(dataset.validation[:_VALIDATION_ROWS]))
         history = train(self, rows, limit, seed=seed, progress=progress, checkpoint=checkpoint)
         self.eval()
         return Transformed(self, preprocessor, dataset.columns, history)

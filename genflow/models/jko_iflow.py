@@ -105,7 +105,7 @@ class JKOiFlow(Flow, GenerativeModel):
         joint: float = 0.75,
         whiten: bool = True,
         train_steps: int = 2,
-        steps: int = 8,
+        steps: int = 12,
         warp: float = 1.0,
         frequencies: tuple[float, float] = (1.0, 3.0),
         batch_size: int = 512,
