@@ -280,19 +280,24 @@ def _fit(chosen: Arguments) -> None:
     from genflow.checkpoint import write_model, written
     from genflow.data import load
     from genflow.studies.display import display_for
-    from genflow.studies.trial import build, check_options
+    from genflow.studies.options import build, check_options, check_values
+    from genflow.studies.trial import warm_up
     from genflow.training import parse_seconds
 
+    if chosen.budget is not None and chosen.iterations is not None:
+        raise InputError("budget, iterations: both came; give one of them")
     budget = None if chosen.budget is None else parse_seconds(chosen.budget)
     if budget is None and chosen.iterations is None:
         budget = 60.0
     check_options(cls, options)
+    check_values(cls, options)
     _set_threads(chosen.threads)
     data = load(chosen.data, test=chosen.test, atoms=chosen.atoms)
     for remark in data.remarks:
         print(remark, file=sys.stderr)
     torch.manual_seed(chosen.seed)
     model = build(cls, data.dim, options)
+    warm_up()
     name = registry.name_of(cls)
     trials = [{"data": data.name, "label": name, "seed": chosen.seed, "several": False}]
     with written(out) as folder:

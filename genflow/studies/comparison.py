@@ -167,6 +167,7 @@ def _planned(
     if test is not None and len(sources) > 1:
         raise InputError(f"test: it goes with one data set, {len(sources)} came")
     datasets = _loaded(sources, test, atoms)
+    _try_options(chosen, datasets)
     if len(set(seeds)) < len(seeds):
         raise InputError(f"seeds: {' '.join(map(str, seeds))} came; each may come once")
     trials = [
@@ -210,7 +211,7 @@ def _planned(
 
 def _models(models: Sequence[Any], options: Mapping[str, Mapping[str, Any]]) -> dict[str, tuple[str, Any, dict]]:
     """Each model by its label in the tables: its name, its class where it can't be found by a name, its options."""
-    from genflow.studies.trial import check_options
+    from genflow.studies.options import check_options, check_values
 
     if not models:
         raise InputError(f"models: none came; some of {', '.join(registry.names('model'))} would do")
@@ -234,9 +235,24 @@ def _models(models: Sequence[Any], options: Mapping[str, Mapping[str, Any]]) -> 
         if not labels:
             raise InputError(f"options: {key!r} is not among the models {', '.join(chosen)}")
         name, cls, kept = chosen[labels[0]]
-        check_options(registry.lookup("model", name) if cls is None else cls, arguments)
+        found = registry.lookup("model", name) if cls is None else cls
+        check_options(found, arguments)
+        check_values(found, arguments)
         kept.update(arguments)
     return chosen
+
+
+def _try_options(chosen: Mapping[str, tuple[str, Any, dict]], datasets: Mapping[str, Any]) -> None:
+    """Builds once every model with options, so that what it can't be built with is refused before anything runs."""
+    import torch
+
+    from genflow.studies.options import build
+
+    with torch.random.fork_rng(devices=[]):
+        for name, cls, arguments in chosen.values():
+            if arguments:
+                for dim in {dataset.dim for dataset in datasets.values()}:
+                    build(registry.lookup("model", name) if cls is None else cls, dim, arguments)
 
 
 def _loaded(sources: list[Any], test: Any, atoms: str) -> dict[str, Any]:
@@ -419,8 +435,9 @@ def _here(
     """A class that only this process knows (defined in a notebook, in a function) is trained here."""
     import traceback
 
-    from genflow.studies.trial import reason, run_trial
+    from genflow.studies.trial import reason, run_trial, warm_up
 
+    warm_up()
     try:
         result = run_trial(trial, dataset, place, notify, cls)
     except Exception as error:

@@ -14,8 +14,6 @@ The clock of the budget runs while the model trains, and only then.
 
 from __future__ import annotations
 
-import difflib
-import inspect
 import json
 import math
 import os
@@ -24,7 +22,7 @@ import sys
 import time
 import traceback
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -34,8 +32,9 @@ import torch
 from genflow import registry
 from genflow.checkpoint import load, write_model
 from genflow.errors import InputError
+from genflow.studies.options import build, check_options
 
-__all__ = ["GRID", "build", "check_options", "grid_of", "read_data", "run_trial", "write_data"]
+__all__ = ["GRID", "check_options", "grid_of", "read_data", "run_trial", "warm_up", "write_data"]
 
 GRID = 80
 """Points along each axis of the grid on which the density of two-dimensional data is drawn."""
@@ -88,59 +87,6 @@ def grid_of(rows: np.ndarray, size: int = GRID) -> tuple[np.ndarray, np.ndarray]
     margin = 0.12 * (high - low)
     low, high = low - margin, high + margin
     return np.linspace(low[0], high[0], size), np.linspace(low[1], high[1], size)
-
-
-def build(cls: Any, dim: int, options: Mapping[str, Any]) -> Any:
-    """A model with its options.
-
-    Args:
-        cls: The model's class.
-        dim: Dimension of a row.
-        options: Constructor arguments. The parts of a flow may be named: `{"integrator": "heun"}`, or with arguments
-            `{"integrator": {"name": "adaptive", "rtol": 1e-6}}`.
-
-    Raises:
-        InputError: An option that the model does not have.
-    """
-    check_options(cls, options)
-    arguments = {name: _part(name, value) for name, value in options.items()}
-    try:
-        return cls(dim, **arguments)
-    except TypeError as error:
-        raise InputError(f"{registry.name_of(cls)}: {error}") from error
-
-
-def check_options(cls: Any, options: Mapping[str, Any]) -> None:
-    """Refuses options that a model does not have.
-
-    Raises:
-        InputError: With the nearest name, and all of them.
-    """
-    parameters = dict(list(inspect.signature(cls).parameters.items())[1:])
-    known = [name for name, parameter in parameters.items() if parameter.kind is not parameter.VAR_KEYWORD]
-    if len(known) < len(parameters):
-        if not hasattr(cls, "replace"):  # takes anything, and knows what to do with it
-            return
-        known += ["velocity", *_PARTS, "base"]
-    for name in options:
-        if name not in known:
-            near = difflib.get_close_matches(name, known, n=1)
-            hint = f"did you mean {near[0]}? " if near else ""
-            raise InputError(f"{registry.name_of(cls)}: no option {name!r}; {hint}known: {', '.join(known)}")
-
-
-_PARTS = ("scheduler", "integrator", "divergence")
-
-
-def _part(name: str, value: Any) -> Any:
-    if name not in _PARTS or not isinstance(value, str | dict):
-        return value
-    arguments = {} if isinstance(value, str) else dict(value)
-    found = registry.lookup(name, value if isinstance(value, str) else str(arguments.pop("name", "")))
-    try:
-        return found(**arguments)
-    except TypeError as error:
-        raise InputError(f"{name}: {error}") from error
 
 
 def run_trial(
@@ -223,15 +169,18 @@ def _on_grid(log_prob: Callable[[torch.Tensor], torch.Tensor], data: Any) -> np.
     return log_prob(points.reshape(-1, 2)).reshape(GRID, GRID).float().cpu().numpy()
 
 
-def _warm_up() -> None:
-    """Pays once what the first optimizer step and the first figures cost, so that no budget is charged for them."""
-    import ot  # noqa: F401
-    import sklearn.ensemble  # noqa: F401
-
+def warm_up() -> None:
+    """Pays once what the first optimizer step of a process costs, so that no budget is charged for it."""
     weight = torch.nn.Parameter(torch.zeros(8, 8))
     optimizer = torch.optim.AdamW([weight], fused=True)
     (weight @ torch.ones(8, 8)).sum().backward()
     optimizer.step()
+
+
+def _warm_up_figures() -> None:
+    """The same for the first figures."""
+    import ot  # noqa: F401
+    import sklearn.ensemble  # noqa: F401
 
 
 def _reset_peak() -> bool:
@@ -272,7 +221,8 @@ def serve() -> int:
     warnings.filterwarnings("ignore")
     threads = torch.get_num_threads()
     torch.set_num_threads(1)  # no pool of threads may exist when a process is forked
-    _warm_up()
+    warm_up()
+    _warm_up_figures()
 
     def notify(event: dict[str, Any]) -> None:
         channel.write(json.dumps(event, default=float) + "\n")

@@ -1,0 +1,188 @@
+"""A model from its name's class and the options that people type: each is checked before anything is trained."""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+import json
+import math
+import types
+import typing
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from genflow import registry
+from genflow.errors import InputError
+from genflow.interfaces import Integrator, NoiseSchedule, Scheduler
+
+__all__ = ["build", "check_options", "check_values"]
+
+_PARTS = {
+    "velocity": "velocity",
+    "scheduler": "scheduler",
+    "integrator": "integrator",
+    "divergence": "divergence",
+    "noise": "scheduler",
+}
+"""Options that name a part, and what they are registered as."""
+
+_INTERFACES = {"scheduler": Scheduler, "integrator": Integrator, "noise": NoiseSchedule}
+_COUNTS = ("batch_size", "bins", "blocks", "dim", "steps", "train_steps", "transforms", "width")
+_KINDS: dict[Any, str] = {int: "a whole number", float: "a number", str: "a word", bool: "true or false"}
+
+
+def build(cls: Any, dim: int, options: Mapping[str, Any]) -> Any:
+    """A model with its options.
+
+    Args:
+        cls: The model's class.
+        dim: Dimension of a row.
+        options: Constructor arguments. The parts of a flow may be named: `{"integrator": "heun"}`, or with arguments
+            `{"integrator": {"name": "adaptive", "rtol": 1e-6}}`.
+
+    Raises:
+        InputError: An option that the model does not have, or a value that it can't be built with.
+    """
+    check_options(cls, options)
+    check_values(cls, options)
+    hints = _annotations(cls)
+    arguments = {
+        name: _part(name, value, dim) if name in _PARTS and name not in _plain(hints) else _tuples(value)
+        for name, value in options.items()
+    }
+    try:
+        return cls(dim, **arguments)
+    except InputError:
+        raise
+    except Exception as error:
+        if not options and not isinstance(error, TypeError):
+            raise
+        given = f"can't be built with {_said(options)} " if options else ""
+        raise InputError(f"{registry.name_of(cls)}: {given}({type(error).__name__}: {error})") from error
+
+
+def check_options(cls: Any, options: Mapping[str, Any]) -> None:
+    """Refuses options that a model does not have.
+
+    Raises:
+        InputError: With the nearest name, and all of them.
+    """
+    parameters = dict(list(inspect.signature(cls).parameters.items())[1:])
+    known = [name for name, parameter in parameters.items() if parameter.kind is not parameter.VAR_KEYWORD]
+    if len(known) < len(parameters):
+        if not hasattr(cls, "replace"):  # takes anything, and knows what to do with it
+            return
+        known += ["velocity", "scheduler", "integrator", "divergence", "base"]
+    for name in options:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=1)
+            hint = f"did you mean {near[0]}? " if near else ""
+            raise InputError(f"{registry.name_of(cls)}: no option {name!r}; {hint}known: {', '.join(known)}")
+
+
+def check_values(cls: Any, options: Mapping[str, Any]) -> None:
+    """Refuses values of another type than the constructor's annotations say, and counts below 1.
+
+    Raises:
+        InputError: With what would do.
+    """
+    hints = _annotations(cls)
+    for name, value in options.items():
+        wanted = _refusal(name, value, hints.get(name, Any))
+        if wanted:
+            raise InputError(f"{registry.name_of(cls)}: {name}={_shown(value)} came; {wanted} would do")
+
+
+def _refusal(name: str, value: Any, hint: Any) -> str:
+    """What would do in the place of a value; empty if it does."""
+    if name in _PARTS and not _is_plain(hint):
+        kind = _PARTS[name]
+        if isinstance(value, bool | int | float | list) or value is None:
+            return f"the name of a part, such as {registry.names(kind)[0]},"
+        return ""
+    if name == "base" and isinstance(value, str | bool | int | float | list | dict):
+        return "a distribution, from Python,"
+    wanted = _wanted(value, hint)
+    if wanted:
+        return wanted
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        if not math.isfinite(value):
+            return "a finite number"
+        if name in _COUNTS and value < 1:
+            return "at least 1"
+        if name.endswith("_rate") and value <= 0:
+            return "more than 0"
+    return ""
+
+
+def _wanted(value: Any, hint: Any) -> str:
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if origin is Literal:
+        return "" if value in arguments else f"one of {', '.join(map(str, arguments))}"
+    if origin in (typing.Union, types.UnionType):
+        wanted = [_wanted(value, argument) for argument in arguments]
+        return "" if "" in wanted else " or ".join(dict.fromkeys(wanted))
+    if origin is tuple:
+        items = (
+            (arguments[0],) * len(value) if arguments[1:] == (...,) and isinstance(value, list | tuple) else arguments
+        )
+        if isinstance(value, list | tuple) and len(value) == len(items):
+            return next(filter(None, map(_wanted, value, items)), "")
+        return (
+            "a list such as [" + ", ".join("1" if item is int else "1.0" for item in arguments if item is not ...) + "]"
+        )
+    if hint is types.NoneType:
+        return "" if value is None else "null"
+    if hint is float:
+        return "" if isinstance(value, int | float) and not isinstance(value, bool) else _KINDS[float]
+    if hint is int:
+        return "" if isinstance(value, int) and not isinstance(value, bool) else _KINDS[int]
+    if hint in (str, bool):
+        return "" if isinstance(value, hint) else _KINDS[hint]
+    return ""
+
+
+def _part(name: str, value: Any, dim: int) -> Any:
+    if not isinstance(value, str | dict):
+        return value
+    arguments = {} if isinstance(value, str) else dict(value)
+    chosen = value if isinstance(value, str) else str(arguments.pop("name", ""))
+    found = registry.lookup(_PARTS[name], chosen)
+    try:
+        part = found(dim, **arguments) if name == "velocity" else found(**arguments)
+    except InputError:
+        raise
+    except Exception as error:
+        raise InputError(f"{name}: {chosen} can't be built ({type(error).__name__}: {error})") from error
+    if name in _INTERFACES and not isinstance(part, _INTERFACES[name]):
+        raise InputError(f"{name}: {chosen} is no {_INTERFACES[name].__name__}; another one of `genflow list` would do")
+    return part
+
+
+def _annotations(cls: Any) -> dict[str, Any]:
+    """The types of the constructor's arguments, as far as they can be told."""
+    try:
+        return typing.get_type_hints(getattr(cls, "__init__") if isinstance(cls, type) else cls)  # noqa: B009
+    except Exception:  # annotations of the user's own may name anything
+        return {}
+
+
+def _is_plain(hint: Any) -> bool:
+    return hint in (int, float, str, bool)
+
+
+def _plain(hints: Mapping[str, Any]) -> set[str]:
+    return {name for name, hint in hints.items() if _is_plain(hint)}
+
+
+def _tuples(value: Any) -> Any:
+    """JSON has lists only."""
+    return tuple(map(_tuples, value)) if isinstance(value, list) else value
+
+
+def _said(options: Mapping[str, Any]) -> str:
+    return " ".join(f"{name}={_shown(value)}" for name, value in options.items())
+
+
+def _shown(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value, default=repr)
