@@ -275,13 +275,16 @@ class JKOiFlow(Flow, GenerativeModel):
     @torch.no_grad()
     def _pushed(self, data: TrainingData, k: int) -> tuple[Tensor, Tensor]:
         """Training and validation rows behind the first k blocks: each block pushes them once."""
-        done, x_train, x_validation = data.cache.get("pushed", (0, data.train, data.validation))
-        for j in range(done, k):
-            flow = Flow(self.velocity[j], self.scheduler, self.integrator, self.divergence, self.base)
+        blocks = list(self.velocity)[:k]
+        behind, x_train, x_validation = data.cache.get("pushed", ([], data.train, data.validation))
+        if behind != blocks[: len(behind)]:  # those of another model, or of an earlier pass
+            behind, x_train, x_validation = [], data.train, data.validation
+        for block in blocks[len(behind) :]:
+            flow = Flow(block, self.scheduler, self.integrator, self.divergence, self.base)
             x_train, x_validation = (
                 torch.cat([flow.encode(rows) for rows in x.split(_PUSHED_ROWS)]) for x in (x_train, x_validation)
             )
-        data.cache["pushed"] = (k, x_train, x_validation)
+        data.cache["pushed"] = (blocks, x_train, x_validation)
         return x_train, x_validation
 
 

@@ -1,0 +1,382 @@
+"""Models against what is known exactly: proximal steps of Gaussians, true densities, closed-form velocities."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+
+import genflow as gf
+from genflow import InputError
+from genflow.metrics import gaussian_wasserstein2, wasserstein2
+from genflow.models import StageDisagreement
+from genflow.models.coupling import coupling
+from genflow.models.flow_matching import matching_loss
+from genflow.models.likelihood import jacobian_norm, kinetic_energy
+from genflow.training import Budget, TrainingData, train
+
+
+def generator(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def proximal_step(mean, std, h):
+    """Mean and deviation, by eigen-direction, of the exact step of a Gaussian towards N(0, I)."""
+    return mean / (1 + h), (std + (std**2 + 4 * h * (1 + h)).sqrt()) / (2 * (1 + h))
+
+
+# JKO-iFlow
+
+
+class Linear(gf.Velocity):
+    """v(x) = A x + b: the flow of a constant one reaches every linear map of positive determinant near the identity."""
+
+    def __init__(self, dim, interval):
+        super().__init__()
+        self.interval, self.dim = interval, dim
+        self.layer = torch.nn.Linear(dim, dim)
+        torch.nn.init.zeros_(self.layer.weight)
+        torch.nn.init.zeros_(self.layer.bias)
+
+    def forward(self, x, t, condition=None):
+        return self.layer(x)
+
+    def divergence(self, x, t, condition=None):
+        return self(x, t), self.layer.weight.trace().expand(x.shape[:-1])
+
+
+@pytest.mark.parametrize(
+    ("mean", "std", "h", "blocks"), [([1.0], [0.5], 0.5, 2), ([1.0, -0.5], [2.0, 0.4], 1.0, 1)], ids=["d=1", "d=2"]
+)
+def test_each_block_is_the_exact_proximal_step_of_a_gaussian(mean, std, h, blocks):
+    # The minimizer is a linear map, and for linear maps the objective knows no more of the rows than their first two
+    # moments. So a linear velocity and a small sample suffice, whose moments are those of the large one that measures.
+    # It is one batch, so that the steps are free of noise, and 200 of them converge. The map is the optimal transport
+    # one: nothing is whitened, matched or trained on jointly.
+    d = len(mean)
+    x = torch.tensor(mean) + torch.tensor(std) * torch.randn(100_000, d, generator=generator())
+    few = torch.randn(512, d, generator=generator(1))
+    few = (few - few.mean(0)) @ torch.linalg.inv(torch.linalg.cholesky(few.T.cov().reshape(d, d))).mT
+    few = x.mean(0) + few @ torch.linalg.cholesky(x.T.cov().reshape(d, d)).mT
+    model = gf.models.JKOiFlow(
+        d,
+        blocks,
+        first=h,
+        growth=1.0,
+        velocity=gf.velocities.Chain([Linear(d, (k * h, (k + 1) * h)) for k in range(blocks)]),
+        transport="endpoint",
+        tolerance=0.0,
+        matching=0.0,
+        joint=0.0,
+        disagreement=0.0,
+        optimizer="adam",
+        learning_rate=3e-2,
+        batch_size=len(few),
+    )
+    history = train(model, TrainingData(few, few), Budget(iterations=200 * blocks))
+    assert len(model.velocity) == blocks
+    for block, entry in zip(model.velocity, history, strict=True):
+        expected_mean, expected_std = proximal_step(x.mean(0), x.std(0), h)
+        allowed = 0.01 * x.std(0).clamp(min=1)
+        with torch.no_grad():
+            moved = gf.Flow(block, model.scheduler, base=model.base).encode(x)
+        assert ((moved.mean(0) - expected_mean).abs() < allowed).all()
+        assert ((moved.std(0) - expected_std).abs() < allowed).all()
+        if d == 1:  # the movement is the W2 distance between the two Gaussians
+            distance = gaussian_wasserstein2(x.mean(0), x.var(0)[None], expected_mean, expected_std.square()[None])
+            assert entry["movement"] == pytest.approx(distance, rel=0.01)
+        x = moved
+
+
+def test_w2_through_pot_is_that_of_the_exact_step():
+    # The exact step is a map with a symmetric positive definite matrix: paired samples are optimally coupled.
+    mean, std, h = torch.tensor([1.0, -0.5]).double(), torch.tensor([2.0, 0.4]).double(), 0.5
+    x = mean + std * torch.randn(300, 2, generator=generator(), dtype=torch.float64)
+    new_mean, new_std = proximal_step(mean, std, h)
+    moved = new_mean + (x - mean) * (new_std / std)
+    assert wasserstein2(x, moved) == pytest.approx((x - moved).square().sum(1).mean().sqrt().item(), rel=1e-9)
+    covariances = std.square().diag(), new_std.square().diag()
+    exact = gaussian_wasserstein2(mean, covariances[0], new_mean, covariances[1])
+    assert exact**2 == pytest.approx(((mean - new_mean).square() + (std - new_std).square()).sum().item())
+    zero, one = torch.zeros(2), torch.eye(2)
+    before, after = (gaussian_wasserstein2(m, c, zero, one) for m, c in zip((mean, new_mean), covariances, strict=True))
+    assert after <= before / (1 + h)  # W2 to the target contracts by at least that
+
+
+@pytest.fixture(scope="module")
+def fitted():
+    """JKO-iFlow and a CNF on two sets with a known density, in few iterations."""
+    results = {}
+    for name in ("two-moons", "gaussian-mixture-2"):
+        data = gf.data.load(name, rows=5000)
+        for kind, model in (("jko", gf.models.JKOiFlow), ("cnf", gf.models.CNF)):
+            torch.manual_seed(0)
+            results[name, kind] = model(2, width=24).fit(data, iterations=150), data
+    return results
+
+
+@pytest.mark.parametrize("name", ["two-moons", "gaussian-mixture-2"])
+def test_kl_never_rises_from_block_to_block(fitted, name):
+    model, _ = fitted[name, "jko"]
+    blocks = [entry for entry in model.history if entry["kind"] == "block"]
+    assert blocks
+    for entry in blocks:
+        if entry["kept"]:
+            assert entry["dissipation"] <= entry["dissipation_se"]
+            assert entry["kl_change"] < 0
+            assert entry["movement"] > 0
+
+
+@pytest.mark.parametrize("kind", ["jko", "cnf"])
+@pytest.mark.parametrize("name", ["two-moons", "gaussian-mixture-2"])
+def test_the_likelihood_comes_close_to_the_true_density(fitted, name, kind):
+    model, data = fitted[name, kind]
+    with torch.no_grad():
+        gap = data.true_log_prob(data.test) - model.log_prob(data.test)
+    se = (gap.std() / math.sqrt(len(gap))).item()
+    # A Gaussian is 0.9 nats away on two moons; few iterations leave a few tenths.
+    assert gap.mean().item() < 0.3 + 2 * se
+    assert gap.mean().item() > -3 * se  # no density is better than the true one
+
+
+def small(data, iterations, **settings):
+    torch.manual_seed(0)
+    settings = {"width": 16, "matching": 0.0, "joint": 0.0, "steps": 3, "batch_size": 128, "optimizer": "adam"} | settings
+    model = gf.models.JKOiFlow(2, **settings)
+    return model, train(model, data, Budget(iterations=iterations))
+
+
+@pytest.fixture(scope="module")
+def shifted():
+    x = torch.tensor([1.0, -1.0]) + 0.6 * torch.randn(2000, 2, generator=generator())
+    return TrainingData(x[:1600], x[1600:])
+
+
+def test_a_block_that_hardly_moves_is_the_last(shifted):
+    model, history = small(shifted, 60, blocks=4, tolerance=10.0)
+    assert len(model.velocity) == len(history) == 1
+    assert history[0]["relative_movement"] < 10
+    assert history[0]["ended"]
+    model, history = small(shifted, 60, blocks=3, tolerance=0.0)
+    assert len(history) > 1
+
+
+def test_a_block_that_does_not_help_is_dropped():
+    # Trained on rows denser than the target and validated on rows sparser than it: to expand is a loss there.
+    rows = [scale * torch.randn(500, 2, generator=generator()) for scale in (0.3, 3.0)]
+    model, history = small(TrainingData(*rows), 40, blocks=3, learning_rate=1e-2)
+    assert not history[-1]["kept"]
+    assert history[-1]["kl_change"] >= 0
+    assert len(model.velocity) == len(history) - 1
+    torch.testing.assert_close(model.log_prob(rows[1]), model.base.log_prob(rows[1]))
+
+
+def test_a_free_block_goes_all_the_way(shifted):
+    bound = small(shifted, 100, blocks=1, first=0.5, learning_rate=5e-2)[1][0]
+    free = small(shifted, 100, blocks=1, first=0.5, learning_rate=5e-2, free_block=True)[1][0]
+    # Without the proximal term nothing holds it back: KL falls by the whole of what there is, 1.38 nats.
+    assert free["kl_change"] < bound["kl_change"] - 0.2
+    assert free["kl_change"] == pytest.approx(-1.38, abs=0.2)
+    assert free["movement"] > 1.5 * bound["movement"]
+    assert free["dissipation"] == free["kl_change"]
+
+
+def test_a_new_block_starts_with_the_displacement_of_the_last(shifted):
+    model, _ = small(shifted, 60, blocks=1, first=0.5)
+    model.proximal_steps = gf.schedulers.JKOSteps(0.5, 2.0, 3.0, 2)
+    x = shifted.validation
+    block = model._block(1, x)
+    assert block.interval == (0.5, 1.5)
+    flows = [gf.Flow(piece, gf.schedulers.Uniform(32), base=model.base) for piece in (model.velocity[0], block)]
+    torch.testing.assert_close(flows[0].encode(x), flows[1].encode(x), rtol=0, atol=1e-4)
+
+
+def test_rows_pushed_for_one_model_do_not_reach_another(shifted):
+    data = TrainingData(shifted.train, shifted.validation)
+    model, _ = small(data, 40, blocks=2)
+    model._pushed(data, 1)
+    other, _ = small(TrainingData(shifted.train, shifted.validation), 40, blocks=2, activation="tanh")
+    assert torch.equal(other._pushed(data, 0)[0], shifted.train)
+    torch.testing.assert_close(other._pushed(data, 2)[1], other.encode(shifted.validation), rtol=0, atol=1e-5)
+
+
+def test_samples_are_pushed_once(shifted):
+    model, _ = small(shifted, 40, blocks=3)
+    cached, again = (TrainingData(shifted.train, shifted.validation) for _ in range(2))
+    for k in range(len(model.velocity) + 1):
+        model._pushed(cached, k)
+    for ours, theirs in zip(model._pushed(cached, k), model._pushed(again, k), strict=True):
+        assert torch.equal(ours, theirs)
+    torch.testing.assert_close(model._pushed(again, k)[1], model.encode(shifted.validation), rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "settings", [{"blocks": 0}, {"matching": 0.5, "joint": 0.5}, {"matching": -0.1}, {"transport": "teleport"}]
+)
+def test_settings_without_sense_are_refused(settings):
+    with pytest.raises(InputError, match=" came; ") as error:
+        gf.models.JKOiFlow(2, **settings)
+    assert "\n" not in str(error.value)
+
+
+def test_recomputed_blocks_give_the_same_gradient():
+    torch.manual_seed(0)
+    chain = gf.velocities.Chain([gf.velocities.Shallow(2, 8, interval=(float(k), k + 1.0)) for k in range(6)])
+    for parameter in chain.parameters():
+        parameter.data += 0.1 * torch.randn_like(parameter)
+    flow = gf.Flow(chain, gf.schedulers.Uniform(2))
+    x = torch.randn(32, 2, generator=generator())
+
+    def gradient(held):
+        watch = StageDisagreement(chain, flow.scheduler)
+        moved = flow.integrate(x, costs=[kinetic_energy, watch], held_pieces=held)
+        loss = (flow.base.log_prob(moved.x) + moved.log_det + moved.costs[0] + 0.5 * watch.total()).mean()
+        found = torch.autograd.grad(loss, list(chain.parameters()))
+        assert len(watch.divergences) == 4 * 2 * 6  # nothing of the second computation is kept
+        return found
+
+    for held in (0, 1, 5):
+        for ours, theirs in zip(gradient(held), gradient(None), strict=True):
+            torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-6)
+
+
+MEMORY = """
+import resource, sys, torch, genflow as gf
+from genflow.training import Budget, TrainingData, train
+
+torch.set_num_threads(1)
+rows = torch.randn(800, 2, generator=torch.Generator().manual_seed(0)).sinh()
+model = gf.models.JKOiFlow(2, int(sys.argv[1]), growth=1.1, tolerance=0.0, steps=3)
+history = train(model, TrainingData(rows[:600], rows[600:]), Budget(iterations=3 * model.blocks))
+assert len(model.velocity) == model.blocks and history[-1]["kind"] == "joint likelihood", history
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the peak is read in Linux's units")
+def test_memory_does_not_grow_with_the_number_of_blocks():
+    def peak(blocks):
+        # Large tensors get pages of their own, that go back when they are freed: what is counted is what is alive.
+        command = ["env", "MALLOC_MMAP_THRESHOLD_=65536", sys.executable, "-c", MEMORY, str(blocks)]
+        return float(subprocess.run(command, capture_output=True, text=True, check=True, timeout=120).stdout)
+
+    few, many = peak(2), peak(12)
+    assert many < 1.1 * few, f"{few:.0f} MB with 2 blocks, {many:.0f} MB with 12"
+
+
+# Regularizers
+
+
+@pytest.mark.parametrize(("name", "weight"), [("kinetic", 1.0), ("jacobian", 0.3)])
+def test_a_regularizer_lowers_what_it_weighs(shifted, name, weight):
+    def cost(value):
+        torch.manual_seed(0)
+        model = gf.models.CNF(2, width=16, batch_size=128, train_steps=2, steps=2, matching=0.0, **{name: value})
+        train(model, shifted, Budget(iterations=60))
+        measured = kinetic_energy if name == "kinetic" else jacobian_norm(model, shifted.validation, generator())
+        return model.integrate(shifted.validation, costs=[measured]).costs[0].mean().item()
+
+    assert cost(weight) < 0.9 * cost(0.0)
+
+
+@pytest.mark.parametrize("divergence", [gf.divergences.Exact(), gf.divergences.Hutchinson(1)])
+def test_the_jacobian_norm_is_unbiased_on_a_linear_field(divergence):
+    matrix = torch.tensor([[0.5, -1.0, 0.2], [0.0, 0.3, 0.7], [1.1, 0.4, -0.6]], dtype=torch.float64)
+    velocity = gf.as_velocity(lambda x, t, condition: x @ matrix.mT)
+    flow = gf.Flow(velocity, gf.schedulers.Uniform(1), divergence=divergence, base=gf.StandardNormal(3))
+    x = torch.zeros(20_000, 3, dtype=torch.float64)
+    cost = flow.integrate(x, costs=[jacobian_norm(flow, x, generator())], generator=generator(1)).costs[0]
+    exact = matrix.square().sum().item()
+    assert abs(cost.mean().item() - exact) < 4 * (cost.std() / math.sqrt(len(x))).item()
+    # With all signs of a probe, in place of a sample of them, it is exact.
+    signs = torch.cartesian_prod(*[torch.tensor([-1.0, 1.0], dtype=torch.float64)] * 3)
+    assert (signs @ matrix.mT).square().sum(1).mean().item() == pytest.approx(exact)
+
+
+def test_stages_agree_on_a_constant_divergence_and_ever_more_with_smaller_steps():
+    x = torch.randn(16, 2, generator=generator(), dtype=torch.float64)
+
+    def total(function, steps):
+        velocity = gf.as_velocity(function)
+        scheduler = gf.schedulers.Uniform(steps)
+        watch = StageDisagreement(velocity, scheduler)
+        gf.Flow(velocity, scheduler, base=gf.StandardNormal(2)).integrate(x, costs=[watch])
+        assert watch.total().shape == (16,)
+        return watch.total().mean().item()
+
+    assert total(lambda x, t, condition: 2 * x + x.flip(-1), 4) < 1e-20
+    values = [total(lambda x, t, condition: x.flip(-1).sin() * x.cos(), steps) for steps in (4, 8, 16)]
+    # The stages' points differ by h²: each term falls as h^6, their sum as h^5.
+    for coarse, fine in itertools.pairwise(values):
+        assert 4.5 < math.log2(coarse / fine) < 5.5
+
+
+# Flow matching
+
+
+def test_the_closed_form_velocity_of_gaussian_data_minimizes_the_loss():
+    # x ~ N(m, s²), z ~ N(0, 1), independent: v(y, t) = E[z - x | y] with y = (1 - t) x + t z.
+    mean, std = 1.0, 0.5
+
+    def exact(y, t, condition=None):
+        t = t.reshape(-1, 1) if t.ndim else t
+        variance = ((1 - t) * std) ** 2 + t**2
+        return -mean + (t - (1 - t) * std**2) / variance * (y - (1 - t) * mean)
+
+    g = generator()
+    x = mean + std * torch.randn(40_000, 1, generator=g)
+    z, t = torch.randn(40_000, 1, generator=g), torch.rand(40_000, generator=g)
+    best = matching_loss(exact, x, z, t)
+    for size in (0.2, -0.2):
+        for direction in (lambda y, t: 1.0, lambda y, t: y, lambda y, t: t.reshape(-1, 1)):
+
+            def other(y, t, size=size, direction=direction):
+                return exact(y, t) + size * direction(y, t)
+
+            gap = matching_loss(other, x, z, t) - best
+            assert gap.mean() > 4 * gap.std() / math.sqrt(len(gap))
+    # Integrated, it carries N(m, s²) to N(0, 1), with the right density.
+    flow = gf.Flow(gf.as_velocity(exact), gf.schedulers.Uniform(64), base=gf.StandardNormal(1))
+    points = torch.linspace(-1, 3, 9)[:, None]
+    torch.testing.assert_close(flow.encode(points), (points - mean) / std, rtol=0, atol=1e-4)
+    truth = torch.distributions.Normal(mean, std).log_prob(points[:, 0])
+    torch.testing.assert_close(flow.log_prob(points), truth, rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize("name", ["independent", "ot"])
+def test_flow_matching_learns_a_gaussian(name):
+    x = torch.tensor([1.0, -0.5]) + torch.tensor([0.5, 1.5]) * torch.randn(4000, 2, generator=generator())
+    torch.manual_seed(0)
+    model = gf.models.FlowMatching(2, coupling=name, width=32, steps=12, batch_size=128)
+    train(model, TrainingData(x[:3500], x[3500:]), Budget(iterations=300))
+    truth = torch.distributions.Normal(torch.tensor([1.0, -0.5]), torch.tensor([0.5, 1.5]))
+    with torch.no_grad():
+        gap = truth.log_prob(x[3500:]).sum(1) - model.log_prob(x[3500:])
+    assert abs(gap.mean().item()) < 0.1
+
+
+def test_optimal_coupling_is_a_permutation_of_lower_cost_that_keeps_rows():
+    g = generator()
+    x, z = torch.randn(64, 3, generator=g) + 1, torch.randn(64, 3, generator=g)
+    rows, partners = coupling("ot")(x, z, g)
+    assert rows.tolist() == list(range(64))
+    assert sorted(partners.tolist()) == list(range(64))
+    cost = (x - z[partners]).square().sum(1).mean()
+    assert cost < (x - z).square().sum(1).mean()
+    assert cost.sqrt().item() == pytest.approx(wasserstein2(x, z), rel=1e-5)
+    # No two partners gain by changing places.
+    pairs = torch.cdist(x.double(), z[partners].double()).square()
+    assert (pairs + pairs.T - pairs.diagonal() - pairs.diagonal()[:, None]).min() > -1e-9
+    shuffled = np.random.default_rng(0).permutation(64)
+    assert torch.equal(coupling("ot")(x, z[shuffled], g)[1], torch.from_numpy(np.argsort(shuffled))[partners])
+    assert coupling("independent")(x, z, g)[1].tolist() == list(range(64))
+
+
+def test_an_unknown_coupling_is_refused():
+    with pytest.raises(InputError, match="one of independent, ot"):
+        gf.models.FlowMatching(2, coupling="sinkhorn")
