@@ -25,7 +25,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from genflow.divergences import Exact
-from genflow.errors import InputError
+from genflow.errors import InputError, SolverError
 from genflow.interfaces import Component, DivergenceEstimator, Dynamics, Estimate, Integrator, Scheduler, Velocity
 from genflow.schedulers import Uniform
 from genflow.solvers import RK4
@@ -332,6 +332,30 @@ class Flow(Component, nn.Module):
             (score,) = torch.autograd.grad(log_p, x, create_graph=differentiable)
         return score
 
+    @torch.no_grad()
+    def settle(self, x: Float[Tensor, "*shape"], tolerance: float = 0.01, most: int = 128) -> None:
+        r"""Doubles the steps of the grid until log p and the inverse no longer depend on them.
+
+        Halving the steps of a method of order p leaves 2^-p of its error, so what doubling changes is what it had. The
+        grid is fine enough where log p of the rows moves by less than `tolerance` nats in the mean of its absolute
+        value, and decode(encode(x)) returns them with a mean squared error below 1e-7 of their mean square.
+
+        Args:
+            x: Rows to try it on; not those that the model is judged by.
+            tolerance: Nats.
+            most: The largest number of steps on a piece.
+        """
+        while self.scheduler.steps < most:
+            finer = self.replace(scheduler=self.scheduler.with_steps(2 * self.scheduler.steps))
+            try:
+                moved = (finer.log_prob(x, generator=_probes(x)) - self.log_prob(x, generator=_probes(x))).abs().mean()
+                lost = (self.decode(self.encode(x)) - x).square().mean() / x.square().mean()
+            except SolverError:
+                moved = lost = torch.tensor(math.inf)
+            if moved < tolerance and lost < 1e-7:
+                return
+            self.scheduler = finer.scheduler
+
     def save(self, path: str | PathLike[str]) -> None:
         """Writes the model to a folder: weights as safetensors, structure as JSON. See `genflow.load`."""
         from genflow.checkpoint import save
@@ -363,6 +387,11 @@ class _FlowDynamics(Dynamics):
         for name in ("denoise", "diffusion", "noise"):
             if getattr(velocity, name, None) is not None:
                 setattr(self, name, getattr(velocity, name))
+
+
+def _probes(like: Tensor) -> torch.Generator:
+    """The same random numbers every time, so that two solves can be compared."""
+    return torch.Generator(like.device).manual_seed(0)
 
 
 def _base_of(velocity: Velocity) -> StandardNormal:

@@ -324,6 +324,10 @@ class Scheduler(Component, ABC):
     ) -> Float[Tensor, " times"]:
         """A grid of `steps + 1` times from `start` to `stop`, in either direction."""
 
+    def with_steps(self, steps: int) -> Scheduler:
+        """The same kind of grid, of as many steps where none are asked for."""
+        return type(self)(**{**self.config(), "steps": steps})
+
 
 class NoiseSchedule(Component, ABC):
     r"""A Gaussian path :math:`x_t = \alpha(t) x_0 + \sigma(t) \varepsilon` from data to noise.

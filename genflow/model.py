@@ -52,6 +52,9 @@ class GenerativeModel(Component, nn.Module, ABC):
         A function of the model's state, the data and the history alone, so that a resumed training takes the same road.
         """
 
+    def settle(self, x: Float[Tensor, "*shape"]) -> None:
+        """After training: makes sure, on validation rows, that log p is what it says. A flow chooses its grid."""
+
     def fit(
         self,
         data: Any,
@@ -103,6 +106,7 @@ class GenerativeModel(Component, nn.Module, ABC):
         rows = TrainingData(prepared(dataset.train), prepared(dataset.validation[:_VALIDATION_ROWS]))
         history = train(self, rows, limit, seed=seed, progress=progress, checkpoint=checkpoint)
         self.eval()
+        self.settle(rows.validation)
         return Transformed(self, preprocessor, dataset.columns, history)
 
 

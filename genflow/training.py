@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from os import PathLike
 from typing import Any
@@ -19,6 +20,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from genflow.errors import InputError
+from genflow.products import fast_products
 
 __all__ = ["Budget", "Progress", "Stage", "TrainingData", "TrainingError", "parse_seconds", "train"]
 
@@ -198,7 +200,8 @@ def train(
             run.restore(*resumed.run)
             begin = run.begin
         resumed = None
-        entry = run(progress, snapshots)
+        with fast_products() if stage.train.device.type == "cpu" else nullcontext():
+            entry = run(progress, snapshots)
         stage.finish(entry)
         history.append({**entry, "ends": time.perf_counter() - begin})
     if snapshots:

@@ -246,3 +246,31 @@ def test_batches_of_any_shape():
     torch.testing.assert_close(flow.log_prob(x), flow.log_prob(x.reshape(6, 3)).reshape(2, 3))
     assert flow.sample((2, 4)).shape == (2, 4, 3)
     assert flow.log_prob(x[0, 0]).shape == ()
+
+
+@pytest.mark.parametrize("integrator", [gf.solvers.Midpoint(), gf.solvers.RK4()], ids=["Midpoint", "RK4"])
+def test_a_settled_grid_is_fine_enough(integrator):
+    # dx/dt = 2 sin 2x gives tan x(t) = e^4t tan x(0). One step of length 1 is far outside of what either method can do.
+    velocity = gf.as_velocity(lambda x, t, condition: 2 * (2 * x).sin())
+    flow = gf.Flow(velocity, gf.schedulers.Uniform(1), integrator, base=gf.StandardNormal(1))
+    x = torch.linspace(-1.5, 1.5, 41, dtype=torch.float64)[:, None]
+    tangent, growth = x[:, 0].tan(), math.exp(4)
+    log_det = (growth * (1 + tangent**2) / (1 + (growth * tangent) ** 2)).log()
+    exact = flow.base.log_prob((growth * x.tan()).atan()) + log_det
+
+    def error():
+        return (flow.log_prob(x) - exact).abs().mean().item()
+
+    assert error() > 0.3
+    flow.settle(x, tolerance=0.01, most=1024)
+    # Doubling changes a fraction 1 - 2^-order of the error.
+    assert error() < 0.01 / (1 - 2.0**-integrator.order) * 1.1
+    assert (flow.decode(flow.encode(x)) - x).square().mean() < 1e-7 * x.square().mean()
+    assert flow.scheduler.steps < 1024
+
+
+def test_settling_ends_where_no_grid_is_fine_enough():
+    wild = gf.as_velocity(lambda x, t, condition: 1e6 * (1e3 * x).sin())
+    flow = gf.Flow(wild, gf.schedulers.Uniform(2), base=gf.StandardNormal(1))
+    flow.settle(torch.linspace(-1, 1, 11)[:, None], most=16)
+    assert flow.scheduler.steps == 16

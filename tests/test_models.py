@@ -146,7 +146,14 @@ def test_the_likelihood_comes_close_to_the_true_density(fitted, name, kind):
 
 def small(data, iterations, **settings):
     torch.manual_seed(0)
-    settings = {"width": 16, "matching": 0.0, "joint": 0.0, "steps": 3, "batch_size": 128, "optimizer": "adam"} | settings
+    settings = {
+        "width": 16,
+        "matching": 0.0,
+        "joint": 0.0,
+        "steps": 3,
+        "batch_size": 128,
+        "optimizer": "adam",
+    } | settings
     model = gf.models.JKOiFlow(2, **settings)
     return model, train(model, data, Budget(iterations=iterations))
 

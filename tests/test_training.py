@@ -13,6 +13,7 @@ from torch import nn
 import genflow as gf
 from genflow import InputError
 from genflow.optimization import StageRun, _schedule
+from genflow.products import fast_products
 from genflow.training import Budget, Stage, TrainingData, TrainingError, parse_seconds, train
 
 
@@ -403,3 +404,23 @@ def test_a_checkpoint_in_the_making_does_not_harm_the_last_one(moons, uninterrup
 def test_the_history_is_json(uninterrupted):
     for model, _ in uninterrupted.values():
         assert json.loads(json.dumps(model.history)) == model.history
+
+
+# Products
+
+
+def test_fast_products_are_as_good_as_exact_ones_and_leave_no_trace():
+    a, b = (torch.randn(300, 200, generator=torch.Generator().manual_seed(seed)) for seed in (0, 1))
+    exact = a.double() @ b.double().mT
+    rounding = 200 * torch.finfo(torch.float32).eps * (a.abs() @ b.abs().mT).max()
+    with fast_products():
+        assert ((a @ b.mT) - exact).abs().max() < rounding
+    with pytest.raises(KeyError), fast_products():
+        raise KeyError
+    assert torch.get_float32_matmul_precision() == "highest"
+    torch.set_float32_matmul_precision("high")  # somebody's own choice
+    try:
+        with fast_products():
+            assert torch.get_float32_matmul_precision() == "high"
+    finally:
+        torch.set_float32_matmul_precision("highest")

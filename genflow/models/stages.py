@@ -97,7 +97,7 @@ class CoarseFlow:
     def refine(self, level: int) -> None:
         """Half as many steps more for each level, and three times the weight of the disagreement."""
         steps = math.ceil(self.grid.steps * (1 + level / 2))
-        self.flow = self.fine.replace(scheduler=type(self.grid)(**{**self.grid.config(), "steps": steps}))
+        self.flow = self.fine.replace(scheduler=self.grid.with_steps(steps))
         self.disagreement = self.base_weight * 3**level
 
     def watch(self) -> StageDisagreement | None:
