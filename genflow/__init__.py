@@ -31,7 +31,18 @@ from genflow.interfaces import (
 )
 
 if TYPE_CHECKING:
-    from genflow import baselines, data, divergences, metrics, models, schedulers, solvers, studies, velocities
+    from genflow import (
+        baselines,
+        data,
+        divergences,
+        experiments,
+        metrics,
+        models,
+        schedulers,
+        solvers,
+        studies,
+        velocities,
+    )
     from genflow.checkpoint import load
     from genflow.divergences import as_divergence
     from genflow.flow import Flow, StandardNormal
@@ -60,6 +71,7 @@ __all__ = [
     "compare",
     "data",
     "divergences",
+    "experiments",
     "load",
     "metrics",
     "models",

@@ -1,4 +1,4 @@
-"""The command line: compare, fit, sample, score, evaluate, list."""
+"""The command line: compare, fit, sample, score, evaluate, experiment, list."""
 
 from __future__ import annotations
 
@@ -47,11 +47,19 @@ _EVALUATE = """Figures of a trained model on test rows, by default those of the 
 example:
   genflow evaluate run
 """
+_EXPERIMENT = """Run an experiment of the paper, its figures beside the published ones; without a name, list them.
+
+examples:
+  genflow experiment
+  genflow experiment rose --out rose
+  genflow experiment power --scale full --folder ~/data --out power
+"""
 _LIST = """List the models, parts, metrics and data sets that can be named; with a name, its options.
 
 examples:
   genflow list
   genflow list jko-iflow
+  genflow list experiments
 """
 
 
@@ -96,8 +104,11 @@ def _complain(message: str, code: int, kind: str = "error: ") -> int:
 def _short(error: Exception, words: Sequence[str]) -> str:
     """An error of the parser in one line, with where to look."""
     text = " ".join(str(error).split())
-    known = [word for word in words[:1] if word in ("compare", "fit", "sample", "score", "evaluate", "list")]
+    known = [word for word in words[:1] if word in _COMMANDS]
     return f"{text}; see genflow {' '.join([*known, '--help'])}"
+
+
+_COMMANDS = ("compare", "fit", "sample", "score", "evaluate", "experiment", "list")
 
 
 def _parsers() -> tuple[ArgumentParser, dict[str, Callable[[Arguments], None]]]:
@@ -171,6 +182,16 @@ def _parsers() -> tuple[ArgumentParser, dict[str, Callable[[Arguments], None]]]:
     evaluate.add_argument("--json", action="store_true", help="print one JSON document")
     _add_data_options(evaluate)
 
+    experiment = _parser(_EXPERIMENT)
+    experiment.add_argument("name", type=str, nargs="?", metavar="NAME", help="an experiment, or a file of one's own")
+    experiment.add_argument(
+        "--scale", type=str, default="small", metavar="SCALE", help="small, minutes on a laptop, or full"
+    )
+    experiment.add_argument("--folder", type=str, metavar="DIR", help="where the files of a download are")
+    _add_budget(experiment, "training of each model", default="the scale's")
+    experiment.add_argument("--seed", type=int, default=0, help="seed of everything random")
+    experiment.add_argument("--out", type=str, metavar="DIR", help="folder for the results; it must not exist")
+
     listing = _parser(_LIST)
     listing.add_argument("name", type=str, nargs="?", metavar="NAME", help="show the options of this one")
 
@@ -180,6 +201,7 @@ def _parsers() -> tuple[ArgumentParser, dict[str, Callable[[Arguments], None]]]:
         ("sample", sample, "draw from a trained model"),
         ("score", score, "log density of each row of a file"),
         ("evaluate", evaluate, "figures of a trained model"),
+        ("experiment", experiment, "an experiment of the paper"),
         ("list", listing, "what can be named"),
     ):
         subcommands.add_subcommand(name, command, help=summary)
@@ -189,6 +211,7 @@ def _parsers() -> tuple[ArgumentParser, dict[str, Callable[[Arguments], None]]]:
         "sample": _sample,
         "score": _score,
         "evaluate": _evaluate,
+        "experiment": _experiment,
         "list": _list,
     }
     return parser, commands
@@ -206,9 +229,9 @@ def _parser(description: str, **options: Any) -> ArgumentParser:
     )
 
 
-def _add_budget(parser: ArgumentParser, of: str) -> None:
+def _add_budget(parser: ArgumentParser, of: str, default: str = "60s") -> None:
     parser.add_argument(
-        "--budget", type=str, metavar="TIME", help=f"wall time of the {of}: 30s, 2min, 1h (default: 60s)"
+        "--budget", type=str, metavar="TIME", help=f"wall time of the {of}: 30s, 2min, 1h (default: {default})"
     )
     parser.add_argument("--iterations", type=int, metavar="N", help="optimizer steps, in the place of a time")
     parser.add_argument("--threads", type=int, metavar="N", help="threads of torch (default: its own choice)")
@@ -327,9 +350,10 @@ def _fit(chosen: Arguments) -> None:
         }
         (folder / "run.json").write_text(json.dumps(record, indent=1) + "\n")
     steps = sum(entry.get("steps", 0) for entry in fitted.history)
-    log_p = _log_prob(fitted, data.test)
     print(f"{name} on {data.name}: {steps} steps in {seconds:.1f} s")
-    print(f"test NLL {_mean(-log_p)} nats per row ({len(data.test)} rows, units of the data)")
+    if fitted.has_log_prob:
+        log_p = _log_prob(fitted, data.test)
+        print(f"test NLL {_mean(-log_p)} nats per row ({len(data.test)} rows, units of the data)")
     print(f"model: {out}")
 
 
@@ -423,7 +447,46 @@ _MEANINGS = {
 }
 
 
+def _experiment(chosen: Arguments) -> None:
+    if chosen.name is None:
+        _list_experiments()
+        return
+    from rich.console import Console
+
+    from genflow.experiments import run
+    from genflow.experiments.figures import table
+
+    out = Path(chosen.out or _fresh(Path(chosen.name).stem))
+    board = run(
+        chosen.name,
+        scale=chosen.scale,
+        folder=chosen.folder,
+        budget=chosen.budget,
+        iterations=chosen.iterations,
+        seed=chosen.seed,
+        threads=chosen.threads,
+        out=out,
+    )
+    board.print()
+    about = board.config["experiment"]
+    console = Console()
+    console.print(table(about["table"], f"{about['name']}: the paper's figures and those of this run"))
+    for remark in about["remarks"]:
+        console.print(f"  {remark}", style="dim", highlight=False, markup=False)
+    print(f"report: {out / 'report.html'}")
+
+
+def _list_experiments() -> None:
+    from genflow.experiments import names, read
+
+    for name in names():
+        print(f"  {name:<22}{read(name).title}")
+
+
 def _list(chosen: Arguments) -> None:
+    if chosen.name == "experiments":
+        _list_experiments()
+        return
     if chosen.name is not None:
         _describe(chosen.name)
         return
@@ -434,17 +497,29 @@ def _list(chosen: Arguments) -> None:
             origin = "" if entry.source == "genflow" else f"from {entry.source}: {entry.target}"
             print(f"  {entry.name:<22}{entry.summary or origin}".rstrip())
         print()
-    from genflow.data import names
+    from genflow.data import downloads, names
+    from genflow.experiments import names as experiments
 
-    print("data sets")
+    for title, listed in (
+        ("data sets", names()),
+        ("data sets from a folder that you fill: see genflow experiment", downloads()),
+        ("experiments", experiments()),
+    ):
+        print(title)
+        _print_names(listed)
+    print("or a path to a table (CSV, Parquet, NPY, text) or a picture; your own parts as module:Name")
+
+
+def _print_names(names: Sequence[str]) -> None:
+    """Names side by side, in lines that fit a terminal."""
     width = 2
-    for name in names():
+    for name in names:
         width += len(name) + 2
         if width > 78:
             print()
             width = 4 + len(name)
         print(f"  {name}", end="")
-    print("\n\nor a path to a table (CSV, Parquet, NPY, text) or a picture; your own parts as module:Name")
+    print("\n")
 
 
 def _describe(name: str) -> None:

@@ -6,7 +6,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from os import PathLike
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from jaxtyping import Float
@@ -15,6 +15,9 @@ from torch import Tensor, nn
 from genflow.errors import InputError
 from genflow.interfaces import Component
 from genflow.training import Budget, Progress, Stage, TrainingData, parse_seconds, train
+
+if TYPE_CHECKING:
+    from genflow.data import Dataset, Preprocessor
 
 __all__ = ["GenerativeModel", "Transformed"]
 
@@ -29,9 +32,11 @@ class GenerativeModel(Component, nn.Module, ABC):
 
     Attributes:
         whiten: Whether `fit` hands it rows without correlation, on top of the data set's own preprocessing.
+        has_log_prob: Whether rows have a density under it; where they have none, `log_prob` raises an `InputError`.
     """
 
     whiten: bool = False
+    has_log_prob: bool = True
 
     @abstractmethod
     def log_prob(
@@ -51,6 +56,14 @@ class GenerativeModel(Component, nn.Module, ABC):
 
         A function of the model's state, the data and the history alone, so that a resumed training takes the same road.
         """
+
+    def preprocessing(self, data: Dataset) -> Preprocessor:
+        """The units that `fit` trains it in: the data set's own, whitened if `whiten` is set."""
+        from genflow.data import Compose, Whiten
+
+        if not self.whiten:
+            return data.preprocessor
+        return Compose([data.preprocessor, Whiten.fit(data.preprocessor(data.train)[0])])
 
     def settle(self, x: Float[Tensor, "*shape"]) -> None:
         """After training: makes sure, on validation rows, that log p is what it says. A flow chooses its grid."""
@@ -84,7 +97,7 @@ class GenerativeModel(Component, nn.Module, ABC):
             >>> model.sample(3).shape
             torch.Size([3, 2])
         """
-        from genflow.data import Compose, Whiten, load
+        from genflow.data import load
 
         if budget is None and iterations is None:
             budget = "60s"
@@ -96,9 +109,7 @@ class GenerativeModel(Component, nn.Module, ABC):
             raise InputError(f"data: {dataset.name} has {dataset.dim} columns, the model was built for {dim}")
         like = next(self.parameters(), torch.empty(0))
 
-        preprocessor = dataset.preprocessor
-        if self.whiten:
-            preprocessor = Compose([preprocessor, Whiten.fit(preprocessor(dataset.train)[0])])
+        preprocessor = self.preprocessing(dataset)
 
         def prepared(x: Tensor) -> Tensor:
             return preprocessor(x)[0].to(like.device, like.dtype)
@@ -138,6 +149,11 @@ class Transformed(Component, nn.Module):
         """The number of columns."""
         return int(self.model.dim)
 
+    @property
+    def has_log_prob(self) -> bool:
+        """Whether rows have a density under the model."""
+        return bool(getattr(self.model, "has_log_prob", True))
+
     def log_prob(
         self, x: Any, condition: Any = None, generator: torch.Generator | None = None
     ) -> Float[Tensor, "*batch"]:
@@ -153,6 +169,18 @@ class Transformed(Component, nn.Module):
         parts = self._chunks(z, condition)
         log_p = torch.cat([self.model.log_prob(z_k, c_k, generator) for z_k, c_k in parts]).reshape(x.shape[:-1])
         return (log_p.to(log_det) + log_det).to(x.device, x.dtype)
+
+    def latent_log_prob(
+        self, x: Any, condition: Any = None, generator: torch.Generator | None = None
+    ) -> Float[Tensor, "*batch"]:
+        """The log density of each row's latent, in nats and in the units of the latent space.
+
+        Raises:
+            InputError: A model without a latent space of its own.
+        """
+        if not hasattr(self.model, "latent_log_prob"):
+            raise InputError(f"latent_log_prob: {type(self.model).__name__} has no latent space; log_prob would do")
+        return self.model.latent_log_prob(self._standardized(self._rows(x))[0], condition, generator)
 
     def sample(
         self,

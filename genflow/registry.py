@@ -39,6 +39,10 @@ _BUILT_IN: dict[str, dict[str, tuple[str, str]]] = {
         "jko-iflow": ("genflow.models:JKOiFlow", "a chain of blocks, each one proximal step towards the normal law"),
         "cnf": ("genflow.models:CNF", "continuous normalizing flow, maximum likelihood with transport penalties"),
         "flow-matching": ("genflow.models:FlowMatching", "regression on straight paths from noise to data"),
+        "latent": (
+            "genflow.models:LatentFlow",
+            "an autoencoder, and JKO-iFlow in its latent space: samples, no density",
+        ),
         "score-sde": (
             "genflow.baselines:ScoreSDE",
             "variance-preserving diffusion, likelihood by its probability flow",

@@ -10,7 +10,8 @@ Example:
 from __future__ import annotations
 
 from genflow.data.dataset import Dataset, split
-from genflow.data.loading import load, names
+from genflow.data.idx import read_idx
+from genflow.data.loading import downloads, load, names
 from genflow.data.mixtures import GaussianMixture
 from genflow.data.pictures import PICTURES, Picture
 from genflow.data.preprocessing import Compose, Logit, Preprocessor, Standardize, Whiten
@@ -27,9 +28,11 @@ __all__ = [
     "Preprocessor",
     "Standardize",
     "Whiten",
+    "downloads",
     "load",
     "names",
     "read",
+    "read_idx",
     "split",
     "write",
 ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from genflow.data.dataset import Dataset, assemble, split
+from genflow.data.dataset import Dataset, assemble, pixel_columns, split
 from genflow.errors import InputError
 
 __all__ = ["breast_cancer", "digits", "photo_patches"]
@@ -30,7 +30,7 @@ def digits(seed: int = 0) -> Dataset:
 
     levels = load_digits().data
     x = levels + np.random.default_rng(seed).random(levels.shape)
-    columns = [f"pixel_{i}_{j}" for i in range(8) for j in range(8)]
+    columns = pixel_columns(8, 8)
     remark = "digits: 17 grey levels, dequantized by uniform noise of one level"
     return assemble("digits", split(x), columns, remarks=[remark], seed=seed, image_shape=(8, 8))
 
@@ -89,7 +89,7 @@ def photo_patches(rows: int | None = None, seed: int = 0) -> Dataset:
         patches = windows[image, top + place // places, left + place % places].reshape(size, -1)
         y = (patches + rng.random(patches.shape)) / 256
         parts.append((y - y.mean(1, keepdims=True))[:, :-1])
-    columns = [f"pixel_{i}_{j}" for i in range(8) for j in range(8)][:-1]
+    columns = pixel_columns(_PATCH, _PATCH)[:-1]
     remark = "photo-patches: dequantized by uniform noise of one grey level, mean removed, last pixel left out"
     train, validation, test = parts
     return assemble(

@@ -13,7 +13,7 @@ from torch import Tensor
 from genflow.data.preprocessing import Preprocessor, Standardize
 from genflow.errors import InputError
 
-__all__ = ["Dataset", "split"]
+__all__ = ["Dataset", "pixel_columns", "split"]
 
 FEWEST_ROWS = 10  # the least that gives every part of the split a row
 
@@ -116,3 +116,8 @@ def assemble(
 def default_columns(dim: int) -> list[str]:
     """Names for columns that have none: x1, x2, …"""
     return [f"x{j + 1}" for j in range(dim)]
+
+
+def pixel_columns(height: int, width: int) -> list[str]:
+    """Names for the pixels of a picture: pixel_0_0, pixel_0_1, …"""
+    return [f"pixel_{i}_{j}" for i in range(height) for j in range(width)]

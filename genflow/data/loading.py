@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from os import PathLike, fspath
 from pathlib import Path
 from typing import Any
@@ -12,18 +12,24 @@ from typing import Any
 import numpy as np
 
 from genflow.data import bundled, tables
+from genflow.data.benchmarks import BENCHMARKS, benchmark
 from genflow.data.cleaning import from_table
 from genflow.data.dataset import FEWEST_ROWS, Dataset, assemble, split
+from genflow.data.idx import idx_images
 from genflow.data.mixtures import GaussianMixture
 from genflow.data.pictures import PICTURES, Picture
 from genflow.data.toys import TOYS, Density
 from genflow.errors import InputError
 
-__all__ = ["load", "names"]
+__all__ = ["downloads", "load", "names"]
 
 _ROWS = 20_000  # of what is generated
 _MIXTURE = re.compile(r"gaussian-mixture-(\d+)")
 _REAL = ("digits", "breast-cancer", "photo-patches")
+_IDX = {
+    "mnist": "the MNIST database of handwritten digits",
+    "fashion-mnist": "the Fashion-MNIST repository",
+}
 
 
 def names() -> list[str]:
@@ -36,6 +42,16 @@ def names() -> list[str]:
     return [*TOYS, "gaussian-mixture-8", *_REAL]
 
 
+def downloads() -> list[str]:
+    """The data sets that are read from a folder which people filled themselves.
+
+    Example:
+        >>> downloads()
+        ['power', 'gas', 'miniboone', 'bsds300', 'mnist', 'fashion-mnist']
+    """
+    return [*BENCHMARKS, *_IDX]
+
+
 def load(
     source: Any,
     *,
@@ -45,6 +61,8 @@ def load(
     columns: Sequence[str | int] | None = None,
     rows: int | None = None,
     seed: int = 0,
+    folder: str | PathLike[str] | None = None,
+    checksums: Mapping[str, str] | None = None,
 ) -> Dataset:
     """A data set, split and with its standardization.
 
@@ -52,16 +70,19 @@ def load(
     the last 10 % for the test. Exact duplicates are dropped, columns with repeated values are remarked on.
 
     Args:
-        source: A built-in name (see `names`), a path to a table or a picture, a pandas frame, an array or a tensor
-            `(rows, columns)`, or a `Dataset`, which is returned as it is.
+        source: A built-in name (see `names`), one of `downloads`, a path to a table, a picture or a folder of IDX
+            files, a pandas frame, an array or a tensor `(rows, columns)`, or a `Dataset`, which is returned as it is.
         test: The user's own test rows, of the same columns: a path, a frame or an array. The source is then split into
             training and validation as 8 to 1.
         atoms: What to do about repeated values: `"keep"` them; `"dequantize"`, add uniform noise of the width of the
             recording grid to every column that repeats values; `"drop"` the columns that have atoms.
         name: What tables and plots call it; the file's name without its ending where it is not given.
         columns: Columns of a table to keep, by name (x1, x2, … where there are none) or position from 0.
-        rows: How many rows to draw, for what is generated: 20 000 where it is not given.
+        rows: How many rows to draw, for what is generated: 20 000 where it is not given. Of a download, at most so many
+            in all.
         seed: Seed of what is generated and of the noise; the split does not depend on it.
+        folder: Where the files of a download are.
+        checksums: SHA-256 of a download's files by name, where they are on record; see `genflow.data.files`.
 
     Raises:
         InputError: An unknown name, or anything wrong with the table: one line.
@@ -77,9 +98,17 @@ def load(
         return source
     if atoms not in ("keep", "dequantize", "drop"):
         raise InputError(f"atoms: {atoms!r} came; give 'keep', 'dequantize' or 'drop'")
-    if isinstance(source, str) and (source in names() or _MIXTURE.fullmatch(source)):
+    if folder is None and isinstance(source, str) and (source in names() or _MIXTURE.fullmatch(source)):
         return _built_in(source, test, atoms, name, columns, rows, seed)
+    if isinstance(source, str) and source in downloads() and not (folder is None and Path(source).exists()):
+        _only_for_tables(source, test, columns)
+        return _downloaded(source, name, rows, seed, folder, checksums)
     path = isinstance(source, str | PathLike)
+    if folder is not None:
+        raise InputError(f"folder: it goes with {', '.join(downloads())}; for other files give their path")
+    if path and Path(source).is_dir() and not Path(source).suffix:
+        _only_for_tables("a folder of pictures", test, columns)
+        return idx_images(name or Path(source).resolve().name, source, "a data set such as MNIST", rows, seed)
     if path and Path(source).suffix.lower() in PICTURES:
         density = Picture.read(source)
         _only_for_tables("a picture", test, columns)
@@ -125,6 +154,17 @@ def _built_in(
     return data
 
 
+def _downloaded(
+    source: str, name: str | None, rows: int | None, seed: int, folder: Any, checksums: Mapping[str, str] | None
+) -> Dataset:
+    if source in BENCHMARKS:
+        data = benchmark(source, folder, rows, checksums)
+    else:
+        data = idx_images(source, folder, _IDX[source], rows, seed, checksums)
+    data.name = name or source
+    return data
+
+
 def _generated(name: str, density: Density, rows: int | None, seed: int) -> Dataset:
     rows = _ROWS if rows is None else rows
     if rows < FEWEST_ROWS:
@@ -153,6 +193,6 @@ def _only_for_tables(what: str, test: Any, columns: Any) -> None:
 
 
 def _suggestion(source: str) -> str:
-    near = difflib.get_close_matches(source, names(), n=3, cutoff=0.5)
-    known = f"built in are {', '.join(names())}"
+    near = difflib.get_close_matches(source, [*names(), *downloads()], n=3, cutoff=0.5)
+    known = f"built in are {', '.join(names())}; with a folder also {', '.join(downloads())}"
     return f"did you mean {' or '.join(near)}? {known}" if near else known

@@ -106,6 +106,25 @@ class Standardize(Preprocessor):
             )
         return cls(x.shape[-1], x.mean(0), std)
 
+    @classmethod
+    def fit_one_scale(cls, x: Float[Tensor, "n dim"]) -> Standardize:
+        r"""Every column to mean zero, and all by one scale, so that their variance is one on average.
+
+        For the pixels of pictures: one scale for each would blow the noise of a pixel that is nearly always empty up to
+        the size of the strokes.
+
+        Args:
+            x: Rows, `(n, dim)`.
+
+        Raises:
+            InputError: Rows that are all the same.
+        """
+        x = x.detach().to(torch.float64)
+        scale = x.var(0, correction=0).mean().sqrt()
+        if not scale > 0:
+            raise InputError("rows: all the same in the training part; a density needs columns that vary")
+        return cls(x.shape[-1], x.mean(0), scale.expand(x.shape[-1]))
+
     def config(self) -> dict[str, Any]:
         return {"dim": self.dim}
 

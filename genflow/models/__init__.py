@@ -1,8 +1,9 @@
-"""Models of genflow: JKO-iFlow, continuous normalizing flows, flow matching."""
+"""Models of genflow: JKO-iFlow, continuous normalizing flows, flow matching, flows in latent spaces."""
 
 from genflow.models.cnf import CNF
 from genflow.models.flow_matching import FlowMatching
 from genflow.models.jko_iflow import JKOiFlow
+from genflow.models.latent import Autoencoder, LatentFlow
 from genflow.models.likelihood import StageDisagreement
 
-__all__ = ["CNF", "FlowMatching", "JKOiFlow", "StageDisagreement"]
+__all__ = ["CNF", "Autoencoder", "FlowMatching", "JKOiFlow", "LatentFlow", "StageDisagreement"]

@@ -85,8 +85,9 @@ class Lines(Silent):
         if figures is None:
             _say(f"{head}: {result['status']}")
             return
+        nll = f"NLL {number(figures['nll'])} ± {number(figures['nll_se'])} nats"
         _say(
-            f"{head}: NLL {number(figures['nll'])} ± {number(figures['nll_se'])} nats, "
+            f"{head}: {nll if figures['nll'] == figures['nll'] else 'no density'}, "
             f"{figures['train_steps']:.0f} steps in {figures['train_seconds']:.1f} s"
         )
 
@@ -199,7 +200,7 @@ class Live(Silent):
 
 
 _COLUMNS: dict[str, Callable[[dict[str, Any]], str]] = {
-    "NLL (nats)": lambda row: f"{number(row['nll'])} ±{number(row['nll_se'])}",
+    "NLL (nats)": lambda row: f"{number(row['nll'])} ±{number(row['nll_se'])}" if row["nll"] == row["nll"] else "–",
     "standardized": lambda row: number(row["nll_standardized"]),
     "W2": lambda row: number(row["w2"]),
     "MMD²": lambda row: "" if row["mmd"] != row["mmd"] else f"{row['mmd']:.1e}",

@@ -1,6 +1,6 @@
 r"""How good is a trained model? Every figure of the leaderboard, for one model on the test rows of one data set.
 
-With the preprocessing :math:`z = T(x)`, which a model is trained behind,
+With the data set's preprocessing :math:`z = T(x)`,
 
 .. math::
     \mathrm{NLL} = -\frac1n \sum_i \log p(x_i), \qquad
@@ -8,7 +8,7 @@ With the preprocessing :math:`z = T(x)`, which a model is trained behind,
 
 both in nats per row: the first in the units of the data, the second in standardized ones. Figures of samples (`w2`,
 `mmd`, `c2st`, the inversion error) are all taken in standardized units, so that no column outweighs the others by its
-unit alone.
+unit alone. A model may be trained in further units of its own, such as whitened ones: they play no part here.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class Evaluation:
 
     Attributes:
         figures: By the names of the leaderboard's columns.
-        log_prob: Log density of each test row, in nats, in the units of the data, `(n,)`.
+        log_prob: Log density of each test row, in nats, in the units of the data, `(n,)`; NaN where there is none.
         samples: Samples in the units of the data, `(m, d)`.
         remarks: What a reader should know: rows without a finite density, samples that are not finite.
     """
@@ -101,25 +101,29 @@ def evaluate(
     like = next(inner.parameters(), torch.empty(0))
 
     notify("log-likelihood")
-    log_p = model.log_prob(data.test.double(), generator=_device_generator(like, seed)).double().cpu()
-    z_test, log_det = model.preprocessor(data.test.double())
+    z_test, log_det = data.preprocessor(data.test.double())
+    log_p = torch.full((len(data.test),), math.nan, dtype=torch.float64)
+    if model.has_log_prob:
+        log_p = model.log_prob(data.test.double(), generator=_device_generator(like, seed)).double().cpu()
     figures["nll"], figures["nll_se"] = mean_and_se(-log_p)
-    figures["nll_standardized"], figures["nll_standardized_se"] = mean_and_se(log_det.cpu() - log_p)
-    if bad := int((~log_p.isfinite()).sum()):
+    figures["nll_standardized"], figures["nll_standardized_se"] = mean_and_se(log_det - log_p)
+    if not model.has_log_prob:
+        remarks.append("no NLL, since rows have no density under it")
+    elif bad := int((~log_p.isfinite()).sum()):
         remarks.append(f"{bad} of {len(log_p)} test rows have no finite log-likelihood")
 
     notify("samples")
     began = time.perf_counter()
     samples = model.sample(points, generator=_device_generator(like, seed)).double().cpu()
     figures["sample_seconds"] = time.perf_counter() - began
-    z_samples = model.preprocessor(samples)[0].cpu()
+    z_samples = data.preprocessor(samples)[0]
     figures.update(w2=math.nan, mmd=math.nan, c2st=math.nan)
     further = dict(metrics or {})
     figures.update(dict.fromkeys(further, math.nan))
     if bad := int((~z_samples.isfinite().all(-1)).sum()):
         remarks.append(f"{bad} of {points} samples are not finite, no figure is computed from them")
     else:
-        test = _some(z_test.cpu(), points, generator)
+        test = _some(z_test, points, generator)
         drawn = _some(z_samples, len(test), generator)
         for name, figure in _sample_figures(seed).items():
             notify(name)
@@ -130,12 +134,17 @@ def evaluate(
 
     notify("inversion error")
     figures.update(inversion_error=math.nan, nfe=math.nan)
-    rows = _some(z_test, points, generator).to(like.device, like.dtype)
+    rows = _some(data.test.double(), points, generator)
     if hasattr(inner, "encode") and hasattr(inner, "decode"):
         try:
-            figures["inversion_error"] = inversion_error(inner.encode, inner.decode, rows)
+            figures["inversion_error"] = inversion_error(
+                lambda z: model.encode(data.preprocessor.inverse(z)),
+                lambda u: data.preprocessor(model.decode(u).cpu())[0],
+                data.preprocessor(rows)[0],
+            )
             if hasattr(inner, "integrate"):
-                figures["nfe"] = float(inner.integrate(rows, log_det=False).nfe)
+                z = model.preprocessor(rows)[0].to(like.device, like.dtype)
+                figures["nfe"] = float(inner.integrate(z, log_det=False).nfe)
         except (InputError, SolverError) as error:
             remarks.append(f"inversion: {error}")
     figures["parameters"] = float(sum(parameter.numel() for parameter in inner.parameters()))

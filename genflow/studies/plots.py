@@ -16,7 +16,7 @@ from genflow.studies.board import records, slug
 if TYPE_CHECKING:
     from genflow.studies.board import Board
 
-__all__ = ["Plot", "colour_of", "plots_of", "write"]
+__all__ = ["Plot", "colour_of", "plots_of", "styled", "write"]
 
 _COLOURS = {
     "jko-iflow": "#c8324a",
@@ -127,7 +127,7 @@ def plots_of(board: Board, data: str | None = None) -> list[Plot]:
 def write(board: Board, folder: Path) -> None:
     """Draws all pictures of a comparison into a folder, as PNG."""
     folder.mkdir()
-    with _styled() as plt:
+    with styled() as plt:
         for plot in [item for data in [None, *board.data_names] for item in plots_of(board, data)]:
             figure = plot.draw()
             figure.savefig(folder / f"{plot.name}.png")
@@ -135,7 +135,8 @@ def write(board: Board, folder: Path) -> None:
 
 
 @contextmanager
-def _styled() -> Iterator[Any]:
+def styled() -> Iterator[Any]:
+    """The look of all pictures: matplotlib's `pyplot`, without a window."""
     import matplotlib as mpl
 
     before = mpl.get_backend()
@@ -166,7 +167,8 @@ def _leaderboard(board: Board) -> Any:
         for place, row in enumerate(records(rows)):
             colour = colour_of(board, row["model"])
             if not math.isfinite(row["nll"]):
-                left.text(0.02, place, "failed", color="#9aa3af", va="center", transform=left.get_yaxis_transform())
+                word = "no density" if row["status"].startswith("ok") else "failed"
+                left.text(0.02, place, word, color="#9aa3af", va="center", transform=left.get_yaxis_transform())
                 continue
             look = {"fmt": "o", "ms": 5, "color": colour, "capsize": 2.5, "lw": 1.4}
             left.errorbar(row["nll"], place, xerr=row["nll_se"], **look)
@@ -238,7 +240,7 @@ def _density(board: Board, data: str) -> Any:
         )
         with np.errstate(divide="ignore"):
             under_data = np.log(counts.T)
-    grids = [arrays["grid"] for _, arrays in runs]
+    grids = [arrays["grid"] for _, arrays in runs if np.isfinite(arrays["grid"]).any()]
     # The scale of the true density or of the models' median peak: a single spike must not darken all others.
     peak = float(np.median([np.nanmax(grid) for grid in (grids or [under_data])]))
     if "true_grid" in parts:
@@ -266,8 +268,9 @@ def _density(board: Board, data: str) -> Any:
         if index:
             row = board.summary[(board.summary["data"] == data) & (board.summary["model"] == label)].iloc[0]
             mass = float(np.exp(grid.astype(float)).sum() * cell)
+            figure_of = f"NLL {row['nll']:.3f}   ∫p = {mass:.3f}" if math.isfinite(mass) else "no density"
             top.set_title(label, color=colour)
-            bottom.set_title(f"NLL {row['nll']:.3f}   ∫p = {mass:.3f}", fontsize=7.5, fontweight="normal")
+            bottom.set_title(figure_of, fontsize=7.5, fontweight="normal")
         else:
             top.set_title("data", color=colour)
             name = "true density" if "true_grid" in parts else "histogram"

@@ -38,6 +38,8 @@ def render(board: Board) -> str:
         columns=_columns(board),
         sections=[_section(board, name) for name in board.data_names],
         leaderboard=_pictures(board, plots.plots_of(board)),
+        experiment=config.get("experiment"),
+        published=_encoded(board, "published"),
         several=len(board.seeds) > 1,
         environment=[(name, value) for name, value in config["environment"].items() if value is not None],
         colours={model: plots.colour_of(board, model) for model in board.model_names},
@@ -133,8 +135,12 @@ def _pair(row: dict[str, Any]) -> dict[str, Any]:
 def _pictures(board: Board, plots: list[Any]) -> list[dict[str, str]]:
     found = []
     for plot in plots:
-        file = board.folder / "plots" / f"{plot.name}.png"
-        if file.exists():
-            encoded = base64.b64encode(file.read_bytes()).decode()
+        if encoded := _encoded(board, plot.name):
             found.append({"title": plot.title, "caption": plot.caption, "png": encoded})
     return found
+
+
+def _encoded(board: Board, name: str) -> str:
+    """A picture of the comparison as text; empty where there is none."""
+    file = board.folder / "plots" / f"{name}.png"
+    return base64.b64encode(file.read_bytes()).decode() if file.exists() else ""

@@ -159,6 +159,8 @@ def run_trial(
 
 @torch.no_grad()
 def _density(model: Any, data: Any) -> np.ndarray:
+    if not model.has_log_prob:
+        return np.full((GRID, GRID), np.nan)
     generator = torch.Generator(next(model.parameters(), torch.empty(0)).device).manual_seed(0)
     return _on_grid(lambda points: model.log_prob(points, generator=generator), data)
 

@@ -1,0 +1,108 @@
+"""Runs an experiment: the comparison of its models on its data, and the paper's figures beside theirs."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import shutil
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+from genflow.errors import InputError
+from genflow.experiments.configuration import Experiment, read
+from genflow.experiments.figures import as_text, beside_the_paper, draw
+from genflow.studies import Board, compare
+
+__all__ = ["run"]
+
+
+def run(
+    name: str,
+    *,
+    scale: str = "small",
+    folder: str | PathLike[str] | None = None,
+    budget: str | float | None = None,
+    iterations: int | None = None,
+    seed: int = 0,
+    threads: int | None = None,
+    out: str | PathLike[str],
+    progress: bool = True,
+) -> Board:
+    """Trains and judges what an experiment says, and writes it all into a folder.
+
+    The folder is that of a comparison (see `genflow.studies.Board`), with `figures.csv` and `plots/published.png`, the
+    paper's figures beside those of this run; the report has both.
+
+    Args:
+        name: The experiment; see `names`.
+        scale: `small`, minutes on a laptop, or `full`.
+        folder: Where the files of a download are.
+        budget: Wall time of each training, in the place of the scale's.
+        iterations: Optimizer steps of each training instead.
+        seed: Seed of everything random.
+        threads: Threads of each training; torch's own choice by default.
+        out: The folder for the results; it must not exist, and appears when all is done.
+        progress: Whether to show where it stands, on standard error.
+
+    Returns:
+        The `Board`.
+
+    Raises:
+        InputError: Before anything is trained: an unknown experiment or scale, data that are missing, a folder that
+            exists.
+    """
+    from genflow.checkpoint import written
+    from genflow.data import downloads, load
+
+    experiment = read(name)
+    if scale not in experiment.scales:
+        raise InputError(f"scale: {scale!r} came; {' or '.join(experiment.scales)} would do")
+    chosen = experiment.scales[scale]
+    if Path(out).exists():
+        raise InputError(f"out: {out} exists already; name one that does not, or remove it")
+    if folder is not None and experiment.data not in downloads():
+        raise InputError(f"folder: {experiment.name} needs none, its data are built in; leave it out")
+    where: dict[str, Any] = {}
+    if experiment.data in downloads():
+        where = {"folder": folder, "checksums": experiment.checksums}
+    data = load(experiment.data, rows=chosen.rows, **where)
+    if budget is None and iterations is None:
+        budget = chosen.budget
+    board = compare(
+        data,
+        list(experiment.models),
+        budget=budget,
+        iterations=iterations,
+        seed=seed,
+        threads=threads,
+        options={model: options for model, options in experiment.options(scale).items() if options},
+        points=chosen.points,
+        progress=progress,
+    )
+    words = ["genflow", "experiment", name, "--scale", scale]
+    for flag, value in (("folder", folder), ("budget", budget), ("iterations", iterations), ("seed", seed or None)):
+        words += [] if value is None else [f"--{flag}", str(value)]
+    with written(out) as home:
+        shutil.copytree(board.folder, home, dirs_exist_ok=True)
+        _add_figures(experiment, scale, shlex.join([*words, "--out", "NEW"]), home)
+    return Board(out)
+
+
+def _add_figures(experiment: Experiment, scale: str, command: str, home: Path) -> None:
+    """Puts the paper's figures beside those of a comparison, into its folder and its report."""
+    board = Board(home)
+    figures = beside_the_paper(experiment, board)
+    figures.to_csv(home / "figures.csv", index=False)
+    board.config["command"] = command
+    board.config["experiment"] = {
+        "name": experiment.name,
+        "title": experiment.title,
+        "reference": experiment.reference,
+        "scale": scale,
+        "remarks": experiment.remarks,
+        "table": as_text(figures),
+    }
+    (home / "config.json").write_text(json.dumps(board.config, indent=1) + "\n")
+    draw(experiment, board, figures, home / "plots" / "published.png")
+    board.report(home / "report.html")

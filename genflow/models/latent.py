@@ -1,0 +1,251 @@
+r"""A flow in the latent space of an autoencoder, for pictures and other rows of many columns.
+
+The autoencoder is trained first, by the mean squared error of its reconstruction,
+
+.. math:: \min_{E, D} \; \frac{1}{2 d} \, E_x |D(E(x)) - x|^2, \qquad E: R^d \to R^l, \quad D: R^l \to R^d,
+
+then a flow on the training rows' latents :math:`u = (E(x) - \mu) / s`, which have mean zero and variance one. A sample
+is :math:`D(\mu + s u)` of a sample u of the flow. All samples lie on a surface of l dimensions in the space of rows,
+where no density exists; that of the latent does.
+
+| R. Rombach et al., High-resolution image synthesis with latent diffusion models, CVPR 2022,
+  https://arxiv.org/abs/2112.10752
+| C. Xu, X. Cheng, Y. Xie, Normalizing flow neural networks by JKO scheme, NeurIPS 2023, section 5,
+  https://arxiv.org/abs/2212.14424
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from genflow.data import Dataset, Preprocessor, Standardize
+from genflow.errors import InputError
+from genflow.interfaces import Component
+from genflow.model import GenerativeModel
+from genflow.models.jko_iflow import JKOiFlow
+from genflow.training import Stage, TrainingData
+
+__all__ = ["Autoencoder", "LatentFlow"]
+
+_KIND = "autoencoder"
+_ROWS = 8192  # rows that are encoded at once
+
+
+class Autoencoder(Component, nn.Module):
+    r"""Two networks of two hidden layers each, :math:`E: R^d \to R^l` and :math:`D: R^l \to R^d`.
+
+    Args:
+        dim: Columns :math:`d` of a row.
+        latent: Dimension :math:`l` of the latent space.
+        width: Width of the hidden layers.
+
+    Raises:
+        InputError: A latent space that is not smaller than that of the rows.
+
+    Example:
+        >>> import torch
+        >>> autoencoder = Autoencoder(64, latent=4)
+        >>> u = autoencoder.encode(torch.zeros(3, 64))
+        >>> u.shape, autoencoder.decode(u).shape
+        (torch.Size([3, 4]), torch.Size([3, 64]))
+    """
+
+    def __init__(self, dim: int, latent: int = 8, width: int = 256):
+        super().__init__()
+        if not 1 <= latent < dim:
+            raise InputError(f"latent: {latent} came for rows of {dim} columns; between 1 and {dim - 1} would do")
+        self.dim, self.latent = dim, latent
+        self.encoder = _network(dim, width, latent)
+        self.decoder = _network(latent, width, dim)
+
+    def encode(self, x: Float[Tensor, "*batch dim"]) -> Float[Tensor, "*batch latent"]:
+        """The latent :math:`E(x)` of rows."""
+        return self.encoder(x)
+
+    def decode(self, u: Float[Tensor, "*batch latent"]) -> Float[Tensor, "*batch dim"]:
+        """The rows :math:`D(u)` of latents."""
+        return self.decoder(u)
+
+    def errors(self, x: Float[Tensor, "*batch dim"]) -> Float[Tensor, "*batch"]:
+        r"""Of each row, the mean squared error :math:`|D(E(x)) - x|^2 / d`."""
+        return (self.decode(self.encode(x)) - x).square().mean(-1)
+
+
+class LatentFlow(GenerativeModel):
+    r"""An autoencoder, and a flow in its latent space. See the formulas above.
+
+    It has no `log_prob`; `latent_log_prob` is the density of the latents.
+
+    Args:
+        dim: Columns :math:`d` of a row, such as the pixels of a picture.
+        latent: Dimension :math:`l` of the latent space.
+        width: Width of the autoencoder's hidden layers.
+        share: Share of the budget for the autoencoder.
+        batch_size: Rows in a batch of the autoencoder's training.
+        learning_rate: Peak learning rate of the autoencoder.
+        flow: Options of the `JKOiFlow` in the latent space, such as `{"blocks": 4}`; from Python, any model of `latent`
+            columns.
+        autoencoder: From Python, another autoencoder: a component with `encode`, `decode` and `errors`.
+
+    Raises:
+        InputError: A share that leaves nothing to the flow, or a flow that can't be built.
+
+    Example:
+        >>> import genflow as gf
+        >>> data = gf.data.load("digits")
+        >>> model = gf.models.LatentFlow(64, latent=4, flow={"blocks": 1, "width": 16}).fit(data, iterations=10)
+        >>> data.images(model.sample(5)).shape
+        torch.Size([5, 8, 8])
+    """
+
+    has_log_prob = False
+
+    def __init__(
+        self,
+        dim: int,
+        latent: int = 8,
+        width: int = 256,
+        share: float = 0.3,
+        batch_size: int = 256,
+        learning_rate: float = 2e-3,
+        flow: dict[str, Any] | GenerativeModel | None = None,
+        autoencoder: Any = None,
+    ):
+        super().__init__()
+        if not 0 < share < 1:
+            raise InputError(
+                f"share: {share} came; a share of the budget between 0 and 1 that leaves some for the flow"
+            )
+        self.dim, self.latent, self.share = dim, latent, share
+        self.batch_size, self.learning_rate = batch_size, learning_rate
+        self.autoencoder = Autoencoder(dim, latent, width) if autoencoder is None else autoencoder
+        self.flow: Any = _flow(latent, flow)
+        self.scale = Standardize(latent)
+
+    def config(self) -> dict[str, Any]:
+        return {**super().config(), "flow": self.flow, "autoencoder": self.autoencoder}
+
+    def preprocessing(self, data: Dataset) -> Preprocessor:
+        """The data set's own units; of pictures, one scale for all pixels."""
+        return super().preprocessing(data) if data.image_shape is None else Standardize.fit_one_scale(data.train)
+
+    def replace(self, **parts: Any) -> LatentFlow:
+        """The same model with other parts of the flow, such as an integrator: the weights are shared, not copied.
+
+        Args:
+            parts: See `genflow.Flow.replace`.
+        """
+        other = LatentFlow(**{**self.config(), "flow": self.flow.replace(**parts)})
+        other.scale = self.scale
+        return other
+
+    def latents(self, x: Float[Tensor, "*batch dim"]) -> Float[Tensor, "*batch latent"]:
+        r"""The standardized latents :math:`u = (E(x) - \mu) / s`."""
+        return self.scale(self.autoencoder.encode(x))[0].to(x.dtype)
+
+    def from_latents(self, u: Float[Tensor, "*batch latent"]) -> Float[Tensor, "*batch dim"]:
+        r"""The rows :math:`D(\mu + s u)`."""
+        return self.autoencoder.decode(self.scale.inverse(u).to(u.dtype))
+
+    def encode(self, x: Float[Tensor, "*batch dim"], condition: Any = None) -> Float[Tensor, "*batch latent"]:
+        """The noise of each row's latent."""
+        return self.flow.encode(self.latents(x), condition)
+
+    def decode(self, z: Float[Tensor, "*batch latent"], condition: Any = None) -> Float[Tensor, "*batch dim"]:
+        """The row of each noise."""
+        return self.from_latents(self.flow.decode(z, condition))
+
+    def log_prob(
+        self, x: Float[Tensor, "*batch dim"], condition: Any = None, generator: torch.Generator | None = None
+    ) -> Float[Tensor, "*batch"]:
+        """There is none.
+
+        Raises:
+            InputError: Always, with what there is instead.
+        """
+        raise InputError(
+            f"log_prob: samples of a latent model lie on a surface of {self.latent} of {self.dim} dimensions, "
+            "where rows have no density; latent_log_prob gives that of their latents"
+        )
+
+    def latent_log_prob(
+        self, x: Float[Tensor, "*batch dim"], condition: Any = None, generator: torch.Generator | None = None
+    ) -> Float[Tensor, "*batch"]:
+        r"""The log density of each row's standardized latent :math:`u`, in nats.
+
+        Args:
+            x: Rows, `(*batch, d)`.
+            condition: What the density is conditioned on.
+            generator: Source of the divergence estimator's probes, if it is random.
+        """
+        return self.flow.log_prob(self.latents(x), condition, generator)
+
+    def sample(
+        self, shape: int | Sequence[int], condition: Any = None, generator: torch.Generator | None = None
+    ) -> Float[Tensor, "*batch dim"]:
+        """Samples, `(*shape, d)`: those of the flow, decoded.
+
+        Args:
+            shape: How many, or the shape of the batch.
+            condition: What the density is conditioned on.
+            generator: Source of randomness.
+        """
+        return self.from_latents(self.flow.sample(shape, condition, generator))
+
+    def next_stage(self, data: TrainingData, history: list[dict[str, Any]]) -> Stage | None:
+        if not history:
+            return self._autoencoder_stage(data)
+        if "latents" not in data.cache:
+            data.cache["latents"] = TrainingData(self._encoded(data.train), self._encoded(data.validation))
+        return self.flow.next_stage(data.cache["latents"], history[1:])
+
+    def settle(self, x: Float[Tensor, "*batch dim"]) -> None:
+        with torch.no_grad():
+            self.flow.settle(self.latents(x))
+
+    def _autoencoder_stage(self, data: TrainingData) -> Stage:
+        @torch.no_grad()
+        def finish(entry: dict[str, Any]) -> None:
+            latents = torch.cat([self.autoencoder.encode(rows) for rows in data.train.split(_ROWS)])
+            self.scale = Standardize.fit(latents, [f"latent {j + 1}" for j in range(self.latent)]).to(latents.device)
+            entry.update(kind=_KIND, reconstruction=self.autoencoder.errors(data.validation).mean().item())
+
+        return Stage(
+            name=_KIND,
+            parameters=list(self.autoencoder.parameters()),
+            train=data.train,
+            loss=lambda batch, generator: self.autoencoder.errors(batch).mean() / 2,
+            validate=lambda: self.autoencoder.errors(data.validation) / 2,
+            share=self.share,
+            finish=finish,
+            batch_size=self.batch_size,
+            learning_rate=self.learning_rate,
+            average=0.99,
+        )
+
+    @torch.no_grad()
+    def _encoded(self, x: Tensor) -> Tensor:
+        return torch.cat([self.latents(rows) for rows in x.split(_ROWS)])
+
+
+def _network(inputs: int, width: int, outputs: int) -> nn.Sequential:
+    return nn.Sequential(
+        nn.Linear(inputs, width), nn.SiLU(), nn.Linear(width, width), nn.SiLU(), nn.Linear(width, outputs)
+    )
+
+
+def _flow(latent: int, flow: Any) -> GenerativeModel:
+    """The model of the latents: `JKOiFlow` with these options, or the one that came."""
+    if isinstance(flow, GenerativeModel):
+        return flow
+    if flow is not None and not isinstance(flow, Mapping):
+        raise InputError(f'flow: {flow!r} came; options of JKOiFlow such as {{"blocks": 4}}, or a model, would do')
+    try:
+        return JKOiFlow(latent, **(flow or {}))
+    except TypeError as error:
+        raise InputError(f"flow: {error}; the options of jko-iflow would do") from None
