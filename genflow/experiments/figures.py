@@ -27,7 +27,8 @@ def beside_the_paper(experiment: Experiment, board: Board) -> pd.DataFrame:
         board: What came out.
 
     Returns:
-        `source` (`published` or `this run`), `model`, `nll` in the units of the paper, `nll_se`, further figures, `note`.
+        `source` (`published` or `this run`), `model`, `nll` in the units of the paper, `nll_se`, further figures, and
+        `note`.
     """
     import pandas as pd
 
@@ -47,7 +48,8 @@ def as_text(figures: pd.DataFrame) -> list[list[str]]:
     """The figures that the paper has, or all if it has none: the headings, then a list of cells for each row."""
     published = figures[figures["source"] == _SOURCES[0]]
     has = (published if len(published) else figures).notna().any()
-    shown = [name for name in _HEADINGS if has[name] or name == "nll"]
+    has["nll"] = figures["nll"].notna().any()
+    shown = [name for name in _HEADINGS if has[name]]
     return [[_HEADINGS[name] for name in shown], *([_cell(name, row) for name in shown] for row in records(figures))]
 
 

@@ -1,0 +1,206 @@
+"""A flow in a latent space: two parts, one training, samples that are pictures, and no density of rows."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+
+import genflow as gf
+from genflow.cli import main
+from genflow.errors import InputError
+from genflow.model import Transformed
+from genflow.models import Autoencoder, LatentFlow
+
+OPTIONS = {"latent": 4, "width": 48, "flow": {"blocks": 2, "width": 16}}
+
+
+@pytest.fixture(scope="module")
+def data():
+    return gf.data.load("digits")
+
+
+@pytest.fixture(scope="module")
+def fitted(data):
+    return LatentFlow(64, **OPTIONS).fit(data, iterations=80)
+
+
+def rows_of(fitted, data):
+    return fitted.preprocessor(data.train)[0].float()
+
+
+def generator():
+    return torch.Generator().manual_seed(0)
+
+
+def test_the_autoencoder_comes_first_and_then_the_flow(fitted):
+    kinds = [entry["kind"] for entry in fitted.history]
+    assert kinds[0] == "autoencoder"
+    assert "autoencoder" not in kinds[1:]
+    assert len(kinds) > 2
+    assert fitted.history[0]["steps"] == pytest.approx(0.3 * 80)
+    assert sum(entry["steps"] for entry in fitted.history) == 80
+
+
+def test_the_reconstruction_error_falls(data):
+    options = {**OPTIONS, "share": 0.95, "flow": {"blocks": 1, "width": 8}}
+    fitted = LatentFlow(64, **options).fit(data, iterations=200)
+    x = rows_of(fitted, data)
+    variance = x.var(0, correction=0).mean()  # the error of a constant
+    assert variance.item() == pytest.approx(1)
+    assert fitted.model.autoencoder.errors(x).mean() < 0.7 * variance
+    entry = fitted.history[0]
+    assert entry["curve"][-1][2] < 0.7 * entry["curve"][0][2]
+    assert entry["reconstruction"] == pytest.approx(2 * entry["validation"], rel=1e-4)
+
+
+@torch.no_grad()
+def test_the_latents_of_the_training_rows_are_standardized(fitted, data):
+    u = fitted.model.latents(rows_of(fitted, data))
+    assert u.shape == (len(data.train), 4)
+    assert u.mean(0).abs().max() < 1e-4
+    assert (u.std(0, correction=0) - 1).abs().max() < 1e-4
+
+
+@torch.no_grad()
+def test_samples_are_pictures(fitted, data):
+    assert data.images(fitted.sample(7, generator=generator())).shape == (7, 8, 8)
+    x = fitted.sample((2, 3), generator=generator())
+    assert x.shape == (2, 3, 64)
+    assert x.isfinite().all()
+    assert -5 < x.mean() < 15  # grey levels of digits: 0 to 17, 5 on average
+
+
+@torch.no_grad()
+def test_decoding_what_was_encoded_is_the_reconstruction(fitted, data):
+    x = data.test[:20]
+    model = fitted.model
+    z = fitted.preprocessor(x)[0].float()
+    reconstruction = model.autoencoder.decode(model.autoencoder.encode(z))
+    torch.testing.assert_close(model.decode(model.encode(z)), reconstruction, rtol=0, atol=1e-2)
+
+
+@torch.no_grad()
+def test_rows_have_no_density_and_latents_have_one(fitted, data):
+    assert not fitted.has_log_prob
+    with pytest.raises(InputError, match="latent_log_prob gives that of their latents") as error:
+        fitted.log_prob(data.test)
+    assert "\n" not in str(error.value)
+    log_p = fitted.latent_log_prob(data.test)
+    assert log_p.shape == (len(data.test),)
+    normal = -2 * math.log(2 * math.pi * math.e)  # of a normal law in 4 dimensions, at its best
+    assert abs(log_p.mean().item() - normal) < 3
+
+
+def test_a_model_of_rows_has_no_latent_density(data):
+    other = Transformed(gf.models.FlowMatching(64), data.preprocessor)
+    assert other.has_log_prob
+    with pytest.raises(InputError, match="no latent space"):
+        other.latent_log_prob(data.test)
+
+
+@torch.no_grad()
+def test_it_is_saved_and_loaded(fitted, data, tmp_path):
+    fitted.save(tmp_path / "run")
+    again = gf.load(tmp_path / "run")
+    assert torch.equal(again.sample(5, generator=generator()), fitted.sample(5, generator=generator()))
+    torch.testing.assert_close(again.latent_log_prob(data.test), fitted.latent_log_prob(data.test))
+
+
+@torch.no_grad()
+def test_the_solver_can_be_swapped(fitted, data):
+    other = fitted.replace(integrator=gf.solvers.Adaptive("dopri5", rtol=1e-5, atol=1e-5))
+    x, y = (model.sample(5, generator=generator()) for model in (fitted, other))
+    assert not torch.equal(x, y)
+    torch.testing.assert_close(x, y, rtol=0, atol=0.05)
+
+
+class CutOff(Exception):
+    pass
+
+
+@pytest.fixture(scope="module")
+def few(data):
+    """A few of the digits."""
+    few = gf.data.load(data.train[:200], name="few")
+    few.image_shape = (8, 8)
+    return few
+
+
+@pytest.fixture(scope="module")
+def straight(few):
+    """A training that was not cut off."""
+    torch.manual_seed(1)
+    return LatentFlow(64, **OPTIONS).fit(few, iterations=40, seed=3)
+
+
+@pytest.mark.parametrize("after", [10, 60])
+def test_a_training_that_was_cut_off_goes_on_to_the_same_weights(few, straight, tmp_path, after):
+    def stop(event):
+        if event["fraction"] * 100 >= after:
+            raise CutOff
+
+    torch.manual_seed(1)
+    with pytest.raises(CutOff):
+        LatentFlow(64, **OPTIONS).fit(few, iterations=40, seed=3, progress=stop, checkpoint=tmp_path)
+    resumed = LatentFlow(64, **OPTIONS).fit(few, iterations=40, seed=3, checkpoint=tmp_path)
+    for name, tensor in straight.state_dict().items():
+        assert torch.equal(tensor, resumed.state_dict()[name]), name
+    assert [entry["stage"] for entry in straight.history] == [entry["stage"] for entry in resumed.history]
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"latent": 64}, "latent: 64 came for rows of 64 columns"),
+        ({"latent": 0}, "latent: 0 came"),
+        ({"share": 1.0}, "share: 1.0 came"),
+        ({"flow": {"blcks": 3}}, "blcks"),
+        ({"flow": 3}, "flow: 3 came"),
+    ],
+)
+def test_wrong_options_get_one_line(options, words):
+    with pytest.raises(InputError, match=words) as error:
+        LatentFlow(64, **options)
+    assert "\n" not in str(error.value)
+
+
+def test_a_table_keeps_its_own_preprocessing():
+    data = gf.data.load("two-moons", rows=100)
+    assert LatentFlow(2, latent=1).preprocessing(data) is data.preprocessor
+
+
+def test_another_model_may_live_in_the_latent_space(data):
+    model = LatentFlow(64, latent=3, width=16, flow=gf.models.FlowMatching(3)).fit(data, iterations=6)
+    assert model.sample(2).shape == (2, 64)
+
+
+def test_fit_and_compare_say_that_there_is_no_density(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    options = 'latent=3 width=16 flow={"blocks":1,"width":8}'
+    assert (
+        main(["fit", "digits", "--model", "latent", "--iterations", "8", "-o", "run", "--set", *options.split()]) == 0
+    )
+    assert "NLL" not in capsys.readouterr().out
+    assert main(["score", "run", "digits", "-o", "scores.csv"]) == 2
+    assert "latent_log_prob" in capsys.readouterr().err
+    assert not (tmp_path / "scores.csv").exists()
+    assert main(["evaluate", "run", "--points", "40"]) == 0
+    out = capsys.readouterr().out
+    assert "w2" in out
+    assert "no density" in out
+
+
+def test_a_comparison_leaves_the_likelihood_empty():
+    options = {"latent": {"latent": 1, "width": 8, "flow": {"blocks": 1, "width": 8}}, "maf": {"transforms": 1}}
+    data = gf.data.load("two-moons", rows=200)
+    board = gf.compare(data, ["latent", "maf"], iterations=6, threads=1, options=options, points=20, progress=False)
+    rows = board.frame.set_index("model")
+    assert rows.loc["latent", "status"] == "ok; no NLL, since rows have no density under it"
+    assert rows.loc["maf", "status"] == "ok"
+    assert math.isnan(rows.loc["latent", "nll"])
+    assert rows.loc["latent", ["w2", "c2st", "inversion_error", "parameters"]].notna().all()
+    assert board.summary.set_index("model")["best"].to_dict() == {"maf": True, "latent": False}
+    assert (board.folder / "report.html").is_file()
+    assert "no NLL" in str(board)
