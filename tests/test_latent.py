@@ -11,7 +11,7 @@ import genflow as gf
 from genflow.cli import main
 from genflow.errors import InputError
 from genflow.model import Transformed
-from genflow.models import Autoencoder, LatentFlow
+from genflow.models import LatentFlow
 
 OPTIONS = {"latent": 4, "width": 48, "flow": {"blocks": 2, "width": 16}}
 
