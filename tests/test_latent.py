@@ -203,4 +203,12 @@ def test_a_comparison_leaves_the_likelihood_empty():
     assert rows.loc["latent", ["w2", "c2st", "inversion_error", "parameters"]].notna().all()
     assert board.summary.set_index("model")["best"].to_dict() == {"maf": True, "latent": False}
     assert (board.folder / "report.html").is_file()
+    assert (board.folder / "plots" / "leaderboard.png").is_file()
     assert "no NLL" in str(board)
+
+
+def test_a_comparison_without_any_likelihood_has_a_report_too():
+    options = {"latent": {"latent": 3, "width": 8, "share": 0.9, "flow": {"blocks": 1, "width": 8}}}
+    board = gf.compare("digits", "latent", iterations=5, threads=1, options=options, points=20, progress=False)
+    assert not (board.folder / "plots" / "leaderboard.png").exists()
+    assert "at a glance" not in (board.folder / "report.html").read_text()

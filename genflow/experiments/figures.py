@@ -47,9 +47,10 @@ def beside_the_paper(experiment: Experiment, board: Board) -> pd.DataFrame:
 def as_text(figures: pd.DataFrame) -> list[list[str]]:
     """The figures that the paper has, or all if it has none: the headings, then a list of cells for each row."""
     published = figures[figures["source"] == _SOURCES[0]]
-    has = (published if len(published) else figures).notna().any()
-    has["nll"] = figures["nll"].notna().any()
-    shown = [name for name in _HEADINGS if has[name]]
+    whose = {"nll": figures}  # a likelihood is shown in any case
+    shown = [
+        name for name in _HEADINGS if whose.get(name, published if len(published) else figures)[name].notna().any()
+    ]
     return [[_HEADINGS[name] for name in shown], *([_cell(name, row) for name in shown] for row in records(figures))]
 
 

@@ -87,6 +87,8 @@ def colour_of(board: Board, model: str) -> str:
 def plots_of(board: Board, data: str | None = None) -> list[Plot]:
     """The pictures of one data set, or with `None` those of the whole comparison."""
     if data is None:
+        if all(run["status"].startswith("ok") for run in board.runs) and not np.isfinite(board.frame["nll"]).any():
+            return []  # nothing but models without a density
         caption = (
             "Left: test NLL of each model with its standard error over the test rows. Right: how far it lies above the "
             "best model on the same rows; this paired difference has a much smaller standard error, and is the one to "
