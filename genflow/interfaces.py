@@ -21,6 +21,7 @@ part                   question                    to write your own, override
 
 from __future__ import annotations
 
+import copy
 import inspect
 import math
 from abc import ABC, abstractmethod
@@ -179,6 +180,13 @@ class Velocity(Component, nn.Module, ABC):
             v, pushed = self.pushforward(x, t, tangents, condition)
             total = total + (pushed * tangents).flatten(-self.event_ndim).sum(-1).sum(0)
         return v, total
+
+    def on(self, interval: tuple[float, float]) -> Velocity:
+        """A copy of this field that lives on another interval. A constructor with an argument `interval` is told."""
+        other = copy.deepcopy(self)
+        other.interval = (float(interval[0]), float(interval[1]))
+        object.__setattr__(other, "_arguments", {**other._arguments, "interval": other.interval})
+        return other
 
     def pieces(self) -> list[tuple[Velocity, float, float]]:
         """The smooth pieces `(velocity, start, stop)` in the order of time: one for each block of a chain."""
