@@ -146,7 +146,9 @@ class JKOiFlow(Flow, GenerativeModel):
         if min(reparameterize, refine) < 0:
             raise InputError(f"reparameterize, refine: {reparameterize}, {refine} came; numbers of rounds from 0 up")
         if objective == "matching" and (reparameterize or refine):
-            raise InputError("reparameterize, refine: rounds of proximal steps; objective='matching' has none")
+            raise InputError(
+                f"reparameterize, refine: {reparameterize}, {refine} came; objective='matching' has no rounds"
+            )
         parts = {"velocity": Chain(), "scheduler": Warped(steps, warp), "base": StandardNormal(dim), **parts}
         super().__init__(**parts)
         self.dim, self.blocks, self.width, self.activation = dim, blocks, width, activation
