@@ -37,6 +37,7 @@ _GROUPS = {
 _BUILT_IN: dict[str, dict[str, tuple[str, str]]] = {
     "model": {
         "jko-iflow": ("genflow.models:JKOiFlow", "a chain of blocks, each one proximal step towards the normal law"),
+        "jko-iflow-published": ("genflow.models:PublishedJKOiFlow", "the same by the recipe of its authors' code"),
         "cnf": ("genflow.models:CNF", "continuous normalizing flow, maximum likelihood with transport penalties"),
         "flow-matching": ("genflow.models:FlowMatching", "regression on straight paths from noise to data"),
         "score-sde": (

@@ -4,5 +4,6 @@ from genflow.models.cnf import CNF
 from genflow.models.flow_matching import FlowMatching
 from genflow.models.jko_iflow import JKOiFlow
 from genflow.models.likelihood import StageDisagreement
+from genflow.models.published import PublishedJKOiFlow
 
-__all__ = ["CNF", "FlowMatching", "JKOiFlow", "StageDisagreement"]
+__all__ = ["CNF", "FlowMatching", "JKOiFlow", "PublishedJKOiFlow", "StageDisagreement"]

@@ -42,7 +42,7 @@ from genflow.schedulers import JKOSteps, Warped, refined, reparameterized
 from genflow.training import Stage, TrainingData
 from genflow.velocities import Chain, Shallow
 
-__all__ = ["JKOiFlow"]
+__all__ = ["JKOiFlow", "diffused"]
 
 _PUSHED_ROWS = 4096  # rows pushed at once, so that memory does not grow with the table
 _LOCAL, _PROXIMAL, _JOINT = "local matching", "block", "joint likelihood"
@@ -217,8 +217,8 @@ class JKOiFlow(Flow, GenerativeModel):
             gammas[k] = math.inf
 
         def path(x: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-            left = _diffused(x, sum(gammas[:k]), generator)
-            return left, _diffused(left, gammas[k], generator)
+            left = diffused(x, sum(gammas[:k]), generator)
+            return left, diffused(left, gammas[k], generator)
 
         block = self._block(k, data.train)
         later = (1 - self.matching) * self.blocks / self.matching  # the rest, in units of one of these stages
@@ -300,22 +300,23 @@ class JKOiFlow(Flow, GenerativeModel):
         """The step h of the proximal term: the length of the block's interval."""
         return block.interval[1] - block.interval[0]
 
+    def _new_block(self, interval: tuple[float, float]) -> Any:
+        return Shallow(
+            self.dim, self.width, activation=self.activation, interval=interval, frequencies=self.frequencies
+        )
+
     def _block(self, k: int, like: Tensor) -> Velocity:
         """Block k: the one that is there, or a new one, warm-started from its predecessor."""
         if k < len(self.velocity):
             return self.velocity[k]
         interval = self._interval(k)
-        block = Shallow(
-            self.dim,
-            self.width,
-            activation=self.activation,
-            interval=interval,
-            frequencies=self.frequencies,
-        ).to(like)
+        block = self._new_block(interval).to(like)
         if k:
             last = self.velocity[k - 1]
             block.load_state_dict(last.state_dict())
-            block.scale_output((last.interval[1] - last.interval[0]) / (interval[1] - interval[0]))
+            shrunk = (last.interval[1] - last.interval[0]) / (interval[1] - interval[0])
+            if shrunk != 1:
+                block.scale_output(shrunk)
         self.velocity.append(block)
         return block
 
@@ -335,7 +336,7 @@ class JKOiFlow(Flow, GenerativeModel):
         return x_train, x_validation
 
 
-def _diffused(x: Tensor, gamma: float, generator: torch.Generator) -> Tensor:
+def diffused(x: Tensor, gamma: float, generator: torch.Generator) -> Tensor:
     r"""The Ornstein–Uhlenbeck flow's state after a time, :math:`e^{-\gamma} x + \sqrt{1 - e^{-2\gamma}} z`."""
     if gamma == 0:
         return x
