@@ -294,6 +294,7 @@ def _fit(chosen: Arguments) -> None:
     from genflow.data import load
     from genflow.studies.display import display_for
     from genflow.studies.options import build, check_options, check_values
+    from genflow.studies.rounds import write_pictures
     from genflow.studies.trial import warm_up
     from genflow.training import parse_seconds
 
@@ -325,6 +326,7 @@ def _fit(chosen: Arguments) -> None:
             )
             seconds = time.perf_counter() - began
         write_model(fitted, folder)
+        pictures = [path.name for path in write_pictures(fitted, data, folder)]
         record = {
             "model": name,
             "options": options,
@@ -343,7 +345,7 @@ def _fit(chosen: Arguments) -> None:
     log_p = _log_prob(fitted, data.test)
     print(f"{name} on {data.name}: {steps} steps in {seconds:.1f} s")
     print(f"test NLL {_mean(-log_p)} nats per row ({len(data.test)} rows, units of the data)")
-    print(f"model: {out}")
+    print(f"model: {out}" + "".join(f", {out / picture}" for picture in pictures))
 
 
 def _sample(chosen: Arguments) -> None:

@@ -84,7 +84,7 @@ class PublishedJKOiFlow(JKOiFlow):
         growth: Ratio of one step to the step before.
         maximum: Largest step.
         width: Width of the two hidden layers of a block.
-        tolerance: Relative movement at which the chain ends.
+        tolerance: Relative movement at which the chain ends; the authors' 0.01 presumes their number of steps.
         reparameterize: Rounds that move the boundaries; see `JKOiFlow`.
         refine: Rounds that halve every interval.
         steps: Integrator steps in a block afterwards, and in validation.
@@ -107,7 +107,7 @@ class PublishedJKOiFlow(JKOiFlow):
         growth: float = 1.4,
         maximum: float = 3.0,
         width: int = 128,
-        tolerance: float = 1e-2,
+        tolerance: float = 0.0,
         reparameterize: int = 0,
         refine: int = 0,
         steps: int = 12,

@@ -16,7 +16,7 @@ from genflow.studies.board import records, slug
 if TYPE_CHECKING:
     from genflow.studies.board import Board
 
-__all__ = ["Plot", "colour_of", "plots_of", "write"]
+__all__ = ["Plot", "colour_of", "plots_of", "styled", "write"]
 
 _COLOURS = {
     "jko-iflow": "#c8324a",
@@ -127,7 +127,7 @@ def plots_of(board: Board, data: str | None = None) -> list[Plot]:
 def write(board: Board, folder: Path) -> None:
     """Draws all pictures of a comparison into a folder, as PNG."""
     folder.mkdir()
-    with _styled() as plt:
+    with styled() as plt:
         for plot in [item for data in [None, *board.data_names] for item in plots_of(board, data)]:
             figure = plot.draw()
             figure.savefig(folder / f"{plot.name}.png")
@@ -135,7 +135,8 @@ def write(board: Board, folder: Path) -> None:
 
 
 @contextmanager
-def _styled() -> Iterator[Any]:
+def styled() -> Iterator[Any]:
+    """`matplotlib.pyplot` in the style of all pictures, without a window."""
     import matplotlib as mpl
 
     before = mpl.get_backend()
