@@ -187,10 +187,11 @@ class JKOiFlow(Flow, GenerativeModel):
         A round goes by how often the boundaries have been moved and how often halved.
         """
         moves, halvings = entries[-1]["moves"], entries[-1]["halvings"]
-        movements = [e["movement"] for e in entries if (e["moves"], e["halvings"]) == (moves, halvings) and e["kept"]]
-        if not len(self.velocity):
+        movements = [e["movement"] for e in entries if (e["moves"], e["halvings"]) == (moves, halvings)]
+        movements = movements[: len(self.velocity)]  # in the first round, the last block may have been dropped
+        if not movements:
             return None
-        movable = not halvings and moves < self.reparameterize and len(movements) == len(self.velocity) > 1
+        movable = not halvings and moves < self.reparameterize and len(movements) > 1
         if movable and statistics.pstdev(movements) > self.equal * statistics.mean(movements):
             boundaries = reparameterized(self.velocity.boundaries(), movements, self.damping)
             self.velocity = self.velocity.recut(boundaries)

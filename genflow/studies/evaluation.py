@@ -102,7 +102,8 @@ def evaluate(
 
     notify("log-likelihood")
     log_p = model.log_prob(data.test.double(), generator=_device_generator(like, seed)).double().cpu()
-    z_test, log_det = model.preprocessor(data.test.double())
+    # The data's own preprocessing: a model's may go further, and its units would be no other model's.
+    z_test, log_det = data.preprocessor(data.test.double())
     figures["nll"], figures["nll_se"] = mean_and_se(-log_p)
     figures["nll_standardized"], figures["nll_standardized_se"] = mean_and_se(log_det.cpu() - log_p)
     if bad := int((~log_p.isfinite()).sum()):
@@ -112,7 +113,7 @@ def evaluate(
     began = time.perf_counter()
     samples = model.sample(points, generator=_device_generator(like, seed)).double().cpu()
     figures["sample_seconds"] = time.perf_counter() - began
-    z_samples = model.preprocessor(samples)[0].cpu()
+    z_samples = data.preprocessor(samples)[0].cpu()
     figures.update(w2=math.nan, mmd=math.nan, c2st=math.nan)
     further = dict(metrics or {})
     figures.update(dict.fromkeys(further, math.nan))
@@ -130,11 +131,15 @@ def evaluate(
 
     notify("inversion error")
     figures.update(inversion_error=math.nan, nfe=math.nan)
-    rows = _some(z_test, points, generator).to(like.device, like.dtype)
     if hasattr(inner, "encode") and hasattr(inner, "decode"):
         try:
-            figures["inversion_error"] = inversion_error(inner.encode, inner.decode, rows)
+            figures["inversion_error"] = inversion_error(
+                lambda z: model.encode(data.preprocessor.inverse(z)),
+                lambda noise: data.preprocessor(model.decode(noise))[0],
+                _some(z_test, points, generator),
+            )
             if hasattr(inner, "integrate"):
+                rows = model.preprocessor(data.test[:1].double())[0].to(like.device, like.dtype)
                 figures["nfe"] = float(inner.integrate(rows, log_det=False).nfe)
         except (InputError, SolverError) as error:
             remarks.append(f"inversion: {error}")

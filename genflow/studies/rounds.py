@@ -48,7 +48,8 @@ def _rounds(plt: Any, blocks: list[dict[str, Any]]) -> Any:
     rounds = [list(group) for _, group in groupby(blocks, key=lambda entry: (entry["moves"], entry["halvings"]))]
     colours = plt.get_cmap("viridis_r")([(i + 1) / (len(rounds) + 0.5) for i in range(len(rounds))])
     for number, (entries, colour) in enumerate(zip(rounds, colours, strict=True), 1):
-        kept = [entry for entry in entries if entry["kept"]] or entries
+        # In the first round a block that did not help is dropped.
+        kept = [entry for entry in entries if entry["kept"] or number > 1] or entries
         name = f"{number}" + (": halved" if kept[0]["halvings"] else ": moved" if kept[0]["moves"] else ": as given")
         edges = [kept[0]["interval"][0], *(entry["interval"][1] for entry in kept)]
         left.stairs([entry["movement"] for entry in kept], edges, color=colour, linewidth=1.6, label=name)
