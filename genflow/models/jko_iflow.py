@@ -22,6 +22,7 @@ scheme discretizes; behind it, the assembled chain may be trained on by maximum 
 
 from __future__ import annotations
 
+import inspect
 import math
 from typing import Any
 
@@ -71,6 +72,9 @@ class JKOiFlow(Flow, GenerativeModel):
         steps: Integrator steps in a block afterwards, and in validation.
         warp: The grids of a block shrink towards the data by this power.
         frequencies: Range of the first layer's scales; see `genflow.velocities.Shallow`.
+        block: A velocity that the blocks are built like, with its arguments and intervals of their own, in place of
+            `Shallow`; its weights are not used. A velocity on a graph makes this a model of node features, `dim` in
+            all. Blocks without a method `scale_output` are not warm-started.
         batch_size: Rows in a batch.
         optimizer: `soap` or `adam`, for everything but the matching; see `genflow.training.Stage`.
         learning_rate: Peak learning rate of a proximal step.
@@ -108,6 +112,7 @@ class JKOiFlow(Flow, GenerativeModel):
         steps: int = 12,
         warp: float = 1.0,
         frequencies: tuple[float, float] = (1.0, 3.0),
+        block: Velocity | None = None,
         batch_size: int = 512,
         optimizer: str = "soap",
         learning_rate: float = 1e-2,
@@ -124,7 +129,8 @@ class JKOiFlow(Flow, GenerativeModel):
             )
         if transport not in ("dynamic", "endpoint"):
             raise InputError(f"transport: {transport!r} came; dynamic or endpoint would do")
-        parts = {"velocity": Chain(), "scheduler": Warped(steps, warp), "base": StandardNormal(dim), **parts}
+        shape = dim if block is None else _event_shape(block, dim)
+        parts = {"velocity": Chain(), "scheduler": Warped(steps, warp), "base": StandardNormal(shape), **parts}
         super().__init__(**parts)
         self.dim, self.blocks, self.width, self.activation = dim, blocks, width, activation
         self.proximal_steps = JKOSteps(first, growth, maximum, steps=blocks)
@@ -133,6 +139,8 @@ class JKOiFlow(Flow, GenerativeModel):
         self.matching, self.joint, self.whiten = matching, joint, whiten
         self.train_grid = Warped(train_steps, warp)
         self.frequencies, self.optimizer = frequencies, optimizer
+        # Class and arguments, not the module: its weights are not those of the model.
+        self.prototype = None if block is None else (type(block), block.config())
         self.batch_size, self.weight_decay = batch_size, weight_decay
         self.learning_rate, self.matching_rate, self.joint_rate = learning_rate, matching_rate, joint_rate
 
@@ -258,17 +266,14 @@ class JKOiFlow(Flow, GenerativeModel):
         if k < len(self.velocity):
             return self.velocity[k]
         start, h = self.velocity.interval[1] if k else 0.0, self.proximal_steps.step(k)
-        block = Shallow(
-            self.dim,
-            self.width,
-            activation=self.activation,
-            interval=(start, start + h),
-            frequencies=self.frequencies,
-        ).to(like)
-        if k:
+        shallow = {name: getattr(self, name) for name in ("dim", "width", "activation", "frequencies")}
+        build, arguments = self.prototype or (Shallow, shallow)
+        block: Velocity = build(**{**arguments, "interval": (start, start + h)}).to(like)
+        scale_output: Any = getattr(block, "scale_output", None)
+        if k and scale_output:
             last = self.velocity[k - 1]
             block.load_state_dict(last.state_dict())
-            block.scale_output((last.interval[1] - last.interval[0]) / h)
+            scale_output((last.interval[1] - last.interval[0]) / h)
         self.velocity.append(block)
         return block
 
@@ -286,6 +291,17 @@ class JKOiFlow(Flow, GenerativeModel):
             )
         data.cache["pushed"] = (blocks, x_train, x_validation)
         return x_train, x_validation
+
+
+def _event_shape(block: Velocity, dim: int) -> tuple[int, ...]:
+    """The shape of a block's events, where it can serve as a block."""
+    if "interval" not in inspect.signature(type(block).__init__).parameters:
+        name = type(block).__name__
+        raise InputError(f"block: {name} came, which takes no interval; a velocity with that argument would do")
+    shape: tuple[int, ...] = getattr(block, "event_shape", (getattr(block, "dim", dim),))
+    if math.prod(shape) != dim:
+        raise InputError(f"dim: {dim} came with a block for events of shape {shape}; {math.prod(shape)} would do")
+    return shape
 
 
 def _diffused(x: Tensor, gamma: float, generator: torch.Generator) -> Tensor:
