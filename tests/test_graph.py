@@ -75,7 +75,6 @@ def rows_of(t, condition, i):
 @given(settings())
 def test_derivatives_by_hand_agree_with_automatic_differentiation(setting):
     velocity, x, t, condition = setting
-    size = x[0].numel()
     jacobian = torch.stack(
         [
             torch.autograd.functional.jacobian(
@@ -98,7 +97,6 @@ def test_derivatives_by_hand_agree_with_automatic_differentiation(setting):
     _, pulled = velocity.pullback(x, t, cotangents, condition)
     inner = ((pushed * cotangents).sum((-2, -1)), (tangents * pulled).sum((-2, -1)))
     torch.testing.assert_close(*inner, **EXACT)
-    assert jacobian.shape[1:] == (size, size)
 
 
 @given(settings(), st.randoms(use_true_random=False))

@@ -90,12 +90,11 @@ class Chebyshev(GraphVelocity):
         polynomials = chebyshev_polynomials(checked_adjacency(adjacency), order)
         self.register_buffer("basis", polynomials.to(self.adjacency.dtype))
         entering = features + condition_features
-        self.filters = nn.ParameterList(
-            torch.randn(order + 1, rows, width) / math.sqrt((order + 1) * rows)
-            for rows in (entering, *(width,) * (depth - 1))
-        )
+        # Matrices, the polynomials one below the other, as an optimizer with a basis for each side wants them.
+        rows = [(order + 1) * channels for channels in (entering, *(width,) * (depth - 1))]
+        self.filters = nn.ParameterList(torch.randn(count, width) / math.sqrt(count) for count in rows)
         self.readout = nn.Parameter(torch.zeros(width, features))
-        self.skip = nn.Parameter(torch.zeros(order + 1, entering, features))
+        self.skip = nn.Parameter(torch.zeros(rows[0], features))
         # Rows: biases and gains of the hidden layers, then the bias of the output; columns: time features.
         modulation = torch.zeros(2 * depth * width + features, time_features)
         modulation[: depth * width, 0] = torch.rand(depth * width) * 2 - 1
@@ -130,10 +129,10 @@ class Chebyshev(GraphVelocity):
         self, x: Float[Tensor, "*shape"], t: Tensor, tangents: Float[Tensor, "n *shape"], condition: Any = None
     ) -> tuple[Float[Tensor, "*shape"], Float[Tensor, "n *shape"]]:
         v, (first, *later) = self.layers(x, t, condition, 1)
-        pushed = first * _filtered(self.basis, tangents, self.filters[0][:, : self.features])
+        pushed = first * _filtered(self.basis, tangents, self._of_point(self.filters[0]).flatten(0, 1))
         for weights, slope in zip(list(self.filters)[1:], later, strict=True):
             pushed = pushed + slope * _filtered(self.basis, pushed, weights)
-        return v, pushed @ self.readout + _filtered(self.basis, tangents, self.skip[:, : self.features])
+        return v, pushed @ self.readout + _filtered(self.basis, tangents, self._of_point(self.skip).flatten(0, 1))
 
     def divergence(
         self, x: Float[Tensor, "*shape"], t: Tensor, condition: Any = None
@@ -141,15 +140,20 @@ class Chebyshev(GraphVelocity):
         if not self.closed_form:
             return super().divergence(x, t, condition)
         v, (d1, *later) = self.layers(x, t, condition, 1)
-        first, skip = self.filters[0][:, : self.features], self.skip[:, : self.features]
+        first, skip = self._of_point(self.filters[0]), self._of_point(self.skip)
         own = self.basis.diagonal(dim1=-2, dim2=-1).mT  # (nodes, K + 1): what the filters return of a node to itself
         total = (d1 * (own @ torch.einsum("kfw,wf->kw", first, self.readout))).sum((-2, -1))
         for d2 in later:
             through = first.mT @ self.readout.mT  # M_j, (K + 1, width, width)
-            j, k = torch.triu_indices(len(own.mT), len(own.mT), device=x.device)
-            weights = self.filters[1][k] * through[j] + (j != k)[:, None, None] * self.filters[1][j] * through[k]
-            total = total + (d2 * _filtered(self.basis[j] * self.basis[k], d1, weights)).sum((-2, -1))
+            second = self.filters[1].unflatten(0, (-1, self.width))
+            j, k = torch.triu_indices(len(second), len(second), device=x.device)  # T_j ∘ T_k is that of k and j, too
+            weights = second[k] * through[j] + (j != k)[:, None, None] * second[j] * through[k]
+            total = total + (d2 * _filtered(self.basis[j] * self.basis[k], d1, weights.flatten(0, 1))).sum((-2, -1))
         return v, total + (own.sum(0) * torch.einsum("kff->k", skip)).sum()
+
+    def _of_point(self, weights: Tensor) -> Tensor:
+        """The weights of each polynomial that act on the point, not on the condition, `(K + 1, features, out)`."""
+        return weights.unflatten(0, (self.order + 1, -1))[:, : self.features]
 
 
 def chebyshev_polynomials(adjacency: Float[Tensor, "nodes nodes"], order: int) -> Float[Tensor, "orders nodes nodes"]:
@@ -172,5 +176,5 @@ def chebyshev_polynomials(adjacency: Float[Tensor, "nodes nodes"], order: int) -
 
 
 def _filtered(basis: Tensor, h: Tensor, weights: Tensor) -> Tensor:
-    r""":math:`\sum_k B_k h W_k` at the nodes, `(*batch, nodes, in) -> (*batch, nodes, out)`."""
-    return torch.einsum("kij,...jf->...ikf", basis, h).flatten(-2) @ weights.flatten(0, 1)
+    r""":math:`\sum_k B_k h W_k`, `(*batch, nodes, in) -> (*batch, nodes, out)`; the W_k stand one below the other."""
+    return torch.einsum("kij,...jf->...ikf", basis, h).flatten(-2) @ weights

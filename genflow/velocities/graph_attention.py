@@ -87,9 +87,10 @@ class GraphAttention(GraphVelocity):
         self.activation = activation_named(activation)
         entering, share = features + condition_features, width // heads
         self.lift = nn.Parameter(torch.randn(entering, width) / math.sqrt(entering))
-        self.messages = nn.Parameter(torch.randn(depth, width, width) / math.sqrt(width))
-        # p and q of each head: what a node asks for, and what it offers.
-        self.attention = nn.Parameter(torch.randn(depth, 2, heads, share) / math.sqrt(share))
+        # Matrices, as an optimizer with a basis for each side wants them.
+        self.messages = nn.ParameterList(torch.randn(width, width) / math.sqrt(width) for _ in range(depth))
+        # p and q of each layer, the heads side by side: what a node asks for, and what it offers.
+        self.attention = nn.Parameter(torch.randn(2 * depth, width) / math.sqrt(share))
         self.readout = nn.Parameter(torch.zeros(width, features))
         # Rows: biases and gains of the layers, then the bias of the output; columns: time features.
         modulation = torch.zeros(2 * depth * width + features, time_features)
@@ -120,7 +121,7 @@ class GraphAttention(GraphVelocity):
         h = self.inputs(x, condition) @ self.lift
         pushed = None if tangents is None else tangents @ self.lift[: self.features]
         for weights, attention, shift, gain in zip(
-            self.messages, self.attention, shifts.unbind(-2), (1 + gains).unbind(-2), strict=True
+            self.messages, self.attention.split(2), shifts.unbind(-2), (1 + gains).unbind(-2), strict=True
         ):
             mixed, mixed_tangents = self._attend(h, pushed, weights, attention)
             a, *slope = self.activation(mixed + shift, 0 if pushed is None else 1)
@@ -134,7 +135,8 @@ class GraphAttention(GraphVelocity):
     ) -> tuple[Tensor, Tensor | None]:
         """What the heads mix, `(*batch, nodes, width)`, and its tangents."""
         m = self._split(h @ weights)
-        s, r = (m @ vector.unsqueeze(-1) for vector in attention)
+        p, q = attention.unflatten(-1, (self.heads, -1, 1))
+        s, r = m @ p, m @ q
         e, *slope = self.activation(s + r.mT, 0 if pushed is None else 1)
         # The logarithm is -inf where there is no edge; a node's own entry is at least 0, so no row is without any.
         prior = (self.adjacency + torch.eye(len(self.adjacency)).to(self.adjacency)).log()
@@ -144,7 +146,7 @@ class GraphAttention(GraphVelocity):
             return self._joined(o), None
         beta = alpha * slope[0]
         dm = self._split(pushed @ weights)
-        ds, dr = (dm @ vector.unsqueeze(-1) for vector in attention)
+        ds, dr = dm @ p, dm @ q
         do = _mixed(alpha, dm) + _mixed(beta, dr * m) - _mixed(beta, dr) * o + ds * (beta @ m - beta.sum(-1, True) * o)
         return self._joined(o), self._joined(do)
 
