@@ -213,12 +213,12 @@ def test_a_wrong_adjacency_is_named(kind, adjacency, what):
 def test_tensors_arrays_and_lists_serve_and_nodes_may_stand_alone(kind):
     x, t = torch.randn(2, 3, 1, generator=generator(), dtype=torch.float64), torch.tensor(0.3)
     alone = []
-    for adjacency in (torch.zeros(3, 3), np.zeros((3, 3)), [[0] * 3] * 3, torch.eye(3)):
+    for adjacency in (torch.zeros(3, 3), np.zeros((3, 3)), [[0] * 3] * 3, torch.zeros(3, 3).to_sparse(), torch.eye(3)):
         velocity = randomized(kind(adjacency, width=4))
         alone.append(velocity(x, t))
         torch.testing.assert_close(velocity(x + torch.eye(3)[:1].mT, t)[:, 1:], alone[-1][:, 1:], **EXACT)
     assert alone[0].isfinite().all()
-    for other in alone[1:3]:
+    for other in alone[1:4]:
         assert torch.equal(other, alone[0])
 
 
@@ -232,6 +232,21 @@ def test_settings_without_sense_are_refused(kind, arguments):
 def test_heads_that_do_not_divide_the_width_are_refused():
     with pytest.raises(gf.InputError, match="heads: 3 came for the width 32"):
         GraphAttention(PATH, heads=3)
+
+
+@_each_kind
+def test_points_of_another_shape_are_named(kind):
+    with pytest.raises(gf.InputError, match=r"x: node features \(\*batch, 9, 1\) are wanted, the shape \(4, 9\) came"):
+        kind(PATH)(torch.randn(4, 9), torch.tensor(0.0))
+
+
+@_each_kind
+def test_random_divergences_agree_with_the_exact_one_within_their_error(kind):
+    exact = gf.Flow(randomized(kind(PATH, width=8), scale=0.2))
+    random = exact.replace(divergence=gf.divergences.Hutchinson(200))
+    x = torch.randn(3, 9, 1, generator=generator(), dtype=torch.float64)
+    transport = random.integrate(x, generator=generator(1))
+    assert (transport.log_det - exact.integrate(x).log_det).abs().lt(5 * transport.standard_error).all()
 
 
 @_each_kind

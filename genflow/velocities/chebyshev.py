@@ -85,7 +85,7 @@ class Chebyshev(GraphVelocity):
         if width < 1 or order < 1 or depth < 1:
             raise InputError(f"width, order, depth: {width}, {order}, {depth} came; at least 1 each would do")
         self.width, self.order, self.depth = width, order, depth
-        self.closed_form = depth <= 2
+        self.closed_form, self.channels = depth <= 2, math.ceil(width / features)
         self.activation = activation_named(activation)
         polynomials = chebyshev_polynomials(checked_adjacency(adjacency), order)
         self.register_buffer("basis", polynomials.to(self.adjacency.dtype))

@@ -64,16 +64,20 @@ class GraphVelocity(Velocity):
         """The features of point and condition side by side, `(*batch, nodes, features + condition_features)`.
 
         Raises:
-            InputError: The condition is missing, unexpected, or of another shape.
+            InputError: The point has another shape; the condition is missing, unexpected, or has another shape.
         """
+        nodes = self.event_shape[0]
+        if x.shape[-2:] != self.event_shape:
+            wanted = f"(*batch, {nodes}, {self.features})"
+            raise InputError(f"x: node features {wanted} are wanted, the shape {tuple(x.shape)} came")
         if not self.condition_features:
             if condition is not None:
                 raise InputError("condition: one came, but the velocity was built with condition_features=0")
             return x
-        wanted = (self.event_shape[0], self.condition_features)
-        if condition is None or tuple(condition.shape[-2:]) != wanted:
+        if condition is None or condition.shape[-2:] != (nodes, self.condition_features):
+            wanted = f"(*batch, {nodes}, {self.condition_features})"
             came = "none" if condition is None else f"the shape {tuple(condition.shape)}"
-            raise InputError(f"condition: node features (*batch, {wanted[0]}, {wanted[1]}) are wanted, {came} came")
+            raise InputError(f"condition: node features {wanted} are wanted, {came} came")
         return torch.cat([x, condition.to(x.dtype).expand(*x.shape[:-1], -1)], -1)
 
 
@@ -87,7 +91,7 @@ def checked_adjacency(adjacency: Any) -> Float[Tensor, "nodes nodes"]:
         InputError: It is not a square of numbers, is not symmetric, or has entries that are negative or not finite.
     """
     try:
-        weights = torch.as_tensor(adjacency).detach().to("cpu", torch.float64)
+        weights = torch.as_tensor(adjacency).detach().to_dense().to("cpu", torch.float64)
     except (TypeError, ValueError, RuntimeError) as error:
         kind = type(adjacency).__name__
         raise InputError(f"adjacency: a {kind} came that is no matrix; (nodes, nodes) numbers would do") from error

@@ -84,6 +84,7 @@ class GraphAttention(GraphVelocity):
         if width % heads:
             raise InputError(f"heads: {heads} came for the width {width}; a divisor of it would do")
         self.width, self.heads, self.depth = width, heads, depth
+        self.channels = math.ceil(width / features)
         self.activation = activation_named(activation)
         entering, share = features + condition_features, width // heads
         self.lift = nn.Parameter(torch.randn(entering, width) / math.sqrt(entering))
