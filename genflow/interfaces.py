@@ -103,11 +103,14 @@ class Velocity(Component, nn.Module, ABC):
         event_ndim: Rank of the event: 1 for a vector, 3 for an image.
         interval: The times :math:`(t_0, t_1)` on which it lives, data first.
         closed_form: Whether `divergence` is computed without pushing tangents.
+        channels: Numbers that a layer holds for each entry of a tangent, where they are many: it bounds how many
+            tangents are pushed at once.
     """
 
     event_ndim: int = 1
     interval: tuple[float, float] = (0.0, 1.0)
     closed_form: bool = False
+    channels: int = 1
 
     @abstractmethod
     def forward(self, x: Float[Tensor, "*shape"], t: Tensor, condition: Any = None) -> Float[Tensor, "*shape"]:
@@ -173,7 +176,7 @@ class Velocity(Component, nn.Module, ABC):
         event = x.shape[x.ndim - self.event_ndim :]
         size = math.prod(event)
         identity = torch.eye(size, dtype=x.dtype, device=x.device)
-        chunk = max(1, min(size, _PUSHED_ELEMENTS // max(1, x.numel())))
+        chunk = max(1, min(size, _PUSHED_ELEMENTS // max(1, x.numel() * self.channels)))
         v, total = x, x.new_zeros(x.shape[: x.ndim - self.event_ndim])
         for columns in identity.split(chunk):
             tangents = columns.reshape(-1, *(1,) * (x.ndim - self.event_ndim), *event).expand(-1, *x.shape)

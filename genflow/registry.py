@@ -51,6 +51,11 @@ _BUILT_IN: dict[str, dict[str, tuple[str, str]]] = {
         "shallow": ("genflow.velocities:Shallow", "two hidden layers, divergence in closed form"),
         "parallel": ("genflow.velocities:Parallel", "shallow branches that add up, in closed form, too"),
         "residual-mlp": ("genflow.velocities:ResidualMLP", "residual network, tangents pushed by hand"),
+        "chebyshev": (
+            "genflow.velocities:Chebyshev",
+            "graph filters, up to two layers in closed form",
+        ),
+        "graph-attention": ("genflow.velocities:GraphAttention", "attention over the neighbours in a graph"),
         "chain": ("genflow.velocities:Chain", "pieces one after the other in time"),
         "probability-flow": ("genflow.velocities:ProbabilityFlow", "a diffusion's network as a velocity"),
     },

@@ -25,6 +25,7 @@ the scheme discretizes; behind it, the assembled chain may be trained on by maxi
 
 from __future__ import annotations
 
+import inspect
 import math
 import statistics
 from typing import Any
@@ -83,6 +84,9 @@ class JKOiFlow(Flow, GenerativeModel):
         steps: Integrator steps in a block afterwards, and in validation.
         warp: The grids of a block shrink towards the data by this power.
         frequencies: Range of the first layer's scales; see `genflow.velocities.Shallow`.
+        block: A velocity that the blocks are built like, with its arguments and intervals of their own, in place of
+            `Shallow`; its weights are not used. A velocity on a graph makes this a model of node features, `dim` in
+            all. Blocks without a method `scale_output` are not warm-started.
         batch_size: Rows in a batch.
         optimizer: `soap` or `adam`, for everything but the matching; see `genflow.training.Stage`.
         learning_rate: Peak learning rate of a proximal step.
@@ -125,6 +129,7 @@ class JKOiFlow(Flow, GenerativeModel):
         steps: int = 12,
         warp: float = 1.0,
         frequencies: tuple[float, float] = (1.0, 3.0),
+        block: Velocity | None = None,
         batch_size: int = 512,
         optimizer: str = "soap",
         learning_rate: float = 1e-2,
@@ -149,7 +154,8 @@ class JKOiFlow(Flow, GenerativeModel):
             raise InputError(
                 f"reparameterize, refine: {reparameterize}, {refine} came; objective='matching' has no rounds"
             )
-        parts = {"velocity": Chain(), "scheduler": Warped(steps, warp), "base": StandardNormal(dim), **parts}
+        shape = dim if block is None else _event_shape(block, dim)
+        parts = {"velocity": Chain(), "scheduler": Warped(steps, warp), "base": StandardNormal(shape), **parts}
         super().__init__(**parts)
         self.dim, self.blocks, self.width, self.activation = dim, blocks, width, activation
         self.proximal_steps = JKOSteps(first, growth, maximum, steps=blocks)
@@ -160,6 +166,8 @@ class JKOiFlow(Flow, GenerativeModel):
         self.joint, self.whiten = joint, whiten
         self.train_grid = Warped(train_steps, warp)
         self.frequencies, self.optimizer = frequencies, optimizer
+        # Class and arguments, not the module: its weights are not those of the model.
+        self.prototype = None if block is None else (type(block), block.config())
         self.batch_size, self.weight_decay = batch_size, weight_decay
         self.learning_rate, self.matching_rate, self.joint_rate = learning_rate, matching_rate, joint_rate
 
@@ -301,10 +309,10 @@ class JKOiFlow(Flow, GenerativeModel):
         """The step h of the proximal term: the length of the block's interval."""
         return block.interval[1] - block.interval[0]
 
-    def _new_block(self, interval: tuple[float, float]) -> Any:
-        return Shallow(
-            self.dim, self.width, activation=self.activation, interval=interval, frequencies=self.frequencies
-        )
+    def _new_block(self, interval: tuple[float, float]) -> Velocity:
+        shallow = {name: getattr(self, name) for name in ("dim", "width", "activation", "frequencies")}
+        build, arguments = self.prototype or (Shallow, shallow)
+        return build(**{**arguments, "interval": interval})
 
     def _block(self, k: int, like: Tensor) -> Velocity:
         """Block k: the one that is there, or a new one, warm-started from its predecessor."""
@@ -313,11 +321,13 @@ class JKOiFlow(Flow, GenerativeModel):
         interval = self._interval(k)
         block = self._new_block(interval).to(like)
         if k:
-            last = self.velocity[k - 1]
-            block.load_state_dict(last.state_dict())
-            shrunk = (last.interval[1] - last.interval[0]) / (interval[1] - interval[0])
-            if shrunk != 1:
-                block.scale_output(shrunk)
+            before = self.velocity[k - 1]
+            shrunk = (before.interval[1] - before.interval[0]) / (interval[1] - interval[0])
+            if shrunk == 1:
+                block.load_state_dict(before.state_dict())
+            elif scale := getattr(block, "scale_output", None):
+                block.load_state_dict(before.state_dict())
+                scale(shrunk)
         self.velocity.append(block)
         return block
 
@@ -335,6 +345,17 @@ class JKOiFlow(Flow, GenerativeModel):
             )
         data.cache["pushed"] = (blocks, x_train, x_validation)
         return x_train, x_validation
+
+
+def _event_shape(block: Velocity, dim: int) -> tuple[int, ...]:
+    """The shape of a block's events, where it can serve as a block."""
+    if "interval" not in inspect.signature(type(block).__init__).parameters:
+        name = type(block).__name__
+        raise InputError(f"block: {name} came, which takes no interval; a velocity with that argument would do")
+    shape: tuple[int, ...] = getattr(block, "event_shape", (getattr(block, "dim", dim),))
+    if math.prod(shape) != dim:
+        raise InputError(f"dim: {dim} came with a block for events of shape {shape}; {math.prod(shape)} would do")
+    return shape
 
 
 def diffused(x: Tensor, gamma: float, generator: torch.Generator) -> Tensor:
