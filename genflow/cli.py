@@ -155,6 +155,13 @@ def _parsers() -> tuple[ArgumentParser, dict[str, Callable[[Arguments], None]]]:
     fit.add_argument("-o", "--out", type=str, required=True, metavar="RUN", help="folder for the model; must not exist")
     _add_budget(fit, "training")
     fit.add_argument("--seed", type=int, default=0, help="seed of everything random")
+    fit.add_argument(
+        "--recipe", type=str, metavar="NAME", help="published: JKO-iFlow by the recipe of its authors' code"
+    )
+    fit.add_argument(
+        "--reparameterize", type=int, metavar="N", help="JKO-iFlow: rounds that move the blocks towards equal movement"
+    )
+    fit.add_argument("--refine", type=int, metavar="N", help="JKO-iFlow: rounds after those that double the blocks")
     _add_options(fit, "--set", "blocks=6")
     _add_data_options(fit)
 
@@ -296,14 +303,21 @@ def _compare(chosen: Arguments) -> None:
 def _fit(chosen: Arguments) -> None:
     out = Path(chosen.out)
     _must_not_exist(out)
-    cls = registry.lookup("model", chosen.model)
+    name = chosen.model if chosen.recipe is None else f"{chosen.model}-{chosen.recipe}"
+    if chosen.recipe is not None and name not in registry.names("model"):
+        raise InputError(
+            f"recipe: no {chosen.recipe!r} of {chosen.model}; --model jko-iflow --recipe published would do"
+        )
+    cls = registry.lookup("model", name)
     options = dict(_assignment(text) for text in chosen.set)
+    options |= {n: chosen[n] for n in ("reparameterize", "refine") if chosen[n] is not None}
     import torch
 
     from genflow.checkpoint import write_model, written
     from genflow.data import load
     from genflow.studies.display import display_for
     from genflow.studies.options import build, check_options, check_values
+    from genflow.studies.rounds import write_pictures
     from genflow.studies.trial import warm_up
     from genflow.training import parse_seconds
 
@@ -335,6 +349,7 @@ def _fit(chosen: Arguments) -> None:
             )
             seconds = time.perf_counter() - began
         write_model(fitted, folder)
+        pictures = [path.name for path in write_pictures(fitted, data, folder)]
         record = {
             "model": name,
             "options": options,
@@ -354,7 +369,7 @@ def _fit(chosen: Arguments) -> None:
     if fitted.has_log_prob:
         log_p = _log_prob(fitted, data.test)
         print(f"test NLL {_mean(-log_p)} nats per row ({len(data.test)} rows, units of the data)")
-    print(f"model: {out}")
+    print(f"model: {out}" + "".join(f", {out / picture}" for picture in pictures))
 
 
 def _sample(chosen: Arguments) -> None:

@@ -395,8 +395,9 @@ def _probes(like: Tensor) -> torch.Generator:
 
 
 def _base_of(velocity: Velocity) -> StandardNormal:
-    dims = (getattr(piece, "dim", None) for piece in (velocity, *(piece for piece, _, _ in velocity.pieces())))
-    dim: int | None = next(filter(None, dims), None)
-    if dim is None:
+    fields = (velocity, *(piece for piece, _, _ in velocity.pieces()))
+    shapes = (getattr(field, "event_shape", getattr(field, "dim", None)) for field in fields)
+    shape: int | Sequence[int] | None = next(filter(None, shapes), None)
+    if shape is None:
         raise InputError("base: the velocity does not say its dimension; give base=StandardNormal(shape)")
-    return StandardNormal(dim)
+    return StandardNormal(shape)

@@ -21,6 +21,7 @@ part                   question                    to write your own, override
 
 from __future__ import annotations
 
+import copy
 import inspect
 import math
 from abc import ABC, abstractmethod
@@ -102,11 +103,14 @@ class Velocity(Component, nn.Module, ABC):
         event_ndim: Rank of the event: 1 for a vector, 3 for an image.
         interval: The times :math:`(t_0, t_1)` on which it lives, data first.
         closed_form: Whether `divergence` is computed without pushing tangents.
+        channels: Numbers that a layer holds for each entry of a tangent, where they are many: it bounds how many
+            tangents are pushed at once.
     """
 
     event_ndim: int = 1
     interval: tuple[float, float] = (0.0, 1.0)
     closed_form: bool = False
+    channels: int = 1
 
     @abstractmethod
     def forward(self, x: Float[Tensor, "*shape"], t: Tensor, condition: Any = None) -> Float[Tensor, "*shape"]:
@@ -172,13 +176,20 @@ class Velocity(Component, nn.Module, ABC):
         event = x.shape[x.ndim - self.event_ndim :]
         size = math.prod(event)
         identity = torch.eye(size, dtype=x.dtype, device=x.device)
-        chunk = max(1, min(size, _PUSHED_ELEMENTS // max(1, x.numel())))
+        chunk = max(1, min(size, _PUSHED_ELEMENTS // max(1, x.numel() * self.channels)))
         v, total = x, x.new_zeros(x.shape[: x.ndim - self.event_ndim])
         for columns in identity.split(chunk):
             tangents = columns.reshape(-1, *(1,) * (x.ndim - self.event_ndim), *event).expand(-1, *x.shape)
             v, pushed = self.pushforward(x, t, tangents, condition)
             total = total + (pushed * tangents).flatten(-self.event_ndim).sum(-1).sum(0)
         return v, total
+
+    def on(self, interval: tuple[float, float]) -> Velocity:
+        """A copy of this field that lives on another interval. A constructor with an argument `interval` is told."""
+        other = copy.deepcopy(self)
+        other.interval = (float(interval[0]), float(interval[1]))
+        object.__setattr__(other, "_arguments", {**other._arguments, "interval": other.interval})
+        return other
 
     def pieces(self) -> list[tuple[Velocity, float, float]]:
         """The smooth pieces `(velocity, start, stop)` in the order of time: one for each block of a chain."""

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["GenerativeModel", "Transformed"]
 
 _VALIDATION_ROWS = 2048  # of the validation part, for every model alike: its cost counts against the budget
+_SETTLING_ROWS = 256  # enough to see how fine a grid has to be
 _CHUNK = 8192  # rows at once when a whole table is scored: the working set stays in the cache
 
 
@@ -117,7 +118,7 @@ class GenerativeModel(Component, nn.Module, ABC):
         rows = TrainingData(prepared(dataset.train), prepared(dataset.validation[:_VALIDATION_ROWS]))
         history = train(self, rows, limit, seed=seed, progress=progress, checkpoint=checkpoint)
         self.eval()
-        self.settle(rows.validation)
+        self.settle(rows.validation[:_SETTLING_ROWS])
         return Transformed(self, preprocessor, dataset.columns, history)
 
 

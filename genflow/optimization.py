@@ -91,7 +91,7 @@ class StageRun:
 
     def _step(self, fraction: float) -> float:
         for group in self.optimizer.param_groups:
-            group["lr"] = self.rate * _schedule(fraction, self.stage.warmup)
+            group["lr"] = self.rate * (_schedule(fraction, self.stage.warmup) if self.stage.annealed else 1.0)
         loss = self.stage.loss(self._batch(), self.generator)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()

@@ -37,6 +37,7 @@ _GROUPS = {
 _BUILT_IN: dict[str, dict[str, tuple[str, str]]] = {
     "model": {
         "jko-iflow": ("genflow.models:JKOiFlow", "a chain of blocks, each one proximal step towards the normal law"),
+        "jko-iflow-published": ("genflow.models:PublishedJKOiFlow", "the same by the recipe of its authors' code"),
         "cnf": ("genflow.models:CNF", "continuous normalizing flow, maximum likelihood with transport penalties"),
         "flow-matching": ("genflow.models:FlowMatching", "regression on straight paths from noise to data"),
         "latent": (
@@ -54,6 +55,11 @@ _BUILT_IN: dict[str, dict[str, tuple[str, str]]] = {
         "shallow": ("genflow.velocities:Shallow", "two hidden layers, divergence in closed form"),
         "parallel": ("genflow.velocities:Parallel", "shallow branches that add up, in closed form, too"),
         "residual-mlp": ("genflow.velocities:ResidualMLP", "residual network, tangents pushed by hand"),
+        "chebyshev": (
+            "genflow.velocities:Chebyshev",
+            "graph filters, up to two layers in closed form",
+        ),
+        "graph-attention": ("genflow.velocities:GraphAttention", "attention over the neighbours in a graph"),
         "chain": ("genflow.velocities:Chain", "pieces one after the other in time"),
         "probability-flow": ("genflow.velocities:ProbabilityFlow", "a diffusion's network as a velocity"),
     },

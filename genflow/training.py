@@ -62,7 +62,8 @@ class Stage:
         finish: Called at the end with the stage's entry of the history; may change the model, and adds to the entry.
         batch_size: Rows in a batch.
         optimizer: `adam`, or `soap`, which pays where a step costs many evaluations of a small network.
-        learning_rate: Peak learning rate; it warms up over the first hundredths and falls to zero like a cosine.
+        learning_rate: Peak learning rate.
+        annealed: Whether the rate warms up over the first hundredths and falls to zero like a cosine, or stays.
         betas: Decay of Adam's two moments.
         weight_decay: Decoupled weight decay.
         clip: Largest norm of the gradient.
@@ -85,6 +86,7 @@ class Stage:
     batch_size: int = 512
     optimizer: str = "adam"
     learning_rate: float = 3e-3
+    annealed: bool = True
     betas: tuple[float, float] = (0.9, 0.999)
     weight_decay: float = 0.0
     clip: float = 10.0

@@ -12,8 +12,11 @@ import torch
 
 import genflow as gf
 from genflow.errors import InputError
+from genflow.metrics import wasserstein2
+from genflow.model import Transformed
 from genflow.studies import Board, compare
 from genflow.studies.board import COLUMNS
+from genflow.studies.evaluation import evaluate
 
 MODELS = '''
 import os
@@ -62,6 +65,8 @@ class Gaussian(GenerativeModel):
 
 
 class Shifted(Gaussian):
+    whiten = True
+
     def __init__(self, dim):
         super().__init__(dim, shift=3.0)
 
@@ -129,12 +134,27 @@ def test_a_model_that_fails_gets_its_reason_and_the_others_go_on(board):
 
 
 def test_the_nll_is_in_the_units_of_the_file(board):
-    row = board.frame[(board.frame["data"] == "people") & (board.frame["model"] == "Gaussian")].iloc[0]
+    rows = board.frame[board.frame["data"] == "people"].set_index("model")
     entropy = math.log(2 * math.pi * math.e) + math.log(10.0 * 5.0)
-    assert row["nll"] == pytest.approx(entropy, abs=0.4)
+    assert rows["nll"]["Gaussian"] == pytest.approx(entropy, abs=0.4)
     parts, _ = board.data("people")
     scale = np.log(parts["train"].std(0)).sum()
-    assert row["nll"] - row["nll_standardized"] == pytest.approx(scale, abs=1e-2)
+    for model in ("Gaussian", "Shifted"):  # the second whitens: its own units are no other model's
+        assert rows["nll"][model] - rows["nll_standardized"][model] == pytest.approx(scale, abs=1e-2)
+
+
+def test_figures_are_in_standardized_units_whatever_a_model_does_to_its_rows():
+    rng = np.random.default_rng(0)
+    data = gf.data.load(rng.normal(size=(1000, 2)) @ np.array([[3.0, 2.9], [0.0, 0.3]]) + [5.0, -1.0])
+    whiten = gf.data.Compose([data.preprocessor, gf.data.Whiten.fit(data.preprocessor(data.train)[0])])
+    model = Transformed(gf.models.CNF(2), whiten)  # the zero field: the Gaussian of the data's moments
+    found = evaluate(model, data, points=100)
+    z = data.preprocessor(found.samples)[0], data.preprocessor(data.test)[0]
+    assert found.figures["w2"] == pytest.approx(wasserstein2(*z), rel=1e-6)
+    assert found.figures["inversion_error"] < 1e-9
+    covariance = data.preprocessor(data.train)[0].T.cov()
+    entropy = 1 + math.log(2 * math.pi) + 0.5 * torch.logdet(covariance).item()
+    assert found.figures["nll_standardized"] == pytest.approx(entropy, abs=4 * found.figures["nll_standardized_se"])
 
 
 def test_paired_differences_are_those_of_the_rows(board):

@@ -222,8 +222,82 @@ def test_samples_are_pushed_once(shifted):
     torch.testing.assert_close(model._pushed(again, k)[1], model.encode(shifted.validation), rtol=0, atol=1e-5)
 
 
+def test_a_chain_that_is_cut_in_other_places_is_the_same_field(shifted):
+    model, _ = small(shifted, 60, blocks=2, first=0.5)
+    chain = model.velocity
+    halved = chain.recut(gf.schedulers.refined(chain.boundaries()))
+    assert len(halved) == 2 * len(chain)
+    for t in (0.1, 0.3, 0.9, 1.1, 2.0):
+        assert torch.equal(chain(shifted.validation, torch.tensor(t)), halved(shifted.validation, torch.tensor(t)))
+    # Weights are copied: the new blocks are trained apart.
+    assert halved[0].w1 is not halved[1].w1
+    # A moved boundary changes the field only between where it was and where it is.
+    (a, b, c), t = chain.boundaries(), torch.tensor(0.45)
+    moved = chain.recut([a, b - 0.1, c])
+    assert torch.equal(moved(shifted.validation, t), chain[1](shifted.validation, t))
+    assert torch.equal(moved(shifted.validation, t + 0.1), chain(shifted.validation, t + 0.1))
+
+
+@pytest.fixture(scope="module")
+def rounds(shifted):
+    settings = {"blocks": 3, "first": 0.1, "growth": 2.5, "reparameterize": 2, "refine": 1, "equal": 0.0}
+    return small(shifted, 330, learning_rate=2e-2, **settings)
+
+
+def test_rounds_move_the_blocks_alike_and_then_halve_them(rounds):
+    model, history = rounds
+    by_round = {}
+    for entry in history:
+        by_round.setdefault((entry["moves"], entry["halvings"]), []).append(entry)
+    assert list(by_round) == [(0, 0), (1, 0), (2, 0), (2, 1)]
+    assert [len(entries) for entries in by_round.values()] == [3, 3, 3, 6]
+    assert len(model.velocity) == 6
+    assert model.velocity.boundaries() == pytest.approx([0.0, *(e["interval"][1] for e in by_round[2, 1])])
+
+    def spread(key):
+        movements = np.array([entry["movement"] for entry in by_round[key]])
+        return movements.std() / movements.mean()
+
+    assert spread((2, 0)) < 0.7 * spread((0, 0))
+
+
+def test_what_rounds_say_of_the_nll_is_true(rounds, shifted):
+    model, history = rounds
+    with torch.no_grad():
+        nll = -model.log_prob(shifted.validation).mean().item()
+    assert history[-1]["nll"] == pytest.approx(nll, abs=1e-4)
+    ends = [entry["nll"] for entry in history if entry["ended"]]
+    assert ends[-1] < ends[0]
+
+
+def test_no_round_follows_where_the_movements_agree(shifted):
+    _, history = small(shifted, 40, blocks=2, reparameterize=3, equal=100.0)
+    assert {(entry["moves"], entry["halvings"]) for entry in history} == {(0, 0)}
+
+
+@pytest.mark.parametrize("objective", ["warmed", "proximal", "matching"])
+def test_objectives_of_a_block(shifted, objective):
+    model, history = small(shifted, 200, blocks=2, first=0.5, objective=objective, matching=0.3, free_block=True)
+    kinds = {entry["kind"] for entry in history}
+    assert kinds == {"local matching", "block"} - {"proximal": {"local matching"}, "matching": {"block"}}.get(
+        objective, set()
+    )
+    with torch.no_grad():
+        gain = (model.log_prob(shifted.validation) - model.base.log_prob(shifted.validation)).mean()
+    assert gain > 0.8  # of the 1.38 nats that there are
+
+
 @pytest.mark.parametrize(
-    "settings", [{"blocks": 0}, {"matching": 0.5, "joint": 0.5}, {"matching": -0.1}, {"transport": "teleport"}]
+    "settings",
+    [
+        {"objective": "adversarial"},
+        {"refine": -1},
+        {"objective": "matching", "refine": 1},
+        {"blocks": 0},
+        {"matching": 0.5, "joint": 0.5},
+        {"matching": -0.1},
+        {"transport": "teleport"},
+    ],
 )
 def test_settings_without_sense_are_refused(settings):
     with pytest.raises(InputError, match=" came; ") as error:

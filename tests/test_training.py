@@ -228,8 +228,11 @@ def test_a_loss_that_stays_without_a_number_ends_the_training_with_its_reason(ro
 
 def fresh(kind: str, seed: int = 0):
     torch.manual_seed(seed)
-    if kind == "jko":
-        return gf.models.JKOiFlow(2, blocks=2, width=8, train_steps=1, steps=2, batch_size=32, matching=0.25, joint=0.3)
+    if kind.startswith("jko"):
+        settings = {"reparameterize": 1, "refine": 1} if kind == "jko-rounds" else {}
+        return gf.models.JKOiFlow(
+            2, blocks=2, width=8, train_steps=1, steps=2, batch_size=32, matching=0.25, joint=0.3, **settings
+        )
     if kind == "cnf-hutchinson":
         divergence = gf.divergences.Hutchinson(1)
         return gf.models.CNF(2, width=8, train_steps=1, steps=2, batch_size=32, divergence=divergence, jacobian=0.01)
@@ -288,13 +291,13 @@ ITERATIONS = 80
 def uninterrupted(moons):
     """The whole training of each kind, and how often it reports."""
     results = {}
-    for kind in ("jko", "cnf", "cnf-hutchinson"):
+    for kind in ("jko", "jko-rounds", "cnf", "cnf-hutchinson"):
         events = []
         results[kind] = fresh(kind).fit(moons, iterations=ITERATIONS, seed=5, progress=events.append), events
     return results
 
 
-@pytest.mark.parametrize("kind", ["jko", "cnf", "cnf-hutchinson"])
+@pytest.mark.parametrize("kind", ["jko", "jko-rounds", "cnf", "cnf-hutchinson"])
 def test_a_training_that_was_cut_off_reaches_the_same_weights(moons, uninterrupted, tmp_path, kind):
     whole, events = uninterrupted[kind]
     stages = [event["stage"] for event in events]

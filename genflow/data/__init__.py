@@ -1,4 +1,4 @@
-"""Data: toys, Gaussian mixtures, tables, pictures and bundled real data, with invertible preprocessing.
+"""Data: toys, Gaussian mixtures, a sensor network, tables, pictures, bundled real data; invertible preprocessing.
 
 Example:
     >>> import genflow as gf
@@ -15,6 +15,7 @@ from genflow.data.loading import downloads, load, names
 from genflow.data.mixtures import GaussianMixture
 from genflow.data.pictures import PICTURES, Picture
 from genflow.data.preprocessing import Compose, Logit, Preprocessor, Standardize, Whiten
+from genflow.data.sensors import SensorNetwork
 from genflow.data.tables import TABLES, read, write
 
 __all__ = [
@@ -26,6 +27,7 @@ __all__ = [
     "Logit",
     "Picture",
     "Preprocessor",
+    "SensorNetwork",
     "Standardize",
     "Whiten",
     "downloads",

@@ -5,5 +5,6 @@ from genflow.models.flow_matching import FlowMatching
 from genflow.models.jko_iflow import JKOiFlow
 from genflow.models.latent import Autoencoder, LatentFlow
 from genflow.models.likelihood import StageDisagreement
+from genflow.models.published import PublishedJKOiFlow
 
-__all__ = ["CNF", "Autoencoder", "FlowMatching", "JKOiFlow", "LatentFlow", "StageDisagreement"]
+__all__ = ["CNF", "Autoencoder", "FlowMatching", "JKOiFlow", "LatentFlow", "PublishedJKOiFlow", "StageDisagreement"]

@@ -12,9 +12,12 @@ Block k carries :math:`\rho_{k-1}` to :math:`\rho_k` by an ordinary differential
     L_k = E_{x \sim \rho_{k-1}} \Bigl[ V(T_k x) - \int_{t_{k-1}}^{t_k} \nabla \cdot v \, dt
     + \frac{|T_k x - x|^2}{2 h_k} \Bigr] .
 
-Blocks are trained one after another on samples that are pushed forward once, so memory stays that of one block. In
-front of that, each block may learn by local flow matching between two states of the Ornstein–Uhlenbeck flow, which the
-scheme discretizes; behind it, the assembled chain may be trained on by maximum likelihood.
+Blocks are trained one after another on samples that are pushed forward once, so memory stays that of one block. When
+all have been trained, a round is over, and another may follow: the boundaries move towards equal movement of the
+blocks (re-parameterization), or every interval is halved (refinement), and the blocks go on from where they were.
+
+In front of that, each block may learn by local flow matching between two states of the Ornstein–Uhlenbeck flow, which
+the scheme discretizes; behind it, the assembled chain may be trained on by maximum likelihood.
 
 | C. Xu, X. Cheng, Y. Xie, Normalizing flow neural networks by JKO scheme, NeurIPS 2023, https://arxiv.org/abs/2212.14424
 | C. Xu, X. Cheng, Y. Xie, Local flow matching generative models, 2024, https://arxiv.org/abs/2410.02548
@@ -22,7 +25,9 @@ scheme discretizes; behind it, the assembled chain may be trained on by maximum 
 
 from __future__ import annotations
 
+import inspect
 import math
+import statistics
 from typing import Any
 
 import torch
@@ -32,16 +37,17 @@ from genflow.errors import InputError
 from genflow.flow import Flow, StandardNormal
 from genflow.interfaces import Velocity
 from genflow.model import GenerativeModel
-from genflow.models.likelihood import kinetic_energy, validation_probes
-from genflow.models.stages import CoarseFlow, likelihood_stage, matching_stage
-from genflow.schedulers import JKOSteps, Warped
+from genflow.models.proximal import TRANSPORTS, proximal_stage
+from genflow.models.stages import likelihood_stage, matching_stage
+from genflow.schedulers import JKOSteps, Warped, refined, reparameterized
 from genflow.training import Stage, TrainingData
 from genflow.velocities import Chain, Shallow
 
-__all__ = ["JKOiFlow"]
+__all__ = ["JKOiFlow", "diffused"]
 
 _PUSHED_ROWS = 4096  # rows pushed at once, so that memory does not grow with the table
 _LOCAL, _PROXIMAL, _JOINT = "local matching", "block", "joint likelihood"
+_OBJECTIVES = ("warmed", "proximal", "matching")
 
 
 class JKOiFlow(Flow, GenerativeModel):
@@ -63,14 +69,24 @@ class JKOiFlow(Flow, GenerativeModel):
             :math:`|T_k x - x|^2 / 2 h_k`. They have one minimizer, the straight one of the first.
         disagreement: Weight of the penalty on the solver's own disagreement; see `genflow.models.StageDisagreement`.
         tolerance: Relative movement :math:`E|T_k x - x|^2 / E|T_k x|^2` at which the chain ends.
-        free_block: Whether a last block is trained without the proximal term.
-        matching: Share of the budget for local flow matching, before the proximal steps; 0 for none.
+        objective: Of a block: `proximal`; `matching`, local flow matching alone; or `warmed`, matching and then the
+            proximal step.
+        free_block: Whether the last block goes all the way: without the proximal term, or matched to the noise.
+        reparameterize: The largest number of rounds after the first that move the boundaries towards equal movement.
+        equal: The relative spread of the movements (deviation / mean) at which those rounds end.
+        damping: Share :math:`\eta` of the way that the boundaries move in such a round.
+        refine: The number of rounds, after those, that halve every interval.
+        matching: Share of the budget for local flow matching before the proximal steps, where the objective is
+            `warmed`; 0 for none.
         joint: Share of the budget for the likelihood of the assembled chain, at the end; 0 for none.
         whiten: Whether to train on rows without correlation.
         train_steps: Integrator steps in a block while it is trained.
         steps: Integrator steps in a block afterwards, and in validation.
         warp: The grids of a block shrink towards the data by this power.
         frequencies: Range of the first layer's scales; see `genflow.velocities.Shallow`.
+        block: A velocity that the blocks are built like, with its arguments and intervals of their own, in place of
+            `Shallow`; its weights are not used. A velocity on a graph makes this a model of node features, `dim` in
+            all. Blocks without a method `scale_output` are not warm-started.
         batch_size: Rows in a batch.
         optimizer: `soap` or `adam`, for everything but the matching; see `genflow.training.Stage`.
         learning_rate: Peak learning rate of a proximal step.
@@ -100,7 +116,12 @@ class JKOiFlow(Flow, GenerativeModel):
         transport: str = "dynamic",
         disagreement: float = 1.0,
         tolerance: float = 1e-4,
+        objective: str = "warmed",
         free_block: bool = False,
+        reparameterize: int = 0,
+        equal: float = 0.1,
+        damping: float = 0.5,
+        refine: int = 0,
         matching: float = 0.1,
         joint: float = 0.75,
         whiten: bool = True,
@@ -108,6 +129,7 @@ class JKOiFlow(Flow, GenerativeModel):
         steps: int = 12,
         warp: float = 1.0,
         frequencies: tuple[float, float] = (1.0, 3.0),
+        block: Velocity | None = None,
         batch_size: int = 512,
         optimizer: str = "soap",
         learning_rate: float = 1e-2,
@@ -122,41 +144,90 @@ class JKOiFlow(Flow, GenerativeModel):
             raise InputError(
                 f"matching, joint: {matching}, {joint} came; shares of the budget that leave some for blocks"
             )
-        if transport not in ("dynamic", "endpoint"):
-            raise InputError(f"transport: {transport!r} came; dynamic or endpoint would do")
-        parts = {"velocity": Chain(), "scheduler": Warped(steps, warp), "base": StandardNormal(dim), **parts}
+        if transport not in TRANSPORTS:
+            raise InputError(f"transport: {transport!r} came; {' or '.join(TRANSPORTS)} would do")
+        if objective not in _OBJECTIVES:
+            raise InputError(f"objective: {objective!r} came; {' or '.join(_OBJECTIVES)} would do")
+        if min(reparameterize, refine) < 0:
+            raise InputError(f"reparameterize, refine: {reparameterize}, {refine} came; numbers of rounds from 0 up")
+        if objective == "matching" and (reparameterize or refine):
+            raise InputError(
+                f"reparameterize, refine: {reparameterize}, {refine} came; objective='matching' has no rounds"
+            )
+        shape = dim if block is None else _event_shape(block, dim)
+        parts = {"velocity": Chain(), "scheduler": Warped(steps, warp), "base": StandardNormal(shape), **parts}
         super().__init__(**parts)
         self.dim, self.blocks, self.width, self.activation = dim, blocks, width, activation
         self.proximal_steps = JKOSteps(first, growth, maximum, steps=blocks)
         self.transport, self.disagreement = transport, disagreement
-        self.tolerance, self.free_block = tolerance, free_block
-        self.matching, self.joint, self.whiten = matching, joint, whiten
+        self.tolerance, self.objective, self.free_block = tolerance, objective, free_block
+        self.reparameterize, self.equal, self.damping, self.refine = reparameterize, equal, damping, refine
+        self.matching = {"warmed": matching, "proximal": 0.0, "matching": 1 - joint}[objective]
+        self.joint, self.whiten = joint, whiten
         self.train_grid = Warped(train_steps, warp)
         self.frequencies, self.optimizer = frequencies, optimizer
+        # Class and arguments, not the module: its weights are not those of the model.
+        self.prototype = None if block is None else (type(block), block.config())
         self.batch_size, self.weight_decay = batch_size, weight_decay
         self.learning_rate, self.matching_rate, self.joint_rate = learning_rate, matching_rate, joint_rate
 
     def next_stage(self, data: TrainingData, history: list[dict[str, Any]]) -> Stage | None:
         kinds = [entry["kind"] for entry in history]
-        proximal = [entry for entry in history if entry["kind"] == _PROXIMAL]
         if self.matching and kinds.count(_LOCAL) < self.blocks:
             return self._local_stage(data, kinds.count(_LOCAL))
-        if len(proximal) < self.blocks and not (proximal and proximal[-1]["ended"]):
-            return self._proximal_stage(data, len(proximal))
+        if self.objective != "matching":
+            entries = [entry for entry in history if entry["kind"] == _PROXIMAL]
+            if not entries:
+                return self._proximal_stage(data, 0, 0, 0)
+            last = entries[-1]
+            if not last["ended"]:
+                return self._proximal_stage(data, last["moves"], last["halvings"], last["block"] + 1, last["nll"])
+            following = self._next_round(entries)
+            if following is not None:
+                return self._proximal_stage(data, *following, 0)
         if self.joint and _JOINT not in kinds and len(self.velocity):
             return self._joint_stage(data)
         return None
 
+    def _next_round(self, entries: list[dict[str, Any]]) -> tuple[int, int] | None:
+        """The round after the one that is over, with the boundaries moved or halved for it; `None` after the last.
+
+        A round goes by how often the boundaries have been moved and how often halved.
+        """
+        moves, halvings = entries[-1]["moves"], entries[-1]["halvings"]
+        movements = [e["movement"] for e in entries if (e["moves"], e["halvings"]) == (moves, halvings)]
+        movements = movements[: len(self.velocity)]  # in the first round, the last block may have been dropped
+        if not movements:
+            return None
+        movable = not halvings and moves < self.reparameterize and len(movements) > 1
+        if movable and statistics.pstdev(movements) > self.equal * statistics.mean(movements):
+            boundaries = reparameterized(self.velocity.boundaries(), movements, self.damping)
+            self.velocity = self.velocity.recut(boundaries)
+            return moves + 1, halvings
+        if halvings < self.refine:
+            self.velocity = self.velocity.recut(refined(self.velocity.boundaries()))
+            return moves, halvings + 1
+        return None
+
+    def _trainings(self, moves: int, halvings: int, k: int) -> int:
+        """How many times a block is still trained, from block k of a round on, if all rounds take place."""
+        count = len(self.velocity) if moves or halvings else self.blocks
+        moves_left = 0 if halvings else self.reparameterize - moves
+        return count * (1 + moves_left + sum(2**i for i in range(1, self.refine - halvings + 1))) - k
+
     def _local_stage(self, data: TrainingData, k: int) -> Stage:
         r"""Block k by flow matching from one state of the Ornstein–Uhlenbeck flow to another.
 
-        They lie :math:`\log(1 + h_k)` apart in its time, so that the mean contracts as in the proximal step.
+        They lie :math:`\log(1 + h_k)` apart in its time, so that the mean contracts as in the proximal step. The free
+        block goes to the noise itself.
         """
         gammas = [math.log1p(self.proximal_steps.step(j)) for j in range(k + 1)]
+        if self.free_block and k == self.blocks - 1:
+            gammas[k] = math.inf
 
         def path(x: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-            left = _diffused(x, sum(gammas[:k]), generator)
-            return left, _diffused(left, gammas[k], generator)
+            left = diffused(x, sum(gammas[:k]), generator)
+            return left, diffused(left, gammas[k], generator)
 
         block = self._block(k, data.train)
         later = (1 - self.matching) * self.blocks / self.matching  # the rest, in units of one of these stages
@@ -172,64 +243,40 @@ class JKOiFlow(Flow, GenerativeModel):
             average=0.99,
         )
 
-    def _proximal_stage(self, data: TrainingData, k: int) -> Stage:
-        """Block k, counted from 0: one proximal step from the samples that the blocks before it have pushed."""
+    def _proximal_stage(self, data: TrainingData, moves: int, halvings: int, k: int, nll: float | None = None) -> Stage:
+        """Block k of a round, counted from 0: one proximal step from what the blocks before it have pushed.
+
+        `nll` is that of the validation rows under those blocks alone.
+        """
         x_train, x_validation = self._pushed(data, k)
-        h = self.proximal_steps.step(k)
-        free = self.free_block and k == self.blocks - 1
+        before = -self.base.log_prob(x_validation).double().mean().item() if nll is None else nll
         block = self._block(k, x_train)
-        fine = Flow(block, self.scheduler, self.integrator, self.divergence, self.base)
-        coarse = CoarseFlow(fine, self.train_grid, self.disagreement)
+        rounds = moves + halvings
+        count = len(self.velocity) if rounds else self.blocks
 
-        def terms(flow: Flow, x: Tensor, generator: torch.Generator, watch: Any = None) -> tuple[Tensor, ...]:
-            """Of each row: V(T x) - log det, the proximal term, and the squared movement."""
-            costs = [kinetic_energy] + ([watch] if watch else [])
-            moved = flow.integrate(x, costs=costs, generator=generator)
-            movement = (moved.x - x).square().flatten(1).sum(-1)
-            proximal = moved.costs[0] / 2 if self.transport == "dynamic" else movement / (2 * h)
-            return -self.base.log_prob(moved.x) - moved.log_det, 0 * proximal if free else proximal, movement
-
-        def loss(batch: Tensor, generator: torch.Generator) -> Tensor:
-            watch = coarse.watch()
-            nll, proximal, _ = terms(coarse.flow, batch, generator, watch)
-            value = nll + proximal
-            return (value + coarse.disagreement * watch.total() if watch else value).mean()
-
-        def validate() -> Tensor:
-            nll, proximal, _ = terms(fine, x_validation, validation_probes(x_validation))
-            return nll + proximal
-
-        @torch.no_grad()
         def finish(entry: dict[str, Any]) -> None:
-            nll, _, movement = terms(fine, x_validation, validation_probes(x_validation))
-            change = (nll + self.base.log_prob(x_validation)).double()
-            dissipation = change if free else change + movement.double() / (2 * h)
-            relative = (movement.mean() / fine.encode(x_validation).square().flatten(1).sum(-1).mean()).item()
-            entry.update(
-                kind=_PROXIMAL,
-                h=h,
-                movement=movement.mean().sqrt().item(),
-                relative_movement=relative,
-                kl_change=change.mean().item(),
-                dissipation=dissipation.mean().item(),
-                dissipation_se=(dissipation.std() / math.sqrt(len(dissipation))).item(),
-                kept=bool(change.mean() < 0),
-            )
-            entry["ended"] = not entry["kept"] or relative < self.tolerance or k == self.blocks - 1
-            if entry["ended"]:
-                self.velocity.truncate(k + entry["kept"])
+            entry.update(kind=_PROXIMAL, moves=moves, halvings=halvings, block=k, interval=list(block.interval))
+            entry["nll"] = before + entry["kl_change"]
+            entry["ended"] = k == count - 1
+            if not rounds:  # the first round finds out how many blocks it takes
+                entry["ended"] |= not entry["kept"] or entry["relative_movement"] < self.tolerance
+                if entry["ended"]:
+                    self.velocity.truncate(k + entry["kept"])
 
-        ahead = 1 - self.matching - self.joint
-        return Stage(
-            name=f"{_PROXIMAL} {k + 1}",
-            parameters=list(block.parameters()),
-            train=x_train,
-            loss=loss,
-            validate=validate,
-            solver_error=lambda: coarse.error(x_validation),
-            refine=coarse.refine,
-            share=ahead / self.blocks / (ahead * (self.blocks - k) / self.blocks + self.joint),
+        # The joint stage in units of one of these, so that what is left unused goes to all that follows.
+        joint = self._trainings(0, 0, 0) * self.joint / (1 - self.matching - self.joint)
+        return proximal_stage(
+            Flow(block, self.scheduler, self.integrator, self.divergence, self.base),
+            x_train,
+            x_validation,
+            self.train_grid,
+            h=self._weight(block, k),
+            transport=self.transport,
+            free=self.free_block and k == count - 1,
+            disagreement=self.disagreement,
             finish=finish,
+            name=f"{_PROXIMAL} {k + 1}" + (f", round {rounds + 1}" if rounds else ""),
+            share=1 / (self._trainings(moves, halvings, k) + joint),
             batch_size=self.batch_size,
             learning_rate=self.learning_rate,
             optimizer=self.optimizer,
@@ -253,22 +300,34 @@ class JKOiFlow(Flow, GenerativeModel):
             average=0.99,
         )
 
+    def _interval(self, k: int) -> tuple[float, float]:
+        """Where block k lives in the first round."""
+        start = self.velocity.interval[1] if k else 0.0
+        return start, start + self.proximal_steps.step(k)
+
+    def _weight(self, block: Velocity, k: int) -> float:
+        """The step h of the proximal term: the length of the block's interval."""
+        return block.interval[1] - block.interval[0]
+
+    def _new_block(self, interval: tuple[float, float]) -> Velocity:
+        shallow = {name: getattr(self, name) for name in ("dim", "width", "activation", "frequencies")}
+        build, arguments = self.prototype or (Shallow, shallow)
+        return build(**{**arguments, "interval": interval})
+
     def _block(self, k: int, like: Tensor) -> Velocity:
         """Block k: the one that is there, or a new one, warm-started from its predecessor."""
         if k < len(self.velocity):
             return self.velocity[k]
-        start, h = self.velocity.interval[1] if k else 0.0, self.proximal_steps.step(k)
-        block = Shallow(
-            self.dim,
-            self.width,
-            activation=self.activation,
-            interval=(start, start + h),
-            frequencies=self.frequencies,
-        ).to(like)
+        interval = self._interval(k)
+        block = self._new_block(interval).to(like)
         if k:
-            last = self.velocity[k - 1]
-            block.load_state_dict(last.state_dict())
-            block.scale_output((last.interval[1] - last.interval[0]) / h)
+            before = self.velocity[k - 1]
+            shrunk = (before.interval[1] - before.interval[0]) / (interval[1] - interval[0])
+            if shrunk == 1:
+                block.load_state_dict(before.state_dict())
+            elif scale := getattr(block, "scale_output", None):
+                block.load_state_dict(before.state_dict())
+                scale(shrunk)
         self.velocity.append(block)
         return block
 
@@ -288,7 +347,18 @@ class JKOiFlow(Flow, GenerativeModel):
         return x_train, x_validation
 
 
-def _diffused(x: Tensor, gamma: float, generator: torch.Generator) -> Tensor:
+def _event_shape(block: Velocity, dim: int) -> tuple[int, ...]:
+    """The shape of a block's events, where it can serve as a block."""
+    if "interval" not in inspect.signature(type(block).__init__).parameters:
+        name = type(block).__name__
+        raise InputError(f"block: {name} came, which takes no interval; a velocity with that argument would do")
+    shape: tuple[int, ...] = getattr(block, "event_shape", (getattr(block, "dim", dim),))
+    if math.prod(shape) != dim:
+        raise InputError(f"dim: {dim} came with a block for events of shape {shape}; {math.prod(shape)} would do")
+    return shape
+
+
+def diffused(x: Tensor, gamma: float, generator: torch.Generator) -> Tensor:
     r"""The Ornstein–Uhlenbeck flow's state after a time, :math:`e^{-\gamma} x + \sqrt{1 - e^{-2\gamma}} z`."""
     if gamma == 0:
         return x

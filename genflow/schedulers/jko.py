@@ -1,13 +1,18 @@
 r"""Block boundaries of the Jordan–Kinderlehrer–Otto scheme.
 
 .. math:: t_k = t_{k-1} + h_k, \qquad h_k = \min(h_1 \rho^{k-1}, h_{max})
+
+Chosen by hand, they let the first blocks do most of the transport, since the scheme converges exponentially. What the
+blocks have moved, :math:`S_k = (E|x(t_k) - x(t_{k-1})|^2)^{1/2}`, tells how to move the boundaries.
 """
 
 from __future__ import annotations
 
 import math
-from itertools import accumulate
+from collections.abc import Sequence
+from itertools import accumulate, pairwise
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -16,7 +21,7 @@ from genflow.errors import InputError
 from genflow.interfaces import Scheduler
 from genflow.schedulers.grids import checked_steps
 
-__all__ = ["JKOSteps"]
+__all__ = ["JKOSteps", "refined", "reparameterized"]
 
 
 class JKOSteps(Scheduler):
@@ -82,3 +87,52 @@ class JKOSteps(Scheduler):
         times = rising if start <= stop else rising.flip(0)
         times[0], times[-1] = start, stop
         return times.to(device, dtype)
+
+
+def reparameterized(boundaries: Sequence[float], movements: Sequence[float], damping: float = 0.5) -> list[float]:
+    r"""Boundaries between which the blocks move more alike.
+
+    .. math:: t_k \leftarrow t_k + \eta (\tilde t_k - t_k), \qquad C(\tilde t_k) = \frac{k}{K} C(t_K),
+
+    with the cumulative movement :math:`C(t_k) = \sum_{j \le k} S_j`, linear between the boundaries. The ends stay.
+
+    Args:
+        boundaries: :math:`t_0 < \dots < t_K`.
+        movements: :math:`S_1, \dots, S_K` of the blocks between them.
+        damping: :math:`\eta`; 1 goes all the way.
+
+    Raises:
+        InputError: Numbers of blocks that differ, or movements that are negative or all zero.
+
+    References:
+        Xu, Cheng, Xie 2023, Normalizing flow neural networks by JKO scheme, https://arxiv.org/abs/2212.14424
+
+    Example:
+        >>> from genflow.schedulers import reparameterized
+        >>> reparameterized([0.0, 1.0, 2.0], [3.0, 1.0], damping=1.0)  # the first block moves three times as far
+        [0.0, 0.6666666666666666, 2.0]
+    """
+    count = len(movements)
+    if len(boundaries) != count + 1:
+        raise InputError(f"movements: {count} came for {len(boundaries) - 1} blocks; one for each would do")
+    if not (min(movements) >= 0 and 0 < sum(movements) < math.inf):
+        raise InputError("movements: distances are wanted, not all of them zero")
+    travelled = list(accumulate(movements, initial=0.0))
+    equal = np.interp([k / count * travelled[-1] for k in range(count + 1)], travelled, boundaries).tolist()
+    inner = [t + damping * (aim - t) for t, aim in zip(boundaries, equal, strict=True)][1:-1]
+    return [boundaries[0], *inner, boundaries[-1]]
+
+
+def refined(boundaries: Sequence[float]) -> list[float]:
+    """Boundaries of twice as many blocks: every interval in halves.
+
+    Args:
+        boundaries: Increasing times.
+
+    Example:
+        >>> from genflow.schedulers import refined
+        >>> refined([0.0, 1.0, 3.0])
+        [0.0, 0.5, 1.0, 2.0, 3.0]
+    """
+    halves = [[start, (start + stop) / 2] for start, stop in pairwise(boundaries)]
+    return [*(t for pair in halves for t in pair), boundaries[-1]]

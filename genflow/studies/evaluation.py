@@ -101,6 +101,7 @@ def evaluate(
     like = next(inner.parameters(), torch.empty(0))
 
     notify("log-likelihood")
+    # The data's own preprocessing: a model's may go further, and its units would be no other model's.
     z_test, log_det = data.preprocessor(data.test.double())
     log_p = torch.full((len(data.test),), math.nan, dtype=torch.float64)
     if model.has_log_prob:
@@ -116,7 +117,7 @@ def evaluate(
     began = time.perf_counter()
     samples = model.sample(points, generator=_device_generator(like, seed)).double().cpu()
     figures["sample_seconds"] = time.perf_counter() - began
-    z_samples = data.preprocessor(samples)[0]
+    z_samples = data.preprocessor(samples)[0].cpu()
     figures.update(w2=math.nan, mmd=math.nan, c2st=math.nan)
     further = dict(metrics or {})
     figures.update(dict.fromkeys(further, math.nan))
@@ -134,17 +135,16 @@ def evaluate(
 
     notify("inversion error")
     figures.update(inversion_error=math.nan, nfe=math.nan)
-    rows = _some(data.test.double(), points, generator)
     if hasattr(inner, "encode") and hasattr(inner, "decode"):
         try:
             figures["inversion_error"] = inversion_error(
                 lambda z: model.encode(data.preprocessor.inverse(z)),
-                lambda u: data.preprocessor(model.decode(u).cpu())[0],
-                data.preprocessor(rows)[0],
+                lambda noise: data.preprocessor(model.decode(noise))[0],
+                _some(z_test, points, generator),
             )
             if hasattr(inner, "integrate"):
-                z = model.preprocessor(rows)[0].to(like.device, like.dtype)
-                figures["nfe"] = float(inner.integrate(z, log_det=False).nfe)
+                rows = model.preprocessor(data.test[:1].double())[0].to(like.device, like.dtype)
+                figures["nfe"] = float(inner.integrate(rows, log_det=False).nfe)
         except (InputError, SolverError) as error:
             remarks.append(f"inversion: {error}")
     figures["parameters"] = float(sum(parameter.numel() for parameter in inner.parameters()))

@@ -138,7 +138,7 @@ def write(board: Board, folder: Path) -> None:
 
 @contextmanager
 def styled() -> Iterator[Any]:
-    """The look of all pictures: matplotlib's `pyplot`, without a window."""
+    """`matplotlib.pyplot` in the style of all pictures, without a window."""
     import matplotlib as mpl
 
     before = mpl.get_backend()
@@ -198,6 +198,7 @@ def _leaderboard(board: Board) -> Any:
             axis.tick_params(axis="y", length=0, labelsize=8.5)
             axis.grid(axis="x", color="#e8ebf0", lw=0.7)
             axis.set_axisbelow(True)
+            axis.locator_params(axis="x", nbins=6)
             axis.spines["left"].set_visible(False)
         for label, model in zip(left.get_yticklabels(), rows["model"], strict=True):
             label.set_color(colour_of(board, model))
@@ -342,7 +343,12 @@ def _pairs(board: Board, data: str) -> Any:
         rank = np.full((used, used), float(rank.squeeze()))
     upper = [(rank[i, j], i, j) for i in range(used) for j in range(i + 1, used)]
     pairs = [(i, j) for _, i, j in sorted(upper, reverse=True)[:3]]
-    figure, axes = _panels(len(runs) + 1, len(pairs), size=1.85)
+    import matplotlib.pyplot as plt
+
+    across = len(runs) + 1
+    figure, axes = plt.subplots(
+        len(pairs), across, figsize=(1.85 * across, 1.95 * len(pairs)), squeeze=False, layout="constrained"
+    )
     groups = [("data", _DATA, parts["test"])]
     groups += [(label, colour_of(board, label), arrays["samples"]) for label, arrays in runs]
     for row, (i, j) in enumerate(pairs):
@@ -361,7 +367,6 @@ def _pairs(board: Board, data: str) -> Any:
                 axis.set_ylabel(columns[j])
             if row == 0:
                 axis.set_title(label, color=colour)
-    figure.tight_layout(w_pad=0.4, h_pad=0.5)
     return figure
 
 

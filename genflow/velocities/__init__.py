@@ -2,7 +2,9 @@
 
 from genflow.velocities.activations import ACTIVATIONS
 from genflow.velocities.chain import Chain
+from genflow.velocities.chebyshev import Chebyshev
 from genflow.velocities.function import FunctionVelocity, as_velocity
+from genflow.velocities.graph_attention import GraphAttention
 from genflow.velocities.probability_flow import ProbabilityFlow
 from genflow.velocities.residual import ResidualMLP
 from genflow.velocities.shallow import Parallel, Shallow
@@ -10,7 +12,9 @@ from genflow.velocities.shallow import Parallel, Shallow
 __all__ = [
     "ACTIVATIONS",
     "Chain",
+    "Chebyshev",
     "FunctionVelocity",
+    "GraphAttention",
     "Parallel",
     "ProbabilityFlow",
     "ResidualMLP",

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import bisect
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, cast
 
 import torch
@@ -66,6 +67,19 @@ class Chain(Velocity):
         """Keeps the first `count` blocks."""
         self.blocks = self.blocks[:count]
         self.interval = (self.interval[0], self[-1].interval[1] if count else self.interval[0])
+
+    def boundaries(self) -> list[float]:
+        """The times between which the blocks live."""
+        return [self.interval[0], *(block.interval[1] for block in self)]
+
+    def recut(self, boundaries: Sequence[float]) -> Chain:
+        """A chain with other boundaries: a new block is a copy of the one that lives at the middle of its interval.
+
+        As blocks live in real time, the field hardly changes; not at all where every new interval lies in an old one.
+        """
+        stops = self.boundaries()[1:-1]
+        cut = itertools.pairwise(boundaries)
+        return Chain([self[bisect.bisect_right(stops, (a + b) / 2)].on((a, b)) for a, b in cut])
 
     def config(self) -> dict[str, Any]:
         return {"blocks": list(self)}

@@ -40,9 +40,11 @@ class Shallow(Velocity):
         condition_dim: Dimension of a condition vector, 0 for none.
         activation: `silu`, `tanh`, `sine` or `softplus`.
         time_features: Terms of the cosine series in time that biases and gains are made of.
-        interval: The times :math:`(t_0, t_1)` on which it lives; the series is stretched to them.
+        interval: The times :math:`(t_0, t_1)` on which it lives.
         frequencies: The first layer's weights and biases are drawn at scales spread evenly in their logarithm over
             this range: large ones resolve sharp features early, small ones see the whole.
+        series: The times that the cosine series is stretched to; the interval by default. A block that is cut in two,
+            or moved, keeps its series: the field at a time stays what it was.
 
     It starts as the zero field: :math:`W_3`, :math:`b_3` and :math:`A` are zero.
 
@@ -65,6 +67,7 @@ class Shallow(Velocity):
         time_features: int = 4,
         interval: tuple[float, float] = (0.0, 1.0),
         frequencies: tuple[float, float] = (1.0, 1.0),
+        series: tuple[float, float] | None = None,
     ):
         super().__init__()
         if dim < 1 or width < 1 or time_features < 1:
@@ -74,6 +77,7 @@ class Shallow(Velocity):
         self.dim, self.width, self.condition_dim = dim, width, condition_dim
         self.time_features = time_features
         self.interval = (float(interval[0]), float(interval[1]))
+        self.series = self.interval if series is None else (float(series[0]), float(series[1]))
         self.activation = activation_named(activation)
         inputs = time_features + condition_dim
         # The short side of w1 and w3 comes first: skinny products are several times faster in that layout.
@@ -91,6 +95,11 @@ class Shallow(Velocity):
     def extra_repr(self) -> str:
         return f"dim={self.dim}, width={self.width}, interval={self.interval}"
 
+    def on(self, interval: tuple[float, float]) -> Shallow:
+        other = cast(Shallow, super().on(interval))
+        other._arguments["series"] = self.series
+        return other
+
     @torch.no_grad()
     def scale_output(self, factor: float) -> None:
         """Multiplies the field by a number."""
@@ -100,7 +109,7 @@ class Shallow(Velocity):
 
     def modulate(self, x: Tensor, t: Tensor, condition: Any) -> tuple[Tensor, ...]:
         """Biases b1, b2, gains g1, g2 and the bias b3: vectors for one time and no condition, else one row each."""
-        features = modulation_features(x, t, condition, self.interval, self.time_features, self.condition_dim)
+        features = modulation_features(x, t, condition, self.series, self.time_features, self.condition_dim)
         values = nn.functional.linear(features, self.modulation)
         b1, b2, g1, g2, b3 = values.split([*(self.width,) * 4, self.dim], dim=-1)
         return b1, b2, 1 + g1, 1 + g2, b3

@@ -1,0 +1,109 @@
+r"""One proximal step of the Jordan–Kinderlehrer–Otto scheme, as a stage of training.
+
+.. math::
+    L_k = E_{x \sim \rho_{k-1}} \Bigl[ V(T_k x) - \int_{t_{k-1}}^{t_k} \nabla \cdot v \, dt
+    + \frac{|T_k x - x|^2}{2 h_k} \Bigr], \qquad V(x) = |x|^2 / 2
+
+Up to a constant, the first two terms are :math:`KL(T_k \# \rho_{k-1} \| p_Z)`. A step that lowers :math:`L_k` below its
+value at the identity dissipates: :math:`\Delta KL + E|\Delta x|^2 / 2h_k \le 0`.
+
+C. Xu, X. Cheng, Y. Xie, Normalizing flow neural networks by JKO scheme, NeurIPS 2023, https://arxiv.org/abs/2212.14424
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from genflow.flow import Flow
+from genflow.interfaces import Scheduler
+from genflow.models.likelihood import kinetic_energy, validation_probes
+from genflow.models.stages import CoarseFlow
+from genflow.training import Stage
+
+__all__ = ["TRANSPORTS", "proximal_stage"]
+
+TRANSPORTS = ("dynamic", "endpoint")
+
+
+def proximal_stage(
+    flow: Flow,
+    x_train: Tensor,
+    x_validation: Tensor,
+    train_grid: Scheduler,
+    *,
+    h: float,
+    transport: str = "dynamic",
+    free: bool = False,
+    disagreement: float = 0.0,
+    finish: Callable[[dict[str, Any]], None],
+    **settings: Any,
+) -> Stage:
+    r"""The stage that trains one block; its entry of the history says what the block did to the validation rows.
+
+    That is its step `h`, the `movement` :math:`(E|T_k x - x|^2)^{1/2}`, also relative to :math:`E|T_k x|^2`, the
+    `kl_change` and the `dissipation` above with its standard error, and whether KL fell, `kept`.
+
+    Args:
+        flow: The block with its parts, on the grid that validates.
+        x_train: Rows that the blocks before it have pushed.
+        x_validation: The same of the validation part.
+        train_grid: The coarser grid that is trained on.
+        h: Step :math:`h_k`.
+        transport: The proximal term: `dynamic`, :math:`\frac{1}{2} \int |v|^2 dt`, or `endpoint`, the one above. They
+            have one minimizer, the straight one, where the block's interval has the length h.
+        free: Leaves the proximal term out.
+        disagreement: Weight of `StageDisagreement`.
+        finish: Called with the entry.
+        settings: Further attributes of the `Stage`.
+    """
+    coarse = CoarseFlow(flow, train_grid, disagreement)
+
+    def terms(of: Flow, x: Tensor, generator: torch.Generator, watch: Any = None) -> tuple[Tensor, Tensor, Tensor]:
+        """Of each row: V(T x) - log det, the proximal term, and the squared movement."""
+        costs = [kinetic_energy] + ([watch] if watch else [])
+        moved = of.integrate(x, costs=costs, generator=generator)
+        movement = (moved.x - x).square().flatten(1).sum(-1)
+        proximal = moved.costs[0] / 2 if transport == "dynamic" else movement / (2 * h)
+        return -of.base.log_prob(moved.x) - moved.log_det, 0 * proximal if free else proximal, movement
+
+    def loss(batch: Tensor, generator: torch.Generator) -> Tensor:
+        watch = coarse.watch()
+        nll, proximal, _ = terms(coarse.flow, batch, generator, watch)
+        value = nll + proximal
+        return (value + coarse.disagreement * watch.total() if watch else value).mean()
+
+    def validate() -> Tensor:
+        nll, proximal, _ = terms(flow, x_validation, validation_probes(x_validation))
+        return nll + proximal
+
+    @torch.no_grad()
+    def remember(entry: dict[str, Any]) -> None:
+        nll, _, movement = terms(flow, x_validation, validation_probes(x_validation))
+        change = (nll + flow.base.log_prob(x_validation)).double()
+        dissipation = change if free else change + movement.double() / (2 * h)
+        entry.update(
+            h=h,
+            movement=movement.mean().sqrt().item(),
+            relative_movement=(movement.mean() / flow.encode(x_validation).square().flatten(1).sum(-1).mean()).item(),
+            kl_change=change.mean().item(),
+            dissipation=dissipation.mean().item(),
+            dissipation_se=(dissipation.std() / math.sqrt(len(dissipation))).item(),
+            kept=bool(change.mean() < 0),
+        )
+        finish(entry)
+
+    return Stage(
+        parameters=list(flow.velocity.parameters()),
+        train=x_train,
+        loss=loss,
+        validate=validate,
+        solver_error=lambda: coarse.error(x_validation),
+        refine=coarse.refine,
+        finish=remember,
+        **settings,
+    )
