@@ -35,7 +35,7 @@ from genflow.model import GenerativeModel
 from genflow.models.likelihood import kinetic_energy, validation_probes
 from genflow.models.stages import CoarseFlow, likelihood_stage, matching_stage
 from genflow.schedulers import JKOSteps, Warped
-from genflow.training import Stage, TrainingData
+from genflow.training import Rows, Stage, TrainingData, paired, unpaired
 from genflow.velocities import Chain, Shallow
 
 __all__ = ["JKOiFlow"]
@@ -77,6 +77,7 @@ class JKOiFlow(Flow, GenerativeModel):
         matching_rate: Peak learning rate of local flow matching.
         joint_rate: Peak learning rate of the joint training.
         weight_decay: Decoupled weight decay.
+        condition_dim: Dimension of a condition, 0 for none: `data.condition_dim`.
         parts: Parts of the `Flow` to be replaced: `velocity`, `scheduler`, `integrator`, `divergence`, `base`.
 
     Example:
@@ -114,6 +115,7 @@ class JKOiFlow(Flow, GenerativeModel):
         matching_rate: float = 3e-3,
         joint_rate: float = 1.2e-2,
         weight_decay: float = 0.0,
+        condition_dim: int = 0,
         **parts: Any,
     ):
         if blocks < 1:
@@ -126,6 +128,7 @@ class JKOiFlow(Flow, GenerativeModel):
             raise InputError(f"transport: {transport!r} came; dynamic or endpoint would do")
         parts = {"velocity": Chain(), "scheduler": Warped(steps, warp), "base": StandardNormal(dim), **parts}
         super().__init__(**parts)
+        self.condition_dim = condition_dim
         self.dim, self.blocks, self.width, self.activation = dim, blocks, width, activation
         self.proximal_steps = JKOSteps(first, growth, maximum, steps=blocks)
         self.transport, self.disagreement = transport, disagreement
@@ -175,36 +178,40 @@ class JKOiFlow(Flow, GenerativeModel):
     def _proximal_stage(self, data: TrainingData, k: int) -> Stage:
         """Block k, counted from 0: one proximal step from the samples that the blocks before it have pushed."""
         x_train, x_validation = self._pushed(data, k)
+        condition = data.validation_condition
         h = self.proximal_steps.step(k)
         free = self.free_block and k == self.blocks - 1
         block = self._block(k, x_train)
         fine = Flow(block, self.scheduler, self.integrator, self.divergence, self.base)
         coarse = CoarseFlow(fine, self.train_grid, self.disagreement)
 
-        def terms(flow: Flow, x: Tensor, generator: torch.Generator, watch: Any = None) -> tuple[Tensor, ...]:
+        def terms(flow: Flow, rows: Rows, generator: torch.Generator, watch: Any = None) -> tuple[Tensor, ...]:
             """Of each row: V(T x) - log det, the proximal term, and the squared movement."""
+            x, condition = unpaired(rows)
             costs = [kinetic_energy] + ([watch] if watch else [])
-            moved = flow.integrate(x, costs=costs, generator=generator)
+            moved = flow.integrate(x, costs=costs, condition=condition, generator=generator)
             movement = (moved.x - x).square().flatten(1).sum(-1)
             proximal = moved.costs[0] / 2 if self.transport == "dynamic" else movement / (2 * h)
             return -self.base.log_prob(moved.x) - moved.log_det, 0 * proximal if free else proximal, movement
 
-        def loss(batch: Tensor, generator: torch.Generator) -> Tensor:
+        def loss(batch: Rows, generator: torch.Generator) -> Tensor:
             watch = coarse.watch()
             nll, proximal, _ = terms(coarse.flow, batch, generator, watch)
             value = nll + proximal
             return (value + coarse.disagreement * watch.total() if watch else value).mean()
 
         def validate() -> Tensor:
-            nll, proximal, _ = terms(fine, x_validation, validation_probes(x_validation))
+            nll, proximal, _ = terms(fine, paired(x_validation, condition), validation_probes(x_validation))
             return nll + proximal
 
         @torch.no_grad()
         def finish(entry: dict[str, Any]) -> None:
-            nll, _, movement = terms(fine, x_validation, validation_probes(x_validation))
+            nll, _, movement = terms(fine, paired(x_validation, condition), validation_probes(x_validation))
             change = (nll + self.base.log_prob(x_validation)).double()
             dissipation = change if free else change + movement.double() / (2 * h)
-            relative = (movement.mean() / fine.encode(x_validation).square().flatten(1).sum(-1).mean()).item()
+            relative = (
+                movement.mean() / fine.encode(x_validation, condition).square().flatten(1).sum(-1).mean()
+            ).item()
             entry.update(
                 kind=_PROXIMAL,
                 h=h,
@@ -223,10 +230,10 @@ class JKOiFlow(Flow, GenerativeModel):
         return Stage(
             name=f"{_PROXIMAL} {k + 1}",
             parameters=list(block.parameters()),
-            train=x_train,
+            train=paired(x_train, data.train_condition),
             loss=loss,
             validate=validate,
-            solver_error=lambda: coarse.error(x_validation),
+            solver_error=lambda: coarse.error(x_validation, condition),
             refine=coarse.refine,
             share=ahead / self.blocks / (ahead * (self.blocks - k) / self.blocks + self.joint),
             finish=finish,
@@ -261,6 +268,7 @@ class JKOiFlow(Flow, GenerativeModel):
         block = Shallow(
             self.dim,
             self.width,
+            self.condition_dim,
             activation=self.activation,
             interval=(start, start + h),
             frequencies=self.frequencies,
@@ -281,11 +289,16 @@ class JKOiFlow(Flow, GenerativeModel):
             behind, x_train, x_validation = [], data.train, data.validation
         for block in blocks[len(behind) :]:
             flow = Flow(block, self.scheduler, self.integrator, self.divergence, self.base)
-            x_train, x_validation = (
-                torch.cat([flow.encode(rows) for rows in x.split(_PUSHED_ROWS)]) for x in (x_train, x_validation)
-            )
+            x_train = _encoded(flow, x_train, data.train_condition)
+            x_validation = _encoded(flow, x_validation, data.validation_condition)
         data.cache["pushed"] = (blocks, x_train, x_validation)
         return x_train, x_validation
+
+
+def _encoded(flow: Flow, x: Tensor, condition: Tensor | None) -> Tensor:
+    parts = x.split(_PUSHED_ROWS)
+    conditions = [None] * len(parts) if condition is None else condition.split(_PUSHED_ROWS)
+    return torch.cat([flow.encode(rows, c) for rows, c in zip(parts, conditions, strict=True)])
 
 
 def _diffused(x: Tensor, gamma: float, generator: torch.Generator) -> Tensor:

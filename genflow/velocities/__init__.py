@@ -3,6 +3,7 @@
 from genflow.velocities.activations import ACTIVATIONS
 from genflow.velocities.chain import Chain
 from genflow.velocities.function import FunctionVelocity, as_velocity
+from genflow.velocities.guided import Guided, OptionalCondition, conditional, struck_out
 from genflow.velocities.probability_flow import ProbabilityFlow
 from genflow.velocities.residual import ResidualMLP
 from genflow.velocities.shallow import Parallel, Shallow
@@ -11,9 +12,13 @@ __all__ = [
     "ACTIVATIONS",
     "Chain",
     "FunctionVelocity",
+    "Guided",
+    "OptionalCondition",
     "Parallel",
     "ProbabilityFlow",
     "ResidualMLP",
     "Shallow",
     "as_velocity",
+    "conditional",
+    "struck_out",
 ]
