@@ -391,8 +391,9 @@ class _FlowDynamics(Dynamics):
         for name in ("denoise", "diffusion", "noise"):
             if getattr(velocity, name, None) is not None:
                 setattr(self, name, getattr(velocity, name))
-        if self.denoise is not None and condition is not None:
-            self.denoise = partial(velocity.denoise, condition=condition)  # type: ignore[operator]
+        denoise: Any = self.denoise
+        if denoise is not None and condition is not None:
+            self.denoise = partial(denoise, condition=condition)
 
 
 def _probes(like: Tensor) -> torch.Generator:

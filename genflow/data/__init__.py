@@ -9,18 +9,21 @@ Example:
 
 from __future__ import annotations
 
+from genflow.data.conditions import Conditions, Encoding
 from genflow.data.dataset import Dataset, split
 from genflow.data.loading import load, names
 from genflow.data.mixtures import GaussianMixture
 from genflow.data.pictures import PICTURES, Picture
 from genflow.data.preprocessing import Compose, Logit, Preprocessor, Standardize, Whiten
-from genflow.data.tables import TABLES, read, write
+from genflow.data.tables import TABLES, read, read_with_condition, write
 
 __all__ = [
     "PICTURES",
     "TABLES",
     "Compose",
+    "Conditions",
     "Dataset",
+    "Encoding",
     "GaussianMixture",
     "Logit",
     "Picture",
@@ -30,6 +33,7 @@ __all__ = [
     "load",
     "names",
     "read",
+    "read_with_condition",
     "split",
     "write",
 ]
