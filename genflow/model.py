@@ -103,7 +103,6 @@ class GenerativeModel(Component, nn.Module, ABC):
             )
         like = next(self.parameters(), torch.empty(0))
 
-        encoding = dataset.condition and dataset.condition.encoding
         preprocessor = dataset.preprocessor
         if self.whiten:
             preprocessor = Compose([preprocessor, Whiten.fit(preprocessor(dataset.train)[0])])
@@ -111,15 +110,12 @@ class GenerativeModel(Component, nn.Module, ABC):
         def prepared(x: Tensor) -> Tensor:
             return preprocessor(x)[0].to(like.device, like.dtype)
 
-        def encoded(condition: Any) -> Tensor:
-            return encoding(condition, (len(condition),)).expand(len(condition), -1).to(like.device, like.dtype)
-
-        rows = TrainingData(
-            prepared(dataset.train),
-            prepared(dataset.validation[:_VALIDATION_ROWS]),
-            encoded(dataset.condition.train) if encoding else None,
-            encoded(dataset.condition.validation[:_VALIDATION_ROWS]) if encoding else None,
-        )
+        rows = TrainingData(prepared(dataset.train), prepared(dataset.validation[:_VALIDATION_ROWS]))
+        encoding = None
+        if (given := dataset.condition) is not None:
+            encoding = given.encoding
+            vectors = (given.vectors(part) for part in (given.train, given.validation[:_VALIDATION_ROWS]))
+            rows = TrainingData(rows.train, rows.validation, *(part.to(like.device, like.dtype) for part in vectors))
         history = train(self, rows, limit, seed=seed, progress=progress, checkpoint=checkpoint)
         self.eval()
         self.settle(rows.validation, rows.validation_condition)
@@ -244,8 +240,9 @@ class Transformed(Component, nn.Module):
 
     def _encoded(self, condition: Any, batch: Sequence[int]) -> Any:
         """The model's condition: one vector for each row of the batch, or one that all share."""
-        if condition is None and getattr(self.model, "condition_dropout", 0):
-            return None  # it was trained to do without
+        optional = bool(getattr(self.model, "condition_dropout", None))  # it was trained to do without, too
+        if condition is None and optional:
+            return None
         if self.encoding is None:
             if condition is not None and not getattr(self.model, "condition_dim", 1):
                 raise InputError("condition: one came, but the model was trained without any; leave it out")

@@ -173,6 +173,14 @@ class Conditions:
         """The number of entries of the vector that a model takes."""
         return self.encoding.dim
 
+    def vectors(self, rows: Any) -> Float[Tensor, "n dim"]:
+        """The vectors that a model takes of rows of a part, float64.
+
+        Args:
+            rows: Rows of `train`, `validation` or `test`.
+        """
+        return self.encoding(rows, (len(rows),)).expand(len(rows), -1)
+
 
 def labelled(values: np.ndarray, classes: Sequence[Sequence[str]]) -> Any:
     """Rows as a user gives them: float64, or, where some columns hold classes, an array with their names.

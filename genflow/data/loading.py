@@ -172,7 +172,7 @@ def _generated(name: str, density: Density, rows: int | None, seed: int) -> Data
 
 
 def _table(
-    source: Any, argument: str, wanted: Sequence[str | int] | None, classes: tables.Classes = tables.Classes()
+    source: Any, argument: str, wanted: Sequence[str | int] | None, classes: tables.Classes = tables.NO_CLASSES
 ) -> tables.Table:
     if isinstance(source, str | PathLike):
         return tables.read_table(source, wanted, classes)

@@ -52,6 +52,9 @@ class Classes:
     forced: Sequence[str | int] = ()
 
 
+NO_CLASSES = Classes()
+
+
 class Table:
     """Numbers with column names, and where they come from.
 
@@ -215,7 +218,7 @@ def read_with_condition(
 
 
 def read_table(
-    path: str | PathLike[str], wanted: Sequence[str | int] | None = None, classes: Classes = Classes()
+    path: str | PathLike[str], wanted: Sequence[str | int] | None = None, classes: Classes = NO_CLASSES
 ) -> Table:
     """A table as it is in the file, not yet checked for missing values.
 
@@ -239,7 +242,7 @@ def read_table(
     return (_read_parquet if ending in _PARQUET else _read_text)(path, wanted, classes)
 
 
-def from_array(array: Any, origin: str, classes: Classes = Classes()) -> Table:
+def from_array(array: Any, origin: str, classes: Classes = NO_CLASSES) -> Table:
     """A table of an array or a tensor, `(rows, columns)` or `(rows,)`."""
     if hasattr(array, "detach"):
         array = array.detach().cpu()
@@ -262,7 +265,7 @@ def from_array(array: Any, origin: str, classes: Classes = Classes()) -> Table:
 
 
 def from_frame(
-    frame: pd.DataFrame, origin: str, wanted: Sequence[str | int] | None = None, classes: Classes = Classes()
+    frame: pd.DataFrame, origin: str, wanted: Sequence[str | int] | None = None, classes: Classes = NO_CLASSES
 ) -> Table:
     """A table of a pandas frame."""
     names = _unique([str(name) for name in frame.columns])

@@ -39,7 +39,7 @@ def modulation(
     interval: tuple[float, float],
     condition_dim: int,
 ) -> Float[Tensor, "*rows outputs"]:
-    r"""Biases and gains, linear in the cosine features of time and in the condition's entries: :math:`W_t f(t) + W_c c`.
+    r"""Biases and gains, linear in the cosine features of time and in the condition: :math:`W_t f(t) + W_c c`.
 
     One vector for one time and no condition, or one that all rows share; else one for each row.
 
