@@ -115,7 +115,8 @@ class GenerativeModel(Component, nn.Module, ABC):
         if (given := dataset.condition) is not None:
             encoding = given.encoding
             vectors = (given.vectors(part) for part in (given.train, given.validation[:_VALIDATION_ROWS]))
-            rows = TrainingData(rows.train, rows.validation, *(part.to(like.device, like.dtype) for part in vectors))
+            first, second = (part.to(like.device, like.dtype) for part in vectors)
+            rows = TrainingData(rows.train, rows.validation, first, second)
         history = train(self, rows, limit, seed=seed, progress=progress, checkpoint=checkpoint)
         self.eval()
         self.settle(rows.validation, rows.validation_condition)

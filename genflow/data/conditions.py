@@ -181,6 +181,27 @@ class Conditions:
         """
         return self.encoding(rows, (len(rows),)).expand(len(rows), -1)
 
+    def arrays(self) -> dict[str, np.ndarray]:
+        """The columns of all parts, as arrays of numbers or of words, by `part.position`."""
+        parts = {"train": self.train, "validation": self.validation, "test": self.test}
+        return {
+            f"{part}.{j}": np.array(rows[:, j].tolist())
+            for part, rows in parts.items()
+            for j in range(len(self.columns))
+        }
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, np.ndarray], encoding: Encoding) -> Conditions:
+        """The inverse of `arrays`."""
+
+        def rows(part: str) -> Any:
+            columns = [arrays[f"{part}.{j}"] for j in range(len(encoding.columns))]
+            if not encoding.class_columns:
+                return torch.from_numpy(np.stack(columns, -1))
+            return np.stack([column.astype(object) for column in columns], -1)
+
+        return cls(rows("train"), rows("validation"), rows("test"), encoding)
+
 
 def labelled(values: np.ndarray, classes: Sequence[Sequence[str]]) -> Any:
     """Rows as a user gives them: float64, or, where some columns hold classes, an array with their names.

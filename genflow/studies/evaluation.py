@@ -9,6 +9,9 @@ With the preprocessing :math:`z = T(x)`, which a model is trained behind,
 both in nats per row: the first in the units of the data, the second in standardized ones. Figures of samples (`w2`,
 `mmd`, `c2st`, the inversion error) are all taken in standardized units, so that no column outweighs the others by its
 unit alone.
+
+Under a condition, samples are drawn at the conditions of test rows, and figures of samples are of rows and conditions
+together: a model that does not heed its condition has the right marginal law, but not the right joint one.
 """
 
 from __future__ import annotations
@@ -17,8 +20,10 @@ import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -62,8 +67,8 @@ def reference(data: Any, *, seed: int = 0, points: int = POINTS) -> dict[str, fl
         `w2_floor`, `mmd_threshold`; and `nll_true`, `nll_true_se` where the true density is known.
     """
     generator = torch.Generator().manual_seed(seed)
-    test = _some(data.preprocessor(data.test)[0].double(), points, generator)
-    train = _some(data.preprocessor(data.train)[0].double(), len(test), generator)
+    test = _some(_joined(data.preprocessor(data.test)[0], data, "test"), points, generator)
+    train = _some(_joined(data.preprocessor(data.train)[0], data, "train"), len(test), generator)
     threshold = _or_nan(lambda x, y: mmd_threshold(x, y, _bandwidth(x)), test, train)
     figures = {"w2_floor": wasserstein2(train, test), "mmd_threshold": threshold}
     if data.true_log_prob is not None:
@@ -101,8 +106,10 @@ def evaluate(
     like = next(inner.parameters(), torch.empty(0))
 
     notify("log-likelihood")
-    log_p = model.log_prob(data.test.double(), generator=_device_generator(like, seed)).double().cpu()
+    given = None if data.condition is None else data.condition.test
+    log_p = model.log_prob(data.test.double(), given, _device_generator(like, seed)).double().cpu()
     z_test, log_det = model.preprocessor(data.test.double())
+    z_test = _joined(z_test, data, "test")
     figures["nll"], figures["nll_se"] = mean_and_se(-log_p)
     figures["nll_standardized"], figures["nll_standardized_se"] = mean_and_se(log_det.cpu() - log_p)
     if bad := int((~log_p.isfinite()).sum()):
@@ -110,9 +117,11 @@ def evaluate(
 
     notify("samples")
     began = time.perf_counter()
-    samples = model.sample(points, generator=_device_generator(like, seed)).double().cpu()
+    drawn_at = _cycled(len(data.test), points, seed)
+    given = None if given is None else given[drawn_at]
+    samples = model.sample(points, given, _device_generator(like, seed)).double().cpu()
     figures["sample_seconds"] = time.perf_counter() - began
-    z_samples = model.preprocessor(samples)[0].cpu()
+    z_samples = _joined(model.preprocessor(samples)[0].cpu(), data, "test", drawn_at)
     figures.update(w2=math.nan, mmd=math.nan, c2st=math.nan)
     further = dict(metrics or {})
     figures.update(dict.fromkeys(further, math.nan))
@@ -131,11 +140,15 @@ def evaluate(
     notify("inversion error")
     figures.update(inversion_error=math.nan, nfe=math.nan)
     rows = _some(z_test, points, generator).to(like.device, like.dtype)
+    rows, vectors = rows[:, : data.dim], rows[:, data.dim :]
+    options = {} if data.condition is None else {"condition": vectors}
     if hasattr(inner, "encode") and hasattr(inner, "decode"):
         try:
-            figures["inversion_error"] = inversion_error(inner.encode, inner.decode, rows)
+            figures["inversion_error"] = inversion_error(
+                partial(inner.encode, **options), partial(inner.decode, **options), rows
+            )
             if hasattr(inner, "integrate"):
-                figures["nfe"] = float(inner.integrate(rows, log_det=False).nfe)
+                figures["nfe"] = float(inner.integrate(rows, log_det=False, **options).nfe)
         except (InputError, SolverError) as error:
             remarks.append(f"inversion: {error}")
     figures["parameters"] = float(sum(parameter.numel() for parameter in inner.parameters()))
@@ -150,6 +163,18 @@ def extra_metrics(names: Sequence[str] = ()) -> dict[str, Callable[[Tensor, Tens
     """
     brought = [entry.name for entry in registry.entries("metric") if entry.source != "genflow"]
     return {name.partition(":")[2] or name: registry.lookup("metric", name) for name in [*brought, *names]}
+
+
+def _joined(z: Tensor, data: Any, part: str, rows: Any = slice(None)) -> Tensor:
+    """Standardized rows of a part, followed by the vectors of their conditions where there are some."""
+    if data.condition is None:
+        return z.double()
+    return torch.cat([z.double(), data.condition.vectors(getattr(data.condition, part)[rows])], -1)
+
+
+def _cycled(count: int, points: int, seed: int) -> np.ndarray:
+    """Places of `points` rows among so many: all of them in random order, again and again if they are too few."""
+    return np.resize(np.random.default_rng(seed).permutation(count), points)
 
 
 def _sample_figures(seed: int) -> dict[str, Callable[[Tensor, Tensor], float]]:
