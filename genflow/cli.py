@@ -369,14 +369,14 @@ def _sample(chosen: Arguments) -> None:
     given = _given(chosen, model)
     number = chosen.number or 1000
     if chosen.condition_from:
-        given = np.repeat(np.asarray(given), chosen.number or 1, axis=0)
+        given = np.repeat(given, chosen.number or 1, axis=0)
         number = len(given)
     with torch.no_grad():
         rows = model.sample(number, given, torch.Generator().manual_seed(chosen.seed)).double().cpu().numpy()
     columns = model.columns
     if given is not None:  # so that the file can be scored
         columns = [*columns, *model.encoding.columns]
-        rows = np.concatenate([rows, np.broadcast_to(np.asarray(given), (number, len(model.encoding.columns)))], 1)
+        rows = np.concatenate([rows, np.broadcast_to(given, (number, len(model.encoding.columns)))], 1)
     _write_table(out, rows, columns)
     print(f"{number} samples: {out}")
 
@@ -387,15 +387,18 @@ def _given(chosen: Arguments, model: Any) -> Any:
         return None
     if model.encoding is None:
         raise InputError("condition: one came, but the model was trained without any; leave it out")
+    import numpy as np
+
     from genflow.data import read_with_condition
 
-    given = [chosen.condition]
     if chosen.condition_from:
         _, given = read_with_condition(chosen.condition_from, [], model.encoding)
     elif len(chosen.condition) == len(model.encoding.columns):
-        given = [[value if names else _number(value) for value, names in zip(chosen.condition, model.encoding.classes)]]
+        given = [[text if names else _number(text) for text, names in zip(chosen.condition, model.encoding.classes)]]
+    else:
+        raise InputError(f"condition: {len(chosen.condition)} values came; {model.encoding.wanted} would do")
     model.encoding(given, (len(given),))
-    return given
+    return np.asarray(given, dtype=object if model.encoding.class_columns else float)
 
 
 def _number(text: str) -> float | str:

@@ -83,6 +83,14 @@ class Encoding(Component):
         """The columns that hold classes."""
         return [column for column, names in zip(self.columns, self.classes) if names]
 
+    @property
+    def wanted(self) -> str:
+        """What a condition consists of, for people."""
+        kinds = [
+            f"{column} ({_shown(names)})" if names else column for column, names in zip(self.columns, self.classes)
+        ]
+        return f"{', '.join(kinds)}, one row for all or one for each"
+
     def __call__(self, condition: Any, batch: Sequence[int]) -> Float[Tensor, "*rows dim"]:
         """The vectors of conditions, float64: `(*batch, dim)`, or `(dim,)` of one that all rows share.
 
@@ -113,18 +121,18 @@ class Encoding(Component):
         """The values of each column: a tensor or an array, of one shape for all columns."""
         count = len(self.columns)
         if condition is None:
-            raise InputError(f"condition: none came; {self._wanted()} would do")
+            raise InputError(f"condition: none came; {self.wanted} would do")
         if isinstance(condition, Mapping) or hasattr(condition, "columns"):
             missing = [column for column in self.columns if column not in condition]
             if missing:
-                raise InputError(f"condition: no column {missing[0]!r} came; {self._wanted()} would do")
+                raise InputError(f"condition: no column {missing[0]!r} came; {self.wanted} would do")
             return [_array(condition[column]) for column in self.columns]
         array = _array(condition)
-        if count == 1 and (array.ndim == 0 or array.shape[-1] != 1):
+        if count == 1 and (array.ndim == 0 or (array.ndim == 1 and len(array) != 1)):
             array = array[..., None]
         if array.ndim == 0 or array.shape[-1] != count:
             columns = "1 column" if array.ndim == 0 or array.shape[-1] == 1 else f"{array.shape[-1]} columns"
-            raise InputError(f"condition: {columns} came; {self._wanted()} would do")
+            raise InputError(f"condition: {columns} came; {self.wanted} would do")
         return [array[..., j] for j in range(count)]
 
     def _encoded(self, j: int, values: Any) -> Tensor:
@@ -139,12 +147,6 @@ class Encoding(Component):
             value = values.detach()[~finite][0].item()
             raise InputError(f"condition: {value} came in column {self.columns[j]!r}{row}; a finite number would do")
         return ((values.double() - self.mean[j]) / self.std[j]).unsqueeze(-1)
-
-    def _wanted(self) -> str:
-        kinds = [
-            f"{column} ({_shown(names)})" if names else column for column, names in zip(self.columns, self.classes)
-        ]
-        return f"{', '.join(kinds)}, one row for all or one for each"
 
 
 @dataclass(repr=False)

@@ -19,7 +19,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -67,8 +67,8 @@ def reference(data: Any, *, seed: int = 0, points: int = POINTS) -> dict[str, fl
         `w2_floor`, `mmd_threshold`; and `nll_true`, `nll_true_se` where the true density is known.
     """
     generator = torch.Generator().manual_seed(seed)
-    test = _some(_joined(data.preprocessor(data.test)[0], data, "test"), points, generator)
-    train = _some(_joined(data.preprocessor(data.train)[0], data, "train"), len(test), generator)
+    test = _some(_joined(data.preprocessor(data.test)[0], data.condition, "test"), points, generator)
+    train = _some(_joined(data.preprocessor(data.train)[0], data.condition, "train"), len(test), generator)
     threshold = _or_nan(lambda x, y: mmd_threshold(x, y, _bandwidth(x)), test, train)
     figures = {"w2_floor": wasserstein2(train, test), "mmd_threshold": threshold}
     if data.true_log_prob is not None:
@@ -106,10 +106,12 @@ def evaluate(
     like = next(inner.parameters(), torch.empty(0))
 
     notify("log-likelihood")
-    given = None if data.condition is None else data.condition.test
+    # The vectors of the model's own encoding: another file may have other means.
+    condition = data.condition and replace(data.condition, encoding=model.encoding)
+    given = None if condition is None else condition.test
     log_p = model.log_prob(data.test.double(), given, _device_generator(like, seed)).double().cpu()
     z_test, log_det = model.preprocessor(data.test.double())
-    z_test = _joined(z_test, data, "test")
+    z_test = _joined(z_test, condition, "test")
     figures["nll"], figures["nll_se"] = mean_and_se(-log_p)
     figures["nll_standardized"], figures["nll_standardized_se"] = mean_and_se(log_det.cpu() - log_p)
     if bad := int((~log_p.isfinite()).sum()):
@@ -121,7 +123,7 @@ def evaluate(
     given = None if given is None else given[drawn_at]
     samples = model.sample(points, given, _device_generator(like, seed)).double().cpu()
     figures["sample_seconds"] = time.perf_counter() - began
-    z_samples = _joined(model.preprocessor(samples)[0].cpu(), data, "test", drawn_at)
+    z_samples = _joined(model.preprocessor(samples)[0].cpu(), condition, "test", drawn_at)
     figures.update(w2=math.nan, mmd=math.nan, c2st=math.nan)
     further = dict(metrics or {})
     figures.update(dict.fromkeys(further, math.nan))
@@ -141,7 +143,7 @@ def evaluate(
     figures.update(inversion_error=math.nan, nfe=math.nan)
     rows = _some(z_test, points, generator).to(like.device, like.dtype)
     rows, vectors = rows[:, : data.dim], rows[:, data.dim :]
-    options = {} if data.condition is None else {"condition": vectors}
+    options = {} if condition is None else {"condition": vectors}
     if hasattr(inner, "encode") and hasattr(inner, "decode"):
         try:
             figures["inversion_error"] = inversion_error(
@@ -165,11 +167,11 @@ def extra_metrics(names: Sequence[str] = ()) -> dict[str, Callable[[Tensor, Tens
     return {name.partition(":")[2] or name: registry.lookup("metric", name) for name in [*brought, *names]}
 
 
-def _joined(z: Tensor, data: Any, part: str, rows: Any = slice(None)) -> Tensor:
+def _joined(z: Tensor, condition: Any, part: str, rows: Any = slice(None)) -> Tensor:
     """Standardized rows of a part, followed by the vectors of their conditions where there are some."""
-    if data.condition is None:
+    if condition is None:
         return z.double()
-    return torch.cat([z.double(), data.condition.vectors(getattr(data.condition, part)[rows])], -1)
+    return torch.cat([z.double(), condition.vectors(getattr(condition, part)[rows]).to(z.device)], -1)
 
 
 def _cycled(count: int, points: int, seed: int) -> np.ndarray:
