@@ -52,6 +52,7 @@ _BUILT_IN: dict[str, dict[str, tuple[str, str]]] = {
         "residual-mlp": ("genflow.velocities:ResidualMLP", "residual network, tangents pushed by hand"),
         "chain": ("genflow.velocities:Chain", "pieces one after the other in time"),
         "probability-flow": ("genflow.velocities:ProbabilityFlow", "a diffusion's network as a velocity"),
+        "guided": ("genflow.velocities:Guided", "classifier-free guidance of a conditional field"),
     },
     "divergence": {
         "exact": ("genflow.divergences:Exact", "the trace of the Jacobian"),
