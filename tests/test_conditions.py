@@ -18,8 +18,8 @@ from genflow.training import Budget, Stage, TrainingData, paired, train, unpaire
 from genflow.velocities import Chain, Guided, OptionalCondition, ResidualMLP, Shallow, struck_out
 
 MODELS = {
-    "jko-iflow": (gf.models.JKOiFlow, {"width": 32}, 160),
-    "cnf": (gf.models.CNF, {"width": 32}, 240),
+    "jko-iflow": (gf.models.JKOiFlow, {"width": 32, "steps": 6}, 160),
+    "cnf": (gf.models.CNF, {"width": 32, "steps": 8}, 240),
     "flow-matching": (gf.models.FlowMatching, {"width": 48, "condition_dropout": 0.1}, 500),
     "flow-matching-ot": (gf.models.FlowMatching, {"width": 48, "coupling": "ot", "batch_size": 128}, 500),
     "score-sde": (gf.baselines.ScoreSDE, {"width": 48, "condition_dropout": 0.1}, 500),
@@ -116,7 +116,7 @@ def test_a_saved_model_takes_the_same_conditions(fitted, data, name, tmp_path):
 
 
 @torch.no_grad()
-def test_a_model_trained_with_dropout_does_without_and_can_be_guided(fitted, data):
+def test_a_model_trained_with_dropout_does_without_and_can_be_guided(fitted, data, tmp_path):
     for name in ("flow-matching", "score-sde"):
         model = fitted(name)
         marginal = model.log_prob(data.test)
@@ -129,6 +129,8 @@ def test_a_model_trained_with_dropout_does_without_and_can_be_guided(fitted, dat
             torch.testing.assert_close(guided.log_prob(x, condition), expected, rtol=1e-4, atol=1e-4)
     guided = fitted("score-sde").replace(velocity=Guided(fitted("score-sde").model.velocity, 1.0))
     assert guided.sample(4, (50, "ash"), sampler="sde", steps=20).isfinite().all()
+    guided.save(tmp_path / "guided")
+    assert torch.equal(gf.load(tmp_path / "guided").log_prob(x, condition), guided.log_prob(x, condition))
 
 
 def random_velocity(kind: str, dim: int, conditions: int, seed: int) -> gf.Velocity:

@@ -237,10 +237,9 @@ def _places(values: Any, names: Sequence[str], column: str) -> Tensor:
     places = np.array([known.get(class_name(value), -1) for value in array.ravel()], dtype=np.int64)
     places = places.reshape(array.shape)
     if (places < 0).any():
-        value = array[places < 0][0]
-        value = class_name(value)
+        value = class_name(array[places < 0][0])
         raise InputError(f"condition: {value!r} came in column {column!r}{_row(places >= 0)}; {_shown(names)} would do")
-    return torch.from_numpy(places)
+    return torch.from_numpy(places).to(values.device if isinstance(values, Tensor) else "cpu")
 
 
 def _numbers(values: np.ndarray, column: str) -> np.ndarray:
