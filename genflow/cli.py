@@ -401,6 +401,13 @@ def _given(chosen: Arguments, model: Any) -> Any:
     return np.asarray(given, dtype=object if model.encoding.class_columns else float)
 
 
+def _condition_of(model: Any) -> dict[str, Any]:
+    """The condition that a model was trained under, as `genflow.data.load` takes it."""
+    if model.encoding is None:
+        return {}
+    return {"condition": model.encoding.columns, "classes": model.encoding.class_columns}
+
+
 def _number(text: str) -> float | str:
     try:
         return float(text)
@@ -416,12 +423,13 @@ def _score(chosen: Arguments) -> None:
     from genflow.data import load, names, read, read_with_condition
 
     given = None
-    if model.encoding is not None:
+    if chosen.data in names() and not Path(chosen.data).exists():
+        data = load(chosen.data, **_condition_of(model))
+        rows, given = data.test, data.condition and data.condition.test
+        print(f"{chosen.data} is built in: its test rows are scored", file=sys.stderr)
+    elif model.encoding is not None:
         array, given = read_with_condition(chosen.data, model.columns, model.encoding)
         rows = torch.as_tensor(array, dtype=torch.float64)
-    elif chosen.data in names() and not Path(chosen.data).exists():
-        rows = load(chosen.data).test
-        print(f"{chosen.data} is built in: its test rows are scored", file=sys.stderr)
     else:
         array, _ = read(chosen.data, columns=model.columns)
         rows = torch.as_tensor(array, dtype=torch.float64)
@@ -442,8 +450,7 @@ def _evaluate(chosen: Arguments) -> None:
             raise InputError(f"data: {chosen.run} does not say what it was trained on; name the data set")
         kept = json.loads(record.read_text())
         source, test, atoms = kept["data"], test or kept["test"], kept["atoms"]
-    condition, classes = ([], []) if model.encoding is None else (model.encoding.columns, model.encoding.class_columns)
-    data = load(source, test=test, atoms=atoms, condition=condition, classes=classes)
+    data = load(source, test=test, atoms=atoms, **_condition_of(model))
     if data.dim != model.dim:
         raise InputError(f"data: {data.name} has {data.dim} columns, the model was trained on {model.dim}")
     known = reference(data, points=chosen.points)
@@ -645,7 +652,7 @@ def _write_table(path: Path, rows: Any, columns: Sequence[str]) -> None:
     if path.suffix == ".npy" and rows.dtype == object:
         raise InputError(f"out: {path} came, which holds numbers only; a name that ends in .csv or .parquet would do")
     with _appearing(path) as part:
-        _WRITERS[path.suffix](pd.DataFrame(rows, columns=list(columns)), part)
+        _WRITERS[path.suffix](pd.DataFrame(rows, columns=list(columns)).infer_objects(), part)
 
 
 @contextmanager

@@ -327,6 +327,18 @@ def test_atoms_are_those_of_the_modelled_columns():
     assert "linear functions of the columns before them: x4" in linear.remarks[-1]
 
 
+def test_digits_know_which_they_are():
+    from sklearn.datasets import load_digits
+
+    data = gf.data.load("digits", condition="digit")
+    order = np.random.default_rng(0).permutation(1797)
+    assert data.condition.test[:, 0].tolist() == [str(k) for k in load_digits().target[order][-180:]]
+    assert torch.equal(data.test, gf.data.load("digits").test)
+    assert data.condition_dim == 10
+    vectors = data.condition.vectors(data.condition.test)
+    assert torch.equal(data.condition.encoding(load_digits().target[order][-180:], (180,)), vectors)
+
+
 def test_own_test_rows_have_the_classes_of_the_others(tmp_path):
     table(100, seed=1).to_csv(tmp_path / "test.csv", index=False)
     data = gf.data.load(table(300), test=tmp_path / "test.csv", condition=["k", "u"])

@@ -63,7 +63,8 @@ def load(
         name: What tables and plots call it; the file's name without its ending where it is not given.
         columns: Columns of a table to keep, by name (x1, x2, … where there are none) or position from 0.
         condition: Columns of a table, by name or position, that the others are conditioned on: numbers, or text, of
-            which every word is a class. They become `condition`, and come on top of `columns`.
+            which every word is a class. They become `condition`, and come on top of `columns`. Of `"digits"`, the
+            class `"digit"`.
         classes: Those of the condition's columns that hold classes although they look like numbers.
         rows: How many rows to draw, for what is generated: 20 000 where it is not given.
         seed: Seed of what is generated and of the noise; the split does not depend on it.
@@ -147,11 +148,12 @@ def _built_in(
         values, titles = bundled.breast_cancer()
         table = tables.Table(values, titles, True, source)
         return _from_table(table, test, atoms, label, columns, condition, seed)
-    _only_for_tables(source, test, columns, condition)
+    labelled = source == "digits" and condition == ["digit"]
+    _only_for_tables(source, test, columns, [] if labelled else condition)
     if source == "digits":
         if rows is not None:
             raise InputError(f"rows: {rows} came for digits, which has as many rows as it has; leave it out")
-        data = bundled.digits(seed)
+        data = bundled.digits(seed, labelled)
     elif source == "photo-patches":
         data = bundled.photo_patches(rows, seed)
     else:
