@@ -31,11 +31,13 @@ _FIT = """Train one model and keep it in a folder.
 examples:
   genflow fit customers.csv --model jko-iflow --budget 2min -o run
   genflow fit digits --model nsf --iterations 2000 --set transforms=3 -o run
+  genflow fit customers.csv --condition age --model nsf -o run
 """
 _SAMPLE = """Draw samples from a trained model, with the column names and in the units of its data.
 
-example:
+examples:
   genflow sample run -n 1000 -o samples.csv
+  genflow sample run -n 1000 --condition 35 -o samples.csv
 """
 _SCORE = """Write the log density of each row of a file: one column log_prob, in nats, in the units of the file.
 
@@ -147,6 +149,7 @@ def _parsers() -> tuple[ArgumentParser, dict[str, Callable[[Arguments], None]]]:
     )
     compare.add_argument("--points", type=int, default=1000, help="samples drawn, and rows at most in their figures")
     _add_data_options(compare)
+    _add_condition(compare)
     compare.add_argument("--out", type=str, metavar="DIR", help="folder for the results; it must not exist")
 
     fit = _parser(_FIT)
@@ -164,10 +167,17 @@ def _parsers() -> tuple[ArgumentParser, dict[str, Callable[[Arguments], None]]]:
     fit.add_argument("--refine", type=int, metavar="N", help="JKO-iFlow: rounds after those that double the blocks")
     _add_options(fit, "--set", "blocks=6")
     _add_data_options(fit)
+    _add_condition(fit)
 
     sample = _parser(_SAMPLE)
     _add_run(sample)
-    sample.add_argument("-n", "--number", type=int, default=1000, metavar="N", help="how many")
+    sample.add_argument(
+        "-n", "--number", type=int, metavar="N", help="how many (default: 1000), or how many for each row (default: 1)"
+    )
+    sample.add_argument(
+        "--condition", nargs="+", type=str, default=[], metavar="VALUE", help="a value for each column of the condition"
+    )
+    sample.add_argument("--condition-from", type=str, metavar="FILE", help="a table with the columns of the condition")
     sample.add_argument(
         "-o", "--out", type=str, required=True, metavar="FILE", help=".csv, .parquet or .npy; must not exist"
     )
@@ -263,6 +273,15 @@ def _add_data_options(parser: ArgumentParser) -> None:
     )
 
 
+def _add_condition(parser: ArgumentParser) -> None:
+    parser.add_argument(
+        "--condition", nargs="+", type=str, default=[], metavar="COL", help="columns that the others are conditioned on"
+    )
+    parser.add_argument(
+        "--classes", nargs="+", type=str, default=[], metavar="COL", help="those whose numbers are names of classes"
+    )
+
+
 def _add_run(parser: ArgumentParser) -> None:
     parser.add_argument("run", type=str, metavar="RUN", help="folder of a model that fit or compare wrote")
     parser.add_argument(
@@ -295,6 +314,8 @@ def _compare(chosen: Arguments) -> None:
         test=chosen.test,
         atoms=chosen.atoms,
         points=chosen.points,
+        condition=chosen.condition,
+        classes=chosen.classes,
     )
     board.print()
     print(f"report: {out / 'report.html'}")
@@ -329,11 +350,11 @@ def _fit(chosen: Arguments) -> None:
     check_options(cls, options)
     check_values(cls, options)
     _set_threads(chosen.threads)
-    data = load(chosen.data, test=chosen.test, atoms=chosen.atoms)
+    data = load(chosen.data, test=chosen.test, atoms=chosen.atoms, condition=chosen.condition, classes=chosen.classes)
     for remark in data.remarks:
         print(remark, file=sys.stderr)
     torch.manual_seed(chosen.seed)
-    model = build(cls, data.dim, options)
+    model = build(cls, data.dim, options, data.condition_dim)
     warm_up()
     name = registry.name_of(cls)
     trials = [{"data": data.name, "label": name, "seed": chosen.seed, "several": False}]
@@ -356,6 +377,8 @@ def _fit(chosen: Arguments) -> None:
             "data": chosen.data,
             "test": chosen.test,
             "atoms": chosen.atoms,
+            "condition": chosen.condition,
+            "classes": chosen.classes,
             "budget": chosen.budget,
             "iterations": chosen.iterations,
             "seed": chosen.seed,
@@ -367,22 +390,68 @@ def _fit(chosen: Arguments) -> None:
     steps = sum(entry.get("steps", 0) for entry in fitted.history)
     print(f"{name} on {data.name}: {steps} steps in {seconds:.1f} s")
     if fitted.has_log_prob:
-        log_p = _log_prob(fitted, data.test)
+        log_p = _log_prob(fitted, data.test, None if data.condition is None else data.condition.test)
         print(f"test NLL {_mean(-log_p)} nats per row ({len(data.test)} rows, units of the data)")
     print(f"model: {out}" + "".join(f", {out / picture}" for picture in pictures))
 
 
 def _sample(chosen: Arguments) -> None:
     out = _table_file(chosen.out)
-    if chosen.number < 1:
+    if chosen.number is not None and chosen.number < 1:
         raise InputError(f"number: {chosen.number} came; at least 1 would do")
+    if chosen.condition and chosen.condition_from:
+        raise InputError("condition, condition-from: both came; give one of them")
     model = _loaded(chosen)
+    import numpy as np
     import torch
 
+    given = _given(chosen, model)
+    number = chosen.number or 1000
+    if chosen.condition_from:
+        given = np.repeat(given, chosen.number or 1, axis=0)
+        number = len(given)
     with torch.no_grad():
-        rows = model.sample(chosen.number, generator=torch.Generator().manual_seed(chosen.seed))
-    _write_table(out, rows.double().cpu().numpy(), model.columns)
-    print(f"{chosen.number} samples: {out}")
+        rows = model.sample(number, given, torch.Generator().manual_seed(chosen.seed)).double().cpu().numpy()
+    columns = model.columns
+    if given is not None:  # so that the file can be scored
+        columns = [*columns, *model.encoding.columns]
+        rows = np.concatenate([rows, np.broadcast_to(given, (number, len(model.encoding.columns)))], 1)
+    _write_table(out, rows, columns)
+    print(f"{number} samples: {out}")
+
+
+def _given(chosen: Arguments, model: Any) -> Any:
+    """The condition that a command line names, with its values checked; `None` where none is named."""
+    if not (chosen.condition or chosen.condition_from):
+        return None
+    if model.encoding is None:
+        raise InputError("condition: one came, but the model was trained without any; leave it out")
+    import numpy as np
+
+    from genflow.data import read_with_condition
+
+    if chosen.condition_from:
+        _, given = read_with_condition(chosen.condition_from, [], model.encoding)
+    elif len(chosen.condition) == len(model.encoding.columns):
+        given = [[text if names else _number(text) for text, names in zip(chosen.condition, model.encoding.classes)]]
+    else:
+        raise InputError(f"condition: {len(chosen.condition)} values came; {model.encoding.wanted} would do")
+    model.encoding(given, (len(given),))
+    return np.asarray(given, dtype=object if model.encoding.class_columns else float)
+
+
+def _condition_of(model: Any) -> dict[str, Any]:
+    """The condition that a model was trained under, as `genflow.data.load` takes it."""
+    if model.encoding is None:
+        return {}
+    return {"condition": model.encoding.columns, "classes": model.encoding.class_columns}
+
+
+def _number(text: str) -> float | str:
+    try:
+        return float(text)
+    except ValueError:
+        return text
 
 
 def _score(chosen: Arguments) -> None:
@@ -390,15 +459,20 @@ def _score(chosen: Arguments) -> None:
     model = _loaded(chosen)
     import torch
 
-    from genflow.data import load, names, read
+    from genflow.data import load, names, read, read_with_condition
 
+    given = None
     if chosen.data in names() and not Path(chosen.data).exists():
-        rows = load(chosen.data).test
+        data = load(chosen.data, **_condition_of(model))
+        rows, given = data.test, data.condition and data.condition.test
         print(f"{chosen.data} is built in: its test rows are scored", file=sys.stderr)
+    elif model.encoding is not None:
+        array, given = read_with_condition(chosen.data, model.columns, model.encoding)
+        rows = torch.as_tensor(array, dtype=torch.float64)
     else:
         array, _ = read(chosen.data, columns=model.columns)
         rows = torch.as_tensor(array, dtype=torch.float64)
-    log_p = _log_prob(model, rows, chosen.seed)
+    log_p = _log_prob(model, rows, given, chosen.seed)
     _write_table(out, log_p.double().cpu().numpy()[:, None], ["log_prob"])
     print(f"mean log density {_mean(log_p)} nats per row, {len(rows)} rows: {out}")
 
@@ -415,7 +489,7 @@ def _evaluate(chosen: Arguments) -> None:
             raise InputError(f"data: {chosen.run} does not say what it was trained on; name the data set")
         kept = json.loads(record.read_text())
         source, test, atoms = kept["data"], test or kept["test"], kept["atoms"]
-    data = load(source, test=test, atoms=atoms)
+    data = load(source, test=test, atoms=atoms, **_condition_of(model))
     if data.dim != model.dim:
         raise InputError(f"data: {data.name} has {data.dim} columns, the model was trained on {model.dim}")
     known = reference(data, points=chosen.points)
@@ -631,11 +705,11 @@ def _set_threads(threads: int | None) -> None:
     torch.set_num_threads(threads)
 
 
-def _log_prob(model: Any, rows: Any, seed: int = 0) -> Any:
+def _log_prob(model: Any, rows: Any, condition: Any, seed: int = 0) -> Any:
     import torch
 
     with torch.no_grad():
-        return model.log_prob(rows, generator=torch.Generator().manual_seed(seed))
+        return model.log_prob(rows, condition, torch.Generator().manual_seed(seed))
 
 
 def _mean(values: Any) -> str:
@@ -665,8 +739,10 @@ def _table_file(name: str) -> Path:
 def _write_table(path: Path, rows: Any, columns: Sequence[str]) -> None:
     import pandas as pd
 
+    if path.suffix == ".npy" and rows.dtype == object:
+        raise InputError(f"out: {path} came, which holds numbers only; a name that ends in .csv or .parquet would do")
     with _appearing(path) as part:
-        _WRITERS[path.suffix](pd.DataFrame(rows, columns=list(columns)), part)
+        _WRITERS[path.suffix](pd.DataFrame(rows, columns=list(columns)).infer_objects(), part)
 
 
 @contextmanager

@@ -333,7 +333,9 @@ class Flow(Component, nn.Module):
         return score
 
     @torch.no_grad()
-    def settle(self, x: Float[Tensor, "*shape"], tolerance: float = 0.01, most: int = 128) -> None:
+    def settle(
+        self, x: Float[Tensor, "*shape"], condition: Any = None, tolerance: float = 0.01, most: int = 128
+    ) -> None:
         r"""Doubles the steps of the grid until log p and the inverse no longer depend on them.
 
         Halving the steps of a method of order p leaves 2^-p of its error, so what doubling changes is what it had. The
@@ -342,14 +344,16 @@ class Flow(Component, nn.Module):
 
         Args:
             x: Rows to try it on; not those that the model is judged by.
+            condition: What the density is conditioned on.
             tolerance: Nats.
             most: The largest number of steps on a piece.
         """
         while self.scheduler.steps < most:
             finer = self.replace(scheduler=self.scheduler.with_steps(2 * self.scheduler.steps))
             try:
-                moved = (finer.log_prob(x, generator=_probes(x)) - self.log_prob(x, generator=_probes(x))).abs().mean()
-                lost = (self.decode(self.encode(x)) - x).square().mean() / x.square().mean()
+                log_p, finer_log_p = (flow.log_prob(x, condition, _probes(x)) for flow in (self, finer))
+                moved = (finer_log_p - log_p).abs().mean()
+                lost = (self.decode(self.encode(x, condition), condition) - x).square().mean() / x.square().mean()
             except SolverError:
                 moved = lost = torch.tensor(math.inf)
             if moved < tolerance and lost < 1e-7:
@@ -387,6 +391,9 @@ class _FlowDynamics(Dynamics):
         for name in ("denoise", "diffusion", "noise"):
             if getattr(velocity, name, None) is not None:
                 setattr(self, name, getattr(velocity, name))
+        denoise: Any = self.denoise
+        if denoise is not None and condition is not None:
+            self.denoise = partial(denoise, condition=condition)
 
 
 def _probes(like: Tensor) -> torch.Generator:

@@ -119,7 +119,7 @@ class Velocity(Component, nn.Module, ABC):
         Args:
             x: Points, `(*batch, *event)`.
             t: Times, a scalar or `(*batch,)`.
-            condition: What the density is conditioned on; its leading axes are those of the batch.
+            condition: What the density is conditioned on, `(*batch, k)`, or `(k,)` for one that all rows share.
         """
 
     def pushforward(

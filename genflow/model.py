@@ -34,10 +34,12 @@ class GenerativeModel(Component, nn.Module, ABC):
     Attributes:
         whiten: Whether `fit` hands it rows without correlation, on top of the data set's own preprocessing.
         has_log_prob: Whether rows have a density under it; where they have none, `log_prob` raises an `InputError`.
+        condition_dim: Dimension of the condition that it was built for, 0 for none.
     """
 
     whiten: bool = False
     has_log_prob: bool = True
+    condition_dim: int = 0
 
     @abstractmethod
     def log_prob(
@@ -66,7 +68,7 @@ class GenerativeModel(Component, nn.Module, ABC):
             return data.preprocessor
         return Compose([data.preprocessor, Whiten.fit(data.preprocessor(data.train)[0])])
 
-    def settle(self, x: Float[Tensor, "*shape"]) -> None:
+    def settle(self, x: Float[Tensor, "*shape"], condition: Any = None) -> None:
         """After training: makes sure, on validation rows, that log p is what it says. A flow chooses its grid."""
 
     def fit(
@@ -108,6 +110,11 @@ class GenerativeModel(Component, nn.Module, ABC):
         dim = getattr(self, "dim", None)
         if dim is not None and dim != dataset.dim:
             raise InputError(f"data: {dataset.name} has {dataset.dim} columns, the model was built for {dim}")
+        if dataset.condition_dim != self.condition_dim:
+            raise InputError(
+                f"condition: that of {dataset.name} has dimension {dataset.condition_dim}, the model was built with "
+                f"condition_dim={self.condition_dim}; build it with condition_dim={dataset.condition_dim}"
+            )
         like = next(self.parameters(), torch.empty(0))
 
         preprocessor = self.preprocessing(dataset)
@@ -116,10 +123,17 @@ class GenerativeModel(Component, nn.Module, ABC):
             return preprocessor(x)[0].to(like.device, like.dtype)
 
         rows = TrainingData(prepared(dataset.train), prepared(dataset.validation[:_VALIDATION_ROWS]))
+        encoding = None
+        if (given := dataset.condition) is not None:
+            encoding = given.encoding
+            vectors = (given.vectors(part) for part in (given.train, given.validation[:_VALIDATION_ROWS]))
+            first, second = (part.to(like.device, like.dtype) for part in vectors)
+            rows = TrainingData(rows.train, rows.validation, first, second)
         history = train(self, rows, limit, seed=seed, progress=progress, checkpoint=checkpoint)
         self.eval()
-        self.settle(rows.validation[:_SETTLING_ROWS])
-        return Transformed(self, preprocessor, dataset.columns, history)
+        few = rows.validation_condition
+        self.settle(rows.validation[:_SETTLING_ROWS], None if few is None else few[:_SETTLING_ROWS])
+        return Transformed(self, preprocessor, dataset.columns, history, encoding)
 
 
 class Transformed(Component, nn.Module):
@@ -134,16 +148,24 @@ class Transformed(Component, nn.Module):
         preprocessor: The invertible map :math:`T`, `x -> (T(x), log-determinant)`, with `inverse`.
         columns: Names of the columns.
         history: The training's history.
+        encoding: What makes vectors of the user's conditions, where there are some; see `genflow.data.Encoding`.
+            Everywhere below, a condition is one row of the user's own numbers and class names, or one for each row.
     """
 
     def __init__(
-        self, model: Any, preprocessor: Any, columns: Sequence[str] = (), history: Sequence[dict[str, Any]] = ()
+        self,
+        model: Any,
+        preprocessor: Any,
+        columns: Sequence[str] = (),
+        history: Sequence[dict[str, Any]] = (),
+        encoding: Any = None,
     ):
         super().__init__()
         self.model = model
         self.preprocessor = preprocessor
         self.columns = list(columns)
         self.history = list(history)
+        self.encoding = encoding
 
     @property
     def dim(self) -> int:
@@ -167,7 +189,7 @@ class Transformed(Component, nn.Module):
         """
         x = self._rows(x)
         z, log_det = self._standardized(x)
-        parts = self._chunks(z, condition)
+        parts = self._chunks(z, self._encoded(condition, x.shape[:-1]))
         log_p = torch.cat([self.model.log_prob(z_k, c_k, generator) for z_k, c_k in parts]).reshape(x.shape[:-1])
         return (log_p.to(log_det) + log_det).to(x.device, x.dtype)
 
@@ -198,23 +220,25 @@ class Transformed(Component, nn.Module):
             generator: Source of randomness.
             options: Passed on to the model's own `sample`.
         """
+        condition = self._encoded(condition, _batch(shape))
         return self._original(self.model.sample(shape, condition, generator, **options))
 
     def sample_with_log_prob(
         self, shape: int | Sequence[int], condition: Any = None, generator: torch.Generator | None = None
     ) -> tuple[Float[Tensor, "*shape"], Float[Tensor, "*batch"]]:
         """Samples and their log density in the units of the file, in float64."""
-        z, log_p = self.model.sample_with_log_prob(shape, condition, generator)
+        z, log_p = self.model.sample_with_log_prob(shape, self._encoded(condition, _batch(shape)), generator)
         x = self._original(z)
         return x, log_p.to(x) + self.preprocessor(x)[1]
 
     def encode(self, x: Any, condition: Any = None) -> Float[Tensor, "*shape"]:
         """The noise of each row."""
-        return self.model.encode(self._standardized(self._rows(x))[0], condition)
+        x = self._rows(x)
+        return self.model.encode(self._standardized(x)[0], self._encoded(condition, x.shape[:-1]))
 
     def decode(self, z: Float[Tensor, "*shape"], condition: Any = None) -> Float[Tensor, "*shape"]:
         """The row of each noise, in the units of the file, in float64."""
-        return self._original(self.model.decode(z, condition))
+        return self._original(self.model.decode(z, self._encoded(condition, z.shape[:-1])))
 
     def score(self, x: Any, condition: Any = None) -> Float[Tensor, "*shape"]:
         r"""The score :math:`\nabla_x \log p(x)` in the units of the file."""
@@ -229,7 +253,8 @@ class Transformed(Component, nn.Module):
         """The same model with other parts, such as an integrator or a divergence: the weights are shared."""
         if not hasattr(self.model, "replace"):
             raise InputError(f"replace: {type(self.model).__name__} has no velocity, so it has no parts to replace")
-        return Transformed(self.model.replace(**parts), self.preprocessor, self.columns, self.history)
+        model = self.model.replace(**parts)
+        return Transformed(model, self.preprocessor, self.columns, self.history, self.encoding)
 
     def save(self, path: str | PathLike[str]) -> None:
         """Writes the model to a folder: weights as safetensors, structure as JSON. See `genflow.load`."""
@@ -243,6 +268,18 @@ class Transformed(Component, nn.Module):
         if not x.ndim or x.shape[-1] != self.dim:
             raise InputError(f"x: rows of {self.dim} numbers are wanted, the shape {tuple(x.shape)} came")
         return x
+
+    def _encoded(self, condition: Any, batch: Sequence[int]) -> Any:
+        """The model's condition: one vector for each row of the batch, or one that all share."""
+        optional = bool(getattr(self.model, "condition_dropout", None))  # it was trained to do without, too
+        if condition is None and optional:
+            return None
+        if self.encoding is None:
+            if condition is not None and not getattr(self.model, "condition_dim", 1):
+                raise InputError("condition: one came, but the model was trained without any; leave it out")
+            return condition
+        like = self._like()
+        return self.encoding(condition, batch).to(like.device, like.dtype)
 
     def _like(self) -> Tensor:
         return next(self.model.parameters(), torch.empty(0))
@@ -266,3 +303,7 @@ class Transformed(Component, nn.Module):
         else:
             conditions = (condition,) * count
         return list(zip(flat.chunk(count), conditions, strict=False))
+
+
+def _batch(shape: int | Sequence[int]) -> tuple[int, ...]:
+    return (shape,) if isinstance(shape, int) else tuple(shape)

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from genflow.errors import InputError, SolverError
 from genflow.soap import SOAP
-from genflow.training import Budget, Progress, Stage, TrainingError
+from genflow.training import Budget, Progress, Rows, Stage, TrainingError
 
 if TYPE_CHECKING:
     from genflow.resume import Snapshots
@@ -43,7 +43,7 @@ class StageRun:
         self.averaged = _copied(self.parameters) if stage.average else []
         self.best: list[Tensor] = _copied(self.parameters)
         self.best_loss = math.inf
-        self.rows = torch.empty(0, dtype=torch.long, device=stage.train.device)  # of this epoch, not yet drawn
+        self.rows = torch.empty(0, dtype=torch.long, device=stage.points.device)  # of this epoch, not yet drawn
         self.spent_before = budget.used
         allowance = stage.share * budget.left
         self.allowance = max(1e-9, allowance) if budget.timed else max(1.0, round(allowance))
@@ -145,14 +145,14 @@ class StageRun:
             self.stage.refine(self.refinements)
             self._retreat()
 
-    def _batch(self) -> Tensor:
+    def _batch(self) -> Rows:
         """The next rows of this epoch; a new permutation begins where too few are left."""
-        count = len(self.stage.train)
+        train, count = self.stage.train, len(self.stage.points)
         size = min(self.stage.batch_size, count)
         if len(self.rows) < size:
-            self.rows = torch.randperm(count, generator=self.generator, device=self.stage.train.device)
+            self.rows = torch.randperm(count, generator=self.generator, device=self.rows.device)
         drawn, self.rows = self.rows[:size], self.rows[size:]
-        return self.stage.train[drawn]
+        return train[drawn] if isinstance(train, Tensor) else tuple(part[drawn] for part in train)
 
     @torch.no_grad()
     def _validate(self, fraction: float) -> None:

@@ -62,6 +62,7 @@ _BUILT_IN: dict[str, dict[str, tuple[str, str]]] = {
         "graph-attention": ("genflow.velocities:GraphAttention", "attention over the neighbours in a graph"),
         "chain": ("genflow.velocities:Chain", "pieces one after the other in time"),
         "probability-flow": ("genflow.velocities:ProbabilityFlow", "a diffusion's network as a velocity"),
+        "guided": ("genflow.velocities:Guided", "classifier-free guidance of a conditional field"),
     },
     "divergence": {
         "exact": ("genflow.divergences:Exact", "the trace of the Jacobian"),

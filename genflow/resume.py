@@ -120,6 +120,7 @@ class Snapshots:
 
 def _fingerprint(data: TrainingData) -> str:
     digest = hashlib.sha256()
-    for rows in (data.train, data.validation):
+    conditions = (data.train_condition, data.validation_condition)
+    for rows in (data.train, data.validation, *(condition for condition in conditions if condition is not None)):
         digest.update(rows.cpu().contiguous().view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()[:16]

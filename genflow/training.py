@@ -22,11 +22,25 @@ from torch import Tensor, nn
 from genflow.errors import InputError
 from genflow.products import fast_products
 
-__all__ = ["Budget", "Progress", "Stage", "TrainingData", "TrainingError", "parse_seconds", "train"]
+__all__ = [
+    "Budget",
+    "Progress",
+    "Rows",
+    "Stage",
+    "TrainingData",
+    "TrainingError",
+    "paired",
+    "parse_seconds",
+    "train",
+    "unpaired",
+]
 
 History = list[dict[str, Any]]
 Progress = Callable[[dict[str, Any]], None]
 """Called now and then with `stage, fraction, step, seconds, loss, validation`."""
+
+Rows = Tensor | tuple[Tensor, ...]
+"""Points, or several tensors that share their leading axis: points and the condition of each."""
 
 
 class TrainingError(RuntimeError):
@@ -40,12 +54,26 @@ class TrainingData:
     Attributes:
         train: Training rows, `(n, *event)`.
         validation: Validation rows, `(m, *event)`.
+        train_condition: The condition of each training row, `(n, k)`, where there is one.
+        validation_condition: That of each validation row, `(m, k)`.
         cache: What a model wants to keep from one stage to the next and can make again, such as pushed samples.
     """
 
     train: Float[Tensor, "n *event"]
     validation: Float[Tensor, "m *event"]
+    train_condition: Float[Tensor, "n k"] | None = None
+    validation_condition: Float[Tensor, "m k"] | None = None
     cache: dict[str, Any] = field(default_factory=dict)
+
+
+def paired(x: Tensor, condition: Tensor | None) -> Rows:
+    """Points and the condition of each as a stage takes them: one tensor where there is no condition."""
+    return x if condition is None else (x, condition)
+
+
+def unpaired(rows: Rows) -> tuple[Tensor, Tensor | None]:
+    """The points and their condition; the inverse of `paired`."""
+    return (rows, None) if isinstance(rows, Tensor) else (rows[0], rows[1])
 
 
 @dataclass
@@ -55,8 +83,8 @@ class Stage:
     Attributes:
         name: What the progress display calls it.
         parameters: What is trained.
-        train: Training rows; a batch is drawn from them.
-        loss: `(batch, generator) -> scalar`, the mean loss of a batch.
+        train: Training rows, one tensor or several that share their leading axis; a batch is drawn from them.
+        loss: `(batch, generator) -> scalar`, the mean loss of a batch, which has the form of `train`.
         validate: `() -> (m,)`, the loss of each validation row; the weights that are best on average are kept.
         share: Its share of the budget that is left when it begins.
         finish: Called at the end with the stage's entry of the history; may change the model, and adds to the entry.
@@ -78,8 +106,8 @@ class Stage:
 
     name: str
     parameters: list[nn.Parameter]
-    train: Tensor
-    loss: Callable[[Tensor, torch.Generator], Tensor]
+    train: Rows
+    loss: Callable[[Any, torch.Generator], Tensor]
     validate: Callable[[], Tensor]
     share: float = 1.0
     finish: Callable[[dict[str, Any]], None] = lambda entry: None
@@ -96,6 +124,11 @@ class Stage:
     tolerance: float = 0.02
     warmup: float = 0.02
     validations: int = 20
+
+    @property
+    def points(self) -> Tensor:
+        """The first of the tensors that `train` consists of."""
+        return self.train if isinstance(self.train, Tensor) else self.train[0]
 
 
 _UNITS = {"": 1.0, "s": 1.0, "sec": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
@@ -196,13 +229,13 @@ def train(
             stage = model.next_stage(data, history)
         if stage is None:
             break
-        generator = torch.Generator(stage.train.device).manual_seed(_mixed(seed, len(history)) + 1)
+        generator = torch.Generator(stage.points.device).manual_seed(_mixed(seed, len(history)) + 1)
         run = StageRun(stage, budget, generator, begin)
         if resumed and resumed.run:
             run.restore(*resumed.run)
             begin = run.begin
         resumed = None
-        with fast_products() if stage.train.device.type == "cpu" else nullcontext():
+        with fast_products() if stage.points.device.type == "cpu" else nullcontext():
             entry = run(progress, snapshots)
         stage.finish(entry)
         history.append({**entry, "ends": time.perf_counter() - begin})

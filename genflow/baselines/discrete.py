@@ -21,7 +21,8 @@ from torch import Tensor, nn
 from genflow.errors import InputError
 from genflow.flow import StandardNormal
 from genflow.model import GenerativeModel
-from genflow.training import Stage, TrainingData
+from genflow.training import Rows, Stage, TrainingData, paired, unpaired
+from genflow.velocities.time import check_condition
 
 __all__ = ["MAF", "NSF", "DiscreteFlow"]
 
@@ -33,18 +34,27 @@ class DiscreteFlow(GenerativeModel):
 
     Args:
         dim: Dimension :math:`d` of a point.
-        transform: A module that returns a `torch.distributions` transform from data to noise when called, as zuko's do.
+        transform: A module that returns a `torch.distributions` transform from data to noise when called, with the
+            condition if there is one, as zuko's do.
         batch_size: Rows in a batch.
         learning_rate: Peak learning rate.
+        condition_dim: Dimension of a condition, 0 for none: `data.condition_dim`.
 
     References:
         | zuko (Rozet et al., 2022)
         | https://zuko.readthedocs.io
     """
 
-    def __init__(self, dim: int, transform: nn.Module, batch_size: int = 512, learning_rate: float = 5e-3):
+    def __init__(
+        self,
+        dim: int,
+        transform: nn.Module,
+        batch_size: int = 512,
+        learning_rate: float = 5e-3,
+        condition_dim: int = 0,
+    ):
         super().__init__()
-        self.dim = dim
+        self.dim, self.condition_dim = dim, condition_dim
         self.transform = transform
         self.base = StandardNormal(dim)
         self.batch_size, self.learning_rate = batch_size, learning_rate
@@ -64,11 +74,11 @@ class DiscreteFlow(GenerativeModel):
 
         Args:
             x: Data, `(*batch, d)`.
-            condition: Must be `None`.
+            condition: What the density is conditioned on, `(*batch, k)` or `(k,)`.
             generator: Not used: nothing is random here.
 
         Raises:
-            InputError: A last axis that is not `d`, or a condition.
+            InputError: A last axis that is not `d`, or a condition that the model was not built for.
         """
         z, log_det = self._transform(x, condition).call_and_ladj(x)
         return self.base.log_prob(z) + log_det
@@ -80,7 +90,7 @@ class DiscreteFlow(GenerativeModel):
 
         Args:
             shape: How many, or the shape of the batch.
-            condition: Must be `None`.
+            condition: What the density is conditioned on, `(*batch, k)` or `(k,)`.
             generator: Source of randomness.
         """
         batch = (shape,) if isinstance(shape, int) else tuple(shape)
@@ -98,23 +108,34 @@ class DiscreteFlow(GenerativeModel):
         """One stage of maximum likelihood."""
         if history:
             return None
+
+        def loss(batch: Rows, generator: torch.Generator) -> Tensor:
+            return -self.log_prob(*unpaired(batch)).mean()
+
+        def validate() -> Tensor:
+            pieces = range(0, len(data.validation), _ROWS)
+            x, condition = data.validation, data.validation_condition
+            parts = (slice(begin, begin + _ROWS) for begin in pieces)
+            return -torch.cat(
+                [self.log_prob(x[part], None if condition is None else condition[part]) for part in parts]
+            )
+
         return Stage(
             name="likelihood",
             parameters=[parameter for parameter in self.parameters() if parameter.requires_grad],
-            train=data.train,
-            loss=lambda batch, generator: -self.log_prob(batch).mean(),
-            validate=lambda: -torch.cat([self.log_prob(rows) for rows in data.validation.split(_ROWS)]),
+            train=paired(data.train, data.train_condition),
+            loss=loss,
+            validate=validate,
             batch_size=self.batch_size,
             learning_rate=self.learning_rate,
             average=0.99,
         )
 
     def _transform(self, x: Tensor, condition: Any) -> Any:
-        if condition is not None:
-            raise InputError(f"condition: {type(self).__name__} has none; leave it out")
+        check_condition(condition, self.condition_dim, f"this {type(self).__name__}")
         if not x.ndim or x.shape[-1] != self.dim:
             raise InputError(f"x: events of shape ({self.dim},) are wanted, {tuple(x.shape)} came")
-        return self.transform()
+        return self.transform() if condition is None else self.transform(condition.to(x.dtype))
 
 
 # A spline's bins are gathered for every coordinate at once: some kilobytes for each row.
@@ -134,6 +155,7 @@ class MAF(DiscreteFlow):
         width: Width of the two hidden layers of each layer's network.
         batch_size: Rows in a batch.
         learning_rate: Peak learning rate.
+        condition_dim: Dimension of a condition, 0 for none: `data.condition_dim`.
 
     References:
         | Masked Autoregressive Flow for Density Estimation (Papamakarios et al., 2017)
@@ -148,12 +170,18 @@ class MAF(DiscreteFlow):
     """
 
     def __init__(
-        self, dim: int, transforms: int = 5, width: int = 128, batch_size: int = 512, learning_rate: float = 5e-3
+        self,
+        dim: int,
+        transforms: int = 5,
+        width: int = 128,
+        batch_size: int = 512,
+        learning_rate: float = 5e-3,
+        condition_dim: int = 0,
     ):
         import zuko
 
-        flow = zuko.flows.MAF(dim, transforms=transforms, hidden_features=(width, width))
-        super().__init__(dim, flow.transform, batch_size, learning_rate)
+        flow = zuko.flows.MAF(dim, condition_dim, transforms=transforms, hidden_features=(width, width))
+        super().__init__(dim, flow.transform, batch_size, learning_rate, condition_dim)
 
 
 class NSF(DiscreteFlow):
@@ -171,6 +199,7 @@ class NSF(DiscreteFlow):
         bound: The bound :math:`B`, in standard deviations of standardized data.
         batch_size: Rows in a batch.
         learning_rate: Peak learning rate.
+        condition_dim: Dimension of a condition, 0 for none: `data.condition_dim`.
 
     References:
         | Neural Spline Flows (Durkan et al., 2019)
@@ -193,15 +222,17 @@ class NSF(DiscreteFlow):
         bound: float = 5.0,
         batch_size: int = 512,
         learning_rate: float = 5e-3,
+        condition_dim: int = 0,
     ):
         import zuko
 
         # zuko's own NSF, with the bound set free.
         flow = zuko.flows.MAF(
             dim,
+            condition_dim,
             transforms=transforms,
             hidden_features=(width, width),
             univariate=partial(zuko.transforms.MonotonicRQSTransform, slope=1e-3, bound=bound),
             shapes=[(bins,), (bins,), (bins - 1,)],
         )
-        super().__init__(dim, flow.transform, batch_size, learning_rate)
+        super().__init__(dim, flow.transform, batch_size, learning_rate, condition_dim)

@@ -25,8 +25,8 @@ from genflow.interfaces import Dynamics, NoiseSchedule
 from genflow.model import GenerativeModel
 from genflow.schedulers import EqualLogSNR, VariancePreserving
 from genflow.solvers import EulerMaruyama
-from genflow.training import Stage, TrainingData
-from genflow.velocities import ProbabilityFlow, ResidualMLP
+from genflow.training import Rows, Stage, TrainingData, paired, unpaired
+from genflow.velocities import ProbabilityFlow, conditional, struck_out
 
 __all__ = ["ScoreSDE"]
 
@@ -57,6 +57,9 @@ class ScoreSDE(Flow, GenerativeModel):
         steps: Integrator steps of likelihood and sampling, equal in :math:`\lambda`.
         batch_size: Rows in a batch.
         learning_rate: Peak learning rate.
+        condition_dim: Dimension of a condition, 0 for none: `data.condition_dim`.
+        condition_dropout: Share of the rows of a batch that are trained on without their condition, so that the model
+            can do without one, and be guided; see `genflow.velocities.Guided`.
         parts: Parts of the `Flow` to be replaced: `velocity`, `scheduler`, `integrator`, `divergence`, `base`.
 
     Raises:
@@ -87,17 +90,19 @@ class ScoreSDE(Flow, GenerativeModel):
         steps: int = 40,
         batch_size: int = 512,
         learning_rate: float = 4e-3,
+        condition_dim: int = 0,
+        condition_dropout: float = 0.0,
         **parts: Any,
     ):
         if weighting not in ("likelihood", "simple"):
             raise InputError(f"weighting: {weighting!r} came; likelihood or simple would do")
         velocity = parts.pop("velocity", None)
         if velocity is None:
-            network = ResidualMLP(dim, width, depth)
+            network = conditional(dim, width, depth, condition_dim, condition_dropout)
             velocity = ProbabilityFlow(network, noise or VariancePreserving(t_min=1e-6), prediction, clock="log_snr")
         parts = {"scheduler": EqualLogSNR(velocity.noise, steps), "base": StandardNormal(dim), **parts}
         super().__init__(velocity, **parts)
-        self.dim = dim
+        self.dim, self.condition_dim, self.condition_dropout = dim, condition_dim, condition_dropout
         self.weighting = weighting
         self.batch_size, self.learning_rate = batch_size, learning_rate
 
@@ -144,13 +149,14 @@ class ScoreSDE(Flow, GenerativeModel):
 
         return Dynamics(drift, diffusion=lambda t, x: noise.diffusion(t))
 
-    def losses(self, x: Tensor, epsilon: Tensor, u: Tensor) -> Tensor:
+    def losses(self, x: Tensor, epsilon: Tensor, u: Tensor, condition: Tensor | None = None) -> Tensor:
         r"""The loss of each row, :math:`|\varepsilon_\theta - \varepsilon|^2`.
 
         Args:
             x: Data, `(n, *event)`.
             epsilon: Noise, `(n, *event)`.
             u: Numbers in [0, 1] that the times are made of, `(n,)`.
+            condition: What each row is conditioned on, `(n, k)`.
         """
         noise = self.velocity.noise
         t_min, t_max = self.velocity.interval
@@ -162,7 +168,7 @@ class ScoreSDE(Flow, GenerativeModel):
         alpha, sigma = noise.alpha(t), noise.sigma(t)
         column = (-1, *(1,) * (x.ndim - 1))
         x_t = alpha.view(column) * x + sigma.view(column) * epsilon
-        error = self.velocity.predict(x_t, t) - self.velocity.target(x, epsilon, t)
+        error = self.velocity.predict(x_t, t, condition) - self.velocity.target(x, epsilon, t)
         # An error of the prediction is so many times one of the noise.
         scale = {"epsilon": torch.ones_like(t), "x": alpha / sigma, "v": alpha / (alpha**2 + sigma**2)}
         return scale[self.velocity.prediction] ** 2 * error.square().flatten(1).sum(-1)
@@ -171,22 +177,25 @@ class ScoreSDE(Flow, GenerativeModel):
         if history:
             return None
 
-        def loss(batch: Tensor, generator: torch.Generator) -> Tensor:
-            epsilon = torch.randn(batch.shape, generator=generator, dtype=batch.dtype, device=batch.device)
-            first = torch.rand((), generator=generator, dtype=batch.dtype, device=batch.device)
-            return self.losses(batch, epsilon, (first + _spread(batch)) % 1).mean()
+        def loss(batch: Rows, generator: torch.Generator) -> Tensor:
+            x, condition = unpaired(batch)
+            epsilon = torch.randn(x.shape, generator=generator, dtype=x.dtype, device=x.device)
+            first = torch.rand((), generator=generator, dtype=x.dtype, device=x.device)
+            condition = struck_out(condition, self.condition_dropout, generator)
+            return self.losses(x, epsilon, (first + _spread(x)) % 1, condition).mean()
 
         # The same draws at every validation, eight for each row.
         fixed = torch.Generator(data.train.device).manual_seed(0)
         x = data.validation.repeat(8, *(1,) * (data.validation.ndim - 1))
         epsilon = torch.randn(x.shape, generator=fixed, dtype=x.dtype, device=x.device)
+        condition = None if data.validation_condition is None else data.validation_condition.repeat(8, 1)
         u = _spread(x)[torch.randperm(len(x), generator=fixed, device=x.device)]
         return Stage(
             name="denoising",
             parameters=list(self.velocity.parameters()),
-            train=data.train,
+            train=paired(data.train, data.train_condition),
             loss=loss,
-            validate=lambda: self.losses(x, epsilon, u),
+            validate=lambda: self.losses(x, epsilon, u, condition),
             batch_size=self.batch_size,
             learning_rate=self.learning_rate,
             average=0.999,

@@ -9,6 +9,7 @@ Example:
 
 from __future__ import annotations
 
+from genflow.data.conditions import Conditions, Encoding
 from genflow.data.dataset import Dataset, split
 from genflow.data.idx import read_idx
 from genflow.data.loading import downloads, load, names
@@ -16,13 +17,15 @@ from genflow.data.mixtures import GaussianMixture
 from genflow.data.pictures import PICTURES, Picture
 from genflow.data.preprocessing import Compose, Logit, Preprocessor, Standardize, Whiten
 from genflow.data.sensors import SensorNetwork
-from genflow.data.tables import TABLES, read, write
+from genflow.data.tables import TABLES, read, read_with_condition, write
 
 __all__ = [
     "PICTURES",
     "TABLES",
     "Compose",
+    "Conditions",
     "Dataset",
+    "Encoding",
     "GaussianMixture",
     "Logit",
     "Picture",
@@ -35,6 +38,7 @@ __all__ = [
     "names",
     "read",
     "read_idx",
+    "read_with_condition",
     "split",
     "write",
 ]

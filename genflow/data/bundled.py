@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from genflow.data.dataset import Dataset, assemble, pixel_columns, split
+from genflow.data.dataset import Dataset, assemble, conditions, pixel_columns, split
 from genflow.errors import InputError
 
 __all__ = ["breast_cancer", "digits", "photo_patches"]
@@ -13,7 +13,7 @@ _TILE = 61  # a photograph of 427 x 640 has 7 x 10 tiles
 _PATCH = 8
 
 
-def digits(seed: int = 0) -> Dataset:
+def digits(seed: int = 0, condition: bool = False) -> Dataset:
     r"""Handwritten digits, 1797 rows of 8 by 8 pixels (d = 64), dequantized.
 
     .. math:: x = g + u, \quad u \sim U[0, 1)^{64}
@@ -22,17 +22,22 @@ def digits(seed: int = 0) -> Dataset:
 
     Args:
         seed: Seed of the noise.
+        condition: Whether the digit itself, a class, is the condition.
 
     References:
         Optical Recognition of Handwritten Digits (Alpaydin & Kaynak), https://archive.ics.uci.edu/dataset/80
     """
     from sklearn.datasets import load_digits
 
-    levels = load_digits().data
+    bunch = load_digits()
+    levels = bunch.data
     x = levels + np.random.default_rng(seed).random(levels.shape)
     columns = pixel_columns(8, 8)
     remark = "digits: 17 grey levels, dequantized by uniform noise of one level"
-    return assemble("digits", split(x), columns, remarks=[remark], seed=seed, image_shape=(8, 8))
+    data = assemble("digits", split(x), columns, remarks=[remark], seed=seed, image_shape=(8, 8))
+    if condition:
+        data.condition = conditions(split(bunch.target[:, None]), ["digit"], [[str(k) for k in range(10)]])
+    return data
 
 
 def breast_cancer() -> tuple[np.ndarray, list[str]]:

@@ -15,7 +15,7 @@ from genflow.data.atoms import (
     meet_by_chance,
     repeats,
 )
-from genflow.data.dataset import FEWEST_ROWS, Dataset, assemble, split
+from genflow.data.dataset import FEWEST_ROWS, Dataset, assemble, conditions, split
 from genflow.data.tables import Table
 from genflow.errors import InputError
 
@@ -24,7 +24,7 @@ __all__ = ["from_table"]
 _SHOWN = 6  # columns that a remark names
 
 
-def from_table(table: Table, test: Table | None, atoms: str, name: str, seed: int = 0) -> Dataset:
+def from_table(table: Table, test: Table | None, atoms: str, name: str, seed: int = 0, condition: int = 0) -> Dataset:
     """A data set of a table without missing values.
 
     Args:
@@ -33,6 +33,8 @@ def from_table(table: Table, test: Table | None, atoms: str, name: str, seed: in
         atoms: `"keep"`, `"dequantize"` or `"drop"`; see `genflow.data.load`.
         name: The name of the data set.
         seed: Seed of the noise.
+        condition: How many columns, the last ones, are the condition. Rows are compared as a whole; what is said and
+            done about repeated values is about the others.
 
     Raises:
         InputError: Too few rows, a constant column, or no column left.
@@ -46,7 +48,9 @@ def from_table(table: Table, test: Table | None, atoms: str, name: str, seed: in
 
     remarks = list(table.remarks)
     rows, chance = _without_copies(rows, remarks)
-    found = [repeats(column) for column in rows.T]
+    count = rows.shape[1] - condition  # of the columns that are modelled
+    given, columns = columns[count:], columns[:count]
+    found = [repeats(column) for column in rows[:, :count].T]
     _check_size(len(rows), origin, "distinct ", test is None)
     if test is not None and not chance:
         rows = _without_test_rows(rows, test.values, remarks)
@@ -54,6 +58,7 @@ def from_table(table: Table, test: Table | None, atoms: str, name: str, seed: in
 
     # The user's test rows go through the same steps as the others.
     everything = rows if test is None else np.concatenate([rows, test.values])
+    everything, known = everything[:, :count], everything[:, count:]
     if atoms == "dequantize":
         everything = _dequantized(everything, columns, found, np.random.default_rng([seed, 1]), remarks)
     elif any(repeat.atoms for repeat in found):
@@ -70,15 +75,25 @@ def from_table(table: Table, test: Table | None, atoms: str, name: str, seed: in
             everything, columns = everything[:, kept], [columns[j] for j in kept]
             remarks.append(f"repeated values in {shown}: left out")
 
-    dependent = dependent_columns(everything[: len(rows)], columns)
+    numbers = [j for j, names in enumerate(table.classes[count:]) if not names]
+    with_known = np.concatenate([known[: len(rows), numbers], everything[: len(rows)]], 1)
+    dependent = dependent_columns(with_known, [*(given[j] for j in numbers), *columns])
+    dependent = [column for column in dependent if column in columns]
     if dependent:
         advice = "a likelihood there has no bound, leave them out"
         remarks.append(f"linear functions of the columns before them: {_shown(dependent)}; {advice}")
 
     remarks = [f"{name}: {remark}" for remark in remarks]
-    train, validation, rest = split(everything[: len(rows)], test is None)
-    own = rest if test is None else everything[len(rows) :]
-    return assemble(name, (train, validation, own), columns, remarks=remarks, seed=seed)
+    data = assemble(name, _parts(everything, len(rows), test is None), columns, remarks=remarks, seed=seed)
+    if condition:
+        data.condition = conditions(_parts(known, len(rows), test is None), given, table.classes[count:])
+    return data
+
+
+def _parts(everything: np.ndarray, count: int, with_test: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The three parts: split from the first `count` rows, behind which the user's own test rows may stand."""
+    train, validation, rest = split(everything[:count], with_test)
+    return train, validation, rest if with_test else everything[count:]
 
 
 def _without_copies(rows: np.ndarray, remarks: list[str]) -> tuple[np.ndarray, bool]:

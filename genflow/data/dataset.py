@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from genflow.data.conditions import Conditions, Encoding, labelled
 from genflow.data.preprocessing import Preprocessor, Standardize
 from genflow.errors import InputError
 
@@ -34,6 +35,7 @@ class Dataset:
             minus its mean over the test part is the best NLL that a model can reach, up to the standard error.
         seed: Seed of the generator, of the noise that was added, and so on.
         image_shape: Height and width of the picture that a row is, where it is one.
+        condition: What each row is conditioned on, where there is a condition; see `genflow.data.Conditions`.
 
     Example:
         >>> from genflow.data import load
@@ -51,6 +53,12 @@ class Dataset:
     true_log_prob: Callable[[Tensor], Tensor] | None = None
     seed: int = 0
     image_shape: tuple[int, int] | None = None
+    condition: Conditions | None = None
+
+    @property
+    def condition_dim(self) -> int:
+        """Dimension of the vector that a model takes as the condition, 0 where there is none."""
+        return 0 if self.condition is None else self.condition.dim
 
     @property
     def dim(self) -> int:
@@ -72,7 +80,8 @@ class Dataset:
 
     def __repr__(self) -> str:
         parts = f"train={len(self.train)}, validation={len(self.validation)}, test={len(self.test)}"
-        return f"Dataset({self.name!r}, dim={self.dim}, {parts})"
+        given = "" if self.condition is None else f"condition={self.condition.columns}, "
+        return f"Dataset({self.name!r}, dim={self.dim}, {given}{parts})"
 
 
 def split(rows: np.ndarray, test: bool = True) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -121,3 +130,18 @@ def default_columns(dim: int) -> list[str]:
 def pixel_columns(height: int, width: int) -> list[str]:
     """Names for the pixels of a picture: pixel_0_0, pixel_0_1, …"""
     return [f"pixel_{i}_{j}" for i in range(height) for j in range(width)]
+
+
+def conditions(
+    parts: tuple[np.ndarray, np.ndarray, np.ndarray], columns: Sequence[str], classes: Sequence[Sequence[str]]
+) -> Conditions:
+    """The conditions of three parts, with the encoding fitted on the first.
+
+    Args:
+        parts: Numbers, and places of classes, `(n, columns)` each.
+        columns: Names of the columns.
+        classes: The names of each column's classes, none for numbers.
+    """
+    encoding = Encoding.fit(parts[0], columns, classes)
+    train, validation, test = (labelled(part, classes) for part in parts)
+    return Conditions(train, validation, test, encoding)

@@ -59,6 +59,8 @@ def load(
     atoms: str = "keep",
     name: str | None = None,
     columns: Sequence[str | int] | None = None,
+    condition: str | int | Sequence[str | int] = (),
+    classes: str | int | Sequence[str | int] = (),
     rows: int | None = None,
     seed: int = 0,
     folder: str | PathLike[str] | None = None,
@@ -78,6 +80,10 @@ def load(
             recording grid to every column that repeats values; `"drop"` the columns that have atoms.
         name: What tables and plots call it; the file's name without its ending where it is not given.
         columns: Columns of a table to keep, by name (x1, x2, … where there are none) or position from 0.
+        condition: Columns of a table, by name or position, that the others are conditioned on: numbers, or text, of
+            which every word is a class. They become `condition`, and come on top of `columns`. Of `"digits"`, the
+            class `"digit"`.
+        classes: Those of the condition's columns that hold classes although they look like numbers.
         rows: How many rows to draw, for what is generated: 20 000 where it is not given. Of a download, at most so many
             in all.
         seed: Seed of what is generated and of the noise; the split does not depend on it.
@@ -94,24 +100,30 @@ def load(
         >>> z, ladj = data.preprocessor(data.test)
         >>> best = -data.true_log_prob(data.test).mean()  # no model can do better, up to the standard error
     """
+    condition, classes = _listed(condition), _listed(classes)
     if isinstance(source, Dataset):
+        if condition:
+            raise InputError(f"condition: {source.name} is loaded already; give the condition where that is done")
         return source
+    if classes and not set(classes) <= set(condition):
+        stray = next(column for column in classes if column not in condition)
+        raise InputError(f"classes: {stray!r} is no column of the condition; name it there, too")
     if atoms not in ("keep", "dequantize", "drop"):
         raise InputError(f"atoms: {atoms!r} came; give 'keep', 'dequantize' or 'drop'")
     if folder is None and isinstance(source, str) and (source in names() or _MIXTURE.fullmatch(source)):
-        return _built_in(source, test, atoms, name, columns, rows, seed)
+        return _built_in(source, test, atoms, name, columns, condition, classes, rows, seed)
     if isinstance(source, str) and source in downloads() and not (folder is None and Path(source).exists()):
-        _only_for_tables(source, test, columns)
+        _only_for_tables(source, test, columns, condition)
         return _downloaded(source, name, rows, seed, folder, checksums)
     path = isinstance(source, str | PathLike)
     if folder is not None:
         raise InputError(f"folder: it goes with {', '.join(downloads())}; for other files give their path")
     if path and Path(source).is_dir() and not Path(source).suffix:
-        _only_for_tables("a folder of pictures", test, columns)
+        _only_for_tables("a folder of pictures", test, columns, condition)
         return idx_images(name or Path(source).resolve().name, source, "a data set such as MNIST", rows, seed)
     if path and Path(source).suffix.lower() in PICTURES:
         density = Picture.read(source)
-        _only_for_tables("a picture", test, columns)
+        _only_for_tables("a picture", test, columns, condition)
         return _generated(name or Path(source).stem, density, rows, seed)
     if rows is not None:
         raise InputError(f"rows: {rows} came for a table, which has as many rows as it has; leave it out")
@@ -122,28 +134,55 @@ def load(
         and not Path(source).exists()
     ):
         raise InputError(f"data: {source!r} is neither a file nor a built-in name; {_suggestion(source)}")
-    table = _table(source, "data", columns).select(columns)
+    wanted = None if columns is None else [*_listed(columns), *condition]
+    table = _table(source, "data", wanted, tables.Classes(condition, classes))
     label = name or (Path(fspath(source)).stem if path else "table")
-    other = None if test is None else _table(test, "test", table.columns).expect(table.columns).checked()
-    return from_table(table.checked(), other, atoms, label, seed)
+    return _from_table(table, test, atoms, label, columns, condition, seed)
+
+
+def _from_table(
+    table: tables.Table, test: Any, atoms: str, name: str, columns: Any, condition: list[str | int], seed: int
+) -> Dataset:
+    """A data set of the wanted columns of a table, the condition's behind the others."""
+    given = [table.position(column) for column in condition]
+    rest = range(len(table.columns)) if columns is None else [table.position(column) for column in _listed(columns)]
+    if columns is not None or given:
+        modelled = [j for j in rest if j not in given]
+        if given and not modelled:
+            raise InputError("condition: every column is part of it; leave at least one to be modelled")
+        table = table.select([*modelled, *given])
+    other = None
+    if test is not None:
+        forced = [column for column, names in zip(table.columns, table.classes) if names]
+        other = _table(test, "test", table.columns, tables.Classes(forced=forced)).expect(table.columns).checked()
+        other = other.recoded(table.classes)
+    return from_table(table.checked(), other, atoms, name, seed, len(given))
 
 
 def _built_in(
-    source: str, test: Any, atoms: str, name: str | None, columns: Any, rows: int | None, seed: int
+    source: str,
+    test: Any,
+    atoms: str,
+    name: str | None,
+    columns: Any,
+    condition: list[str | int],
+    classes: list[str | int],
+    rows: int | None,
+    seed: int,
 ) -> Dataset:
     label = name or source
     if source == "breast-cancer":
         if rows is not None:
             raise InputError(f"rows: {rows} came for breast-cancer, which has as many rows as it has; leave it out")
         values, titles = bundled.breast_cancer()
-        table = tables.Table(values, titles, True, source).select(columns)
-        other = None if test is None else _table(test, "test", table.columns).expect(table.columns).checked()
-        return from_table(table, other, atoms, label, seed)
-    _only_for_tables(source, test, columns)
+        table = tables.Table(values, titles, True, source)
+        return _from_table(table, test, atoms, label, columns, condition, seed)
+    labelled = source == "digits" and condition == ["digit"]
+    _only_for_tables(source, test, columns, [] if labelled else condition)
     if source == "digits":
         if rows is not None:
             raise InputError(f"rows: {rows} came for digits, which has as many rows as it has; leave it out")
-        data = bundled.digits(seed)
+        data = bundled.digits(seed, labelled)
     elif source == "photo-patches":
         data = bundled.photo_patches(rows, seed)
     else:
@@ -174,22 +213,28 @@ def _generated(name: str, density: Density, rows: int | None, seed: int) -> Data
     return assemble(name, split(x), columns, true_log_prob=density.log_prob, seed=seed)
 
 
-def _table(source: Any, argument: str, wanted: Sequence[str | int] | None) -> tables.Table:
+def _table(
+    source: Any, argument: str, wanted: Sequence[str | int] | None, classes: tables.Classes = tables.NO_CLASSES
+) -> tables.Table:
     if isinstance(source, str | PathLike):
-        return tables.read_table(source, wanted)
+        return tables.read_table(source, wanted, classes)
     if type(source).__module__.partition(".")[0] == "pandas":
         frame = source.to_frame() if hasattr(source, "to_frame") else source
-        return tables.from_frame(frame, argument, wanted)
+        return tables.from_frame(frame, argument, wanted, classes)
     if isinstance(source, np.ndarray | list | tuple) or hasattr(source, "detach"):
-        return tables.from_array(source, argument)
+        return tables.from_array(source, argument, classes)
     kind = type(source).__name__
     raise InputError(f"{argument}: an object of the type {kind} came; give a name, a path, a frame or an array")
 
 
-def _only_for_tables(what: str, test: Any, columns: Any) -> None:
-    for argument, value in (("test", test), ("columns", columns)):
+def _only_for_tables(what: str, test: Any, columns: Any, condition: list[str | int]) -> None:
+    for argument, value in (("test", test), ("columns", columns), ("condition", condition or None)):
         if value is not None:
             raise InputError(f"{argument}: it goes with a table, not with {what}; leave it out")
+
+
+def _listed(columns: str | int | Sequence[str | int]) -> list[str | int]:
+    return [columns] if isinstance(columns, str | int) else list(columns)
 
 
 def _suggestion(source: str) -> str:

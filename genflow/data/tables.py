@@ -19,19 +19,21 @@ import re
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from genflow.data.conditions import Encoding, class_name, labelled
 from genflow.data.dataset import default_columns
 from genflow.errors import InputError
 
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["TABLES", "Table", "read", "write"]
+__all__ = ["TABLES", "Classes", "Table", "read", "read_with_condition", "write"]
 
 _TEXT = (".csv", ".tsv", ".txt", ".dat", ".data", ".text")
 _PARQUET = (".parquet", ".pq")
@@ -40,6 +42,17 @@ TABLES = (*_TEXT, *_PARQUET, ".npy")
 
 _MISSING = {"", "na", "n/a", "nan", "-nan", "null", "none", "#n/a", "<na>"}
 _DECIMAL_COMMA = re.compile(r"[+-]?\d+,\d+(e[+-]?\d+)?", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class Classes:
+    """Columns, by name or position, that may hold classes, and those that do even where they look like numbers."""
+
+    allowed: Sequence[str | int] = ()
+    forced: Sequence[str | int] = ()
+
+
+NO_CLASSES = Classes()
 
 
 class Table:
@@ -52,6 +65,7 @@ class Table:
         origin: What an error calls the source.
         remarks: What was noticed on the way.
         line: The line (from 1) of a row (from 0) in a file of text.
+        classes: Of each column the names of its classes, whose places are its values; none for numbers.
     """
 
     def __init__(
@@ -62,9 +76,11 @@ class Table:
         origin: str,
         remarks: Sequence[str] = (),
         line: Callable[[int], int] | None = None,
+        classes: Sequence[Sequence[str]] | None = None,
     ):
         self.values, self.columns, self.named, self.origin = values, list(columns), named, origin
         self.remarks, self.line = list(remarks), line
+        self.classes = [[] for _ in self.columns] if classes is None else [list(names) for names in classes]
 
     def place(self, i: int, j: int) -> str:
         """How an error names a value: its row from 1, its line in a file of text, its column."""
@@ -74,6 +90,18 @@ class Table:
     def label(self, j: int) -> str:
         """How an error names a column: its name, or its number where it has none."""
         return f"column {self.columns[j]!r}" if self.named else f"column {j + 1}"
+
+    def position(self, column: str | int) -> int:
+        """Where a column stands, which is named by its name or its position.
+
+        Raises:
+            InputError: It is not there.
+        """
+        if isinstance(column, str) and column in self.columns:
+            return self.columns.index(column)
+        if isinstance(column, int) and -len(self.columns) <= column < len(self.columns):
+            return column % len(self.columns)
+        raise InputError(f"{self.origin}: no column {column!r}; it has {_listed(self.columns)}")
 
     def select(self, columns: Sequence[str | int] | None) -> Table:
         """The wanted columns, by name or by position from 0.
@@ -86,18 +114,12 @@ class Table:
         wanted = [columns] if isinstance(columns, str | int) else list(columns)
         if not wanted:
             raise InputError(f"{self.origin}: columns is empty; name at least one of {_listed(self.columns)}")
-        positions = []
-        for column in wanted:
-            if isinstance(column, str) and column in self.columns:
-                positions.append(self.columns.index(column))
-            elif isinstance(column, int) and -len(self.columns) <= column < len(self.columns):
-                positions.append(column % len(self.columns))
-            else:
-                raise InputError(f"{self.origin}: no column {column!r}; it has {_listed(self.columns)}")
+        positions = [self.position(column) for column in wanted]
         names = [self.columns[j] for j in positions]
         if len(set(names)) < len(names):
             raise InputError(f"{self.origin}: a column is asked for twice in {_listed(names)}")
-        return Table(self.values[:, positions], names, True, self.origin, self.remarks, self.line)
+        classes = [self.classes[j] for j in positions]
+        return Table(self.values[:, positions], names, True, self.origin, self.remarks, self.line, classes)
 
     def expect(self, columns: Sequence[str]) -> Table:
         """The columns of another table: by name where they have these names, else by position.
@@ -115,7 +137,24 @@ class Table:
             raise InputError(f"{self.origin}: {count} columns came, {len(columns)} are wanted: {_listed(columns)}")
         if self.named and list(columns) != default_columns(count):
             raise InputError(f"{self.origin}: no column {missing[0]!r}; it has {_listed(self.columns)}")
-        return Table(self.values, columns, True, self.origin, self.remarks, self.line)
+        return Table(self.values, columns, True, self.origin, self.remarks, self.line, self.classes)
+
+    def recoded(self, classes: Sequence[Sequence[str]]) -> Table:
+        """The same rows with the classes of another table.
+
+        Raises:
+            InputError: A class that is none of those.
+        """
+        values = self.values.copy()
+        for j, (own, names) in enumerate(zip(self.classes, classes, strict=True)):
+            if names:
+                places = np.array([names.index(name) if name in names else -1 for name in own])
+                values[:, j] = places[self.values[:, j].astype(int)]
+                if (values[:, j] < 0).any():
+                    i = int((values[:, j] < 0).argmax())
+                    found = own[int(self.values[i, j])]
+                    raise InputError(f"{self.place(i, j)}: {found!r} is none of the classes {_listed(names)}")
+        return Table(values, self.columns, self.named, self.origin, self.remarks, self.line, classes)
 
     def checked(self) -> Table:
         """Itself, if every value is finite.
@@ -159,12 +198,34 @@ def read(path: str | PathLike[str], columns: Sequence[str] | None = None) -> tup
     return table.checked().values, table.columns
 
 
-def read_table(path: str | PathLike[str], wanted: Sequence[str | int] | None = None) -> Table:
+def read_with_condition(
+    path: str | PathLike[str], columns: Sequence[str], encoding: Encoding
+) -> tuple[np.ndarray, Any]:
+    """The numbers of a table and the conditions of its rows, as `genflow.data.Conditions` has them.
+
+    Args:
+        path: The file.
+        columns: The columns of numbers that are wanted; none of them, for the conditions alone.
+        encoding: The encoding, for the condition's columns.
+
+    Raises:
+        InputError: As `read`.
+    """
+    names = [*columns, *encoding.columns]
+    table = read_table(path, names, Classes(forced=encoding.class_columns)).expect(names).checked()
+    count = len(columns)
+    return table.values[:, :count], labelled(table.values[:, count:], table.classes[count:])
+
+
+def read_table(
+    path: str | PathLike[str], wanted: Sequence[str | int] | None = None, classes: Classes = NO_CLASSES
+) -> Table:
     """A table as it is in the file, not yet checked for missing values.
 
     Args:
         path: The file.
         wanted: Columns that will be asked for: text in others is no error.
+        classes: Columns of which text makes classes.
     """
     path = Path(path)
     ending = path.suffix.lower()
@@ -177,11 +238,11 @@ def read_table(path: str | PathLike[str], wanted: Sequence[str | int] | None = N
     if path.stat().st_size == 0:
         raise InputError(f"{path}: the file is empty")
     if ending == ".npy":
-        return _read_npy(path)
-    return _read_parquet(path, wanted) if ending in _PARQUET else _read_text(path, wanted)
+        return _read_npy(path, classes)
+    return (_read_parquet if ending in _PARQUET else _read_text)(path, wanted, classes)
 
 
-def from_array(array: Any, origin: str) -> Table:
+def from_array(array: Any, origin: str, classes: Classes = NO_CLASSES) -> Table:
     """A table of an array or a tensor, `(rows, columns)` or `(rows,)`."""
     if hasattr(array, "detach"):
         array = array.detach().cpu()
@@ -197,40 +258,45 @@ def from_array(array: Any, origin: str) -> Table:
             f"{origin}: an array of the shape {values.shape} came; give (rows, columns), neither of them zero"
         )
     values = values.astype(np.float64).reshape(len(values), -1)
-    return Table(values, default_columns(values.shape[1]), False, origin)
+    table = Table(values, default_columns(values.shape[1]), False, origin)
+    for j in {table.position(column) for column in classes.forced}:
+        table.values[:, j], table.classes[j] = _classes(values[:, j])
+    return table
 
 
-def from_frame(frame: pd.DataFrame, origin: str, wanted: Sequence[str | int] | None = None) -> Table:
+def from_frame(
+    frame: pd.DataFrame, origin: str, wanted: Sequence[str | int] | None = None, classes: Classes = NO_CLASSES
+) -> Table:
     """A table of a pandas frame."""
     names = _unique([str(name) for name in frame.columns])
     named = names != [str(j) for j in range(len(names))]
     if frame.size == 0:
         raise InputError(f"{origin}: a table of {frame.shape[0]} rows and {frame.shape[1]} columns came; it is empty")
     columns = names if named else default_columns(len(names))
-    return _numbers(frame, Table(np.empty(0), columns, named, origin), wanted)
+    return _numbers(frame, Table(np.empty(0), columns, named, origin), wanted, classes)
 
 
-def _read_npy(path: Path) -> Table:
+def _read_npy(path: Path, classes: Classes) -> Table:
     try:
         array = np.load(path, allow_pickle=False)
     except (ValueError, EOFError, OSError):
         raise InputError(f"{path}: it can't be read as an array of numbers; write it with numpy.save") from None
     if not isinstance(array, np.ndarray):
         raise InputError(f"{path}: several arrays came; give a file of one, as numpy.save writes it")
-    return from_array(array, str(path))
+    return from_array(array, str(path), classes)
 
 
-def _read_parquet(path: Path, wanted: Sequence[str | int] | None) -> Table:
+def _read_parquet(path: Path, wanted: Sequence[str | int] | None, classes: Classes) -> Table:
     import pandas as pd
 
     try:
         frame = pd.read_parquet(path)
     except (ValueError, OSError, TypeError) as error:
         raise InputError(f"{path}: it can't be read as Parquet ({str(error).splitlines()[0]})") from None
-    return from_frame(frame, str(path), wanted)
+    return from_frame(frame, str(path), wanted, classes)
 
 
-def _read_text(path: Path, wanted: Sequence[str | int] | None) -> Table:
+def _read_text(path: Path, wanted: Sequence[str | int] | None, classes: Classes) -> Table:
     import pandas as pd
 
     try:
@@ -282,7 +348,8 @@ def _read_text(path: Path, wanted: Sequence[str | int] | None) -> Table:
         with_rows = (number for number, line in enumerate(text.splitlines(), 1) if number > skip and _content(line))
         return next(itertools.islice(with_rows, row, None), 0)
 
-    return _numbers(frame, Table(np.empty(0), columns, names is not None, str(path), remarks, line_of), wanted)
+    table = Table(np.empty(0), columns, names is not None, str(path), remarks, line_of)
+    return _numbers(frame, table, wanted, classes)
 
 
 def _sniff(text: str) -> tuple[list[str], str, str, str]:
@@ -356,8 +423,8 @@ def _unique(names: Sequence[str]) -> list[str]:
     return result
 
 
-def _numbers(frame: pd.DataFrame, table: Table, wanted: Sequence[str | int] | None) -> Table:
-    """Fills a table with a frame's values as doubles; text in a column that is wanted is an error."""
+def _numbers(frame: pd.DataFrame, table: Table, wanted: Sequence[str | int] | None, classes: Classes) -> Table:
+    """Fills a table with a frame's values as doubles; text in a column that is wanted is an error, or makes classes."""
     import pandas as pd
 
     names = table.columns
@@ -368,10 +435,13 @@ def _numbers(frame: pd.DataFrame, table: Table, wanted: Sequence[str | int] | No
         chosen = {names[c] if isinstance(c, int) and -count <= c < count else str(c) for c in wanted}
         if not chosen <= set(names):  # other names: all columns may be meant, in their order
             chosen = set(names)
+    allowed, forced = ({table.position(c) for c in columns} for columns in (classes.allowed, classes.forced))
     values = np.full(frame.shape, np.nan)
     for j, name in enumerate(names):
         column = frame.iloc[:, j]
-        if pd.api.types.is_numeric_dtype(column.dtype) and not pd.api.types.is_complex_dtype(column.dtype):
+        if j in forced or (j in allowed and _is_text(column)):
+            values[:, j], table.classes[j] = _classes(column)
+        elif pd.api.types.is_numeric_dtype(column.dtype) and not pd.api.types.is_complex_dtype(column.dtype):
             values[:, j] = column.to_numpy(dtype=np.float64, na_value=np.nan)
         elif name in chosen:
             if column.dtype.kind in "mMc" or isinstance(column.dtype, pd.CategoricalDtype):
@@ -389,6 +459,28 @@ def _numbers(frame: pd.DataFrame, table: Table, wanted: Sequence[str | int] | No
             values[:, j] = numbers.to_numpy(dtype=np.float64, na_value=np.nan)
     table.values = values
     return table
+
+
+def _is_text(column: pd.Series) -> bool:
+    """Whether a column holds words, or the categories of a frame."""
+    import pandas as pd
+
+    if isinstance(column.dtype, pd.CategoricalDtype):
+        return True
+    if pd.api.types.is_numeric_dtype(column.dtype) or column.dtype.kind in "mMc":
+        return False
+    return bool((pd.to_numeric(column, errors="coerce").isna() & column.notna()).any())
+
+
+def _classes(column: Any) -> tuple[np.ndarray, list[str]]:
+    """The place of each value among the names of all, which are sorted; NaN where it is missing."""
+    import pandas as pd
+
+    known = np.asarray(pd.notna(column))
+    found, places = np.unique([class_name(value) for value in column[known]], return_inverse=True)
+    values = np.full(len(column), np.nan)
+    values[known] = places
+    return values, [str(name) for name in found]
 
 
 def write(path: str | PathLike[str], array: Any, columns: Sequence[str] | None = None) -> None:

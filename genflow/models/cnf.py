@@ -45,6 +45,7 @@ class CNF(Flow, GenerativeModel):
         learning_rate: Peak learning rate of the likelihood.
         matching_rate: Peak learning rate of the matching.
         weight_decay: Decoupled weight decay.
+        condition_dim: Dimension of a condition, 0 for none: `data.condition_dim`.
         parts: Parts of the `Flow` to be replaced: `velocity`, `scheduler`, `integrator`, `divergence`, `base`.
 
     References:
@@ -77,12 +78,13 @@ class CNF(Flow, GenerativeModel):
         learning_rate: float = 1e-2,
         matching_rate: float = 3e-3,
         weight_decay: float = 0.0,
+        condition_dim: int = 0,
         **parts: Any,
     ):
-        velocity: Velocity = parts.pop("velocity", None) or Shallow(dim, width, frequencies=frequencies)
+        velocity: Velocity = parts.pop("velocity", None) or Shallow(dim, width, condition_dim, frequencies=frequencies)
         parts = {"scheduler": Warped(steps, warp), "base": StandardNormal(dim), **parts}
         super().__init__(velocity, **parts)
-        self.dim, self.whiten = dim, whiten
+        self.dim, self.condition_dim, self.whiten = dim, condition_dim, whiten
         self.kinetic, self.jacobian, self.disagreement = kinetic, jacobian, disagreement
         self.matching, self.optimizer = matching, optimizer
         self.train_grid = Warped(train_steps, warp)

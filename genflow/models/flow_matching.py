@@ -11,13 +11,13 @@ from genflow.flow import Flow, StandardNormal
 from genflow.model import GenerativeModel
 from genflow.models.coupling import coupling as coupling_named
 from genflow.schedulers import Uniform
-from genflow.training import Stage, TrainingData
-from genflow.velocities import ResidualMLP
+from genflow.training import Rows, Stage, TrainingData, paired, unpaired
+from genflow.velocities import conditional, struck_out
 
 __all__ = ["FlowMatching", "matching_loss"]
 
 
-def matching_loss(velocity: Any, x: Tensor, z: Tensor, t: Tensor) -> Tensor:
+def matching_loss(velocity: Any, x: Tensor, z: Tensor, t: Tensor, condition: Tensor | None = None) -> Tensor:
     r"""The squared error of each row, :math:`|v((1 - t) x + t z, t) - (z - x)|^2`.
 
     Args:
@@ -25,9 +25,10 @@ def matching_loss(velocity: Any, x: Tensor, z: Tensor, t: Tensor) -> Tensor:
         x: Data, `(n, *event)`.
         z: Noise, `(n, *event)`.
         t: Times in [0, 1], `(n,)`.
+        condition: What each row is conditioned on, `(n, k)`.
     """
     tau = t.view(-1, *(1,) * (x.ndim - 1))
-    error = velocity(torch.lerp(x, z, tau), t) - (z - x)
+    error = velocity(torch.lerp(x, z, tau), t, condition) - (z - x)
     return error.square().flatten(1).sum(-1)
 
 
@@ -48,6 +49,9 @@ class FlowMatching(Flow, GenerativeModel):
         steps: Integrator steps of likelihood and sampling.
         batch_size: Rows in a batch.
         learning_rate: Peak learning rate.
+        condition_dim: Dimension of a condition, 0 for none: `data.condition_dim`.
+        condition_dropout: Share of the rows of a batch that are trained on without their condition, so that the model
+            can do without one, and be guided; see `genflow.velocities.Guided`.
         parts: Parts of the `Flow` to be replaced: `velocity`, `scheduler`, `integrator`, `divergence`, `base`.
 
     References:
@@ -71,12 +75,14 @@ class FlowMatching(Flow, GenerativeModel):
         steps: int = 32,
         batch_size: int = 512,
         learning_rate: float = 2e-3,
+        condition_dim: int = 0,
+        condition_dropout: float = 0.0,
         **parts: Any,
     ):
-        velocity = parts.pop("velocity", None) or ResidualMLP(dim, width, depth)
+        velocity = parts.pop("velocity", None) or conditional(dim, width, depth, condition_dim, condition_dropout)
         parts = {"scheduler": Uniform(steps), "base": StandardNormal(dim), **parts}
         super().__init__(velocity, **parts)
-        self.dim = dim
+        self.dim, self.condition_dim, self.condition_dropout = dim, condition_dim, condition_dropout
         self.coupling = coupling_named(coupling)
         self.batch_size, self.learning_rate = batch_size, learning_rate
 
@@ -84,11 +90,14 @@ class FlowMatching(Flow, GenerativeModel):
         if history:
             return None
 
-        def loss(batch: Tensor, generator: torch.Generator) -> Tensor:
-            z = torch.randn(batch.shape, generator=generator, dtype=batch.dtype, device=batch.device)
-            rows, partners = self.coupling(batch, z, generator)
-            t = torch.rand(len(batch), generator=generator, dtype=batch.dtype, device=batch.device)
-            return matching_loss(self.velocity, batch[rows], z[partners], t).mean()
+        def loss(batch: Rows, generator: torch.Generator) -> Tensor:
+            x, condition = unpaired(batch)
+            z = torch.randn(x.shape, generator=generator, dtype=x.dtype, device=x.device)
+            rows, partners = self.coupling(x, z, generator, condition)
+            t = torch.rand(len(x), generator=generator, dtype=x.dtype, device=x.device)
+            if condition is not None:
+                condition = struck_out(condition[rows], self.condition_dropout, generator)
+            return matching_loss(self.velocity, x[rows], z[partners], t, condition).mean()
 
         # The same draws at every validation, spread evenly over time, four for each row.
         fixed = torch.Generator(data.train.device).manual_seed(0)
@@ -96,12 +105,13 @@ class FlowMatching(Flow, GenerativeModel):
         z = torch.randn(x.shape, generator=fixed, dtype=x.dtype, device=x.device)
         order = torch.randperm(len(x), generator=fixed, device=x.device)
         t = (order.to(x.dtype) + 0.5) / len(x)
+        condition = None if data.validation_condition is None else data.validation_condition.repeat(4, 1)
         return Stage(
             name="matching",
             parameters=list(self.velocity.parameters()),
-            train=data.train,
+            train=paired(data.train, data.train_condition),
             loss=loss,
-            validate=lambda: matching_loss(self.velocity, x, z, t),
+            validate=lambda: matching_loss(self.velocity, x, z, t, condition),
             batch_size=self.batch_size,
             learning_rate=self.learning_rate,
             average=0.999,

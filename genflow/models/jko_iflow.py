@@ -40,7 +40,7 @@ from genflow.model import GenerativeModel
 from genflow.models.proximal import TRANSPORTS, proximal_stage
 from genflow.models.stages import likelihood_stage, matching_stage
 from genflow.schedulers import JKOSteps, Warped, refined, reparameterized
-from genflow.training import Stage, TrainingData
+from genflow.training import Stage, TrainingData, paired
 from genflow.velocities import Chain, Shallow
 
 __all__ = ["JKOiFlow", "diffused"]
@@ -93,6 +93,7 @@ class JKOiFlow(Flow, GenerativeModel):
         matching_rate: Peak learning rate of local flow matching.
         joint_rate: Peak learning rate of the joint training.
         weight_decay: Decoupled weight decay.
+        condition_dim: Dimension of a condition, 0 for none: `data.condition_dim`.
         parts: Parts of the `Flow` to be replaced: `velocity`, `scheduler`, `integrator`, `divergence`, `base`.
 
     Example:
@@ -136,6 +137,7 @@ class JKOiFlow(Flow, GenerativeModel):
         matching_rate: float = 3e-3,
         joint_rate: float = 1.2e-2,
         weight_decay: float = 0.0,
+        condition_dim: int = 0,
         **parts: Any,
     ):
         if blocks < 1:
@@ -157,6 +159,7 @@ class JKOiFlow(Flow, GenerativeModel):
         shape = dim if block is None else _event_shape(block, dim)
         parts = {"velocity": Chain(), "scheduler": Warped(steps, warp), "base": StandardNormal(shape), **parts}
         super().__init__(**parts)
+        self.condition_dim = condition_dim
         self.dim, self.blocks, self.width, self.activation = dim, blocks, width, activation
         self.proximal_steps = JKOSteps(first, growth, maximum, steps=blocks)
         self.transport, self.disagreement = transport, disagreement
@@ -267,8 +270,8 @@ class JKOiFlow(Flow, GenerativeModel):
         joint = self._trainings(0, 0, 0) * self.joint / (1 - self.matching - self.joint)
         return proximal_stage(
             Flow(block, self.scheduler, self.integrator, self.divergence, self.base),
-            x_train,
-            x_validation,
+            paired(x_train, data.train_condition),
+            paired(x_validation, data.validation_condition),
             self.train_grid,
             h=self._weight(block, k),
             transport=self.transport,
@@ -310,7 +313,7 @@ class JKOiFlow(Flow, GenerativeModel):
         return block.interval[1] - block.interval[0]
 
     def _new_block(self, interval: tuple[float, float]) -> Velocity:
-        shallow = {name: getattr(self, name) for name in ("dim", "width", "activation", "frequencies")}
+        shallow = {name: getattr(self, name) for name in ("dim", "width", "condition_dim", "activation", "frequencies")}
         build, arguments = self.prototype or (Shallow, shallow)
         return build(**{**arguments, "interval": interval})
 
@@ -340,9 +343,8 @@ class JKOiFlow(Flow, GenerativeModel):
             behind, x_train, x_validation = [], data.train, data.validation
         for block in blocks[len(behind) :]:
             flow = Flow(block, self.scheduler, self.integrator, self.divergence, self.base)
-            x_train, x_validation = (
-                torch.cat([flow.encode(rows) for rows in x.split(_PUSHED_ROWS)]) for x in (x_train, x_validation)
-            )
+            x_train = _encoded(flow, x_train, data.train_condition)
+            x_validation = _encoded(flow, x_validation, data.validation_condition)
         data.cache["pushed"] = (blocks, x_train, x_validation)
         return x_train, x_validation
 
@@ -356,6 +358,12 @@ def _event_shape(block: Velocity, dim: int) -> tuple[int, ...]:
     if math.prod(shape) != dim:
         raise InputError(f"dim: {dim} came with a block for events of shape {shape}; {math.prod(shape)} would do")
     return shape
+
+
+def _encoded(flow: Flow, x: Tensor, condition: Tensor | None) -> Tensor:
+    parts = x.split(_PUSHED_ROWS)
+    conditions = [None] * len(parts) if condition is None else condition.split(_PUSHED_ROWS)
+    return torch.cat([flow.encode(rows, c) for rows, c in zip(parts, conditions, strict=True)])
 
 
 def diffused(x: Tensor, gamma: float, generator: torch.Generator) -> Tensor:

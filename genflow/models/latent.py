@@ -204,7 +204,7 @@ class LatentFlow(GenerativeModel):
             data.cache["latents"] = TrainingData(self._encoded(data.train), self._encoded(data.validation))
         return self.flow.next_stage(data.cache["latents"], history[1:])
 
-    def settle(self, x: Float[Tensor, "*batch dim"]) -> None:
+    def settle(self, x: Float[Tensor, "*batch dim"], condition: Any = None) -> None:
         with torch.no_grad():
             self.flow.settle(self.latents(x))
 

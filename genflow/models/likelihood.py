@@ -16,7 +16,9 @@ def kinetic_energy(t: Tensor, x: Tensor, estimate: Estimate) -> Tensor:
     return (estimate.velocity**2).flatten(estimate.divergence.ndim).sum(-1)
 
 
-def jacobian_norm(flow: Flow, x: Tensor, generator: torch.Generator | None = None) -> Cost:
+def jacobian_norm(
+    flow: Flow, x: Tensor, generator: torch.Generator | None = None, condition: Tensor | None = None
+) -> Cost:
     r"""The running cost :math:`|J \varepsilon|^2`, an unbiased estimate of :math:`|J|_F^2`, with one probe for a solve.
 
     It takes the probes that the divergence estimator has pushed; an exact divergence pushes none, and one is drawn.
@@ -27,7 +29,7 @@ def jacobian_norm(flow: Flow, x: Tensor, generator: torch.Generator | None = Non
     def cost(t: Tensor, y: Tensor, estimate: Estimate) -> Tensor:
         pushed = estimate.pushed
         if pushed is None:
-            pushed = flow.velocity.pushforward(y, t, drawn)[1]
+            pushed = flow.velocity.pushforward(y, t, drawn, condition)[1]
         return (pushed**2).flatten(1 + estimate.divergence.ndim).sum(-1).mean(0)
 
     return cost

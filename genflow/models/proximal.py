@@ -23,7 +23,7 @@ from genflow.flow import Flow
 from genflow.interfaces import Scheduler
 from genflow.models.likelihood import kinetic_energy, validation_probes
 from genflow.models.stages import CoarseFlow
-from genflow.training import Stage
+from genflow.training import Rows, Stage, unpaired
 
 __all__ = ["TRANSPORTS", "proximal_stage"]
 
@@ -32,8 +32,8 @@ TRANSPORTS = ("dynamic", "endpoint")
 
 def proximal_stage(
     flow: Flow,
-    x_train: Tensor,
-    x_validation: Tensor,
+    train: Rows,
+    validation: Rows,
     train_grid: Scheduler,
     *,
     h: float,
@@ -50,8 +50,8 @@ def proximal_stage(
 
     Args:
         flow: The block with its parts, on the grid that validates.
-        x_train: Rows that the blocks before it have pushed.
-        x_validation: The same of the validation part.
+        train: Rows that the blocks before it have pushed, with their conditions where there are some.
+        validation: The same of the validation part.
         train_grid: The coarser grid that is trained on.
         h: Step :math:`h_k`.
         transport: The proximal term: `dynamic`, :math:`\frac{1}{2} \int |v|^2 dt`, or `endpoint`, the one above. They
@@ -63,33 +63,38 @@ def proximal_stage(
     """
     coarse = CoarseFlow(flow, train_grid, disagreement)
 
-    def terms(of: Flow, x: Tensor, generator: torch.Generator, watch: Any = None) -> tuple[Tensor, Tensor, Tensor]:
+    x_validation, validation_condition = unpaired(validation)
+
+    def terms(of: Flow, rows: Rows, generator: torch.Generator, watch: Any = None) -> tuple[Tensor, Tensor, Tensor]:
         """Of each row: V(T x) - log det, the proximal term, and the squared movement."""
+        x, condition = unpaired(rows)
         costs = [kinetic_energy] + ([watch] if watch else [])
-        moved = of.integrate(x, costs=costs, generator=generator)
+        moved = of.integrate(x, costs=costs, condition=condition, generator=generator)
         movement = (moved.x - x).square().flatten(1).sum(-1)
         proximal = moved.costs[0] / 2 if transport == "dynamic" else movement / (2 * h)
         return -of.base.log_prob(moved.x) - moved.log_det, 0 * proximal if free else proximal, movement
 
-    def loss(batch: Tensor, generator: torch.Generator) -> Tensor:
+    def loss(batch: Rows, generator: torch.Generator) -> Tensor:
         watch = coarse.watch()
         nll, proximal, _ = terms(coarse.flow, batch, generator, watch)
         value = nll + proximal
         return (value + coarse.disagreement * watch.total() if watch else value).mean()
 
     def validate() -> Tensor:
-        nll, proximal, _ = terms(flow, x_validation, validation_probes(x_validation))
+        nll, proximal, _ = terms(flow, validation, validation_probes(x_validation))
         return nll + proximal
 
     @torch.no_grad()
     def remember(entry: dict[str, Any]) -> None:
-        nll, _, movement = terms(flow, x_validation, validation_probes(x_validation))
+        nll, _, movement = terms(flow, validation, validation_probes(x_validation))
         change = (nll + flow.base.log_prob(x_validation)).double()
         dissipation = change if free else change + movement.double() / (2 * h)
         entry.update(
             h=h,
             movement=movement.mean().sqrt().item(),
-            relative_movement=(movement.mean() / flow.encode(x_validation).square().flatten(1).sum(-1).mean()).item(),
+            relative_movement=(
+                movement.mean() / flow.encode(x_validation, validation_condition).square().flatten(1).sum(-1).mean()
+            ).item(),
             kl_change=change.mean().item(),
             dissipation=dissipation.mean().item(),
             dissipation_se=(dissipation.std() / math.sqrt(len(dissipation))).item(),
@@ -99,10 +104,10 @@ def proximal_stage(
 
     return Stage(
         parameters=list(flow.velocity.parameters()),
-        train=x_train,
+        train=train,
         loss=loss,
         validate=validate,
-        solver_error=lambda: coarse.error(x_validation),
+        solver_error=lambda: coarse.error(x_validation, validation_condition),
         refine=coarse.refine,
         finish=remember,
         **settings,

@@ -13,7 +13,7 @@ from genflow.flow import Cost, Flow
 from genflow.interfaces import Scheduler, Velocity
 from genflow.models.likelihood import StageDisagreement, jacobian_norm, kinetic_energy, validation_probes
 from genflow.solvers import RK4
-from genflow.training import Stage, TrainingData
+from genflow.training import Rows, Stage, TrainingData, paired, unpaired
 
 __all__ = ["CoarseFlow", "likelihood_stage", "matching_stage"]
 
@@ -46,33 +46,34 @@ def likelihood_stage(
     """
     coarse = CoarseFlow(flow, train_grid, disagreement)
 
-    def loss(batch: Tensor, generator: torch.Generator) -> Tensor:
+    def loss(batch: Rows, generator: torch.Generator) -> Tensor:
+        x, condition = unpaired(batch)
         costs: list[Cost] = []
         weights = []
         if kinetic:
             costs.append(kinetic_energy)
             weights.append(kinetic)
         if jacobian:
-            costs.append(jacobian_norm(flow, batch, generator))
+            costs.append(jacobian_norm(flow, x, generator, condition))
             weights.append(jacobian)
         watch = coarse.watch()
         costs += [watch] if watch else []
         held = 1 if len(flow.velocity.pieces()) > _LONG else None
-        transport = coarse.flow.integrate(batch, costs=costs, generator=generator, held_pieces=held)
+        transport = coarse.flow.integrate(x, costs=costs, condition=condition, generator=generator, held_pieces=held)
         value = -flow.base.log_prob(transport.x) - transport.log_det
         for weight, cost in zip(weights, transport.costs, strict=False):
             value = value + weight * cost
         return (value + coarse.disagreement * watch.total() if watch else value).mean()
 
     def validate() -> Tensor:
-        return -flow.log_prob(data.validation, generator=validation_probes(data.validation))
+        return -flow.log_prob(data.validation, data.validation_condition, validation_probes(data.validation))
 
     return Stage(
         parameters=list(flow.velocity.parameters()),
-        train=data.train,
+        train=paired(data.train, data.train_condition),
         loss=loss,
         validate=validate,
-        solver_error=lambda: coarse.error(data.validation),
+        solver_error=lambda: coarse.error(data.validation, data.validation_condition),
         refine=coarse.refine,
         **settings,
     )
@@ -106,9 +107,9 @@ class CoarseFlow:
         return StageDisagreement(self.flow.velocity, self.flow.scheduler) if watched else None
 
     @torch.no_grad()
-    def error(self, x: Tensor) -> float:
+    def error(self, x: Tensor, condition: Tensor | None = None) -> float:
         """How far the mean log density of rows lies from that on the fine grid, in nats."""
-        log_p, fine = (f.log_prob(x, generator=validation_probes(x)) for f in (self.flow, self.fine))
+        log_p, fine = (f.log_prob(x, condition, validation_probes(x)) for f in (self.flow, self.fine))
         return abs((log_p - fine).double().mean().item())
 
 
@@ -132,25 +133,30 @@ def matching_stage(
     """
     start, stop = velocity.interval
 
-    def error(left: Tensor, right: Tensor, offset: float) -> Tensor:
+    def error(left: Tensor, right: Tensor, condition: Tensor | None, offset: float) -> Tensor:
         slices = min(_SLICES, len(left))
+        parts = [rows.chunk(slices) for rows in (left, right)]
+        conditions = [None] * len(parts[0]) if condition is None else condition.chunk(slices)
         errors = []
-        for i, (a, b) in enumerate(zip(left.chunk(slices), right.chunk(slices), strict=True)):
+        for i, (a, b, c) in enumerate(zip(*parts, conditions, strict=True)):
             tau = (i + offset) / slices
             t = torch.tensor(start + tau * (stop - start), dtype=a.dtype, device=a.device)
-            difference = (stop - start) * velocity(torch.lerp(a, b, tau), t) - (b - a)
+            difference = (stop - start) * velocity(torch.lerp(a, b, tau), t, c) - (b - a)
             errors.append(difference.square().flatten(1).sum(-1))
         return torch.cat(errors)
 
-    def loss(batch: Tensor, generator: torch.Generator) -> Tensor:
-        left, right = path(batch, generator)
+    def loss(batch: Rows, generator: torch.Generator) -> Tensor:
+        x, condition = unpaired(batch)
+        left, right = path(x, generator)
         offset = torch.rand((), generator=generator, device=generator.device).item()
-        return error(left, right, offset).mean()
+        return error(left, right, condition, offset).mean()
 
     def validate() -> Tensor:
         generator = validation_probes(data.validation)
         order = torch.randperm(len(data.validation), generator=generator, device=generator.device)
-        return error(*path(data.validation[order], generator), 0.5)
+        condition = data.validation_condition
+        return error(*path(data.validation[order], generator), None if condition is None else condition[order], 0.5)
 
     parameters = list(velocity.parameters())
-    return Stage(parameters=parameters, train=data.train, loss=loss, validate=validate, **settings)
+    train = paired(data.train, data.train_condition)
+    return Stage(parameters=parameters, train=train, loss=loss, validate=validate, **settings)

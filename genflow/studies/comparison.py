@@ -57,6 +57,8 @@ def compare(
     test: Any = None,
     atoms: str = "keep",
     points: int = 1000,
+    condition: str | Sequence[str] = (),
+    classes: str | Sequence[str] = (),
 ) -> Board:
     r"""Trains every model on every data set under one budget, and says which differences are real.
 
@@ -79,6 +81,8 @@ def compare(
         test: Test rows of the user's own, for a single data set.
         atoms: What to do with repeated values; see `genflow.data.load`.
         points: Samples drawn, and at most as many rows in the figures of samples.
+        condition: Columns that the others are conditioned on; see `genflow.data.load`.
+        classes: Those of them that hold classes although they look like numbers.
 
     Returns:
         The `Board`.
@@ -92,7 +96,13 @@ def compare(
         >>> board.frame["status"].tolist()
         ['ok']
     """
-    plan = _planned(data, models, budget, iterations, seeds or [seed], threads, options, metrics, test, atoms, points)
+    loading = {
+        "test": test,
+        "atoms": atoms,
+        "condition": [condition] if isinstance(condition, str) else list(condition),
+        "classes": [classes] if isinstance(classes, str) else list(classes),
+    }
+    plan = _planned(data, models, budget, iterations, seeds or [seed], threads, options, metrics, points, loading)
     with _results(out) as folder:
         _run(plan, folder, progress)
         board = Board(folder)
@@ -139,9 +149,8 @@ def _planned(
     threads: int | None,
     options: Mapping[str, Mapping[str, Any]] | None,
     metrics: Sequence[str],
-    test: Any,
-    atoms: str,
     points: int,
+    loading: dict[str, Any],
 ) -> dict[str, Any]:
     """Checks every argument, loads the data, and lists the trials."""
     from genflow.training import parse_seconds
@@ -164,9 +173,10 @@ def _planned(
     sources = list(data) if isinstance(data, list | tuple) else [data]
     if not sources:
         raise InputError("data: an empty list came; at least one data set would do")
+    test = loading["test"]
     if test is not None and len(sources) > 1:
         raise InputError(f"test: it goes with one data set, {len(sources)} came")
-    datasets = _loaded(sources, test, atoms)
+    datasets = _loaded(sources, loading)
     _try_options(chosen, datasets)
     if len(set(seeds)) < len(seeds):
         raise InputError(f"seeds: {' '.join(map(str, seeds))} came; each may come once")
@@ -201,7 +211,7 @@ def _planned(
         "options": {label: dict(arguments) for label, (_, _, arguments) in chosen.items() if arguments},
         "metrics": list(metrics),
         "test": str(test) if isinstance(test, str | PathLike) else None,
-        "atoms": atoms,
+        **{key: loading[key] for key in ("atoms", "condition", "classes")},
         "points": points,
     }
     # What came from memory can be repeated from Python alone.
@@ -251,16 +261,16 @@ def _try_options(chosen: Mapping[str, tuple[str, Any, dict]], datasets: Mapping[
     with torch.random.fork_rng(devices=[]):
         for name, cls, arguments in chosen.values():
             if arguments:
-                for dim in {dataset.dim for dataset in datasets.values()}:
-                    build(registry.lookup("model", name) if cls is None else cls, dim, arguments)
+                for dims in {(dataset.dim, dataset.condition_dim) for dataset in datasets.values()}:
+                    build(registry.lookup("model", name) if cls is None else cls, dims[0], arguments, dims[1])
 
 
-def _loaded(sources: list[Any], test: Any, atoms: str) -> dict[str, Any]:
+def _loaded(sources: list[Any], loading: dict[str, Any]) -> dict[str, Any]:
     from genflow.data import load
 
     datasets: dict[str, Any] = {}
     for source in sources:
-        dataset = load(source, test=test, atoms=atoms)
+        dataset = load(source, **loading)
         name, count = dataset.name, 2
         while name in datasets:
             name, count = f"{dataset.name}-{count}", count + 1
@@ -474,7 +484,18 @@ def _repeatable(arguments: Mapping[str, Any]) -> dict[str, Any]:
     test = arguments["test"] and str(Path(arguments["test"]).resolve())
     kept = {
         key: arguments[key]
-        for key in ("models", "budget", "iterations", "seeds", "threads", "metrics", "atoms", "points")
+        for key in (
+            "models",
+            "budget",
+            "iterations",
+            "seeds",
+            "threads",
+            "metrics",
+            "atoms",
+            "condition",
+            "classes",
+            "points",
+        )
     }
     return {key: value for key, value in {"data": data, **kept, "set": settings, "test": test}.items() if value}
 

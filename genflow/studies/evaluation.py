@@ -9,6 +9,9 @@ With the data set's preprocessing :math:`z = T(x)`,
 both in nats per row: the first in the units of the data, the second in standardized ones. Figures of samples (`w2`,
 `mmd`, `c2st`, the inversion error) are all taken in standardized units, so that no column outweighs the others by its
 unit alone. A model may be trained in further units of its own, such as whitened ones: they play no part here.
+
+Under a condition, samples are drawn at the conditions of test rows, and figures of samples are of rows and conditions
+together: a model that does not heed its condition has the right marginal law, but not the right joint one.
 """
 
 from __future__ import annotations
@@ -16,9 +19,10 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -62,8 +66,8 @@ def reference(data: Any, *, seed: int = 0, points: int = POINTS) -> dict[str, fl
         `w2_floor`, `mmd_threshold`; and `nll_true`, `nll_true_se` where the true density is known.
     """
     generator = torch.Generator().manual_seed(seed)
-    test = _some(data.preprocessor(data.test)[0].double(), points, generator)
-    train = _some(data.preprocessor(data.train)[0].double(), len(test), generator)
+    test = _some(_joined(data.preprocessor(data.test)[0], data.condition, "test"), points, generator)
+    train = _some(_joined(data.preprocessor(data.train)[0], data.condition, "train"), len(test), generator)
     threshold = _or_nan(lambda x, y: mmd_threshold(x, y, _bandwidth(x)), test, train)
     figures = {"w2_floor": wasserstein2(train, test), "mmd_threshold": threshold}
     if data.true_log_prob is not None:
@@ -101,11 +105,14 @@ def evaluate(
     like = next(inner.parameters(), torch.empty(0))
 
     notify("log-likelihood")
+    # The vectors of the model's own encoding: another file may have other means.
+    condition = data.condition and replace(data.condition, encoding=model.encoding)
+    given = None if condition is None else condition.test
     # The data's own preprocessing: a model's may go further, and its units would be no other model's.
     z_test, log_det = data.preprocessor(data.test.double())
     log_p = torch.full((len(data.test),), math.nan, dtype=torch.float64)
     if model.has_log_prob:
-        log_p = model.log_prob(data.test.double(), generator=_device_generator(like, seed)).double().cpu()
+        log_p = model.log_prob(data.test.double(), given, _device_generator(like, seed)).double().cpu()
     figures["nll"], figures["nll_se"] = mean_and_se(-log_p)
     figures["nll_standardized"], figures["nll_standardized_se"] = mean_and_se(log_det - log_p)
     if not model.has_log_prob:
@@ -115,16 +122,18 @@ def evaluate(
 
     notify("samples")
     began = time.perf_counter()
-    samples = model.sample(points, generator=_device_generator(like, seed)).double().cpu()
+    drawn_at = _cycled(len(data.test), points, seed)
+    given = None if given is None else given[drawn_at]
+    samples = model.sample(points, given, _device_generator(like, seed)).double().cpu()
     figures["sample_seconds"] = time.perf_counter() - began
-    z_samples = data.preprocessor(samples)[0].cpu()
+    z_samples = _joined(data.preprocessor(samples)[0].cpu(), condition, "test", drawn_at)
     figures.update(w2=math.nan, mmd=math.nan, c2st=math.nan)
     further = dict(metrics or {})
     figures.update(dict.fromkeys(further, math.nan))
     if bad := int((~z_samples.isfinite().all(-1)).sum()):
         remarks.append(f"{bad} of {points} samples are not finite, no figure is computed from them")
     else:
-        test = _some(z_test, points, generator)
+        test = _some(_joined(z_test, condition, "test"), points, generator)
         drawn = _some(z_samples, len(test), generator)
         for name, figure in _sample_figures(seed).items():
             notify(name)
@@ -136,15 +145,18 @@ def evaluate(
     notify("inversion error")
     figures.update(inversion_error=math.nan, nfe=math.nan)
     if hasattr(inner, "encode") and hasattr(inner, "decode"):
+        at = torch.randperm(len(data.test), generator=generator)[:points]
+        where = None if condition is None else condition.test[at.numpy()]
         try:
             figures["inversion_error"] = inversion_error(
-                lambda z: model.encode(data.preprocessor.inverse(z)),
-                lambda noise: data.preprocessor(model.decode(noise))[0],
-                _some(z_test, points, generator),
+                lambda z: model.encode(data.preprocessor.inverse(z), where),
+                lambda noise: data.preprocessor(model.decode(noise, where))[0],
+                z_test[at],
             )
             if hasattr(inner, "integrate"):
-                rows = model.preprocessor(data.test[:1].double())[0].to(like.device, like.dtype)
-                figures["nfe"] = float(inner.integrate(rows, log_det=False).nfe)
+                rows = model.preprocessor(data.test[at].double())[0].to(like.device, like.dtype)
+                vectors = None if condition is None else condition.vectors(where).to(rows)
+                figures["nfe"] = float(inner.integrate(rows, log_det=False, condition=vectors).nfe)
         except (InputError, SolverError) as error:
             remarks.append(f"inversion: {error}")
     figures["parameters"] = float(sum(parameter.numel() for parameter in inner.parameters()))
@@ -159,6 +171,18 @@ def extra_metrics(names: Sequence[str] = ()) -> dict[str, Callable[[Tensor, Tens
     """
     brought = [entry.name for entry in registry.entries("metric") if entry.source != "genflow"]
     return {name.partition(":")[2] or name: registry.lookup("metric", name) for name in [*brought, *names]}
+
+
+def _joined(z: Tensor, condition: Any, part: str, rows: Any = slice(None)) -> Tensor:
+    """Standardized rows of a part, followed by the vectors of their conditions where there are some."""
+    if condition is None:
+        return z.double()
+    return torch.cat([z.double(), condition.vectors(getattr(condition, part)[rows]).to(z.device)], -1)
+
+
+def _cycled(count: int, points: int, seed: int) -> np.ndarray:
+    """Places of `points` rows among so many: all of them in random order, again and again if they are too few."""
+    return np.resize(np.random.default_rng(seed).permutation(count), points)
 
 
 def _sample_figures(seed: int) -> dict[str, Callable[[Tensor, Tensor], float]]:

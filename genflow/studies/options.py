@@ -31,7 +31,7 @@ _COUNTS = ("batch_size", "bins", "blocks", "dim", "steps", "train_steps", "trans
 _KINDS: dict[Any, str] = {int: "a whole number", float: "a number", str: "a word", bool: "true or false"}
 
 
-def build(cls: Any, dim: int, options: Mapping[str, Any]) -> Any:
+def build(cls: Any, dim: int, options: Mapping[str, Any], condition_dim: int = 0) -> Any:
     """A model with its options.
 
     Args:
@@ -39,15 +39,17 @@ def build(cls: Any, dim: int, options: Mapping[str, Any]) -> Any:
         dim: Dimension of a row.
         options: Constructor arguments. The parts of a flow may be named: `{"integrator": "heun"}`, or with arguments
             `{"integrator": {"name": "adaptive", "rtol": 1e-6}}`.
+        condition_dim: Dimension of the data's condition, 0 where there is none.
 
     Raises:
         InputError: An option that the model does not have, or a value that it can't be built with.
     """
+    options = {**options, "condition_dim": condition_dim} if condition_dim else options
     check_options(cls, options)
     check_values(cls, options)
     hints = _annotations(cls)
     arguments = {
-        name: _part(name, value, dim) if name in _PARTS and name not in _plain(hints) else _tuples(value)
+        name: _part(name, value, dim, condition_dim) if name in _PARTS and name not in _plain(hints) else _tuples(value)
         for name, value in options.items()
     }
     try:
@@ -142,12 +144,14 @@ def _wanted(value: Any, hint: Any) -> str:
     return ""
 
 
-def _part(name: str, value: Any, dim: int) -> Any:
+def _part(name: str, value: Any, dim: int, condition_dim: int) -> Any:
     if not isinstance(value, str | dict):
         return value
     arguments = {} if isinstance(value, str) else dict(value)
     chosen = value if isinstance(value, str) else str(arguments.pop("name", ""))
     found = registry.lookup(_PARTS[name], chosen)
+    if name == "velocity" and condition_dim:
+        arguments.setdefault("condition_dim", condition_dim)
     try:
         part = found(dim, **arguments) if name == "velocity" else found(**arguments)
     except InputError:

@@ -101,7 +101,7 @@ def plots_of(board: Board, data: str | None = None) -> list[Plot]:
     dim = parts["test"].shape[1]
     found = []
     name = slug(data)
-    if dim == 2:
+    if dim == 2 and not description.get("condition"):
         caption = (
             "Top: test rows and as many samples of each model. Bottom: log density in nats, one colour scale for all; "
             "under the data stands the true density where it is known, otherwise a histogram of the training rows. "

@@ -30,7 +30,7 @@ import numpy as np
 import torch
 
 from genflow import registry
-from genflow.checkpoint import load, write_model
+from genflow.checkpoint import built, described, load, write_model
 from genflow.errors import InputError
 from genflow.studies.options import build, check_options
 
@@ -46,6 +46,8 @@ def write_data(data: Any, folder: Path) -> None:
     """Writes a data set as a trial reads it: arrays, names, and the preprocessing as a checkpoint."""
     folder.mkdir(parents=True)
     arrays = {part: getattr(data, part).numpy() for part in ("train", "validation", "test")}
+    if data.condition is not None:
+        arrays |= {f"condition.{name}": array for name, array in data.condition.arrays().items()}
     if data.dim == 2 and data.true_log_prob is not None:
         arrays["true_grid"] = _on_grid(data.true_log_prob, data)
     np.savez(folder / "data.npz", **arrays)
@@ -57,6 +59,7 @@ def write_data(data: Any, folder: Path) -> None:
         "remarks": list(data.remarks),
         "seed": data.seed,
         "image_shape": shape,
+        "condition": described(data.condition and data.condition.encoding),
         "trust": f"{cls.__module__}:{cls.__qualname__}",
     }
     (folder / "data.json").write_text(json.dumps(document, indent=1) + "\n")
@@ -66,11 +69,15 @@ def write_data(data: Any, folder: Path) -> None:
 
 def read_data(folder: Path) -> Any:
     """Reads what `write_data` wrote. The true density, a function, does not come along."""
-    from genflow.data import Dataset
+    from genflow.data import Conditions, Dataset
 
     document = json.loads((folder / "data.json").read_text())
     with np.load(folder / "data.npz") as arrays:
         parts: dict[str, Any] = {part: torch.from_numpy(arrays[part]) for part in ("train", "validation", "test")}
+        encoding = built(document.pop("condition"), frozenset(), folder)
+        if encoding is not None:
+            given = {name.removeprefix("condition."): arrays[name] for name in arrays if name.startswith("condition.")}
+            parts["condition"] = Conditions.from_arrays(given, encoding)
     preprocessor = load(folder / "preprocessor", trust=[document.pop("trust")]).requires_grad_(False)
     shape = document.pop("image_shape")
     return Dataset(**parts, **document, preprocessor=preprocessor, image_shape=tuple(shape) if shape else None)
@@ -108,7 +115,7 @@ def run_trial(
 
     cls = registry.lookup("model", trial["model"]) if model_class is None else model_class
     torch.manual_seed(trial["seed"])
-    model = build(cls, data.dim, trial["options"])
+    model = build(cls, data.dim, trial["options"], data.condition_dim)
     began, last = time.perf_counter(), 0.0
 
     def progress(event: dict[str, Any]) -> None:
@@ -138,7 +145,7 @@ def run_trial(
         notify=lambda what: notify({"what": "evaluation", "stage": what}),
     )
     arrays: dict[str, Any] = {"log_prob": evaluation.log_prob.numpy(), "samples": evaluation.samples.numpy()}
-    if data.dim == 2:
+    if data.dim == 2 and data.condition is None:
         notify({"what": "evaluation", "stage": "density on a grid"})
         arrays["grid"] = _density(fitted, data)
     np.savez_compressed(folder / "arrays.npz", **arrays)

@@ -5,6 +5,7 @@ from genflow.velocities.chain import Chain
 from genflow.velocities.chebyshev import Chebyshev
 from genflow.velocities.function import FunctionVelocity, as_velocity
 from genflow.velocities.graph_attention import GraphAttention
+from genflow.velocities.guided import Guided, OptionalCondition, conditional, struck_out
 from genflow.velocities.probability_flow import ProbabilityFlow
 from genflow.velocities.residual import ResidualMLP
 from genflow.velocities.shallow import Parallel, Shallow
@@ -15,9 +16,13 @@ __all__ = [
     "Chebyshev",
     "FunctionVelocity",
     "GraphAttention",
+    "Guided",
+    "OptionalCondition",
     "Parallel",
     "ProbabilityFlow",
     "ResidualMLP",
     "Shallow",
     "as_velocity",
+    "conditional",
+    "struck_out",
 ]

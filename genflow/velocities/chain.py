@@ -96,6 +96,8 @@ class Chain(Velocity):
         if t.ndim == 0:
             return self[int(index)](x, t, condition)
         v = torch.empty_like(x)
+        if isinstance(condition, Tensor):
+            condition = condition.expand(*t.shape, -1)
         for k in index.unique().tolist():
             rows = index == k
             v[rows] = self[k](x[rows], t[rows], None if condition is None else condition[rows])

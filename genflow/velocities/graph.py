@@ -10,7 +10,7 @@ from torch import Tensor
 
 from genflow.errors import InputError
 from genflow.interfaces import Velocity
-from genflow.velocities.time import modulation_features
+from genflow.velocities.time import cosine_features
 
 __all__ = ["GraphVelocity", "checked_adjacency"]
 
@@ -58,7 +58,7 @@ class GraphVelocity(Velocity):
 
     def time(self, x: Tensor, t: Tensor) -> Tensor:
         """The cosine features of time, `(1, time_features)` or `(*batch, 1, time_features)`: alike at all nodes."""
-        return modulation_features(x, t, None, self.interval, self.time_features, 0).unsqueeze(-2)
+        return cosine_features(t.to(x.dtype), self.interval, self.time_features).unsqueeze(-2)
 
     def inputs(self, x: Tensor, condition: Any) -> Tensor:
         """The features of point and condition side by side, `(*batch, nodes, features + condition_features)`.

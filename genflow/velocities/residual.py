@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from genflow.errors import InputError
 from genflow.interfaces import Velocity
 from genflow.velocities.activations import activation as activation_named
-from genflow.velocities.time import modulation_features
+from genflow.velocities.time import modulation
 
 __all__ = ["ResidualMLP"]
 
@@ -78,8 +78,8 @@ class ResidualMLP(Velocity):
 
     def biases(self, x: Tensor, t: Tensor, condition: Any) -> tuple[Tensor, ...]:
         """The bias of each residual layer at these times, under this condition."""
-        features = modulation_features(x, t, condition, self.interval, self.time_features, self.condition_dim)
-        return nn.functional.linear(features, self.modulation).split(self.width, dim=-1)
+        biases = modulation(self.modulation, x, t, condition, self.interval, self.condition_dim)
+        return biases.split(self.width, dim=-1)
 
     def forward(self, x: Float[Tensor, "*shape"], t: Tensor, condition: Any = None) -> Float[Tensor, "*shape"]:
         h = self.lift(x)

@@ -26,7 +26,7 @@ from genflow.errors import InputError
 from genflow.interfaces import Velocity
 from genflow.velocities.activations import activation as activation_named
 from genflow.velocities.fused import can_fuse, velocity_and_divergence
-from genflow.velocities.time import modulation_features
+from genflow.velocities.time import modulation
 
 __all__ = ["Parallel", "Shallow"]
 
@@ -87,10 +87,10 @@ class Shallow(Velocity):
         self.w3 = nn.Parameter(torch.zeros(dim, width))
         self.skip = nn.Parameter(torch.zeros(dim, dim))
         # Rows: biases and gains of both layers, then the bias of the output; columns: time features, then condition.
-        modulation = torch.zeros(4 * width + dim, inputs)
-        modulation[: 2 * width, 0] = torch.rand(2 * width) * 2 - 1
-        modulation[:width, 0] *= scale
-        self.modulation = nn.Parameter(modulation)
+        weights = torch.zeros(4 * width + dim, inputs)
+        weights[: 2 * width, 0] = torch.rand(2 * width) * 2 - 1
+        weights[:width, 0] *= scale
+        self.modulation = nn.Parameter(weights)
 
     def extra_repr(self) -> str:
         return f"dim={self.dim}, width={self.width}, interval={self.interval}"
@@ -108,9 +108,8 @@ class Shallow(Velocity):
         self.modulation[4 * self.width :] *= factor
 
     def modulate(self, x: Tensor, t: Tensor, condition: Any) -> tuple[Tensor, ...]:
-        """Biases b1, b2, gains g1, g2 and the bias b3: vectors for one time and no condition, else one row each."""
-        features = modulation_features(x, t, condition, self.series, self.time_features, self.condition_dim)
-        values = nn.functional.linear(features, self.modulation)
+        """Biases b1, b2, gains g1, g2 and the bias b3: vectors where all rows share them, else one for each row."""
+        values = modulation(self.modulation, x, t, condition, self.series, self.condition_dim)
         b1, b2, g1, g2, b3 = values.split([*(self.width,) * 4, self.dim], dim=-1)
         return b1, b2, 1 + g1, 1 + g2, b3
 
@@ -132,11 +131,13 @@ class Shallow(Velocity):
         self, x: Float[Tensor, "*shape"], t: Tensor, condition: Any = None
     ) -> tuple[Float[Tensor, "*shape"], Float[Tensor, "*batch"]]:
         trace = self.skip.diagonal().sum()
-        if x.ndim == 2 and t.ndim == 0 and condition is None and can_fuse(x):
+        if x.ndim == 2 and t.ndim == 0 and can_fuse(x):
             b1, b2, g1, g2, b3 = self.modulate(x, t, condition)
-            w2, w3 = self.w2 * g1, self.w3 * g2  # one time for all rows: the gains belong to the weights
+            shared = g1.ndim == 1  # all rows share the gains: they belong to the weights
+            w2, w3 = (self.w2 * g1, self.w3 * g2) if shared else (self.w2, self.w3)
+            gains = () if shared else (g1, g2)
             coupling = w2 * (w3.mT @ self.w1)
-            v, divergence = velocity_and_divergence(self.activation, x, self.w1, w2, w3, coupling, b1, b2, b3)
+            v, divergence = velocity_and_divergence(self.activation, x, self.w1, w2, w3, coupling, b1, b2, b3, *gains)
             return v + x @ self.skip.mT, divergence + trace
         v, d1, d2 = self.layers(x, t, condition)
         coupling = self.w2 * (self.w3.mT @ self.w1)

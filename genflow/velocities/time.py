@@ -1,4 +1,4 @@
-"""How time and a condition enter a network: as the features that its biases and gains are linear in."""
+"""How time and a condition enter a network: its biases and gains are linear in features of both."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from typing import Any
 
 import torch
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 
 from genflow.errors import InputError
 
-__all__ = ["cosine_features", "modulation_features"]
+__all__ = ["check_condition", "cosine_features", "modulation"]
 
 
 def cosine_features(
@@ -31,31 +31,56 @@ def cosine_features(
     return torch.cos((t.unsqueeze(-1) - start) * (math.pi / (stop - start)) * k)
 
 
-def modulation_features(
-    x: Float[Tensor, "*shape"], t: Tensor, condition: Any, interval: tuple[float, float], count: int, condition_dim: int
-) -> Float[Tensor, "*batch features"]:
-    r"""The cosine features of time, followed by the condition's entries where there is one.
+def modulation(
+    weight: Float[Tensor, "outputs features"],
+    x: Float[Tensor, "*shape"],
+    t: Tensor,
+    condition: Any,
+    interval: tuple[float, float],
+    condition_dim: int,
+) -> Float[Tensor, "*rows outputs"]:
+    r"""Biases and gains, linear in the cosine features of time and in the condition: :math:`W_t f(t) + W_c c`.
 
-    One vector for one time and no condition, else one for each row.
+    One vector for one time and no condition, or one that all rows share; else one for each row.
 
     Args:
+        weight: The matrix :math:`(W_t, W_c)`.
         x: The points, for their dtype.
         t: Times, a scalar or `(*batch,)`.
-        condition: Vectors of the dimension `condition_dim`, or `None` where that is 0.
+        condition: Vectors :math:`c` of the dimension `condition_dim`, or `None` where that is 0.
         interval: The interval :math:`(t_0, t_1)` of the series.
-        count: Terms of the series.
         condition_dim: Dimension of the condition.
 
     Raises:
         InputError: The condition is missing, unexpected, or of another dimension.
     """
-    features = cosine_features(t.to(x.dtype), interval, count)
+    check_condition(condition, condition_dim, "the velocity")
+    count = weight.shape[1] - condition_dim
+    of_time = nn.functional.linear(cosine_features(t.to(x.dtype), interval, count), weight[:, :count])
+    if condition is None:
+        return of_time
+    condition, of_condition = condition.to(x.dtype), weight[:, count:]
+    if of_time.ndim == 1:  # one time for all rows is one bias for all of them: no copies of it
+        return nn.functional.linear(condition, of_condition, of_time)
+    return of_time + nn.functional.linear(condition, of_condition)
+
+
+def check_condition(condition: Any, condition_dim: int, owner: str) -> None:
+    """Refuses a condition that is missing, unexpected, or of another dimension.
+
+    Args:
+        condition: The condition that came.
+        condition_dim: The dimension that it should have, 0 for none.
+        owner: What the error calls the one that takes it.
+
+    Raises:
+        InputError: It is not what the owner was built for.
+    """
+    if condition is None and not condition_dim:
+        return
     if not condition_dim:
-        if condition is not None:
-            raise InputError("condition: one came, but the velocity was built with condition_dim=0")
-        return features
-    if condition is None or condition.shape[-1] != condition_dim:
-        came = "none" if condition is None else f"one of dimension {condition.shape[-1]}"
+        raise InputError(f"condition: one came, but {owner} was built with condition_dim=0; leave it out")
+    if not isinstance(condition, Tensor) or not condition.ndim or condition.shape[-1] != condition_dim:
+        vectors = isinstance(condition, Tensor) and condition.ndim
+        came = "none" if condition is None else f"one of dimension {condition.shape[-1]}" if vectors else f"{condition}"
         raise InputError(f"condition: a vector of dimension {condition_dim} is wanted, {came} came")
-    shape = torch.broadcast_shapes(features.shape[:-1], condition.shape[:-1])
-    return torch.cat([features.expand(*shape, -1), condition.to(x.dtype).expand(*shape, -1)], dim=-1)
