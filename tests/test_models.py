@@ -416,7 +416,7 @@ def test_the_closed_form_velocity_of_gaussian_data_minimizes_the_loss():
     for size in (0.2, -0.2):
         for direction in (lambda y, t: 1.0, lambda y, t: y, lambda y, t: t.reshape(-1, 1)):
 
-            def other(y, t, size=size, direction=direction):
+            def other(y, t, condition=None, size=size, direction=direction):
                 return exact(y, t) + size * direction(y, t)
 
             gap = matching_loss(other, x, z, t) - best
