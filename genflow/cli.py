@@ -144,6 +144,9 @@ def _parsers() -> tuple[ArgumentParser, dict[str, Callable[[Arguments], None]]]:
     fit.add_argument("-o", "--out", type=str, required=True, metavar="RUN", help="folder for the model; must not exist")
     _add_budget(fit, "training")
     fit.add_argument("--seed", type=int, default=0, help="seed of everything random")
+    fit.add_argument(
+        "--compile", action="store_true", help="compile the likelihood, for jko-iflow and cnf: for very long runs only"
+    )
     _add_options(fit, "--set", "blocks=6")
     _add_data_options(fit)
 
@@ -275,6 +278,8 @@ def _fit(chosen: Arguments) -> None:
     _must_not_exist(out)
     cls = registry.lookup("model", chosen.model)
     options = dict(_assignment(text) for text in chosen.set)
+    if chosen.compile:
+        options["compile"] = True
     import torch
 
     from genflow.checkpoint import write_model, written

@@ -21,7 +21,7 @@ def kept_memory() -> Iterator[None]:
     """Keeps freed memory in the process, for work that allocates and frees the same tensors again and again.
 
     glibc hands large blocks back to the system as soon as they are free and asks for them anew; the system clears each
-    page when it is first touched. In a training step on the CPU that costs a quarter to a half of the time. Up to 1 GB is kept
+    page when it is first touched. In a training step that costs a quarter to a half of the time. Up to 1 GB is kept
     here, in blocks of up to 32 MB, and given back at the end. With another allocator nothing changes.
 
     Example:

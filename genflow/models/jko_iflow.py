@@ -77,6 +77,7 @@ class JKOiFlow(Flow, GenerativeModel):
         matching_rate: Peak learning rate of local flow matching.
         joint_rate: Peak learning rate of the joint training.
         weight_decay: Decoupled weight decay.
+        compile: Whether to compile the likelihood; see `genflow.divergences.Compiled`.
         parts: Parts of the `Flow` to be replaced: `velocity`, `scheduler`, `integrator`, `divergence`, `base`.
 
     Example:
@@ -114,6 +115,7 @@ class JKOiFlow(Flow, GenerativeModel):
         matching_rate: float = 3e-3,
         joint_rate: float = 1.2e-2,
         weight_decay: float = 0.0,
+        compile: bool = False,
         **parts: Any,
     ):
         if blocks < 1:
@@ -133,7 +135,7 @@ class JKOiFlow(Flow, GenerativeModel):
         self.matching, self.joint, self.whiten = matching, joint, whiten
         self.train_grid = Warped(train_steps, warp)
         self.frequencies, self.optimizer = frequencies, optimizer
-        self.batch_size, self.weight_decay = batch_size, weight_decay
+        self.batch_size, self.weight_decay, self.compiled = batch_size, weight_decay, compile
         self.learning_rate, self.matching_rate, self.joint_rate = learning_rate, matching_rate, joint_rate
 
     def next_stage(self, data: TrainingData, history: list[dict[str, Any]]) -> Stage | None:
@@ -179,7 +181,7 @@ class JKOiFlow(Flow, GenerativeModel):
         free = self.free_block and k == self.blocks - 1
         block = self._block(k, x_train)
         fine = Flow(block, self.scheduler, self.integrator, self.divergence, self.base)
-        coarse = CoarseFlow(fine, self.train_grid, self.disagreement)
+        coarse = CoarseFlow(fine, self.train_grid, self.disagreement, self.compiled)
 
         def terms(flow: Flow, x: Tensor, generator: torch.Generator, watch: Any = None) -> tuple[Tensor, ...]:
             """Of each row: V(T x) - log det, the proximal term, and the squared movement."""
@@ -244,6 +246,7 @@ class JKOiFlow(Flow, GenerativeModel):
             data,
             self.train_grid,
             disagreement=self.disagreement,
+            compile=self.compiled,
             name=_JOINT,
             finish=lambda entry: entry.update(kind=_JOINT),
             batch_size=self.batch_size,

@@ -228,9 +228,7 @@ def _added_products(total: Tensor, left: Tensor, right: Tensor) -> Tensor:
     return total
 
 
-def _weights_bar(
-    w2: Tensor, w3: Tensor, w2g_bar: Tensor, w3g_bar: Tensor, modulation: Tensor
-) -> tuple[Tensor, Tensor]:
+def _weights_bar(w2: Tensor, w3: Tensor, w2g_bar: Tensor, w3g_bar: Tensor, modulation: Tensor) -> tuple[Tensor, Tensor]:
     """Gradients of the weights from those of the weights with their gains."""
     _, _, g1, g2, _ = modulated(modulation, len(w3))
     return w2g_bar * g1, w3g_bar * g2
