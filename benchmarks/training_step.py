@@ -9,8 +9,8 @@ backward pass to all weights and to x. The unit does not update x between its ev
 before the next is made, so that the unit pays for nothing but the network. Both run as in a training, with the products
 that `genflow.products` chooses; in turns, in one process.
 
-Goals: at most 1.15 with one Hutchinson probe and 2.2 with the exact divergence; compiled, 0.95 and 1.4. What is reached,
-and why not all: docs/numerics.md.
+Goals: at most 1.15 with one Hutchinson probe and 2.2 with the exact divergence; compiled, 0.95 and 1.4. What is
+reached, and why not all: docs/numerics.md.
 """
 
 from __future__ import annotations
