@@ -165,6 +165,9 @@ def _parsers() -> tuple[ArgumentParser, dict[str, Callable[[Arguments], None]]]:
         "--reparameterize", type=int, metavar="N", help="JKO-iFlow: rounds that move the blocks towards equal movement"
     )
     fit.add_argument("--refine", type=int, metavar="N", help="JKO-iFlow: rounds after those that double the blocks")
+    fit.add_argument(
+        "--compile", action="store_true", help="compile the likelihood, for jko-iflow and cnf: for very long runs only"
+    )
     _add_options(fit, "--set", "blocks=6")
     _add_data_options(fit)
     _add_condition(fit)
@@ -332,6 +335,8 @@ def _fit(chosen: Arguments) -> None:
     cls = registry.lookup("model", name)
     options = dict(_assignment(text) for text in chosen.set)
     options |= {n: chosen[n] for n in ("reparameterize", "refine") if chosen[n] is not None}
+    if chosen.compile:
+        options["compile"] = True
     import torch
 
     from genflow.checkpoint import write_model, written

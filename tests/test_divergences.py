@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import itertools
 import math
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -12,7 +14,7 @@ from hypothesis import strategies as st
 
 import genflow as gf
 from genflow import Estimate, InputError
-from genflow.divergences import Exact, FiniteDifference, Hutchinson
+from genflow.divergences import Compiled, Exact, FiniteDifference, Hutchinson
 
 T = torch.tensor(0.0)
 
@@ -166,6 +168,42 @@ def test_a_function_serves_as_an_estimator():
 
     with pytest.raises(InputError, match=r"summed returned the shape \(\)"):
         flow.replace(divergence=summed).log_prob(x)
+
+
+COMPILED = """
+import torch, genflow as gf
+from genflow.divergences import Compiled, Exact, Hutchinson
+
+torch.manual_seed(0)
+velocity = gf.velocities.Shallow(3, 8).double()
+with torch.no_grad():
+    for parameter in velocity.parameters():
+        parameter.normal_(0, 0.3)
+x = torch.randn(5, 3, dtype=torch.float64, requires_grad=True)
+inputs = (x, *velocity.parameters())
+for estimator in (Exact(), Hutchinson(2)):
+    compiled = Compiled(estimator, backend="aot_eager")
+    assert compiled.has_per_probe == estimator.has_per_probe
+    probes = compiled.probes(x, 1, torch.Generator().manual_seed(0))
+    for time in (0.2, 0.7):
+        t = torch.tensor(time, dtype=torch.float64)
+        results = [e(velocity, x, t, probes) for e in (estimator, compiled)]
+        torch.testing.assert_close(results[1].divergence, results[0].divergence, rtol=1e-10, atol=1e-10)
+        gradients = [torch.autograd.grad((r.velocity.sum(-1) * r.divergence).sum(), inputs) for r in results]
+        torch.testing.assert_close(gradients[1], gradients[0], rtol=1e-9, atol=1e-9)
+"""
+
+
+def test_compiled_estimates_and_their_gradients_are_the_same():
+    # In an interpreter of its own: the compiler does not follow the checks of shapes that the tests switch on.
+    subprocess.run([sys.executable, "-c", COMPILED], check=True)
+
+
+def test_without_a_compiler_the_estimator_is_used_as_it_is(monkeypatch):
+    monkeypatch.setattr("shutil.which", lambda name: None)
+    with pytest.warns(UserWarning, match=r"no C\+\+ compiler"):
+        compiled = Compiled(Exact())
+    assert compiled.evaluate is compiled.estimator
 
 
 def test_wrong_arguments_get_one_line():

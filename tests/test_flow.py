@@ -220,16 +220,21 @@ def test_replace_shares_weights_and_leaves_the_original():
         flow.replace(solver=None)
 
 
-def test_score_is_differentiable_and_right_twice():
-    flow = gf.Flow(network(2, 0), gf.schedulers.Uniform(4))
+@pytest.mark.parametrize("divergence", [gf.divergences.Exact(), gf.divergences.Hutchinson(2)], ids=["exact", "random"])
+def test_score_is_differentiable_and_right_twice(divergence):
+    flow = gf.Flow(network(2, 0), gf.schedulers.Uniform(4), divergence=divergence)
     x = rows(2).requires_grad_()
-    score = flow.score(x)
+
+    def score_at(x: torch.Tensor) -> torch.Tensor:
+        return flow.score(x, generator=torch.Generator().manual_seed(0))
+
+    score = score_at(x)
     hessian = torch.autograd.grad(score[:, 0].sum(), x)[0]
     step = 1e-5
     shift = torch.zeros_like(x)
     shift[:, 0] = step
     with torch.no_grad():
-        difference = (flow.score(x + shift) - flow.score(x - shift))[:, 0] / (2 * step)
+        difference = (score_at(x + shift) - score_at(x - shift))[:, 0] / (2 * step)
     torch.testing.assert_close(hessian[:, 0], difference, rtol=1e-5, atol=1e-6)
 
 

@@ -88,47 +88,97 @@ def test_pushed_pulled_and_closed_form_agree_with_automatic_differentiation(netw
     torch.testing.assert_close(Velocity.pushforward(velocity, x, t, tangents, condition)[1], pushed, **close)
 
 
-@pytest.mark.parametrize("activation", sorted(ACTIVATIONS))
-def test_fused_divergence_has_right_first_and_second_derivatives(activation):
-    velocity = randomized(Shallow(3, 5, activation=activation), seed=0, scale=0.3)
-    x, _ = points(3, 0)
-    t = torch.tensor(0.3, dtype=torch.float64)
-    parameters = dict(velocity.named_parameters())
-    names = list(parameters)
+class _Method(torch.nn.Module):
+    """A method of a velocity as a forward, for `functional_call`."""
 
-    def both(x, *values):
-        return torch.func.functional_call(_Divergence(velocity), dict(zip(_prefixed(names), values)), (x, t))
-
-    inputs = (x.requires_grad_(), *(parameters[name].detach().requires_grad_() for name in names))
-    assert torch.autograd.gradcheck(both, inputs)
-    assert torch.autograd.gradgradcheck(both, inputs)
-
-
-class _Divergence(torch.nn.Module):
-    def __init__(self, velocity):
+    def __init__(self, velocity, method):
         super().__init__()
-        self.velocity = velocity
+        self.velocity, self.method = velocity, method
 
-    def forward(self, x, t):
-        return self.velocity.divergence(x, t)
-
-
-def _prefixed(names):
-    return [f"velocity.{name}" for name in names]
+    def forward(self, *arguments):
+        return getattr(self.velocity, self.method)(*arguments)
 
 
-def test_fused_divergence_works_under_function_transforms():
+def fused_and_inputs(method, dim, width, activation, rows=3, tangents=2):
+    """A fused method of a random `Shallow` as a function of points, tangents and weights; all of these."""
+    velocity = randomized(Shallow(dim, width, activation=activation), seed=0, scale=0.3)
+    x, _ = points(dim, 0, rows)
+    t = torch.tensor(0.3, dtype=torch.float64)
+    data = [x]
+    if method == "pushforward":
+        data.append(torch.randn(tangents, rows, dim, generator=torch.Generator().manual_seed(1), dtype=torch.float64))
+    names = [f"velocity.{name}" for name, _ in velocity.named_parameters()]
+
+    def function(*inputs):
+        (y, *directions), weights = inputs[: len(data)], inputs[len(data) :]
+        return torch.func.functional_call(
+            _Method(velocity, method), dict(zip(names, weights, strict=True)), (y, t, *directions)
+        )
+
+    weights = [parameter.detach() for parameter in velocity.parameters()]
+    return function, tuple(tensor.requires_grad_() for tensor in (*data, *weights))
+
+
+@pytest.mark.parametrize("activation", sorted(ACTIVATIONS))
+@pytest.mark.parametrize("method", ["divergence", "pushforward"])
+def test_what_is_fused_has_right_first_and_second_derivatives(method, activation):
+    function, inputs = fused_and_inputs(method, 3, 5, activation)
+    assert torch.autograd.gradcheck(function, inputs)
+    assert torch.autograd.gradgradcheck(function, inputs)
+
+
+@given(
+    st.sampled_from(["divergence", "pushforward"]),
+    st.integers(1, 6),
+    st.integers(1, 12),
+    st.sampled_from(sorted(ACTIVATIONS)),
+    st.integers(1, 4),
+)
+def test_what_is_fused_equals_automatic_differentiation_of_the_plain_formulas(method, dim, width, activation, n):
+    function, inputs = fused_and_inputs(method, dim, width, activation, rows=4, tangents=n)
+    fused = function(*inputs)
+    names = {output.grad_fn.name() for output in fused}
+    assert names == {"_DivergenceBackward" if method == "divergence" else "_PushedBackward"}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("genflow.velocities.fused._can_fuse", lambda *tensors: False)
+        plain = function(*inputs)
+    bars = [torch.randn_like(output) for output in plain]
+    torch.testing.assert_close(fused, plain, rtol=1e-10, atol=1e-10)
+    torch.testing.assert_close(
+        torch.autograd.grad(fused, inputs, bars), torch.autograd.grad(plain, inputs, bars), rtol=1e-10, atol=1e-10
+    )
+
+
+@pytest.mark.parametrize("method", ["divergence", "pushforward"])
+def test_what_is_fused_keeps_nothing_without_gradients_and_may_go_back_twice(method):
+    function, inputs = fused_and_inputs(method, 3, 5, "silu")
+    outputs = function(*inputs)
+    with torch.no_grad():
+        torch.testing.assert_close(function(*inputs), outputs)
+    bars = [torch.ones_like(output) for output in outputs]
+    first = torch.autograd.grad(outputs, inputs, bars, retain_graph=True)
+    torch.testing.assert_close(torch.autograd.grad(outputs, inputs, bars), first, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("method", ["divergence", "pushforward"])
+def test_what_is_fused_works_under_function_transforms_and_autocast(method):
     velocity = randomized(Shallow(3, 5), seed=0)
     x, _ = points(3, 0)
     t = torch.tensor(0.3, dtype=torch.float64)
+    extra = (torch.ones_like(x)[None],) if method == "pushforward" else ()
 
     def total(y):
-        return velocity.divergence(y, t)[1].sum()
+        return getattr(velocity, method)(y, t, *extra)[1].sum()
 
     (expected,) = torch.autograd.grad(total(x.requires_grad_()), x)
     torch.testing.assert_close(torch.func.grad(total)(x), expected)
     _, directional = torch.func.jvp(total, (x.detach(),), (torch.ones_like(x),))
     torch.testing.assert_close(directional, expected.sum())
+    velocity, x, extra = velocity.float(), x.detach().float().requires_grad_(), [tensor.float() for tensor in extra]
+    with torch.autocast("cpu", torch.bfloat16):
+        rough = getattr(velocity, method)(x, t.float(), *extra)[1].float().sum()
+    (gradient,) = torch.autograd.grad(rough, x)
+    torch.testing.assert_close(gradient.double(), expected, rtol=0.1, atol=0.1)
 
 
 @given(st.integers(1, 40))

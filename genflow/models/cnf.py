@@ -46,6 +46,7 @@ class CNF(Flow, GenerativeModel):
         matching_rate: Peak learning rate of the matching.
         weight_decay: Decoupled weight decay.
         condition_dim: Dimension of a condition, 0 for none: `data.condition_dim`.
+        compile: Whether to compile the likelihood; see `genflow.divergences.Compiled`.
         parts: Parts of the `Flow` to be replaced: `velocity`, `scheduler`, `integrator`, `divergence`, `base`.
 
     References:
@@ -79,6 +80,7 @@ class CNF(Flow, GenerativeModel):
         matching_rate: float = 3e-3,
         weight_decay: float = 0.0,
         condition_dim: int = 0,
+        compile: bool = False,
         **parts: Any,
     ):
         velocity: Velocity = parts.pop("velocity", None) or Shallow(dim, width, condition_dim, frequencies=frequencies)
@@ -89,7 +91,7 @@ class CNF(Flow, GenerativeModel):
         self.matching, self.optimizer = matching, optimizer
         self.train_grid = Warped(train_steps, warp)
         self.batch_size, self.learning_rate, self.matching_rate = batch_size, learning_rate, matching_rate
-        self.weight_decay = weight_decay
+        self.weight_decay, self.compiled = weight_decay, compile
 
     def next_stage(self, data: TrainingData, history: list[dict[str, Any]]) -> Stage | None:
         if len(history) < 1 and self.matching:
@@ -111,6 +113,7 @@ class CNF(Flow, GenerativeModel):
                 kinetic=self.kinetic,
                 jacobian=self.jacobian,
                 disagreement=self.disagreement,
+                compile=self.compiled,
                 name="likelihood",
                 batch_size=self.batch_size,
                 learning_rate=self.learning_rate,

@@ -94,6 +94,7 @@ class JKOiFlow(Flow, GenerativeModel):
         joint_rate: Peak learning rate of the joint training.
         weight_decay: Decoupled weight decay.
         condition_dim: Dimension of a condition, 0 for none: `data.condition_dim`.
+        compile: Whether to compile the likelihood; see `genflow.divergences.Compiled`.
         parts: Parts of the `Flow` to be replaced: `velocity`, `scheduler`, `integrator`, `divergence`, `base`.
 
     Example:
@@ -138,6 +139,7 @@ class JKOiFlow(Flow, GenerativeModel):
         joint_rate: float = 1.2e-2,
         weight_decay: float = 0.0,
         condition_dim: int = 0,
+        compile: bool = False,
         **parts: Any,
     ):
         if blocks < 1:
@@ -171,7 +173,7 @@ class JKOiFlow(Flow, GenerativeModel):
         self.frequencies, self.optimizer = frequencies, optimizer
         # Class and arguments, not the module: its weights are not those of the model.
         self.prototype = None if block is None else (type(block), block.config())
-        self.batch_size, self.weight_decay = batch_size, weight_decay
+        self.batch_size, self.weight_decay, self.compiled = batch_size, weight_decay, compile
         self.learning_rate, self.matching_rate, self.joint_rate = learning_rate, matching_rate, joint_rate
 
     def next_stage(self, data: TrainingData, history: list[dict[str, Any]]) -> Stage | None:
@@ -277,6 +279,7 @@ class JKOiFlow(Flow, GenerativeModel):
             transport=self.transport,
             free=self.free_block and k == count - 1,
             disagreement=self.disagreement,
+            compile=self.compiled,
             finish=finish,
             name=f"{_PROXIMAL} {k + 1}" + (f", round {rounds + 1}" if rounds else ""),
             share=1 / (self._trainings(moves, halvings, k) + joint),
@@ -294,6 +297,7 @@ class JKOiFlow(Flow, GenerativeModel):
             data,
             self.train_grid,
             disagreement=self.disagreement,
+            compile=self.compiled,
             name=_JOINT,
             finish=lambda entry: entry.update(kind=_JOINT),
             batch_size=self.batch_size,

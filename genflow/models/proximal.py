@@ -40,6 +40,7 @@ def proximal_stage(
     transport: str = "dynamic",
     free: bool = False,
     disagreement: float = 0.0,
+    compile: bool = False,
     finish: Callable[[dict[str, Any]], None],
     **settings: Any,
 ) -> Stage:
@@ -58,10 +59,11 @@ def proximal_stage(
             have one minimizer, the straight one, where the block's interval has the length h.
         free: Leaves the proximal term out.
         disagreement: Weight of `StageDisagreement`.
+        compile: Whether to compile what is trained; see `genflow.divergences.Compiled`.
         finish: Called with the entry.
         settings: Further attributes of the `Stage`.
     """
-    coarse = CoarseFlow(flow, train_grid, disagreement)
+    coarse = CoarseFlow(flow, train_grid, disagreement, compile)
 
     x_validation, validation_condition = unpaired(validation)
 

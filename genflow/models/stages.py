@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from genflow.divergences import Compiled
 from genflow.flow import Cost, Flow
 from genflow.interfaces import Scheduler, Velocity
 from genflow.models.likelihood import StageDisagreement, jacobian_norm, kinetic_energy, validation_probes
@@ -29,6 +30,7 @@ def likelihood_stage(
     kinetic: float = 0.0,
     jacobian: float = 0.0,
     disagreement: float = 0.0,
+    compile: bool = False,
     **settings: Any,
 ) -> Stage:
     r"""Maximum likelihood of a whole flow, with running costs as regularizers.
@@ -42,9 +44,10 @@ def likelihood_stage(
         kinetic: Weight :math:`\lambda_K`.
         jacobian: Weight :math:`\lambda_J`.
         disagreement: Weight of `StageDisagreement`; of no effect for an integrator other than RK4.
+        compile: Whether to compile what is trained; see `genflow.divergences.Compiled`.
         settings: Further attributes of the `Stage`.
     """
-    coarse = CoarseFlow(flow, train_grid, disagreement)
+    coarse = CoarseFlow(flow, train_grid, disagreement, compile)
 
     def loss(batch: Rows, generator: torch.Generator) -> Tensor:
         x, condition = unpaired(batch)
@@ -86,19 +89,21 @@ class CoarseFlow:
         flow: The flow on its own, fine grid.
         grid: The coarse grid.
         disagreement: Weight of `StageDisagreement`; of no effect for an integrator other than RK4.
+        compile: Whether to compile its evaluations; see `genflow.divergences.Compiled`.
 
     Attributes:
         flow: The flow on the coarse grid.
     """
 
-    def __init__(self, flow: Flow, grid: Scheduler, disagreement: float):
+    def __init__(self, flow: Flow, grid: Scheduler, disagreement: float, compile: bool = False):
         self.fine, self.grid, self.base_weight = flow, grid, disagreement
+        self.divergence = Compiled(flow.divergence) if compile else flow.divergence
         self.refine(0)
 
     def refine(self, level: int) -> None:
         """Half as many steps more for each level, and three times the weight of the disagreement."""
         steps = math.ceil(self.grid.steps * (1 + level / 2))
-        self.flow = self.fine.replace(scheduler=self.grid.with_steps(steps))
+        self.flow = self.fine.replace(scheduler=self.grid.with_steps(steps), divergence=self.divergence)
         self.disagreement = self.base_weight * 3**level
 
     def watch(self) -> StageDisagreement | None:

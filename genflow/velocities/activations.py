@@ -20,11 +20,11 @@ def silu(x: Tensor, order: int = 0) -> tuple[Tensor, ...]:
     if order == 0:
         return (torch.nn.functional.silu(x),)
     s = torch.sigmoid(x)
-    a, rest = x * s, 1 - s
-    slope = torch.addcmul(s, a, rest)
+    a = x * s
+    slope = torch.lerp(s, s.new_ones(()), a)  # s + a (1 - s) in one pass
     if order == 1:
         return a, slope
-    return a, slope, rest.mul_(torch.sub(slope, a, alpha=0.5)).mul_(2)
+    return a, slope, s.sub(1).mul_(torch.sub(a, slope, alpha=2))
 
 
 def tanh(x: Tensor, order: int = 0) -> tuple[Tensor, ...]:

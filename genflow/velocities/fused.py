@@ -1,16 +1,19 @@
-r"""Velocity and divergence of two hidden layers as one differentiable operation.
+r"""The divergence and the pushed tangents of two hidden layers, each as one differentiable operation.
 
 .. math::
-    v = W_3 \, g_2 \circ a(W_2 \, g_1 \circ a(W_1^\top x + b_1) + b_2) + b_3, \qquad
-    \nabla \cdot v = (g_2 \circ a'(\cdot)_2)^\top \, C \, (g_1 \circ a'(\cdot)_1)
+    z_1 = W_1^\top x + b_1, \quad z_2 = W_2 \, g_1 \circ a(z_1) + b_2, \quad v = W_3 \, g_2 \circ a(z_2) + b_3 + A x
 
-At one time, without a condition or under one that all rows share, biases are vectors and the gains part of the weights;
-under a condition for each row, biases and gains are one vector each.
+With :math:`d_i = g_i \circ a'(z_i)`, a tangent :math:`\varepsilon` and the divergence are
 
-Written by hand because it is what likelihood training spends its time in: the derivatives of the activations are
-computed once, where their value is, and backward needs four matrix products of the hidden size and few passes over
-memory. It takes about 0.75 of the time that automatic differentiation of the same formulas takes
-(`benchmarks/training_step.py`).
+.. math::
+    J \varepsilon = W_3 \, d_2 \circ W_2 \, d_1 \circ W_1^\top \varepsilon + A \varepsilon, \qquad
+    \nabla \cdot v = d_2^\top \bigl(W_2 \circ (W_3^\top W_1)\bigr) d_1 + \operatorname{tr} A .
+
+They are written by hand because they are what likelihood training spends its time in. At one time, without a condition
+or under one that all rows share, the gains belong to the weights; under a condition for each row they are one vector
+each, and the divergence has a second operation for that. The derivatives of the activations are computed once, where
+their value is; what backward needs of two factors is kept as their product; and the whole is one node of the graph.
+What is left is six products of the hidden size, three of them the bare network's (`benchmarks/training_step.py`).
 """
 
 from __future__ import annotations
@@ -23,153 +26,289 @@ from torch import Tensor
 
 from genflow.velocities.activations import Activation
 
-__all__ = ["can_fuse", "velocity_and_divergence"]
+__all__ = ["velocity_and_divergence", "velocity_and_pushed"]
 
 
 def velocity_and_divergence(
-    activation: Activation,
-    x: Tensor,
-    w1: Tensor,
-    w2: Tensor,
-    w3: Tensor,
-    coupling: Tensor,
-    b1: Tensor,
-    b2: Tensor,
-    b3: Tensor,
-    *gains: Tensor,
+    activation: Activation, x: Tensor, w1: Tensor, w2: Tensor, w3: Tensor, skip: Tensor, modulation: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """The formulas above, for one time: `x` is `(n, d)`, `w1` and `w3` are `(d, width)`, `w2` and C `(width, width)`.
+    """The velocity `(*batch, d)` and its divergence `(*batch,)`, by the formulas above.
 
     Args:
         activation: Value and derivatives of the activation.
-        x: Points.
-        w1: Weights of the first layer.
-        w2: Weights of the second layer.
-        w3: Weights of the output.
-        coupling: The matrix C.
-        b1: Bias of the first layer.
-        b2: Bias of the second layer.
-        b3: Bias of the output.
-        gains: Of both layers, `(n, width)`, where every row has biases and gains of its own; else none.
+        x: Points, `(*batch, d)`.
+        w1: Weights of the first layer, `(d, width)`.
+        w2: Weights of the second layer, `(width, width)`.
+        w3: Weights of the output, `(d, width)`.
+        skip: The matrix A, `(d, d)`.
+        modulation: b1, b2, g1 - 1, g2 - 1, b3 behind one another, `(4 width + d,)`, or one row for each point.
     """
-    fused = _FusedRows if gains else _Fused
-    return fused.apply(activation, x, w1, w2, w3, coupling, b1, b2, b3, *gains)
+    arguments = (activation, x, w1, w2, w3, skip, modulation)
+    if not _can_fuse(x, modulation):
+        return _plain_divergence(*arguments)
+    return (_Divergence if modulation.ndim == 1 else _DivergenceOfRows).apply(*arguments)
 
 
-def can_fuse(x: Tensor) -> bool:
-    """Whether plain reverse mode is all that is asked for: no function transform, no forward mode, no compiler."""
-    if torch.compiler.is_compiling() or torch._C._functorch.is_functorch_wrapped_tensor(x):
-        return False
-    return torch.autograd.forward_ad._current_level < 0
-
-
-def _plain(
-    activation: Activation, x: Tensor, w1: Tensor, w2: Tensor, w3: Tensor, c: Tensor, b1: Tensor, b2: Tensor, b3: Tensor
+def velocity_and_pushed(
+    activation: Activation,
+    x: Tensor,
+    tangents: Tensor,
+    w1: Tensor,
+    w2: Tensor,
+    w3: Tensor,
+    skip: Tensor,
+    modulation: Tensor,
 ) -> tuple[Tensor, Tensor]:
-    a1, slope1 = activation(torch.addmm(b1, x, w1), 1)
-    a2, slope2 = activation(torch.addmm(b2, a1, w2.mT), 1)
-    return torch.addmm(b3, a2, w3.mT), ((slope1 @ c.mT) * slope2).sum(-1)
+    r"""The velocity `(*batch, d)` and :math:`J \varepsilon` of each tangent, `(n, *batch, d)`.
+
+    Args:
+        activation: Value and derivatives of the activation.
+        x: Points, `(*batch, d)`.
+        tangents: Tangents, `(n, *batch, d)`.
+        w1: Weights of the first layer, `(d, width)`.
+        w2: Weights of the second layer, `(width, width)`.
+        w3: Weights of the output, `(d, width)`.
+        skip: The matrix A, `(d, d)`.
+        modulation: As in `velocity_and_divergence`.
+    """
+    arguments = (activation, x, tangents, w1, w2, w3, skip, modulation)
+    shared = modulation.ndim == 1 and tangents.shape[1:] == x.shape
+    fuse = shared and _can_fuse(x, modulation) and _can_fuse(tangents[0], modulation)
+    return _Pushed.apply(*arguments) if fuse else _plain_pushed(*arguments)
 
 
-class _Fused(torch.autograd.Function):
+def modulated(modulation: Tensor, dim: int) -> tuple[Tensor, ...]:
+    """b1, b2, g1, g2, b3 of the vector, or the rows, that they stand in behind one another."""
+    width = (modulation.shape[-1] - dim) // 4
+    b1, b2, g1, g2, b3 = modulation.split([*(width,) * 4, dim], dim=-1)
+    return b1, b2, 1 + g1, 1 + g2, b3
+
+
+def layers(
+    activation: Activation, x: Tensor, w1: Tensor, w2: Tensor, w3: Tensor, skip: Tensor, modulation: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The velocity and d1, d2, for modulations of any shape."""
+    b1, b2, g1, g2, b3 = modulated(modulation, x.shape[-1])
+    a1, slope1 = activation(x @ w1 + b1, 1)
+    a2, slope2 = activation((a1 * g1) @ w2.mT + b2, 1)
+    return (a2 * g2) @ w3.mT + x @ skip.mT + b3, slope1 * g1, slope2 * g2
+
+
+def _plain_divergence(
+    activation: Activation, x: Tensor, w1: Tensor, w2: Tensor, w3: Tensor, skip: Tensor, modulation: Tensor
+) -> tuple[Tensor, Tensor]:
+    v, d1, d2 = layers(activation, x, w1, w2, w3, skip, modulation)
+    coupling = w2 * (w3.mT @ w1)
+    return v, ((d1 @ coupling.mT) * d2).sum(-1) + skip.diagonal().sum()
+
+
+def _plain_pushed(
+    activation: Activation,
+    x: Tensor,
+    tangents: Tensor,
+    w1: Tensor,
+    w2: Tensor,
+    w3: Tensor,
+    skip: Tensor,
+    modulation: Tensor,
+) -> tuple[Tensor, Tensor]:
+    v, d1, d2 = layers(activation, x, w1, w2, w3, skip, modulation)
+    return v, ((tangents @ w1) * d1 @ w2.mT * d2) @ w3.mT + tangents @ skip.mT
+
+
+def _can_fuse(x: Tensor, modulation: Tensor) -> bool:
+    """Whether rows share a modulation or have one each, and plain reverse mode in one dtype is all that is asked for."""
+    rows = x.ndim == 2 and (modulation.ndim == 1 or modulation.shape[:-1] == x.shape[:-1])
+    if torch.compiler.is_compiling() or not rows:
+        return False
+    if torch._C._functorch.is_functorch_wrapped_tensor(x) or torch.autograd.forward_ad._current_level >= 0:
+        return False
+    return not torch.is_autocast_enabled(x.device.type)
+
+
+class _Divergence(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, activation: Activation, x: Tensor, *rest: Tensor) -> tuple[Tensor, Tensor]:
-        if not any(ctx.needs_input_grad):
-            return _plain(activation, x, *rest)
-        w1, w2, w3, c, b1, b2, b3 = rest
-        a1, slope1, curvature1 = activation(torch.addmm(b1, x, w1), 2)
-        a2, slope2, curvature2 = activation(torch.addmm(b2, a1, w2.mT), 2)
-        spread = slope1 @ c.mT
-        ctx.activation = activation
-        ctx.save_for_backward(x, *rest, a1, slope1, curvature1, a2, slope2, curvature2, spread)
-        return torch.addmm(b3, a2, w3.mT), (spread * slope2).sum(-1)
+    def forward(ctx: Any, activation: Activation, *inputs: Tensor) -> tuple[Tensor, Tensor]:
+        x, w1, w2, w3, skip, modulation = inputs
+        b1, b2, g1, g2, b3 = modulated(modulation, x.shape[-1])
+        w2g, w3g = w2 * g1, w3 * g2
+        overlap = w3g.mT @ w1
+        coupling = w2g * overlap
+        order = 2 if any(ctx.needs_input_grad) else 1
+        a1, slope1, *curvature1 = activation(torch.addmm(b1, x, w1), order)
+        a2, slope2, *curvature2 = activation(torch.addmm(b2, a1, w2g.mT), order)
+        spread = slope1 @ coupling.mT
+        v = torch.addmm(b3, x, skip.mT).addmm_(a2, w3g.mT)
+        divergence = (spread * slope2).sum(-1) + skip.trace()
+        if order == 2:
+            k2 = spread.mul_(curvature2[0])
+            ctx.activation = activation
+            ctx.save_for_backward(*inputs, w2g, w3g, overlap, coupling, a1, slope1, *curvature1, a2, slope2, k2)
+        return v, divergence
 
     @staticmethod
     def backward(ctx: Any, v_bar: Tensor, divergence_bar: Tensor) -> tuple[Tensor | None, ...]:
-        x, w1, w2, w3, c, b1, b2, b3, *saved = ctx.saved_tensors
+        inputs, saved = ctx.saved_tensors[:6], ctx.saved_tensors[6:]
         if torch.is_grad_enabled():
-            return _differentiable(ctx, _plain, (x, w1, w2, w3, c, b1, b2, b3), (v_bar, divergence_bar))
-        a1, slope1, curvature1, a2, slope2, curvature2, spread = saved
-        divergence_bar = divergence_bar.unsqueeze(-1)
-        spread_bar = slope2 * divergence_bar
-        u2_bar = (v_bar @ w3).mul_(slope2).addcmul_(curvature2 * spread, divergence_bar)
-        u1_bar = (u2_bar @ w2).mul_(slope1).addcmul_(spread_bar @ c, curvature1)
+            return None, *_differentiable(ctx, _plain_divergence, inputs, (v_bar, divergence_bar))
+        x, w1, w2, w3, skip, modulation = inputs
+        w2g, w3g, overlap, coupling, a1, slope1, curvature1, a2, slope2, k2 = saved
+        row_bar = divergence_bar.unsqueeze(-1)
+        spread_bar = slope2 * row_bar
+        z2_bar = (v_bar @ w3g).mul_(slope2).addcmul_(k2, row_bar)
+        z1_bar = (z2_bar @ w2g).mul_(slope1).addcmul_(spread_bar @ coupling, curvature1)
+        coupling_bar = spread_bar.mT @ slope1
+        overlap_bar = coupling_bar * w2g
+        w2g_bar = coupling_bar.mul_(overlap).addmm_(z2_bar.mT, a1)
+        w3g_bar = (w1 @ overlap_bar.mT).addmm_(v_bar.mT, a2)
+        w1_bar = (w3g @ overlap_bar).addmm_(x.mT, z1_bar)
+        skip_bar = v_bar.mT @ x
+        skip_bar.diagonal().add_(divergence_bar.sum())
         return (
             None,
-            u1_bar @ w1.mT,
-            x.mT @ u1_bar,
-            u2_bar.mT @ a1,
-            v_bar.mT @ a2,
-            spread_bar.mT @ slope1,
-            u1_bar.sum(0),
-            u2_bar.sum(0),
-            v_bar.sum(0),
+            (z1_bar @ w1.mT).addmm_(v_bar, skip) if ctx.needs_input_grad[1] else None,
+            w1_bar,
+            *_weights_bar(w2, w3, w2g_bar, w3g_bar, modulation),
+            skip_bar,
+            _modulation_bar(z1_bar, z2_bar, w2, w3, w2g_bar, w3g_bar, v_bar),
         )
 
 
-def _differentiable(
-    ctx: Any, plain: Callable[..., tuple[Tensor, Tensor]], saved: tuple[Tensor, ...], bars: tuple[Tensor, Tensor]
-) -> tuple[Tensor | None, ...]:
-    """The gradients, for somebody who differentiates twice: what is saved has no graph, so begin again."""
-    # Views cut the search for gradients off here: C is made of the weights, x of earlier evaluations.
-    inputs = [tensor.view_as(tensor) for tensor in saved]
-    wanted = [tensor for tensor, needed in zip(inputs, ctx.needs_input_grad[1:], strict=True) if needed]
-    outputs = plain(ctx.activation, *inputs)
-    gradients = iter(torch.autograd.grad(outputs, wanted, bars, create_graph=True, allow_unused=True))
-    return None, *(next(gradients) if needed else None for needed in ctx.needs_input_grad[1:])
-
-
-def _plain_rows(
-    activation: Activation, x: Tensor, w1: Tensor, w2: Tensor, w3: Tensor, c: Tensor,
-    b1: Tensor, b2: Tensor, b3: Tensor, g1: Tensor, g2: Tensor,
-) -> tuple[Tensor, Tensor]:  # fmt: skip
-    a1, slope1 = activation(torch.addmm(b1, x, w1), 1)
-    a2, slope2 = activation(torch.addmm(b2, a1 * g1, w2.mT), 1)
-    return torch.addmm(b3, a2 * g2, w3.mT), (((slope1 * g1) @ c.mT) * slope2 * g2).sum(-1)
-
-
-class _FusedRows(torch.autograd.Function):
+class _DivergenceOfRows(torch.autograd.Function):
     """Biases and gains of its own for each row."""
 
     @staticmethod
-    def forward(ctx: Any, activation: Activation, x: Tensor, *rest: Tensor) -> tuple[Tensor, Tensor]:
-        if not any(ctx.needs_input_grad):
-            return _plain_rows(activation, x, *rest)
-        w1, w2, w3, c, b1, b2, b3, g1, g2 = rest
-        a1, slope1, curvature1 = activation(torch.addmm(b1, x, w1), 2)
+    def forward(ctx: Any, activation: Activation, *inputs: Tensor) -> tuple[Tensor, Tensor]:
+        x, w1, w2, w3, skip, modulation = inputs
+        b1, b2, g1, g2, b3 = modulated(modulation, x.shape[-1])
+        overlap = w3.mT @ w1
+        coupling = w2 * overlap
+        order = 2 if any(ctx.needs_input_grad) else 1
+        a1, slope1, *curvature1 = activation(torch.addmm(b1, x, w1), order)
         h1, d1 = a1 * g1, slope1 * g1
-        a2, slope2, curvature2 = activation(torch.addmm(b2, h1, w2.mT), 2)
+        a2, slope2, *curvature2 = activation(torch.addmm(b2, h1, w2.mT), order)
         h2, d2 = a2 * g2, slope2 * g2
-        spread = d1 @ c.mT
-        ctx.activation = activation
-        ctx.save_for_backward(x, *rest, a1, slope1, curvature1, h1, d1, a2, slope2, curvature2, h2, d2, spread)
-        return torch.addmm(b3, h2, w3.mT), (spread * d2).sum(-1)
+        spread = d1 @ coupling.mT
+        v = torch.addmm(b3, x, skip.mT).addmm_(h2, w3.mT)
+        divergence = (spread * d2).sum(-1) + skip.trace()
+        if order == 2:
+            ctx.activation = activation
+            kept = (a1, slope1, *curvature1, h1, d1, a2, slope2, *curvature2, h2, d2, spread)
+            ctx.save_for_backward(*inputs, overlap, coupling, *kept)
+        return v, divergence
 
     @staticmethod
     def backward(ctx: Any, v_bar: Tensor, divergence_bar: Tensor) -> tuple[Tensor | None, ...]:
-        inputs, saved = ctx.saved_tensors[:10], ctx.saved_tensors[10:]
+        inputs, saved = ctx.saved_tensors[:6], ctx.saved_tensors[6:]
         if torch.is_grad_enabled():
-            return _differentiable(ctx, _plain_rows, inputs, (v_bar, divergence_bar))
-        x, w1, w2, w3, c, _, _, _, g1, g2 = inputs
-        a1, slope1, curvature1, h1, d1, a2, slope2, curvature2, h2, d2, spread = saved
-        divergence_bar = divergence_bar.unsqueeze(-1)
-        h2_bar, d2_bar = v_bar @ w3, spread * divergence_bar
+            return None, *_differentiable(ctx, _plain_divergence, inputs, (v_bar, divergence_bar))
+        x, w1, w2, w3, skip, modulation = inputs
+        overlap, coupling, a1, slope1, curvature1, h1, d1, a2, slope2, curvature2, h2, d2, spread = saved
+        _, _, g1, g2, _ = modulated(modulation, x.shape[-1])
+        row_bar = divergence_bar.unsqueeze(-1)
+        h2_bar, d2_bar = v_bar @ w3, spread * row_bar
         g2_bar = (h2_bar * a2).addcmul_(d2_bar, slope2)
-        u2_bar = h2_bar.mul_(slope2).addcmul_(d2_bar, curvature2).mul_(g2)
-        spread_bar = d2 * divergence_bar
-        h1_bar, d1_bar = u2_bar @ w2, spread_bar @ c
+        z2_bar = h2_bar.mul_(slope2).addcmul_(d2_bar, curvature2).mul_(g2)
+        spread_bar = d2 * row_bar
+        h1_bar, d1_bar = z2_bar @ w2, spread_bar @ coupling
         g1_bar = (h1_bar * a1).addcmul_(d1_bar, slope1)
-        u1_bar = h1_bar.mul_(slope1).addcmul_(d1_bar, curvature1).mul_(g1)
+        z1_bar = h1_bar.mul_(slope1).addcmul_(d1_bar, curvature1).mul_(g1)
+        coupling_bar = spread_bar.mT @ d1
+        overlap_bar = coupling_bar * w2
+        skip_bar = v_bar.mT @ x
+        skip_bar.diagonal().add_(divergence_bar.sum())
         return (
             None,
-            u1_bar @ w1.mT,
-            x.mT @ u1_bar,
-            u2_bar.mT @ h1,
-            v_bar.mT @ h2,
-            spread_bar.mT @ d1,
-            u1_bar,
-            u2_bar,
-            v_bar,
-            g1_bar,
-            g2_bar,
+            (z1_bar @ w1.mT).addmm_(v_bar, skip) if ctx.needs_input_grad[1] else None,
+            (w3 @ overlap_bar).addmm_(x.mT, z1_bar),
+            coupling_bar.mul_(overlap).addmm_(z2_bar.mT, h1),
+            (w1 @ overlap_bar.mT).addmm_(v_bar.mT, h2),
+            skip_bar,
+            torch.cat([z1_bar, z2_bar, g1_bar, g2_bar, v_bar], -1),
         )
+
+
+class _Pushed(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, activation: Activation, *inputs: Tensor) -> tuple[Tensor, Tensor]:
+        x, tangents, w1, w2, w3, skip, modulation = inputs
+        b1, b2, g1, g2, b3 = modulated(modulation, x.shape[-1])
+        w2g, w3g = w2 * g1, w3 * g2
+        order = 2 if any(ctx.needs_input_grad) else 1
+        a1, slope1, *curvature1 = activation(torch.addmm(b1, x, w1), order)
+        a2, slope2, *curvature2 = activation(torch.addmm(b2, a1, w2g.mT), order)
+        v = torch.addmm(b3, x, skip.mT).addmm_(a2, w3g.mT)
+        # One matrix of all tangents for the products, `(n, rows, width)` for what is row by row.
+        flat = tangents.reshape(-1, x.shape[-1])
+        u1 = (flat @ w1).unflatten(0, tangents.shape[:2])
+        h1 = u1 * slope1
+        u2 = (h1.flatten(0, 1) @ w2g.mT).unflatten(0, tangents.shape[:2])
+        h2 = u2 * slope2
+        pushed = (flat @ skip.mT).addmm_(h2.flatten(0, 1), w3g.mT).view(tangents.shape)
+        if order == 2:
+            k1, k2 = u1.mul_(curvature1[0]), u2.mul_(curvature2[0])
+            ctx.activation = activation
+            ctx.save_for_backward(*inputs, w2g, w3g, a1, slope1, h1, k1, a2, slope2, h2, k2)
+        return v, pushed
+
+    @staticmethod
+    def backward(ctx: Any, v_bar: Tensor, pushed_bar: Tensor) -> tuple[Tensor | None, ...]:
+        inputs, saved = ctx.saved_tensors[:7], ctx.saved_tensors[7:]
+        if torch.is_grad_enabled():
+            return None, *_differentiable(ctx, _plain_pushed, inputs, (v_bar, pushed_bar))
+        x, tangents, w1, w2, w3, skip, modulation = inputs
+        w2g, w3g, a1, slope1, h1, k1, a2, slope2, h2, k2 = saved
+        flat, pushed_bar = tangents.reshape(-1, x.shape[-1]), pushed_bar.reshape(-1, x.shape[-1])
+        h2_bar = (pushed_bar @ w3g).view_as(h2)
+        z2_bar = _added_products((v_bar @ w3g).mul_(slope2), h2_bar, k2)
+        u2_bar = h2_bar.mul_(slope2).flatten(0, 1)
+        h1_bar = (u2_bar @ w2g).view_as(h1)
+        z1_bar = _added_products((z2_bar @ w2g).mul_(slope1), h1_bar, k1)
+        u1_bar = h1_bar.mul_(slope1).flatten(0, 1)
+        w1_bar = (x.mT @ z1_bar).addmm_(flat.mT, u1_bar)
+        w2g_bar = (z2_bar.mT @ a1).addmm_(u2_bar.mT, h1.flatten(0, 1))
+        w3g_bar = (v_bar.mT @ a2).addmm_(pushed_bar.mT, h2.flatten(0, 1))
+        _, needs_x, needs_tangents, *_ = ctx.needs_input_grad
+        return (
+            None,
+            (z1_bar @ w1.mT).addmm_(v_bar, skip) if needs_x else None,
+            (u1_bar @ w1.mT).addmm_(pushed_bar, skip).view(tangents.shape) if needs_tangents else None,
+            w1_bar,
+            *_weights_bar(w2, w3, w2g_bar, w3g_bar, modulation),
+            (v_bar.mT @ x).addmm_(pushed_bar.mT, flat),
+            _modulation_bar(z1_bar, z2_bar, w2, w3, w2g_bar, w3g_bar, v_bar),
+        )
+
+
+def _added_products(total: Tensor, left: Tensor, right: Tensor) -> Tensor:
+    """The total plus the products of each probe, in place."""
+    for a, b in zip(left, right, strict=True):
+        total.addcmul_(a, b)
+    return total
+
+
+def _weights_bar(w2: Tensor, w3: Tensor, w2g_bar: Tensor, w3g_bar: Tensor, modulation: Tensor) -> tuple[Tensor, Tensor]:
+    """Gradients of the weights from those of the weights with their gains."""
+    _, _, g1, g2, _ = modulated(modulation, len(w3))
+    return w2g_bar * g1, w3g_bar * g2
+
+
+def _modulation_bar(
+    z1_bar: Tensor, z2_bar: Tensor, w2: Tensor, w3: Tensor, w2g_bar: Tensor, w3g_bar: Tensor, v_bar: Tensor
+) -> Tensor:
+    """The gradient of the modulation: of biases, sums over the rows; of gains, sums over what they multiply."""
+    g1_bar, g2_bar = (w2g_bar * w2).sum(0), (w3g_bar * w3).sum(0)
+    return torch.cat([z1_bar.sum(0), z2_bar.sum(0), g1_bar, g2_bar, v_bar.sum(0)])
+
+
+def _differentiable(
+    ctx: Any, plain: Callable[..., tuple[Tensor, Tensor]], inputs: tuple[Tensor, ...], bars: tuple[Tensor, Tensor]
+) -> tuple[Tensor | None, ...]:
+    """Gradients with a graph, for somebody who differentiates twice: what is saved has none, so begin again."""
+    needed = ctx.needs_input_grad[1:]
+    # Views cut the search for gradients off here: x is made of earlier evaluations, the modulation of its weights.
+    inputs = tuple(tensor.view_as(tensor) for tensor in inputs)
+    wanted = [tensor for tensor, is_needed in zip(inputs, needed, strict=True) if is_needed]
+    outputs = plain(ctx.activation, *inputs)
+    gradients = iter(torch.autograd.grad(outputs, wanted, bars, create_graph=True, allow_unused=True))
+    return tuple(next(gradients) if is_needed else None for is_needed in needed)

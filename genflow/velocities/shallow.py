@@ -25,7 +25,7 @@ from torch import Tensor, nn
 from genflow.errors import InputError
 from genflow.interfaces import Velocity
 from genflow.velocities.activations import activation as activation_named
-from genflow.velocities.fused import can_fuse, velocity_and_divergence
+from genflow.velocities.fused import layers, modulated, velocity_and_divergence, velocity_and_pushed
 from genflow.velocities.time import modulation
 
 __all__ = ["Parallel", "Shallow"]
@@ -107,53 +107,32 @@ class Shallow(Velocity):
         self.skip.mul_(factor)
         self.modulation[4 * self.width :] *= factor
 
-    def modulate(self, x: Tensor, t: Tensor, condition: Any) -> tuple[Tensor, ...]:
-        """Biases b1, b2, gains g1, g2 and the bias b3: vectors where all rows share them, else one for each row."""
+    def inputs(self, x: Tensor, t: Tensor, condition: Any) -> tuple[Tensor, ...]:
+        """The weights, and the modulation: a vector where all rows share one, else one for each row."""
         values = modulation(self.modulation, x, t, condition, self.series, self.condition_dim)
-        b1, b2, g1, g2, b3 = values.split([*(self.width,) * 4, self.dim], dim=-1)
-        return b1, b2, 1 + g1, 1 + g2, b3
-
-    def layers(self, x: Tensor, t: Tensor, condition: Any) -> tuple[Tensor, Tensor, Tensor]:
-        """The velocity and the slopes d1, d2 of the two hidden layers."""
-        b1, b2, g1, g2, b3 = self.modulate(x, t, condition)
-        a1, slope1 = self.activation(x @ self.w1 + b1, 1)
-        a2, slope2 = self.activation((a1 * g1) @ self.w2.mT + b2, 1)
-        v = (a2 * g2) @ self.w3.mT + x @ self.skip.mT + b3
-        return v, slope1 * g1, slope2 * g2
+        return self.w1, self.w2, self.w3, self.skip, values
 
     def forward(self, x: Float[Tensor, "*shape"], t: Tensor, condition: Any = None) -> Float[Tensor, "*shape"]:
-        b1, b2, g1, g2, b3 = self.modulate(x, t, condition)
-        (a1,) = self.activation(x @ self.w1 + b1, 0)
-        (a2,) = self.activation((a1 * g1) @ self.w2.mT + b2, 0)
-        return (a2 * g2) @ self.w3.mT + x @ self.skip.mT + b3
+        w1, w2, w3, skip, values = self.inputs(x, t, condition)
+        b1, b2, g1, g2, b3 = modulated(values, self.dim)
+        (a1,) = self.activation(x @ w1 + b1, 0)
+        (a2,) = self.activation((a1 * g1) @ w2.mT + b2, 0)
+        return (a2 * g2) @ w3.mT + x @ skip.mT + b3
 
     def divergence(
         self, x: Float[Tensor, "*shape"], t: Tensor, condition: Any = None
     ) -> tuple[Float[Tensor, "*shape"], Float[Tensor, "*batch"]]:
-        trace = self.skip.diagonal().sum()
-        if x.ndim == 2 and t.ndim == 0 and can_fuse(x):
-            b1, b2, g1, g2, b3 = self.modulate(x, t, condition)
-            shared = g1.ndim == 1  # all rows share the gains: they belong to the weights
-            w2, w3 = (self.w2 * g1, self.w3 * g2) if shared else (self.w2, self.w3)
-            gains = () if shared else (g1, g2)
-            coupling = w2 * (w3.mT @ self.w1)
-            v, divergence = velocity_and_divergence(self.activation, x, self.w1, w2, w3, coupling, b1, b2, b3, *gains)
-            return v + x @ self.skip.mT, divergence + trace
-        v, d1, d2 = self.layers(x, t, condition)
-        coupling = self.w2 * (self.w3.mT @ self.w1)
-        return v, ((d1 @ coupling.mT) * d2).sum(-1) + trace
+        return velocity_and_divergence(self.activation, x, *self.inputs(x, t, condition))
 
     def pushforward(
         self, x: Float[Tensor, "*shape"], t: Tensor, tangents: Float[Tensor, "n *shape"], condition: Any = None
     ) -> tuple[Float[Tensor, "*shape"], Float[Tensor, "n *shape"]]:
-        v, d1, d2 = self.layers(x, t, condition)
-        hidden = ((tangents @ self.w1) * d1) @ self.w2.mT * d2
-        return v, hidden @ self.w3.mT + tangents @ self.skip.mT
+        return velocity_and_pushed(self.activation, x, tangents, *self.inputs(x, t, condition))
 
     def pullback(
         self, x: Float[Tensor, "*shape"], t: Tensor, cotangents: Float[Tensor, "n *shape"], condition: Any = None
     ) -> tuple[Float[Tensor, "*shape"], Float[Tensor, "n *shape"]]:
-        v, d1, d2 = self.layers(x, t, condition)
+        v, d1, d2 = layers(self.activation, x, *self.inputs(x, t, condition))
         hidden = ((cotangents @ self.w3) * d2) @ self.w2 * d1
         return v, hidden @ self.w1.mT + cotangents @ self.skip
 
