@@ -28,7 +28,8 @@ def matching_loss(velocity: Any, x: Tensor, z: Tensor, t: Tensor, condition: Ten
         condition: What each row is conditioned on, `(n, k)`.
     """
     tau = t.view(-1, *(1,) * (x.ndim - 1))
-    error = velocity(torch.lerp(x, z, tau), t, condition) - (z - x)
+    given = () if condition is None else (condition,)  # a plain field of two arguments serves as well
+    error = velocity(torch.lerp(x, z, tau), t, *given) - (z - x)
     return error.square().flatten(1).sum(-1)
 
 
