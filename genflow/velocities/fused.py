@@ -117,7 +117,7 @@ def _plain_pushed(
 
 
 def _can_fuse(x: Tensor, modulation: Tensor) -> bool:
-    """Whether rows share a modulation or have one each, and plain reverse mode in one dtype is all that is asked for."""
+    """Whether rows share a modulation or have one each, and plain reverse mode in one dtype is all that is wanted."""
     rows = x.ndim == 2 and (modulation.ndim == 1 or modulation.shape[:-1] == x.shape[:-1])
     if torch.compiler.is_compiling() or not rows:
         return False
