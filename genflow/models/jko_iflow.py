@@ -67,6 +67,7 @@ class JKOiFlow(Flow, GenerativeModel):
         activation: Their activation; see `genflow.velocities.Shallow`.
         transport: The proximal term: `dynamic`, :math:`\frac{1}{2} \int |v|^2 dt`, or `endpoint`,
             :math:`|T_k x - x|^2 / 2 h_k`. They have one minimizer, the straight one of the first.
+        kinetic: Weight of the kinetic energy :math:`\int |v|^2 dt` in the joint stage: straighter paths need fewer steps.
         disagreement: Weight of the penalty on the solver's own disagreement; see `genflow.models.StageDisagreement`.
         tolerance: Relative movement :math:`E|T_k x - x|^2 / E|T_k x|^2` at which the chain ends.
         objective: Of a block: `proximal`; `matching`, local flow matching alone; or `warmed`, matching and then the
@@ -113,9 +114,10 @@ class JKOiFlow(Flow, GenerativeModel):
         first: float = 0.4,
         growth: float = 4.0,
         maximum: float = 3.0,
-        width: int = 128,
+        width: int = 256,
         activation: str = "silu",
         transport: str = "dynamic",
+        kinetic: float = 0.1,
         disagreement: float = 1.0,
         tolerance: float = 1e-4,
         objective: str = "warmed",
@@ -127,12 +129,12 @@ class JKOiFlow(Flow, GenerativeModel):
         matching: float = 0.1,
         joint: float = 0.75,
         whiten: bool = True,
-        train_steps: int = 2,
-        steps: int = 12,
-        warp: float = 1.0,
+        train_steps: int = 3,
+        steps: int = 8,
+        warp: float = 1.5,
         frequencies: tuple[float, float] = (1.0, 3.0),
         block: Velocity | None = None,
-        batch_size: int = 512,
+        batch_size: int = 256,
         optimizer: str = "soap",
         learning_rate: float = 1e-2,
         matching_rate: float = 3e-3,
@@ -164,7 +166,7 @@ class JKOiFlow(Flow, GenerativeModel):
         self.condition_dim = condition_dim
         self.dim, self.blocks, self.width, self.activation = dim, blocks, width, activation
         self.proximal_steps = JKOSteps(first, growth, maximum, steps=blocks)
-        self.transport, self.disagreement = transport, disagreement
+        self.transport, self.kinetic, self.disagreement = transport, kinetic, disagreement
         self.tolerance, self.objective, self.free_block = tolerance, objective, free_block
         self.reparameterize, self.equal, self.damping, self.refine = reparameterize, equal, damping, refine
         self.matching = {"warmed": matching, "proximal": 0.0, "matching": 1 - joint}[objective]
@@ -296,6 +298,7 @@ class JKOiFlow(Flow, GenerativeModel):
             self,
             data,
             self.train_grid,
+            kinetic=self.kinetic,
             disagreement=self.disagreement,
             compile=self.compiled,
             name=_JOINT,

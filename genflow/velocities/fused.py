@@ -148,7 +148,8 @@ class _Divergence(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, v_bar: Tensor, divergence_bar: Tensor) -> tuple[Tensor | None, ...]:
-        inputs, saved = ctx.saved_tensors[:6], ctx.saved_tensors[6:]
+        kept = ctx.saved_tensors  # asked for once: a second time would compute a checkpointed piece again
+        inputs, saved = kept[:6], kept[6:]
         if torch.is_grad_enabled():
             return None, *_differentiable(ctx, _plain_divergence, inputs, (v_bar, divergence_bar))
         x, w1, w2, w3, skip, modulation = inputs
@@ -199,7 +200,8 @@ class _DivergenceOfRows(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, v_bar: Tensor, divergence_bar: Tensor) -> tuple[Tensor | None, ...]:
-        inputs, saved = ctx.saved_tensors[:6], ctx.saved_tensors[6:]
+        kept = ctx.saved_tensors  # asked for once: a second time would compute a checkpointed piece again
+        inputs, saved = kept[:6], kept[6:]
         if torch.is_grad_enabled():
             return None, *_differentiable(ctx, _plain_divergence, inputs, (v_bar, divergence_bar))
         x, w1, w2, w3, skip, modulation = inputs
@@ -253,7 +255,8 @@ class _Pushed(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, v_bar: Tensor, pushed_bar: Tensor) -> tuple[Tensor | None, ...]:
-        inputs, saved = ctx.saved_tensors[:7], ctx.saved_tensors[7:]
+        kept = ctx.saved_tensors  # asked for once: a second time would compute a checkpointed piece again
+        inputs, saved = kept[:7], kept[7:]
         if torch.is_grad_enabled():
             return None, *_differentiable(ctx, _plain_pushed, inputs, (v_bar, pushed_bar))
         x, tangents, w1, w2, w3, skip, modulation = inputs
