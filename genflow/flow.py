@@ -22,11 +22,11 @@ from typing import TYPE_CHECKING, Any, Literal
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 
 from genflow.divergences import Exact
 from genflow.errors import InputError, SolverError
 from genflow.interfaces import Component, DivergenceEstimator, Dynamics, Estimate, Integrator, Scheduler, Velocity
+from genflow.recomputation import recomputed
 from genflow.schedulers import Uniform
 from genflow.solvers import RK4
 
@@ -242,12 +242,12 @@ class Flow(Component, nn.Module):
                 state = (*state, x.new_zeros(len(probes), *batch))
         result = Transport(x)
         kept: list[tuple[Tensor, Tensor]] = []
-        recomputed = 0 if held_pieces is None or not torch.is_grad_enabled() else len(pieces) - held_pieces
+        again = 0 if held_pieces is None else len(pieces) - held_pieces
         for index, (velocity, start, stop) in enumerate(reversed(pieces) if reverse else pieces):
             ends = (stop, start) if reverse else (start, stop)
             times = self.scheduler.times(*ends, dtype=x.dtype, device=x.device)
             solve = partial(self.integrator.solve, dynamics_of(velocity), times=times, generator=generator, save=save)
-            solution = checkpoint(solve, state, use_reentrant=False) if index < recomputed else solve(state)
+            solution = recomputed(solve, state) if index < again else solve(state)
             state = solution.state
             result.nfe += solution.nfe
             result.steps += solution.steps

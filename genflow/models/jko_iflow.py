@@ -67,7 +67,7 @@ class JKOiFlow(Flow, GenerativeModel):
         activation: Their activation; see `genflow.velocities.Shallow`.
         transport: The proximal term: `dynamic`, :math:`\frac{1}{2} \int |v|^2 dt`, or `endpoint`,
             :math:`|T_k x - x|^2 / 2 h_k`. They have one minimizer, the straight one of the first.
-        kinetic: Weight of the kinetic energy :math:`\int |v|^2 dt` in the joint stage: straighter paths need fewer steps.
+        kinetic: Weight of the kinetic energy :math:`\int |v|^2 dt` in the joint stage: straight paths need few steps.
         disagreement: Weight of the penalty on the solver's own disagreement; see `genflow.models.StageDisagreement`.
         tolerance: Relative movement :math:`E|T_k x - x|^2 / E|T_k x|^2` at which the chain ends.
         objective: Of a block: `proximal`; `matching`, local flow matching alone; or `warmed`, matching and then the
