@@ -118,6 +118,27 @@ def test_the_run_says_how_it_was_made():
     assert record["seed"] == 1
 
 
+def test_rounds_are_two_flags_and_leave_pictures(capsys):
+    words = (
+        "fit people.csv --iterations 60 --set blocks=2 width=8 first=0.2 batch_size=64 --reparameterize 1 --refine 1"
+    )
+    code, out, _ = run(capsys, f"{words} --threads 1 -o rounds")
+    assert code == 0
+    for name in ("rounds.png", "blocks.png"):
+        assert f"rounds/{name}" in out
+        assert Path("rounds", name).read_bytes().startswith(b"\x89PNG")
+    assert len(gf.load("rounds").model.velocity) == 4
+    record = json.loads(Path("rounds/run.json").read_text())
+    assert record["options"]["reparameterize"] == record["options"]["refine"] == 1
+
+
+def test_the_published_recipe_is_one_flag(capsys):
+    code, _, _ = run(capsys, "fit people.csv --recipe published --iterations 4 --set blocks=2 width=8 -o published")
+    assert code == 0
+    assert json.loads(Path("published/run.json").read_text())["model"] == "jko-iflow-published"
+    assert type(gf.load("published").model).__name__ == "PublishedJKOiFlow"
+
+
 def test_text_in_a_column(capsys):
     with open("text.csv", "w") as file:
         file.write("a,b\n" + "1.5,2\n" * 5 + "3,tall\n" + "2,1\n" * 20)
@@ -204,6 +225,9 @@ def test_a_model_of_ones_own_is_found_in_the_current_folder_if_trusted(capsys):
         "fit two-moons --model maf --set transformz=3 -o new",
         "fit two-moons --model maf --set transforms -o new",
         "fit nowhere.csv --model maf -o new",
+        "fit two-moons --recipe homemade -o new",
+        "fit two-moons --model maf --reparameterize 2 -o new",
+        "fit two-moons --refine -1 --iterations 2 -o new",
         "sample run -n 0 -o new.csv",
         "sample run -o new.xlsx",
         "sample nowhere -o new.csv",

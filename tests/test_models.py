@@ -183,6 +183,14 @@ def test_a_block_that_does_not_help_is_dropped():
     torch.testing.assert_close(model.log_prob(rows[1]), model.base.log_prob(rows[1]))
 
 
+def test_a_first_block_is_kept_for_the_joint_stage():
+    rows = [scale * torch.randn(500, 2, generator=generator()) for scale in (0.3, 3.0)]
+    model, history = small(TrainingData(*rows), 40, blocks=3, learning_rate=1e-2, joint=0.5)
+    assert not history[0]["kept"]
+    assert [entry["kind"] for entry in history] == ["block", "joint likelihood"]
+    assert len(model.velocity) == 1
+
+
 def test_a_free_block_goes_all_the_way(shifted):
     bound = small(shifted, 100, blocks=1, first=0.5, learning_rate=5e-2)[1][0]
     free = small(shifted, 100, blocks=1, first=0.5, learning_rate=5e-2, free_block=True)[1][0]

@@ -267,8 +267,8 @@ class JKOiFlow(Flow, GenerativeModel):
             entry["ended"] = k == count - 1
             if not rounds:  # the first round finds out how many blocks it takes
                 entry["ended"] |= not entry["kept"] or entry["relative_movement"] < self.tolerance
-                if entry["ended"]:
-                    self.velocity.truncate(k + entry["kept"])
+                if entry["ended"]:  # with what is left of the budget, the joint stage makes something of a first block
+                    self.velocity.truncate(max(k + entry["kept"], 1 if self.joint else 0))
 
         # The joint stage in units of one of these, so that what is left unused goes to all that follows.
         joint = self._trainings(0, 0, 0) * self.joint / (1 - self.matching - self.joint)
