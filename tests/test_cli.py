@@ -119,9 +119,7 @@ def test_the_run_says_how_it_was_made():
 
 
 def test_rounds_are_two_flags_and_leave_pictures(capsys):
-    words = (
-        "fit people.csv --iterations 60 --set blocks=2 width=8 first=0.2 batch_size=64 --reparameterize 1 --refine 1"
-    )
+    words = "fit two-moons --iterations 100 --set blocks=2 width=8 steps=2 tolerance=0 --reparameterize 1 --refine 1"
     code, out, _ = run(capsys, f"{words} --threads 1 -o rounds")
     assert code == 0
     for name in ("rounds.png", "blocks.png"):
