@@ -50,15 +50,22 @@ class Linear(gf.Velocity):
         return self(x, t), self.layer.weight.trace().expand(x.shape[:-1])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
-    ("mean", "std", "h", "blocks"), [([1.0], [0.5], 0.5, 2), ([1.0, -0.5], [2.0, 0.4], 1.0, 1)], ids=["d=1", "d=2"]
+    ("mean", "std", "h"),
+    [
+        ([1.0], [0.5], 0.5),
+        ([1.0, -0.5], [2.0, 0.4], 0.3),
+        ([0.1 * k for k in range(10)], [0.4 + 0.2 * k for k in range(10)], 0.3),
+    ],
+    ids=["d=1", "d=2", "d=10"],
 )
-def test_each_block_is_the_exact_proximal_step_of_a_gaussian(mean, std, h, blocks):
+def test_each_of_twenty_blocks_is_the_exact_proximal_step_of_a_gaussian(mean, std, h):
     # The minimizer is a linear map, and for linear maps the objective knows no more of the rows than their first two
     # moments. So a linear velocity and a small sample suffice, whose moments are those of the large one that measures.
-    # It is one batch, so that the steps are free of noise, and 200 of them converge. The map is the optimal transport
+    # It is one batch, so that the steps are free of noise, and 100 of them converge. The map is the optimal transport
     # one: nothing is whitened, matched or trained on jointly.
-    d = len(mean)
+    d, blocks = len(mean), 20
     x = torch.tensor(mean) + torch.tensor(std) * torch.randn(100_000, d, generator=generator())
     few = torch.randn(512, d, generator=generator(1))
     few = (few - few.mean(0)) @ torch.linalg.inv(torch.linalg.cholesky(few.T.cov().reshape(d, d))).mT
@@ -75,10 +82,10 @@ def test_each_block_is_the_exact_proximal_step_of_a_gaussian(mean, std, h, block
         joint=0.0,
         disagreement=0.0,
         optimizer="adam",
-        learning_rate=3e-2,
+        learning_rate=1e-1,
         batch_size=len(few),
     )
-    history = train(model, TrainingData(few, few), Budget(iterations=200 * blocks))
+    history = train(model, TrainingData(few, few), Budget(iterations=100 * blocks))
     assert len(model.velocity) == blocks
     for block, entry in zip(model.velocity, history, strict=True):
         expected_mean, expected_std = proximal_step(x.mean(0), x.std(0), h)
@@ -89,7 +96,8 @@ def test_each_block_is_the_exact_proximal_step_of_a_gaussian(mean, std, h, block
         assert ((moved.std(0) - expected_std).abs() < allowed).all()
         if d == 1:  # the movement is the W2 distance between the two Gaussians
             distance = gaussian_wasserstein2(x.mean(0), x.var(0)[None], expected_mean, expected_std.square()[None])
-            assert entry["movement"] == pytest.approx(distance, rel=0.01)
+            # As far as mean and deviation are right: by the triangle inequality their errors add up.
+            assert entry["movement"] == pytest.approx(distance, abs=2 * allowed.item())
         x = moved
 
 
