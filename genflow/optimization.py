@@ -77,7 +77,6 @@ class StageRun:
                 progress(self._event(loss))
         self._validate(1.0)
         _assign(self.parameters, self.best)
-        self._release()
         if progress is not None:
             progress(self._event(loss))
         return {
@@ -132,12 +131,6 @@ class StageRun:
         _assign(self.parameters, self.best)
         for average, best in zip(self.averaged, self.best, strict=False):
             average.copy_(best)
-
-    def _release(self) -> None:
-        """Lets go of what only the stage needed: cycles keep its objects until a collection, and stages are many."""
-        self.optimizer.state.clear()
-        self.optimizer.zero_grad(set_to_none=True)
-        self.averaged, self.best = [], []
 
     def _refine_if_exploited(self) -> None:
         """Makes the grid finer where the candidate lives on the solver's error."""

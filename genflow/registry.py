@@ -147,7 +147,7 @@ def names(kind: str) -> list[str]:
     Example:
         >>> from genflow import registry
         >>> registry.names("model")[:3]
-        ['jko-iflow', 'cnf', 'flow-matching']
+        ['jko-iflow', 'jko-iflow-published', 'cnf']
     """
     return [entry.name for entry in entries(kind)]
 

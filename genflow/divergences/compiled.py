@@ -31,10 +31,11 @@ class Compiled(DivergenceEstimator):
         Nothing is compiled on a machine without the C++ compiler that the default backend needs.
 
     Example:
-        >>> import torch, genflow as gf
-        >>> compiled = gf.divergences.Compiled(gf.divergences.Exact(), backend="aot_eager")
-        >>> compiled(gf.velocities.Shallow(2), torch.randn(3, 2), torch.tensor(0.0)).divergence.shape
-        torch.Size([3])
+        >>> import genflow as gf
+        >>> estimator = gf.divergences.Compiled(gf.divergences.Hutchinson(4), backend="aot_eager")
+        >>> model = gf.models.CNF(2, divergence=estimator)
+        >>> model.divergence.has_per_probe
+        True
     """
 
     def __init__(self, estimator: DivergenceEstimator, backend: str = "inductor"):
