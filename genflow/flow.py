@@ -348,17 +348,29 @@ class Flow(Component, nn.Module):
             tolerance: Nats.
             most: The largest number of steps on a piece.
         """
+        log_p = self._log_prob_on(x, condition)
         while self.scheduler.steps < most:
             finer = self.replace(scheduler=self.scheduler.with_steps(2 * self.scheduler.steps))
-            try:
-                log_p, finer_log_p = (flow.log_prob(x, condition, _probes(x)) for flow in (self, finer))
-                moved = (finer_log_p - log_p).abs().mean()
-                lost = (self.decode(self.encode(x, condition), condition) - x).square().mean() / x.square().mean()
-            except SolverError:
-                moved = lost = torch.tensor(math.inf)
-            if moved < tolerance and lost < 1e-7:
+            finer_log_p = finer._log_prob_on(x, condition)
+            # Short of a solution, both are infinite: their difference is not a number, and no reason to stop.
+            if (finer_log_p - log_p).abs().mean() < tolerance and self._lost(x, condition) < 1e-7:
                 return
-            self.scheduler = finer.scheduler
+            self.scheduler, log_p = finer.scheduler, finer_log_p
+
+    def _log_prob_on(self, x: Tensor, condition: Any) -> Tensor:
+        """The log density, with the same probes each time; minus infinity where the grid is too coarse to solve."""
+        try:
+            return self.log_prob(x, condition, torch.Generator(x.device).manual_seed(0))
+        except SolverError:
+            return torch.tensor(-math.inf)
+
+    def _lost(self, x: Tensor, condition: Any) -> float:
+        """The mean squared error of decode(encode(x)) by the mean square of x."""
+        try:
+            back = self.decode(self.encode(x, condition), condition)
+        except SolverError:
+            return math.inf
+        return ((back - x).square().mean() / x.square().mean()).item()
 
     def save(self, path: str | PathLike[str]) -> None:
         """Writes the model to a folder: weights as safetensors, structure as JSON. See `genflow.load`."""
@@ -394,11 +406,6 @@ class _FlowDynamics(Dynamics):
         denoise: Any = self.denoise
         if denoise is not None and condition is not None:
             self.denoise = partial(denoise, condition=condition)
-
-
-def _probes(like: Tensor) -> torch.Generator:
-    """The same random numbers every time, so that two solves can be compared."""
-    return torch.Generator(like.device).manual_seed(0)
 
 
 def _base_of(velocity: Velocity) -> StandardNormal:

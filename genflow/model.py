@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["GenerativeModel", "Transformed"]
 
 _VALIDATION_ROWS = 2048  # of the validation part, for every model alike: its cost counts against the budget
-_SETTLING_ROWS = 256  # enough to see how fine a grid has to be
+_SETTLING_ROWS = 64  # enough to see how fine a grid has to be
 _CHUNK = 8192  # rows at once when a whole table is scored: the working set stays in the cache
 
 
