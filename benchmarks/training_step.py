@@ -22,7 +22,6 @@ import torch
 from interleaved import interleaved
 
 import genflow as gf
-from genflow.memory import kept_memory
 from genflow.products import fast_products
 
 ESTIMATORS = {"hutchinson": gf.divergences.Hutchinson(), "exact": gf.divergences.Exact()}
@@ -91,7 +90,7 @@ def main() -> None:
                 runs[name] = training_step(flow, x)
                 if chosen.compile:
                     runs[f"{name}, compiled"] = training_step(flow, x, compiled=True)
-            with fast_products(), kept_memory():
+            with fast_products():
                 timings = interleaved(runs, chosen.rounds)
             for name in list(runs)[1:]:
                 print(f"{threads:>7} {dim:>4}  {name:<21} {timings.text(name, 'unit')}")

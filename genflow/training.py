@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from os import PathLike
 from typing import Any
@@ -20,7 +20,6 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from genflow.errors import InputError
-from genflow.memory import kept_memory
 from genflow.products import fast_products
 
 __all__ = [
@@ -236,7 +235,7 @@ def train(
             run.restore(*resumed.run)
             begin = run.begin
         resumed = None
-        with _fast_on_the_cpu() if stage.points.device.type == "cpu" else nullcontext():
+        with fast_products() if stage.points.device.type == "cpu" else nullcontext():
             entry = run(progress, snapshots)
         stage.finish(entry)
         history.append({**entry, "ends": time.perf_counter() - begin})
@@ -244,12 +243,6 @@ def train(
         snapshots.begin_stage(model, history)
         snapshots.write()
     return history
-
-
-@contextmanager
-def _fast_on_the_cpu() -> Iterator[None]:
-    with fast_products(), kept_memory():
-        yield
 
 
 def _mixed(seed: int, count: int) -> int:
