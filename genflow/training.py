@@ -20,6 +20,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from genflow.errors import InputError
+from genflow.memory import own_pages
 from genflow.products import fast_products
 
 __all__ = [
@@ -99,6 +100,7 @@ class Stage:
         solver_error: `() -> nats`, how far the loss on the grid that is trained on lies from that on a finer one.
         refine: `(level) -> None`, makes that grid finer. Called with 1, 2, … each time the error exceeds `tolerance`;
             the stage then goes back to its best weights.
+        lean: Whether the process is to hold no more than what is alive; see `genflow.memory.own_pages`.
         tolerance: The largest error that is let pass, in nats.
         warmup: Share of the stage in which the learning rate rises.
         validations: How often to validate.
@@ -121,6 +123,7 @@ class Stage:
     average: float = 0.0
     solver_error: Callable[[], float] | None = None
     refine: Callable[[int], None] = lambda level: None
+    lean: bool = False
     tolerance: float = 0.02
     warmup: float = 0.02
     validations: int = 20
@@ -235,7 +238,8 @@ def train(
             run.restore(*resumed.run)
             begin = run.begin
         resumed = None
-        with fast_products() if stage.points.device.type == "cpu" else nullcontext():
+        products = fast_products() if stage.points.device.type == "cpu" else nullcontext()
+        with products, own_pages() if stage.lean else nullcontext():
             entry = run(progress, snapshots)
         stage.finish(entry)
         history.append({**entry, "ends": time.perf_counter() - begin})

@@ -48,6 +48,7 @@ def likelihood_stage(
         settings: Further attributes of the `Stage`.
     """
     coarse = CoarseFlow(flow, train_grid, disagreement, compile)
+    long = len(flow.velocity.pieces()) > _LONG
 
     def loss(batch: Rows, generator: torch.Generator) -> Tensor:
         x, condition = unpaired(batch)
@@ -61,7 +62,7 @@ def likelihood_stage(
             weights.append(jacobian)
         watch = coarse.watch()
         costs += [watch] if watch else []
-        held = 1 if len(flow.velocity.pieces()) > _LONG else None
+        held = 1 if long else None
         transport = coarse.flow.integrate(x, costs=costs, condition=condition, generator=generator, held_pieces=held)
         value = -flow.base.log_prob(transport.x) - transport.log_det
         for weight, cost in zip(weights, transport.costs, strict=False):
@@ -78,6 +79,7 @@ def likelihood_stage(
         validate=validate,
         solver_error=lambda: coarse.error(data.validation, data.validation_condition),
         refine=coarse.refine,
+        lean=long,
         **settings,
     )
 
