@@ -75,7 +75,7 @@ class GenerativeModel(Component, nn.Module, ABC):
         self,
         data: Any,
         *,
-        budget: str | float | None = None,
+        budget: str | float | Budget | None = None,
         iterations: int | None = None,
         seed: int = 0,
         progress: Progress | None = None,
@@ -85,7 +85,7 @@ class GenerativeModel(Component, nn.Module, ABC):
 
         Args:
             data: A `Dataset`, or anything that `genflow.data.load` takes: a name, a path, an array.
-            budget: Wall time of the training, such as `"60s"`, `"2min"` or a number of seconds.
+            budget: Wall time of the training, such as `"60s"`, `"2min"` or a number of seconds; or a `Budget`.
             iterations: Optimizer steps instead of a time.
             seed: Seed of everything random in the training.
             progress: Called now and then with where it stands; see `genflow.training.Progress`.
@@ -104,8 +104,10 @@ class GenerativeModel(Component, nn.Module, ABC):
 
         if budget is None and iterations is None:
             budget = "60s"
-        seconds = None if budget is None else parse_seconds(budget)
-        limit = Budget(seconds, iterations)
+        if isinstance(budget, Budget) and iterations is None:
+            limit = budget
+        else:
+            limit = Budget(None if budget is None else parse_seconds(str(budget)), iterations)
         dataset = load(data)
         dim = getattr(self, "dim", None)
         if dim is not None and dim != dataset.dim:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import time
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -47,7 +46,7 @@ class StageRun:
         self.spent_before = budget.used
         allowance = stage.share * budget.left
         self.allowance = max(1e-9, allowance) if budget.timed else max(1.0, round(allowance))
-        self.began, self.seconds_before = time.perf_counter(), 0.0
+        self.began, self.seconds_before = self.budget.clock(), 0.0
         self.step, self.skipped, self.retreats, self.refinements = 0, 0, 0, 0
         self.rate = stage.learning_rate
         self.next_validation = 0.0
@@ -61,12 +60,12 @@ class StageRun:
 
     @property
     def seconds(self) -> float:
-        """Wall seconds of the stage, those of earlier sessions included."""
-        return self.seconds_before + time.perf_counter() - self.began
+        """Seconds of the stage, those of earlier sessions included."""
+        return self.seconds_before + self.budget.clock() - self.began
 
     def __call__(self, progress: Progress | None = None, snapshots: Snapshots | None = None) -> dict[str, Any]:
         """Runs the stage to its end, leaves its best weights in place, and returns its entry of the history."""
-        self.began, loss = time.perf_counter(), math.nan
+        self.began, loss = self.budget.clock(), math.nan
         while (fraction := self.fraction) < 1:
             if fraction >= self.next_validation:
                 self._validate(fraction)
@@ -156,7 +155,7 @@ class StageRun:
 
     @torch.no_grad()
     def _validate(self, fraction: float) -> None:
-        began = time.perf_counter()
+        began = self.budget.clock()
         candidate = self.averaged or [parameter.data for parameter in self.parameters]
         current = _copied(self.parameters)
         _assign(self.parameters, candidate)
@@ -170,9 +169,9 @@ class StageRun:
         self._refine_if_exploited()
         if refinements == self.refinements:
             _assign(self.parameters, current)
-        self.curve.append([round(time.perf_counter() - self.begin, 3), self.step, self.validation])
+        self.curve.append([round(self.budget.clock() - self.begin, 3), self.step, self.validation])
         # On a clock, validation takes at most about a tenth of the stage.
-        seconds = time.perf_counter() - began
+        seconds = self.budget.clock() - began
         least = 10 * seconds / self.allowance if self.budget.timed else 0.0
         self.next_validation = fraction + max(1 / self.stage.validations, least)
 
@@ -181,7 +180,7 @@ class StageRun:
             "stage": self.stage.name,
             "fraction": min(1.0, self.budget.used / self.budget.total),
             "step": self.step,
-            "seconds": time.perf_counter() - self.begin,
+            "seconds": self.budget.clock() - self.begin,
             "loss": loss,
             "validation": self.validation,
         }
@@ -200,7 +199,7 @@ class StageRun:
             tensors |= {f"optimizer.{i}.{name}": tensor for name, tensor in moments.items()}
         tensors |= {"rows": self.rows, "generator": self.generator.get_state()}
         facts = {name: getattr(self, name) for name in _FACTS}
-        return tensors, {**facts, "seconds_before": self.seconds, "elapsed": time.perf_counter() - self.begin}
+        return tensors, {**facts, "seconds_before": self.seconds, "elapsed": self.budget.clock() - self.begin}
 
     def restore(self, tensors: dict[str, Tensor], facts: dict[str, Any]) -> None:
         """Takes up the state of a run of the same stage that was cut off."""
@@ -222,7 +221,7 @@ class StageRun:
             setattr(self, name, facts[name])
         if self.refinements:
             self.stage.refine(self.refinements)
-        self.begin = time.perf_counter() - facts["elapsed"]
+        self.begin = self.budget.clock() - facts["elapsed"]
 
 
 _FACTS = (

@@ -45,6 +45,7 @@ from genflow.velocities import Chain, Shallow
 
 __all__ = ["JKOiFlow", "diffused"]
 
+_GAIN = 2.0  # what a round spends, in units of the one before
 _PUSHED_ROWS = 4096  # rows pushed at once, so that memory does not grow with the table
 _LOCAL, _PROXIMAL, _JOINT = "local matching", "block", "joint likelihood"
 _OBJECTIVES = ("warmed", "proximal", "matching")
@@ -216,11 +217,17 @@ class JKOiFlow(Flow, GenerativeModel):
             return moves, halvings + 1
         return None
 
-    def _trainings(self, moves: int, halvings: int, k: int) -> int:
-        """How many times a block is still trained, from block k of a round on, if all rounds take place."""
-        count = len(self.velocity) if moves or halvings else self.blocks
-        moves_left = 0 if halvings else self.reparameterize - moves
-        return count * (1 + moves_left + sum(2**i for i in range(1, self.refine - halvings + 1))) - k
+    def _share(self, moves: int, halvings: int, k: int) -> float:
+        """The share that block k of a round has in the budget that is left, if all rounds take place.
+
+        A round gets `_GAIN` times what the one before it got: an early one only has to find boundaries and a warm
+        start, and what it leaves unfinished is lost with the next cut.
+        """
+        this, last = moves + halvings, self.refine + (moves if halvings else self.reparameterize)
+        spent = [_GAIN**i for i in range(self.reparameterize + self.refine + 1)]
+        joint = sum(spent) * self.joint / (1 - self.matching - self.joint)
+        block = spent[this] / (len(self.velocity) if this else self.blocks)
+        return block / (spent[this] - k * block + sum(spent[this + 1 : last + 1]) + joint)
 
     def _local_stage(self, data: TrainingData, k: int) -> Stage:
         r"""Block k by flow matching from one state of the Ornstein–Uhlenbeck flow to another.
@@ -270,8 +277,6 @@ class JKOiFlow(Flow, GenerativeModel):
                 if entry["ended"]:  # with what is left of the budget, the joint stage makes something of a first block
                     self.velocity.truncate(max(k + entry["kept"], 1 if self.joint else 0))
 
-        # The joint stage in units of one of these, so that what is left unused goes to all that follows.
-        joint = self._trainings(0, 0, 0) * self.joint / (1 - self.matching - self.joint)
         return proximal_stage(
             Flow(block, self.scheduler, self.integrator, self.divergence, self.base),
             paired(x_train, data.train_condition),
@@ -284,7 +289,7 @@ class JKOiFlow(Flow, GenerativeModel):
             compile=self.compiled,
             finish=finish,
             name=f"{_PROXIMAL} {k + 1}" + (f", round {rounds + 1}" if rounds else ""),
-            share=1 / (self._trainings(moves, halvings, k) + joint),
+            share=self._share(moves, halvings, k),
             batch_size=self.batch_size,
             learning_rate=self.learning_rate,
             optimizer=self.optimizer,
