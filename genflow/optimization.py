@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -10,7 +12,7 @@ from torch import Tensor, nn
 
 from genflow.errors import InputError, SolverError
 from genflow.soap import SOAP
-from genflow.training import Budget, Progress, Rows, Stage, TrainingError
+from genflow.training import Budget, Progress, Rows, Stage, TrainingError, picked, unpaired
 
 if TYPE_CHECKING:
     from genflow.resume import Snapshots
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["StageRun"]
 
 _REPORT_EVERY = 20  # steps between two calls of the progress display
+_FEWEST_ROWS = 256  # in a validation, where there are more
 _REFINEMENTS = 4  # most refinements of a stage's grid
 _PATIENCE, _RETREATS = 5, 4  # non-finite steps until a retreat to the best weights; retreats until giving up
 
@@ -49,7 +52,7 @@ class StageRun:
         self.began, self.seconds_before = self.budget.clock(), 0.0
         self.step, self.skipped, self.retreats, self.refinements = 0, 0, 0, 0
         self.rate = stage.learning_rate
-        self.next_validation = 0.0
+        self.next_validation, self.validated = 0.0, 0
         self.curve: list[list[float]] = []
         self.validation = math.nan
 
@@ -91,12 +94,15 @@ class StageRun:
     def _step(self, fraction: float) -> float:
         for group in self.optimizer.param_groups:
             group["lr"] = self.rate * (_schedule(fraction, self.stage.warmup) if self.stage.annealed else 1.0)
-        loss = self.stage.loss(self._batch(), self.generator)
-        self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
+        batch = self._batch()
+        drawn = self.generator.get_state()
+        value = self._gradient(batch)
+        if self._sharp:
+            self.generator.set_state(drawn)
+            with self._climbed(self.stage.sharpness):
+                self._gradient(batch)
         norm = nn.utils.clip_grad_norm_(self.parameters, self.stage.clip)
         self.budget.step()
-        value = loss.item()
         if math.isfinite(value) and math.isfinite(norm.item()):
             self.optimizer.step()
             self.step, self.skipped = self.step + 1, 0
@@ -104,6 +110,32 @@ class StageRun:
         else:
             self._skip()
         return value
+
+    def _gradient(self, batch: Rows) -> float:
+        """The loss of a batch, with its gradient left in the parameters."""
+        loss = self.stage.loss(batch, self.generator)
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        return loss.item()
+
+    @property
+    def _sharp(self) -> bool:
+        """Whether to look for a flat minimum by now."""
+        seen = self.step * self.stage.batch_size / len(self.stage.points)
+        return self.stage.sharpness > 0 and seen >= self.stage.sharp_after
+
+    @contextmanager
+    def _climbed(self, radius: float) -> Iterator[None]:
+        """With the weights moved up the gradient by so much."""
+        weights = [parameter.data for parameter in self.parameters if parameter.grad is not None]
+        gradients = [parameter.grad for parameter in self.parameters if parameter.grad is not None]
+        norm = torch.stack(torch._foreach_norm(gradients)).norm().clamp_min(1e-12).item()
+        before = _copied(self.parameters)
+        torch._foreach_add_(weights, gradients, alpha=radius / norm)
+        try:
+            yield
+        finally:
+            _assign(self.parameters, before)
 
     def _average(self) -> None:
         if self.averaged:
@@ -133,25 +165,21 @@ class StageRun:
 
     def _refine_if_exploited(self) -> None:
         """Makes the grid finer where the candidate lives on the solver's error."""
-        if self.stage.solver_error is None or self.refinements == _REFINEMENTS:
+        if self.stage.coarse is None or self.refinements == _REFINEMENTS:
             return
-        try:
-            error = self.stage.solver_error()
-        except SolverError:
-            error = math.inf
-        if not error <= self.stage.tolerance:
+        if not abs(self._validated(self.stage.coarse) - self.validation) <= self.stage.tolerance:
             self.refinements += 1
             self.stage.refine(self.refinements)
             self._retreat()
 
     def _batch(self) -> Rows:
         """The next rows of this epoch; a new permutation begins where too few are left."""
-        train, count = self.stage.train, len(self.stage.points)
+        count = len(self.stage.points)
         size = min(self.stage.batch_size, count)
         if len(self.rows) < size:
             self.rows = torch.randperm(count, generator=self.generator, device=self.rows.device)
         drawn, self.rows = self.rows[:size], self.rows[size:]
-        return train[drawn] if isinstance(train, Tensor) else tuple(part[drawn] for part in train)
+        return picked(self.stage.train, drawn)
 
     @torch.no_grad()
     def _validate(self, fraction: float) -> None:
@@ -159,10 +187,9 @@ class StageRun:
         candidate = self.averaged or [parameter.data for parameter in self.parameters]
         current = _copied(self.parameters)
         _assign(self.parameters, candidate)
-        try:
-            self.validation = self.stage.validate().double().mean().item()
-        except SolverError:  # this candidate can't be integrated: it is not the best
-            self.validation = math.nan
+        if not self.validated:
+            self.validated = self._affordable_rows()
+        self.validation = self._validated(self.stage.validate)
         if math.isfinite(self.validation) and self.validation < self.best_loss:
             self.best_loss, self.best = self.validation, _copied(self.parameters)
         refinements = self.refinements
@@ -174,6 +201,28 @@ class StageRun:
         seconds = self.budget.clock() - began
         least = 10 * seconds / self.allowance if self.budget.timed else 0.0
         self.next_validation = fraction + max(1 / self.stage.validations, least)
+
+    def _validated(self, losses: Callable[[Rows, torch.Generator], Tensor], count: int | None = None) -> float:
+        """The mean loss of so many validation rows; not a number where this candidate can't be integrated."""
+        rows = picked(self.stage.validation, slice(count or self.validated))
+        generator = torch.Generator(self.stage.points.device).manual_seed(0)
+        try:
+            return losses(rows, generator).double().mean().item()
+        except SolverError:
+            return math.nan
+
+    def _affordable_rows(self) -> int:
+        """How many rows to validate on: all, or on a clock as many as take a hundredth of the stage."""
+        count = len(unpaired(self.stage.validation)[0])
+        if not self.budget.timed or count <= _FEWEST_ROWS:
+            return count
+        for rows in (1, _FEWEST_ROWS):  # what is only paid once is paid by the first
+            began = self.budget.clock()
+            for losses in (self.stage.validate, self.stage.coarse):
+                if losses is not None:
+                    self._validated(losses, rows)
+            seconds = self.budget.clock() - began
+        return min(count, max(_FEWEST_ROWS, int(_FEWEST_ROWS * 0.01 * self.allowance / max(seconds, 1e-9))))
 
     def _event(self, loss: float) -> dict[str, Any]:
         return {
@@ -225,8 +274,8 @@ class StageRun:
 
 
 _FACTS = (
-    "step", "skipped", "retreats", "refinements", "rate", "next_validation", "curve", "validation",
-    "best_loss", "spent_before", "allowance",
+    "step", "skipped", "retreats", "refinements", "rate", "next_validation", "validated", "curve",
+    "validation", "best_loss", "spent_before", "allowance",
 )  # fmt: skip
 
 

@@ -32,6 +32,7 @@ __all__ = [
     "TrainingError",
     "paired",
     "parse_seconds",
+    "picked",
     "train",
     "unpaired",
 ]
@@ -72,6 +73,11 @@ def paired(x: Tensor, condition: Tensor | None) -> Rows:
     return x if condition is None else (x, condition)
 
 
+def picked(rows: Rows, index: Tensor | slice) -> Rows:
+    """Some of the rows."""
+    return rows[index] if isinstance(rows, Tensor) else tuple(part[index] for part in rows)
+
+
 def unpaired(rows: Rows) -> tuple[Tensor, Tensor | None]:
     """The points and their condition; the inverse of `paired`."""
     return (rows, None) if isinstance(rows, Tensor) else (rows[0], rows[1])
@@ -85,8 +91,10 @@ class Stage:
         name: What the progress display calls it.
         parameters: What is trained.
         train: Training rows, one tensor or several that share their leading axis; a batch is drawn from them.
+        validation: Validation rows in the form of `train`. On a clock, the first of them that it can afford are used.
         loss: `(batch, generator) -> scalar`, the mean loss of a batch, which has the form of `train`.
-        validate: `() -> (m,)`, the loss of each validation row; the weights that are best on average are kept.
+        validate: `(rows, generator) -> (m,)`, the loss of each of these validation rows; the weights that are best on
+            average are kept. The generator starts anew every time, so that two validations can be compared.
         share: Its share of the budget that is left when it begins.
         finish: Called at the end with the stage's entry of the history; may change the model, and adds to the entry.
         batch_size: Rows in a batch.
@@ -95,13 +103,17 @@ class Stage:
         annealed: Whether the rate warms up over the first hundredths and falls to zero like a cosine, or stays.
         betas: Decay of Adam's two moments.
         weight_decay: Decoupled weight decay.
+        sharpness: Radius :math:`\rho` of sharpness-aware minimization: the gradient is that at
+            :math:`w + \rho \, g / |g|`, g the one at w, so that flat minima are found, for a second gradient a step;
+            0 for none. Foret et al. 2021, https://arxiv.org/abs/2010.01412.
+        sharp_after: How often every row is seen before that begins.
         clip: Largest norm of the gradient.
         average: Decay per step of the moving average of the weights that is validated and kept; 0 for none.
-        solver_error: `() -> nats`, how far the loss on the grid that is trained on lies from that on a finer one.
-        refine: `(level) -> None`, makes that grid finer. Called with 1, 2, … each time the error exceeds `tolerance`;
-            the stage then goes back to its best weights.
+        coarse: The same as `validate` on the grid that is trained on, where that one is coarser.
+        refine: `(level) -> None`, makes that grid finer. Called with 1, 2, … each time the two means differ by more
+            than `tolerance`; the stage then goes back to its best weights.
         lean: Whether the process is to hold no more than what is alive; see `genflow.memory.own_pages`.
-        tolerance: The largest error that is let pass, in nats.
+        tolerance: The largest difference that is let pass, in nats.
         warmup: Share of the stage in which the learning rate rises.
         validations: How often to validate.
     """
@@ -109,8 +121,9 @@ class Stage:
     name: str
     parameters: list[nn.Parameter]
     train: Rows
+    validation: Rows
     loss: Callable[[Any, torch.Generator], Tensor]
-    validate: Callable[[], Tensor]
+    validate: Callable[[Any, torch.Generator], Tensor]
     share: float = 1.0
     finish: Callable[[dict[str, Any]], None] = lambda entry: None
     batch_size: int = 512
@@ -119,9 +132,11 @@ class Stage:
     annealed: bool = True
     betas: tuple[float, float] = (0.9, 0.999)
     weight_decay: float = 0.0
+    sharpness: float = 0.0
+    sharp_after: float = 6.0
     clip: float = 10.0
     average: float = 0.0
-    solver_error: Callable[[], float] | None = None
+    coarse: Callable[[Any, torch.Generator], Tensor] | None = None
     refine: Callable[[int], None] = lambda level: None
     lean: bool = False
     tolerance: float = 0.02

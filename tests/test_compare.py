@@ -59,8 +59,9 @@ class Gaussian(GenerativeModel):
             "fit",
             list(self.parameters()),
             data.train,
+            data.validation,
             lambda batch, generator: -self.log_prob(batch).mean(),
-            lambda: -self.log_prob(data.validation),
+            lambda rows, generator: -self.log_prob(rows),
         )
 
 

@@ -250,7 +250,12 @@ def test_batches_keep_points_and_conditions_paired():
                 return (weight**2).sum()
 
             rows = paired(data.train, data.train_condition)
-            return None if history else Stage("stage", [weight], rows, loss, lambda: torch.zeros(1), batch_size=16)
+            held = paired(data.validation, data.validation_condition)
+            return (
+                None
+                if history
+                else Stage("stage", [weight], rows, held, loss, lambda *_: torch.zeros(1), batch_size=16)
+            )
 
     train(Model(), TrainingData(x, x[:1], c, c[:1]), Budget(iterations=7))
     points, conditions = (torch.cat(parts) for parts in zip(*map(unpaired, seen)))

@@ -28,8 +28,8 @@ class Line(gf.Component, nn.Module):
     def loss(self, batch, generator):
         return (batch - self.weight).square().mean()
 
-    def validate(self, data):
-        return (data.validation - self.weight).square().mean(1)
+    def validate(self, rows, generator):
+        return (rows - self.weight).square().mean(1)
 
     def next_stage(self, data, history):
         if len(history) == len(self.shares):
@@ -38,8 +38,9 @@ class Line(gf.Component, nn.Module):
             name=f"line {len(history) + 1}",
             parameters=list(self.parameters()),
             train=data.train,
+            validation=data.validation,
             loss=self.loss,
-            validate=lambda: self.validate(data),
+            validate=self.validate,
             share=self.shares[len(history)],
             batch_size=16,
             learning_rate=0.1,
@@ -165,6 +166,37 @@ def test_the_weights_that_validate_best_are_kept(rows):
     assert history[0]["validation"] == min(curve) == curve[0]
     assert curve[-1] > curve[0] + 1
     assert [step for _, step, _ in history[0]["curve"]] == sorted(step for _, step, _ in history[0]["curve"])
+
+
+@pytest.mark.parametrize("start", [-1.0, 5.0])
+def test_a_sharp_step_takes_the_gradient_up_the_hill(rows, start):
+    model, mean = Line(start), rows.train.mean().item()
+    stage = model.next_stage(rows, [])
+    stage.batch_size, stage.sharpness, stage.sharp_after = len(rows.train), 0.25, 2.0
+    run = StageRun(stage, Budget(iterations=10), torch.Generator().manual_seed(0), 0.0)
+    for seen in range(4):
+        weight = model.weight.item()
+        run._step(0.5)
+        climbed = weight + (math.copysign(0.25, weight - mean) if seen >= 2 else 0.0)
+        assert model.weight.grad.item() == pytest.approx(2 * (climbed - mean), rel=1e-5)
+
+
+@pytest.mark.parametrize(("cost", "expected"), [(0.0, 1000), (1e-5, 1000), (4e-5, 500), (1.0, 256)])
+def test_on_a_clock_a_validation_takes_a_hundredth_of_the_stage(cost, expected):
+    now, generator = [0.0], torch.Generator().manual_seed(0)
+    data = TrainingData(*(torch.randn(n, 1, generator=generator) for n in (100, 1000)))
+    stage = Line().next_stage(data, [])
+    validate, counts = stage.validate, []
+
+    def slow(x, generator):
+        now[0] += cost * len(x)
+        counts.append(len(x))
+        return validate(x, generator)
+
+    stage.validate = slow
+    run = StageRun(stage, Budget(seconds=2.0, clock=lambda: now[0]), generator, 0.0)
+    run._validate(0.0)
+    assert counts[-1] == run.validated == pytest.approx(expected, abs=1)
 
 
 def test_averaged_weights_are_what_is_validated_and_kept(rows):

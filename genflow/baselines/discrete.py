@@ -112,10 +112,9 @@ class DiscreteFlow(GenerativeModel):
         def loss(batch: Rows, generator: torch.Generator) -> Tensor:
             return -self.log_prob(*unpaired(batch)).mean()
 
-        def validate() -> Tensor:
-            pieces = range(0, len(data.validation), _ROWS)
-            x, condition = data.validation, data.validation_condition
-            parts = (slice(begin, begin + _ROWS) for begin in pieces)
+        def validate(rows: Rows, generator: torch.Generator) -> Tensor:
+            x, condition = unpaired(rows)
+            parts = (slice(begin, begin + _ROWS) for begin in range(0, len(x), _ROWS))
             return -torch.cat(
                 [self.log_prob(x[part], None if condition is None else condition[part]) for part in parts]
             )
@@ -124,6 +123,7 @@ class DiscreteFlow(GenerativeModel):
             name="likelihood",
             parameters=[parameter for parameter in self.parameters() if parameter.requires_grad],
             train=paired(data.train, data.train_condition),
+            validation=paired(data.validation, data.validation_condition),
             loss=loss,
             validate=validate,
             batch_size=self.batch_size,

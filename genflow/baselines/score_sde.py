@@ -184,18 +184,23 @@ class ScoreSDE(Flow, GenerativeModel):
             condition = struck_out(condition, self.condition_dropout, generator)
             return self.losses(x, epsilon, (first + _spread(x)) % 1, condition).mean()
 
-        # The same draws at every validation, eight for each row.
-        fixed = torch.Generator(data.train.device).manual_seed(0)
-        x = data.validation.repeat(8, *(1,) * (data.validation.ndim - 1))
-        epsilon = torch.randn(x.shape, generator=fixed, dtype=x.dtype, device=x.device)
-        condition = None if data.validation_condition is None else data.validation_condition.repeat(8, 1)
-        u = _spread(x)[torch.randperm(len(x), generator=fixed, device=x.device)]
+        def validate(rows: Rows, generator: torch.Generator) -> Tensor:
+            # Eight draws for each row, spread evenly over time.
+            x, condition = (
+                None if part is None else part.repeat(8, *(1,) * (part.ndim - 1)) for part in unpaired(rows)
+            )
+            assert x is not None
+            epsilon = torch.randn(x.shape, generator=generator, dtype=x.dtype, device=x.device)
+            u = _spread(x)[torch.randperm(len(x), generator=generator, device=x.device)]
+            return self.losses(x, epsilon, u, condition)
+
         return Stage(
             name="denoising",
             parameters=list(self.velocity.parameters()),
             train=paired(data.train, data.train_condition),
+            validation=paired(data.validation, data.validation_condition),
             loss=loss,
-            validate=lambda: self.losses(x, epsilon, u, condition),
+            validate=validate,
             batch_size=self.batch_size,
             learning_rate=self.learning_rate,
             average=0.999,

@@ -100,19 +100,23 @@ class FlowMatching(Flow, GenerativeModel):
                 condition = struck_out(condition[rows], self.condition_dropout, generator)
             return matching_loss(self.velocity, x[rows], z[partners], t, condition).mean()
 
-        # The same draws at every validation, spread evenly over time, four for each row.
-        fixed = torch.Generator(data.train.device).manual_seed(0)
-        x = data.validation.repeat(4, *(1,) * (data.validation.ndim - 1))
-        z = torch.randn(x.shape, generator=fixed, dtype=x.dtype, device=x.device)
-        order = torch.randperm(len(x), generator=fixed, device=x.device)
-        t = (order.to(x.dtype) + 0.5) / len(x)
-        condition = None if data.validation_condition is None else data.validation_condition.repeat(4, 1)
+        def validate(rows: Rows, generator: torch.Generator) -> Tensor:
+            # Four draws for each row, spread evenly over time.
+            x, condition = (
+                None if part is None else part.repeat(4, *(1,) * (part.ndim - 1)) for part in unpaired(rows)
+            )
+            assert x is not None
+            z = torch.randn(x.shape, generator=generator, dtype=x.dtype, device=x.device)
+            t = (torch.randperm(len(x), generator=generator, device=x.device).to(x.dtype) + 0.5) / len(x)
+            return matching_loss(self.velocity, x, z, t, condition)
+
         return Stage(
             name="matching",
             parameters=list(self.velocity.parameters()),
             train=paired(data.train, data.train_condition),
+            validation=paired(data.validation, data.validation_condition),
             loss=loss,
-            validate=lambda: matching_loss(self.velocity, x, z, t, condition),
+            validate=validate,
             batch_size=self.batch_size,
             learning_rate=self.learning_rate,
             average=0.999,

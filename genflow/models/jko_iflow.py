@@ -28,6 +28,7 @@ from __future__ import annotations
 import inspect
 import math
 import statistics
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -46,7 +47,9 @@ from genflow.velocities import Chain, Shallow
 __all__ = ["JKOiFlow", "diffused"]
 
 _GAIN = 2.0  # what a round spends, in units of the one before
-_PUSHED_ROWS = 4096  # rows pushed at once, so that memory does not grow with the table
+_FEW = 10_000  # rows that a flow overfits within minutes
+_SPARE = 2  # rows pushed for a block, in units of those that it is expected to see
+_PUSHED_ROWS = 1024  # rows pushed at once, so that memory does not grow with the table
 _LOCAL, _PROXIMAL, _JOINT = "local matching", "block", "joint likelihood"
 _OBJECTIVES = ("warmed", "proximal", "matching")
 
@@ -64,7 +67,8 @@ class JKOiFlow(Flow, GenerativeModel):
         first: First step :math:`h_1`.
         growth: Ratio of one step to the step before.
         maximum: Largest step.
-        width: Width of the two hidden layers of a block.
+        width: Width of the two hidden layers of a block. By default 128, and 256 where the rows to train on are few: a
+            wide network varies less from one training to another, a narrow one takes more steps.
         activation: Their activation; see `genflow.velocities.Shallow`.
         transport: The proximal term: `dynamic`, :math:`\frac{1}{2} \int |v|^2 dt`, or `endpoint`,
             :math:`|T_k x - x|^2 / 2 h_k`. They have one minimizer, the straight one of the first.
@@ -95,6 +99,8 @@ class JKOiFlow(Flow, GenerativeModel):
         matching_rate: Peak learning rate of local flow matching.
         joint_rate: Peak learning rate of the joint training.
         weight_decay: Decoupled weight decay.
+        sharpness: Radius of sharpness-aware minimization in the joint stage; see `genflow.training.Stage`. By default
+            0.1 where the rows are few, and 0 elsewhere.
         condition_dim: Dimension of a condition, 0 for none: `data.condition_dim`.
         compile: Whether to compile the likelihood; see `genflow.divergences.Compiled`.
         parts: Parts of the `Flow` to be replaced: `velocity`, `scheduler`, `integrator`, `divergence`, `base`.
@@ -115,7 +121,7 @@ class JKOiFlow(Flow, GenerativeModel):
         first: float = 0.4,
         growth: float = 4.0,
         maximum: float = 3.0,
-        width: int = 256,
+        width: int | None = None,
         activation: str = "silu",
         transport: str = "dynamic",
         kinetic: float = 0.1,
@@ -141,6 +147,7 @@ class JKOiFlow(Flow, GenerativeModel):
         matching_rate: float = 3e-3,
         joint_rate: float = 1.2e-2,
         weight_decay: float = 0.0,
+        sharpness: float | None = None,
         condition_dim: int = 0,
         compile: bool = False,
         **parts: Any,
@@ -165,7 +172,7 @@ class JKOiFlow(Flow, GenerativeModel):
         parts = {"velocity": Chain(), "scheduler": Warped(steps, warp), "base": StandardNormal(shape), **parts}
         super().__init__(**parts)
         self.condition_dim = condition_dim
-        self.dim, self.blocks, self.width, self.activation = dim, blocks, width, activation
+        self.dim, self.blocks, self.width, self.activation = dim, blocks, width or 0, activation
         self.proximal_steps = JKOSteps(first, growth, maximum, steps=blocks)
         self.transport, self.kinetic, self.disagreement = transport, kinetic, disagreement
         self.tolerance, self.objective, self.free_block = tolerance, objective, free_block
@@ -177,9 +184,11 @@ class JKOiFlow(Flow, GenerativeModel):
         # Class and arguments, not the module: its weights are not those of the model.
         self.prototype = None if block is None else (type(block), block.config())
         self.batch_size, self.weight_decay, self.compiled = batch_size, weight_decay, compile
+        self.sharpness = sharpness
         self.learning_rate, self.matching_rate, self.joint_rate = learning_rate, matching_rate, joint_rate
 
     def next_stage(self, data: TrainingData, history: list[dict[str, Any]]) -> Stage | None:
+        self.width = self.width or (256 if len(data.train) < _FEW else 128)
         kinds = [entry["kind"] for entry in history]
         if self.matching and kinds.count(_LOCAL) < self.blocks:
             return self._local_stage(data, kinds.count(_LOCAL))
@@ -189,7 +198,7 @@ class JKOiFlow(Flow, GenerativeModel):
                 return self._proximal_stage(data, 0, 0, 0)
             last = entries[-1]
             if not last["ended"]:
-                return self._proximal_stage(data, last["moves"], last["halvings"], last["block"] + 1, last["nll"])
+                return self._proximal_stage(data, last["moves"], last["halvings"], last["block"] + 1, entries)
             following = self._next_round(entries)
             if following is not None:
                 return self._proximal_stage(data, *following, 0)
@@ -257,13 +266,15 @@ class JKOiFlow(Flow, GenerativeModel):
             average=0.99,
         )
 
-    def _proximal_stage(self, data: TrainingData, moves: int, halvings: int, k: int, nll: float | None = None) -> Stage:
+    def _proximal_stage(
+        self, data: TrainingData, moves: int, halvings: int, k: int, entries: Sequence[dict[str, Any]] = ()
+    ) -> Stage:
         """Block k of a round, counted from 0: one proximal step from what the blocks before it have pushed.
 
-        `nll` is that of the validation rows under those blocks alone.
+        `entries` are those of the proximal steps so far; the last k are of this round.
         """
-        x_train, x_validation = self._pushed(data, k)
-        before = -self.base.log_prob(x_validation).double().mean().item() if nll is None else nll
+        x_train, x_validation, condition = self._pushed(data, k, self._rows(data, entries[len(entries) - k :]))
+        before = entries[-1]["nll"] if k else -self.base.log_prob(x_validation).double().mean().item()
         block = self._block(k, x_train)
         rounds = moves + halvings
         count = len(self.velocity) if rounds else self.blocks
@@ -279,7 +290,7 @@ class JKOiFlow(Flow, GenerativeModel):
 
         return proximal_stage(
             Flow(block, self.scheduler, self.integrator, self.divergence, self.base),
-            paired(x_train, data.train_condition),
+            paired(x_train, condition),
             paired(x_validation, data.validation_condition),
             self.train_grid,
             h=self._weight(block, k),
@@ -312,6 +323,7 @@ class JKOiFlow(Flow, GenerativeModel):
             learning_rate=self.joint_rate,
             optimizer=self.optimizer,
             weight_decay=self.weight_decay,
+            sharpness=(0.1 if len(data.train) < _FEW else 0.0) if self.sharpness is None else self.sharpness,
             average=0.99,
         )
 
@@ -346,19 +358,36 @@ class JKOiFlow(Flow, GenerativeModel):
         self.velocity.append(block)
         return block
 
+    def _rows(self, data: TrainingData, entries: Sequence[dict[str, Any]]) -> int:
+        """How many training rows to push for a block, from the entries of those before it.
+
+        It takes about as many steps as the block before it, and to push many more rows than it will see costs more than
+        it gains. Only where the rows that there are would be far too few, all blocks push them anew.
+        """
+        count = len(data.train)
+        for entry in entries:
+            seen = -(-entry["steps"] * self.batch_size // _PUSHED_ROWS) * _PUSHED_ROWS
+            count = min(_SPARE * seen, len(data.train)) if seen > count or _SPARE * seen < count else count
+        return count
+
     @torch.no_grad()
-    def _pushed(self, data: TrainingData, k: int) -> tuple[Tensor, Tensor]:
-        """Training and validation rows behind the first k blocks: each block pushes them once."""
+    def _pushed(self, data: TrainingData, k: int, rows: int) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Training rows, that many, and validation rows behind the first k blocks, and the condition of the former.
+
+        Each block pushes them once.
+        """
         blocks = list(self.velocity)[:k]
         behind, x_train, x_validation = data.cache.get("pushed", ([], data.train, data.validation))
-        if behind != blocks[: len(behind)]:  # those of another model, or of an earlier pass
+        # Not those of another model, nor of an earlier pass, nor fewer than are wanted.
+        if behind != blocks[: len(behind)] or len(x_train) < rows:
             behind, x_train, x_validation = [], data.train, data.validation
+        x_train, condition = x_train[:rows], None if data.train_condition is None else data.train_condition[:rows]
         for block in blocks[len(behind) :]:
             flow = Flow(block, self.scheduler, self.integrator, self.divergence, self.base)
-            x_train = _encoded(flow, x_train, data.train_condition)
+            x_train = _encoded(flow, x_train, condition)
             x_validation = _encoded(flow, x_validation, data.validation_condition)
         data.cache["pushed"] = (blocks, x_train, x_validation)
-        return x_train, x_validation
+        return x_train, x_validation, condition
 
 
 def _event_shape(block: Velocity, dim: int) -> tuple[int, ...]:

@@ -8,7 +8,7 @@ from torch import Tensor
 from genflow.flow import Cost, Flow
 from genflow.interfaces import Estimate, Scheduler, Velocity
 
-__all__ = ["StageDisagreement", "jacobian_norm", "kinetic_energy", "validation_probes"]
+__all__ = ["StageDisagreement", "jacobian_norm", "kinetic_energy"]
 
 
 def kinetic_energy(t: Tensor, x: Tensor, estimate: Estimate) -> Tensor:
@@ -68,8 +68,3 @@ class StageDisagreement:
         second, third = self.divergences[1::4], self.divergences[2::4]
         squares = [(h * (b - c)).square() for h, b, c in zip(self.steps, second, third, strict=True)]
         return torch.stack(squares).sum(0)
-
-
-def validation_probes(like: Tensor) -> torch.Generator:
-    """The same random numbers for every validation, so that two of them can be compared."""
-    return torch.Generator(like.device).manual_seed(0)

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from genflow.flow import Flow
 from genflow.interfaces import Scheduler
-from genflow.models.likelihood import kinetic_energy, validation_probes
+from genflow.models.likelihood import kinetic_energy
 from genflow.models.stages import CoarseFlow
 from genflow.training import Rows, Stage, unpaired
 
@@ -65,38 +65,35 @@ def proximal_stage(
     """
     coarse = CoarseFlow(flow, train_grid, disagreement, compile)
 
-    x_validation, validation_condition = unpaired(validation)
-
-    def terms(of: Flow, rows: Rows, generator: torch.Generator, watch: Any = None) -> tuple[Tensor, Tensor, Tensor]:
-        """Of each row: V(T x) - log det, the proximal term, and the squared movement."""
+    def terms(of: Flow, rows: Rows, generator: torch.Generator, watch: Any = None) -> tuple[Tensor, ...]:
+        """Of each row: V(T x) - log det, the proximal term, the squared movement, and T x."""
         x, condition = unpaired(rows)
         costs = [kinetic_energy] + ([watch] if watch else [])
         moved = of.integrate(x, costs=costs, condition=condition, generator=generator)
         movement = (moved.x - x).square().flatten(1).sum(-1)
         proximal = moved.costs[0] / 2 if transport == "dynamic" else movement / (2 * h)
-        return -of.base.log_prob(moved.x) - moved.log_det, 0 * proximal if free else proximal, movement
+        return -of.base.log_prob(moved.x) - moved.log_det, 0 * proximal if free else proximal, movement, moved.x
 
     def loss(batch: Rows, generator: torch.Generator) -> Tensor:
         watch = coarse.watch()
-        nll, proximal, _ = terms(coarse.flow, batch, generator, watch)
+        nll, proximal, *_ = terms(coarse.flow, batch, generator, watch)
         value = nll + proximal
         return (value + coarse.disagreement * watch.total() if watch else value).mean()
 
-    def validate() -> Tensor:
-        nll, proximal, _ = terms(flow, validation, validation_probes(x_validation))
+    def losses(of: Flow, rows: Rows, generator: torch.Generator) -> Tensor:
+        nll, proximal, *_ = terms(of, rows, generator)
         return nll + proximal
 
     @torch.no_grad()
     def remember(entry: dict[str, Any]) -> None:
-        nll, _, movement = terms(flow, validation, validation_probes(x_validation))
-        change = (nll + flow.base.log_prob(x_validation)).double()
+        x, _ = unpaired(validation)
+        nll, _, movement, moved = terms(flow, validation, torch.Generator(x.device).manual_seed(0))
+        change = (nll + flow.base.log_prob(x)).double()
         dissipation = change if free else change + movement.double() / (2 * h)
         entry.update(
             h=h,
             movement=movement.mean().sqrt().item(),
-            relative_movement=(
-                movement.mean() / flow.encode(x_validation, validation_condition).square().flatten(1).sum(-1).mean()
-            ).item(),
+            relative_movement=(movement.mean() / moved.square().flatten(1).sum(-1).mean()).item(),
             kl_change=change.mean().item(),
             dissipation=dissipation.mean().item(),
             dissipation_se=(dissipation.std() / math.sqrt(len(dissipation))).item(),
@@ -107,9 +104,10 @@ def proximal_stage(
     return Stage(
         parameters=list(flow.velocity.parameters()),
         train=train,
+        validation=validation,
         loss=loss,
-        validate=validate,
-        solver_error=lambda: coarse.error(x_validation, validation_condition),
+        validate=lambda rows, generator: losses(flow, rows, generator),
+        coarse=lambda rows, generator: losses(coarse.flow, rows, generator),
         refine=coarse.refine,
         finish=remember,
         **settings,

@@ -14,6 +14,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -155,8 +156,10 @@ class PublishedJKOiFlow(JKOiFlow):
     def _new_block(self, interval: tuple[float, float]) -> Velocity:
         return PublishedNetwork(self.dim, self.width, interval)
 
-    def _proximal_stage(self, data: TrainingData, moves: int, halvings: int, k: int, nll: float | None = None) -> Stage:
-        stage = super()._proximal_stage(data, moves, halvings, k, nll)
+    def _proximal_stage(
+        self, data: TrainingData, moves: int, halvings: int, k: int, entries: Sequence[dict[str, Any]] = ()
+    ) -> Stage:
+        stage = super()._proximal_stage(data, moves, halvings, k, entries)
         block = self.velocity[k]
         h, (start, stop) = self._weight(block, k), block.interval
         cuts = [start + i * (stop - start) / _THIRDS for i in range(_THIRDS + 1)]

@@ -12,7 +12,7 @@ from torch import Tensor
 from genflow.divergences import Compiled
 from genflow.flow import Cost, Flow
 from genflow.interfaces import Scheduler, Velocity
-from genflow.models.likelihood import StageDisagreement, jacobian_norm, kinetic_energy, validation_probes
+from genflow.models.likelihood import StageDisagreement, jacobian_norm, kinetic_energy
 from genflow.solvers import RK4
 from genflow.training import Rows, Stage, TrainingData, paired, unpaired
 
@@ -69,15 +69,13 @@ def likelihood_stage(
             value = value + weight * cost
         return (value + coarse.disagreement * watch.total() if watch else value).mean()
 
-    def validate() -> Tensor:
-        return -flow.log_prob(data.validation, data.validation_condition, validation_probes(data.validation))
-
     return Stage(
         parameters=list(flow.velocity.parameters()),
         train=paired(data.train, data.train_condition),
+        validation=paired(data.validation, data.validation_condition),
         loss=loss,
-        validate=validate,
-        solver_error=lambda: coarse.error(data.validation, data.validation_condition),
+        validate=lambda rows, generator: -flow.log_prob(*unpaired(rows), generator),
+        coarse=lambda rows, generator: -coarse.flow.log_prob(*unpaired(rows), generator),
         refine=coarse.refine,
         lean=long,
         **settings,
@@ -112,12 +110,6 @@ class CoarseFlow:
         """The watch over one solve, where the integrator has two stages to compare."""
         watched = self.disagreement and isinstance(self.flow.integrator, RK4)
         return StageDisagreement(self.flow.velocity, self.flow.scheduler) if watched else None
-
-    @torch.no_grad()
-    def error(self, x: Tensor, condition: Tensor | None = None) -> float:
-        """How far the mean log density of rows lies from that on the fine grid, in nats."""
-        log_p, fine = (f.log_prob(x, condition, validation_probes(x)) for f in (self.flow, self.fine))
-        return abs((log_p - fine).double().mean().item())
 
 
 def matching_stage(
@@ -158,12 +150,16 @@ def matching_stage(
         offset = torch.rand((), generator=generator, device=generator.device).item()
         return error(left, right, condition, offset).mean()
 
-    def validate() -> Tensor:
-        generator = validation_probes(data.validation)
-        order = torch.randperm(len(data.validation), generator=generator, device=generator.device)
-        condition = data.validation_condition
-        return error(*path(data.validation[order], generator), None if condition is None else condition[order], 0.5)
+    def validate(rows: Rows, generator: torch.Generator) -> Tensor:
+        x, condition = unpaired(rows)
+        order = torch.randperm(len(x), generator=generator, device=generator.device)
+        return error(*path(x[order], generator), None if condition is None else condition[order], 0.5)
 
-    parameters = list(velocity.parameters())
-    train = paired(data.train, data.train_condition)
-    return Stage(parameters=parameters, train=train, loss=loss, validate=validate, **settings)
+    return Stage(
+        parameters=list(velocity.parameters()),
+        train=paired(data.train, data.train_condition),
+        validation=paired(data.validation, data.validation_condition),
+        loss=loss,
+        validate=validate,
+        **settings,
+    )
