@@ -224,6 +224,7 @@ class Flow(Component, nn.Module):
                 rates = [estimate.velocity, estimate.divergence]
                 rates += [direction * cost(t, state[0], estimate) for cost in costs]
                 if len(state) > len(rates):
+                    assert estimate.per_probe is not None
                     rates.append(estimate.per_probe)
                 return tuple(rates)
 
@@ -238,8 +239,8 @@ class Flow(Component, nn.Module):
         if augmented:
             zeros = x.new_zeros(batch)
             state = (x, zeros, *(zeros for _ in costs))
-            if probes is not None and len(probes) > 1 and self.divergence.has_per_probe:
-                state = (*state, x.new_zeros(len(probes), *batch))
+            if (count := self.divergence.estimates(probes)) > 1:
+                state = (*state, x.new_zeros(count, *batch))
         result = Transport(x)
         kept: list[tuple[Tensor, Tensor]] = []
         again = 0 if held_pieces is None else len(pieces) - held_pieces

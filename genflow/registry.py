@@ -60,6 +60,7 @@ _BUILT_IN: dict[str, dict[str, tuple[str, str]]] = {
             "graph filters, up to two layers in closed form",
         ),
         "graph-attention": ("genflow.velocities:GraphAttention", "attention over the neighbours in a graph"),
+        "linear": ("genflow.velocities:Linear", "a matrix in time, such as the mean Jacobian of another field"),
         "chain": ("genflow.velocities:Chain", "pieces one after the other in time"),
         "probability-flow": ("genflow.velocities:ProbabilityFlow", "a diffusion's network as a velocity"),
         "guided": ("genflow.velocities:Guided", "classifier-free guidance of a conditional field"),
@@ -67,6 +68,14 @@ _BUILT_IN: dict[str, dict[str, tuple[str, str]]] = {
     "divergence": {
         "exact": ("genflow.divergences:Exact", "the trace of the Jacobian"),
         "hutchinson": ("genflow.divergences:Hutchinson", "random probes, unbiased, with a standard error"),
+        "hutch++": (
+            "genflow.divergences:HutchPlusPlus",
+            "the directions that matter exactly, random probes for the rest",
+        ),
+        "control-variate": (
+            "genflow.divergences:ControlVariate",
+            "an estimate of what a field of known divergence leaves",
+        ),
         "finite-difference": ("genflow.divergences:FiniteDifference", "one further evaluation for each probe"),
     },
     "integrator": {

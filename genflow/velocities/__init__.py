@@ -6,6 +6,7 @@ from genflow.velocities.chebyshev import Chebyshev
 from genflow.velocities.function import FunctionVelocity, as_velocity
 from genflow.velocities.graph_attention import GraphAttention
 from genflow.velocities.guided import Guided, OptionalCondition, conditional, struck_out
+from genflow.velocities.linear import Linear
 from genflow.velocities.probability_flow import ProbabilityFlow
 from genflow.velocities.residual import ResidualMLP
 from genflow.velocities.shallow import Parallel, Shallow
@@ -17,6 +18,7 @@ __all__ = [
     "FunctionVelocity",
     "GraphAttention",
     "Guided",
+    "Linear",
     "OptionalCondition",
     "Parallel",
     "ProbabilityFlow",
