@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from genflow.divergences.probes import checked_distribution, draw_probes, spread
+from genflow.divergences.probes import checked_distribution, draw_probes, population, spread
 from genflow.errors import InputError
 from genflow.interfaces import DivergenceEstimator, Estimate, Velocity
 
@@ -29,11 +29,11 @@ class FiniteDifference(DivergenceEstimator):
     Args:
         sigma0: Scale :math:`\sigma_0` of the displacement :math:`\sigma \varepsilon`, whose length is about as much.
         n: Number of probes.
-        distribution: `rademacher`, `gaussian` or `orthogonal`.
+        distribution: `rademacher`, `gaussian`, `orthogonal` or `hadamard`.
 
     Raises:
         InputError: A scale that is not positive; a number of probes below one; an unknown distribution; more
-            orthogonal probes than dimensions.
+            orthogonal probes than there are.
 
     References:
         Xu, Cheng, Xie 2023, Normalizing flow neural networks by JKO scheme, https://arxiv.org/abs/2212.14424
@@ -67,5 +67,5 @@ class FiniteDifference(DivergenceEstimator):
         v = velocity(x, t, condition)
         pushed = torch.stack([velocity(torch.add(x, probe, alpha=sigma), t, condition) - v for probe in probes]) / sigma
         estimates = (pushed * probes).flatten(probes.ndim - velocity.event_ndim).sum(-1)
-        per_probe = spread(estimates, self.distribution, size)
+        per_probe = spread(estimates, population(self.distribution, size))
         return Estimate(v, estimates.mean(0), pushed, per_probe, pushes=len(probes))

@@ -47,7 +47,7 @@ def as_divergence(function: Callable[..., Any], probes: str | None = "rademacher
         function: Returns an `Estimate`, or just the pair of the velocity `(*batch, *event)` and its divergence
             `(*batch,)`.
         probes: The law of the probes, `(n, *batch, *event)`, that it is given, drawn once for each solve: `rademacher`,
-            `gaussian`, `orthogonal`, or `None` for none.
+            `gaussian`, `orthogonal`, `hadamard`, or `None` for none.
         n: Number of probes.
 
     Raises:

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from genflow.divergences.probes import checked_distribution, checked_mode, draw_probes, spread
+from genflow.divergences.probes import checked_distribution, checked_mode, draw_probes, population, spread
 from genflow.interfaces import DivergenceEstimator, Estimate, Velocity
 
 __all__ = ["Hutchinson"]
@@ -26,21 +26,24 @@ class Hutchinson(DivergenceEstimator):
     ============  =========================================================================================
     Rademacher    :math:`\frac{2}{n} \sum_{i \neq j} S_{ij}^2`
     Gaussian      :math:`\frac{2}{n} |S|_F^2`
+    Hadamard      :math:`\frac{2}{n} \frac{m - n}{m - 1} \sum_{i \neq j} S_{ij}^2`, m the next power of two
     orthogonal    :math:`\frac{2}{n} \frac{d}{d + 2} \frac{d - n}{d - 1} |S - \frac{\operatorname{tr} S}{d} I|_F^2`
     ============  =========================================================================================
 
     Args:
         n: Number of probes. Two or more give log p a standard error, integrated in the same solve.
-        distribution: `rademacher`, `gaussian` or `orthogonal`. Of the last there are at most d, and d are exact.
+        distribution: `rademacher`, `gaussian`, `orthogonal` or `hadamard`. Of orthogonal ones there are d, of Hadamard
+            ones the next power of two, and all of them are exact.
         mode: `push` multiplies :math:`J \varepsilon` in forward mode; `pull` :math:`J^\top \varepsilon` in reverse
             mode, for networks that have no forward mode.
 
     Raises:
         InputError: A number of probes below one; an unknown distribution or mode; more orthogonal probes than
-            dimensions.
+            there are.
 
     References:
         | Hutchinson 1989, https://doi.org/10.1080/03610918908812806
+        | Bekas, Kokiopoulou, Saad 2007, for Hadamard probes, https://doi.org/10.1016/j.apnum.2007.01.003
         | Avron, Toledo 2011, for the variances, https://doi.org/10.1145/1944345.1944349
 
     Example:
@@ -72,5 +75,5 @@ class Hutchinson(DivergenceEstimator):
         v, pushed = push(x, t, probes, condition)
         estimates = (pushed * probes).flatten(probes.ndim - velocity.event_ndim).sum(-1)
         size = math.prod(x.shape[x.ndim - velocity.event_ndim :])
-        per_probe = spread(estimates, self.distribution, size)
+        per_probe = spread(estimates, population(self.distribution, size))
         return Estimate(v, estimates.mean(0), pushed, per_probe, pushes=len(probes))

@@ -11,7 +11,15 @@ from torch import Tensor
 
 from genflow.errors import InputError
 
-__all__ = ["DISTRIBUTIONS", "checked_distribution", "checked_mode", "draw_probes", "orthonormal", "spread"]
+__all__ = [
+    "DISTRIBUTIONS",
+    "checked_distribution",
+    "checked_mode",
+    "draw_probes",
+    "orthonormal",
+    "population",
+    "spread",
+]
 
 
 def rademacher(shape: tuple[int, ...], event_ndim: int, like: Tensor, generator: torch.Generator | None) -> Tensor:
@@ -38,8 +46,41 @@ def orthogonal(shape: tuple[int, ...], event_ndim: int, like: Tensor, generator:
     return orthonormal(gaussian(shape, event_ndim, like, generator), event_ndim) * math.sqrt(size)
 
 
+def hadamard(shape: tuple[int, ...], event_ndim: int, like: Tensor, generator: torch.Generator | None) -> Tensor:
+    r"""Signs that are orthogonal: rows of a Hadamard matrix of the size :math:`m = 2^k \ge d`, cut to d, signs flipped.
+
+    Each row :math:`H_{ji} = (-1)^{|i \wedge j|}`, with the number :math:`|i \wedge j|` of bits that i and j share,
+    under flips :math:`s_i` that all rows of a point have in common: one probe alone is Rademacher; all m of them give
+    the trace exactly.
+
+    Raises:
+        InputError: More of them than rows.
+    """
+    n, batch, event = shape[0], like.shape[: like.ndim - event_ndim], like.shape[like.ndim - event_ndim :]
+    size, rows = event.numel(), population("hadamard", event.numel()) or 1
+    if n > rows:
+        raise InputError(f"n: {n} hadamard probes asked for in {size} dimensions; at most {rows} would do")
+    source = like.device if generator is None else generator.device
+    chosen = torch.rand(*batch, rows, generator=generator, device=source).topk(n, -1).indices.movedim(-1, 0)
+    shared = chosen.unsqueeze(-1) & torch.arange(size, device=source)
+    for shift in (32, 16, 8, 4, 2, 1):  # the parity of the bits, folded into the last one
+        shared = shared ^ (shared >> shift)
+    flips = rademacher((*batch, size), 1, like, generator)
+    return (flips * (1 - 2 * (shared & 1)).to(flips)).reshape(shape)
+
+
 Draw = Callable[[tuple[int, ...], int, Tensor, torch.Generator | None], Tensor]
-DISTRIBUTIONS: dict[str, Draw] = {"rademacher": rademacher, "gaussian": gaussian, "orthogonal": orthogonal}
+DISTRIBUTIONS: dict[str, Draw] = {
+    "rademacher": rademacher,
+    "gaussian": gaussian,
+    "orthogonal": orthogonal,
+    "hadamard": hadamard,
+}
+
+
+def population(distribution: str, size: int) -> int | None:
+    """How many probes there are that give the trace of `size` dimensions exactly; none for independent ones."""
+    return {"orthogonal": size, "hadamard": 1 << (size - 1).bit_length()}.get(distribution)
 
 
 def checked_distribution(n: int, distribution: str) -> None:
@@ -87,20 +128,19 @@ def orthonormal(directions: Float[Tensor, "n *shape"], event_ndim: int) -> Float
     return q.to(directions.dtype).movedim(-1, 0).reshape(directions.shape)
 
 
-def spread(estimates: Float[Tensor, "n *batch"], distribution: str, size: int) -> Float[Tensor, "n *batch"]:
+def spread(estimates: Float[Tensor, "n *batch"], population: int | None) -> Float[Tensor, "n *batch"]:
     r"""Estimates of single probes with their spread made that of independent ones; their mean stays.
 
-    All :math:`d` orthogonal probes add up to the trace exactly, so that any two of them have the correlation
-    :math:`-1/(d - 1)`, and the mean of :math:`n` has the variance :math:`(1 - n / d) E[s^2] / n`, with the variance
-    :math:`s^2` of the sample: what is known of a sample drawn without replacement. Shrunk by
-    :math:`\sqrt{1 - n / d}`, the deviations have the standard error :math:`s / \sqrt n` of independent ones.
+    Where all :math:`N` probes there are add up to the trace exactly, any two have the correlation :math:`-1/(N - 1)`,
+    and the mean of :math:`n` has the variance :math:`(1 - n / N) \, E[s^2] / n`, with the variance :math:`s^2` of the
+    sample: that of a sample drawn without replacement. Shrunk by :math:`\sqrt{1 - n / N}`, the deviations have the
+    standard error :math:`s / \sqrt n` of independent ones.
 
     Args:
         estimates: One for each probe.
-        distribution: That of the probes; those of all but `orthogonal` are independent as they are.
-        size: Dimension :math:`d` of the space that the probes span together.
+        population: The number :math:`N`; `None` for independent probes, whose estimates stay as they are.
     """
-    if distribution != "orthogonal":
+    if population is None:
         return estimates
     mean = estimates.mean(0)
-    return mean + (estimates - mean) * math.sqrt(1 - len(estimates) / size)
+    return mean + (estimates - mean) * math.sqrt(1 - len(estimates) / population)
