@@ -55,6 +55,12 @@ _BUILT_IN: dict[str, dict[str, tuple[str, str]]] = {
         "shallow": ("genflow.velocities:Shallow", "two hidden layers, divergence in closed form"),
         "parallel": ("genflow.velocities:Parallel", "shallow branches that add up, in closed form, too"),
         "residual-mlp": ("genflow.velocities:ResidualMLP", "residual network, tangents pushed by hand"),
+        "potential-gradient": (
+            "genflow.velocities:PotentialGradient",
+            "no rotation, as in OT-Flow; the divergence a Laplacian in closed form",
+        ),
+        "hollow": ("genflow.velocities:Hollow", "each entry steered by all others, divergence in the same pass"),
+        "unet": ("genflow.velocities:UNet", "pictures: convolutions and attention, tangents pushed by hand"),
         "chebyshev": (
             "genflow.velocities:Chebyshev",
             "graph filters, up to two layers in closed form",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import torch
@@ -54,7 +55,22 @@ def softplus(x: Tensor, order: int = 0) -> tuple[Tensor, ...]:
     return (a, s, 20 * s * (1 - s))[: order + 1]
 
 
-ACTIVATIONS: dict[str, Activation] = {"silu": silu, "tanh": tanh, "sine": sine, "softplus": softplus}
+def log_cosh(x: Tensor, order: int = 0) -> tuple[Tensor, ...]:
+    r""":math:`a = \log \cosh x, \; a' = \tanh x, \; a'' = 1 - a'^2`: a smooth :math:`|x|`, convex."""
+    a = torch.logaddexp(x, -x).sub(math.log(2))
+    if order == 0:
+        return (a,)
+    slope = torch.tanh(x)
+    return (a, slope, 1 - slope * slope)[: order + 1]
+
+
+ACTIVATIONS: dict[str, Activation] = {
+    "silu": silu,
+    "tanh": tanh,
+    "sine": sine,
+    "softplus": softplus,
+    "log-cosh": log_cosh,
+}
 
 
 def activation(name: str) -> Activation:

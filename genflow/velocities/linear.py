@@ -21,7 +21,7 @@ class Linear(Velocity):
     :math:`C` is interpolated linearly between the times, and constant before the first and after the last.
 
     Args:
-        matrices: :math:`C` at each time, `(times, d, d)`.
+        matrices: :math:`C` at each time, `(times, d, d)`: a tensor or nested lists.
         times: The times, increasing. May be left out for a single matrix.
         event_ndim: Rank of the event; one of higher rank is flattened.
 
@@ -37,7 +37,7 @@ class Linear(Velocity):
 
     closed_form = True
 
-    def __init__(self, matrices: Sequence[Any], times: Sequence[float] = (0.0,), event_ndim: int = 1):
+    def __init__(self, matrices: Any, times: Sequence[float] = (0.0,), event_ndim: int = 1):
         super().__init__()
         stacked, grid = torch.as_tensor(matrices, dtype=torch.float64), torch.as_tensor(times, dtype=torch.float64)
         if stacked.ndim != 3 or stacked.shape[1] != stacked.shape[2]:
@@ -51,6 +51,10 @@ class Linear(Velocity):
         self.register_buffer("grid", grid)
         self.matrices: Tensor
         self.grid: Tensor
+
+    def config(self) -> dict[str, Any]:
+        lists = {"matrices": self.matrices.tolist(), "times": self.grid.tolist()}
+        return {**super().config(), **lists}  # a checkpoint holds no tensor as argument
 
     @classmethod
     @torch.no_grad()
