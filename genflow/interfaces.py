@@ -44,6 +44,7 @@ __all__ = [
     "Solution",
     "State",
     "Velocity",
+    "trace",
 ]
 
 State = Tensor | tuple[Tensor, ...]
@@ -82,7 +83,8 @@ class Estimate(NamedTuple):
         divergence: :math:`\\nabla \\cdot v` or its estimate, of the shape `(*batch,)`.
         pushed: :math:`J \\varepsilon` of each probe, `(n, *batch, *event)`, where the estimator has it; a Jacobian
             penalty is made of it.
-        per_probe: The estimate of each probe, `(n, *batch)`; integrated, it gives the standard error of log p.
+        per_probe: The estimate of each probe, `(n, *batch)`; integrated, it gives the standard error of log p. Where
+            probes depend on each other, deviations from the mean are scaled to those of independent ones.
         pushes: How many tangents or cotangents were pushed through the network for it.
     """
 
@@ -173,16 +175,7 @@ class Velocity(Component, nn.Module, ABC):
             t: Times, a scalar or `(*batch,)`.
             condition: As in `forward`.
         """
-        event = x.shape[x.ndim - self.event_ndim :]
-        size = math.prod(event)
-        identity = torch.eye(size, dtype=x.dtype, device=x.device)
-        chunk = max(1, min(size, _PUSHED_ELEMENTS // max(1, x.numel() * self.channels)))
-        v, total = x, x.new_zeros(x.shape[: x.ndim - self.event_ndim])
-        for columns in identity.split(chunk):
-            tangents = columns.reshape(-1, *(1,) * (x.ndim - self.event_ndim), *event).expand(-1, *x.shape)
-            v, pushed = self.pushforward(x, t, tangents, condition)
-            total = total + (pushed * tangents).flatten(-self.event_ndim).sum(-1).sum(0)
-        return v, total
+        return trace(lambda columns: self.pushforward(x, t, columns, condition), x, self)
 
     def on(self, interval: tuple[float, float]) -> Velocity:
         """A copy of this field that lives on another interval. A constructor with an argument `interval` is told."""
@@ -198,6 +191,28 @@ class Velocity(Component, nn.Module, ABC):
 
 # Tangents pushed at once hold at most this many numbers (64 MB in float32 for each layer's activations of one width).
 _PUSHED_ELEMENTS = 1 << 24
+
+
+def trace(
+    push: Callable[[Tensor], tuple[Tensor, Tensor]], x: Tensor, velocity: Velocity, chunk: int | None = None
+) -> tuple[Tensor, Tensor]:
+    r"""The velocity and :math:`\operatorname{tr} J`: the identity, pushed or pulled in chunks of columns.
+
+    Args:
+        push: Columns `(n, *batch, *event)` to the velocity and their images under :math:`J`, or :math:`J^\top`.
+        x: Points, `(*batch, *event)`.
+        velocity: Says the rank of the event, and how much its layers hold for a column.
+        chunk: How many columns at once; by default as many as `_PUSHED_ELEMENTS` allows.
+    """
+    batch, event = x.shape[: x.ndim - velocity.event_ndim], x.shape[x.ndim - velocity.event_ndim :]
+    size = math.prod(event)
+    chunk = chunk or max(1, min(size, _PUSHED_ELEMENTS // max(1, x.numel() * velocity.channels)))
+    v, total = x, x.new_zeros(batch)
+    for columns in torch.eye(size, dtype=x.dtype, device=x.device).split(chunk):
+        columns = columns.reshape(-1, *(1,) * len(batch), *event).expand(-1, *x.shape)
+        v, pushed = push(columns)
+        total = total + (pushed * columns).flatten(-velocity.event_ndim).sum(-1).sum(0)
+    return v, total
 
 
 class DivergenceEstimator(Component, ABC):
@@ -216,6 +231,10 @@ class DivergenceEstimator(Component, ABC):
     ) -> Float[Tensor, "n *shape"] | None:
         """Random directions for one solve from `x`, or `None` for an estimator that needs none."""
         return None
+
+    def estimates(self, probes: Tensor | None) -> int:
+        """How many estimates stand in `per_probe` under these probes; 0 without them. One for each probe by default."""
+        return len(probes) if probes is not None and self.has_per_probe else 0
 
     @abstractmethod
     def __call__(

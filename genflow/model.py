@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -17,6 +18,7 @@ from genflow.interfaces import Component
 from genflow.training import Budget, Progress, Stage, TrainingData, parse_seconds, train
 
 if TYPE_CHECKING:
+    from genflow.audit import Audit
     from genflow.data import Dataset, Preprocessor
 
 __all__ = ["GenerativeModel", "Transformed"]
@@ -250,6 +252,29 @@ class Transformed(Component, nn.Module):
             x = x if differentiable and x.requires_grad else x.detach().requires_grad_()
             (score,) = torch.autograd.grad(self.log_prob(x, condition).sum(), x, create_graph=differentiable)
         return score
+
+    def audit(
+        self, x: Any, condition: Any = None, generator: torch.Generator | None = None, tolerance: float = 0.01
+    ) -> Audit:
+        """Says how good log p of these rows is; see `Flow.audit`. The inversion error is in the model's own units.
+
+        Args:
+            x: Rows, `(*batch, d)`; some hundred of those that a mean is to be reported of.
+            condition: What the density is conditioned on.
+            generator: Source of the divergence estimator's probes.
+            tolerance: How good the mean should be, in nats.
+
+        Raises:
+            InputError: A model whose log p is no solver's, and so is exact.
+        """
+        if not hasattr(self.model, "audit"):
+            name = type(self.model).__name__
+            raise InputError(f"audit: {name} solves no differential equation, so there is nothing to audit")
+        x = self._rows(x)
+        z, log_det = self._standardized(x)
+        audit = self.model.audit(z, self._encoded(condition, x.shape[:-1]), generator, tolerance)
+        log_p, finer = (log_p.to(log_det) + log_det for log_p in (audit.log_prob, audit.finer))
+        return dataclasses.replace(audit, log_prob=log_p.to(x.device), finer=finer.to(x.device))
 
     def replace(self, **parts: Any) -> Transformed:
         """The same model with other parts, such as an integrator or a divergence: the weights are shared."""

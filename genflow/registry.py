@@ -55,11 +55,18 @@ _BUILT_IN: dict[str, dict[str, tuple[str, str]]] = {
         "shallow": ("genflow.velocities:Shallow", "two hidden layers, divergence in closed form"),
         "parallel": ("genflow.velocities:Parallel", "shallow branches that add up, in closed form, too"),
         "residual-mlp": ("genflow.velocities:ResidualMLP", "residual network, tangents pushed by hand"),
+        "potential-gradient": (
+            "genflow.velocities:PotentialGradient",
+            "no rotation, as in OT-Flow; the divergence a Laplacian in closed form",
+        ),
+        "hollow": ("genflow.velocities:Hollow", "each entry steered by all others, divergence in the same pass"),
+        "unet": ("genflow.velocities:UNet", "pictures: convolutions and attention, tangents pushed by hand"),
         "chebyshev": (
             "genflow.velocities:Chebyshev",
             "graph filters, up to two layers in closed form",
         ),
         "graph-attention": ("genflow.velocities:GraphAttention", "attention over the neighbours in a graph"),
+        "linear": ("genflow.velocities:Linear", "a matrix in time, such as the mean Jacobian of another field"),
         "chain": ("genflow.velocities:Chain", "pieces one after the other in time"),
         "probability-flow": ("genflow.velocities:ProbabilityFlow", "a diffusion's network as a velocity"),
         "guided": ("genflow.velocities:Guided", "classifier-free guidance of a conditional field"),
@@ -67,6 +74,14 @@ _BUILT_IN: dict[str, dict[str, tuple[str, str]]] = {
     "divergence": {
         "exact": ("genflow.divergences:Exact", "the trace of the Jacobian"),
         "hutchinson": ("genflow.divergences:Hutchinson", "random probes, unbiased, with a standard error"),
+        "hutch++": (
+            "genflow.divergences:HutchPlusPlus",
+            "the directions that matter exactly, random probes for the rest",
+        ),
+        "control-variate": (
+            "genflow.divergences:ControlVariate",
+            "an estimate of what a field of known divergence leaves",
+        ),
         "finite-difference": ("genflow.divergences:FiniteDifference", "one further evaluation for each probe"),
     },
     "integrator": {

@@ -13,10 +13,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import genflow as gf
-from genflow import Estimate, InputError
-from genflow.divergences import Compiled, Exact, FiniteDifference, Hutchinson
+from genflow import Estimate, InputError, registry
+from genflow.divergences import Compiled, ControlVariate, Exact, FiniteDifference, Hutchinson, HutchPlusPlus
+from genflow.divergences.probes import orthonormal
+from genflow.velocities import Linear
 
 T = torch.tensor(0.0)
+PROBES = ("rademacher", "gaussian", "orthogonal", "hadamard")
 
 
 def linear(dim, seed=0):
@@ -55,6 +58,45 @@ def test_hutchinson_has_the_mean_and_variance_of_the_theory(distribution, n, mod
     assert estimate.pushes == n
 
 
+@pytest.mark.parametrize("n", [1, 2, 4, 5])
+def test_orthogonal_probes_have_the_variance_of_the_theory_and_d_of_them_are_exact(n):
+    rows, d = 20_000, 5
+    matrix, velocity = linear(d)
+    estimate, _ = estimated(Hutchinson(n, "orthogonal"), velocity, rows)
+    deviatoric = (matrix + matrix.mT) / 2 - matrix.trace() / d * torch.eye(d, dtype=torch.float64)
+    variance = 2 / n * d / (d + 2) * (d - n) / (d - 1) * deviatoric.square().sum().item()
+    if n == d:
+        torch.testing.assert_close(estimate.per_probe, matrix.trace().expand(n, rows))
+    else:
+        assert abs(estimate.divergence.mean() - matrix.trace()).item() < 4.5 * math.sqrt(variance / rows)
+        assert estimate.divergence.var().item() == pytest.approx(variance, rel=0.05)
+
+
+@pytest.mark.parametrize("d", [5, 8])
+@pytest.mark.parametrize("n", [1, 3, 8])
+def test_hadamard_probes_have_the_variance_of_the_theory_and_all_of_them_are_exact(d, n):
+    rows, m = 20_000, 8
+    matrix, velocity = linear(d)
+    estimate, _ = estimated(Hutchinson(n, "hadamard"), velocity, rows)
+    symmetric = (matrix + matrix.mT) / 2
+    squares = symmetric.square().sum() - symmetric.diagonal().square().sum()
+    variance = (2 / n * (m - n) / (m - 1) * squares).item()
+    assert abs(estimate.divergence.mean() - matrix.trace()).item() < 4.5 * math.sqrt(variance / rows) + 1e-12
+    assert estimate.divergence.var().item() == pytest.approx(variance, rel=0.05, abs=1e-12)
+
+
+@given(dim=st.integers(1, 40), n=st.integers(1, 3), seed=st.integers(0, 1000))
+@settings(max_examples=10, deadline=None)
+def test_hadamard_probes_are_signs_and_orthogonal_where_they_are_not_cut(dim, n, seed):
+    m = 1 << (dim - 1).bit_length()
+    n = min(n, m)
+    probes = Hutchinson(n, "hadamard").probes(torch.zeros(4, dim), 1, torch.Generator().manual_seed(seed))
+    assert (probes.abs() == 1).all()
+    if m == dim:
+        gram = torch.einsum("ibd,jbd->bij", probes, probes)
+        assert torch.equal(gram, dim * torch.eye(n).expand(4, n, n))
+
+
 def test_pushing_and_pulling_a_probe_estimate_the_same():
     _, velocity = linear(5)
     pushed, pulled = (estimated(Hutchinson(2, mode=mode), velocity, 10)[0] for mode in ("push", "pull"))
@@ -84,6 +126,195 @@ def test_exact_counts_the_tangents_that_it_pushes():
     assert estimate.divergence.shape == (3,)
 
 
+def curved(dim=6, seed=0):
+    """A network with random weights in float64, its Jacobian neither symmetric nor of low rank."""
+    velocity = gf.velocities.ResidualMLP(dim, width=16, depth=2).double()
+    generator = torch.Generator().manual_seed(seed)
+    for parameter in velocity.parameters():
+        parameter.data = 0.4 * torch.randn(parameter.shape, generator=generator, dtype=torch.float64)
+    return velocity
+
+
+def point(dim=6, rows=1000):
+    """One point, in as many rows as there are draws wanted."""
+    return torch.linspace(-1, 1, dim, dtype=torch.float64).expand(rows, dim).contiguous()
+
+
+SURROGATE = Linear(torch.randn(1, 6, 6, generator=torch.Generator().manual_seed(5)).tolist())
+CHOICES = {  # how each registered estimator is built here; what is not listed takes its defaults
+    "hutch++": [lambda: HutchPlusPlus(4), lambda: HutchPlusPlus(7, sketch=2), lambda: HutchPlusPlus(3, mode="pull")],
+    "hutchinson": [lambda n=n, law=law: Hutchinson(n, law) for n in (1, 3) for law in PROBES],
+    # Near enough to the derivative: a bias of 1e-8, against errors of 1e-2.
+    "finite-difference": [lambda law=law: FiniteDifference(1e-4, 2, law) for law in PROBES],
+    "exact": [Exact, lambda: Exact(chunk=4), lambda: Exact(mode="pull")],
+    "control-variate": [
+        lambda: ControlVariate(Hutchinson(2), SURROGATE),
+        lambda: ControlVariate(HutchPlusPlus(3), SURROGATE),
+        lambda: ControlVariate(Exact(), SURROGATE),
+    ],
+}
+ESTIMATORS = [
+    pytest.param(make, id=f"{entry.name}-{i}")
+    for entry in registry.entries("divergence")
+    for i, make in enumerate(CHOICES.get(entry.name, [entry.load()]))
+]
+
+
+@pytest.mark.parametrize("make", ESTIMATORS)
+def test_every_estimator_is_unbiased(make):
+    velocity, x = curved(), point()
+    exact = velocity.divergence(x[:1], T)[1]
+    estimator = make()
+    estimate = estimator(velocity, x, T, estimator.probes(x, 1, torch.Generator().manual_seed(3)))
+    torch.testing.assert_close(estimate.velocity, velocity(x, T))
+    error = estimate.divergence.std() / math.sqrt(len(x))
+    assert (estimate.divergence.mean() - exact).abs().item() <= 3 * error.item() + 1e-7
+    if estimate.per_probe is not None and len(estimate.per_probe) == estimator.estimates(estimate.per_probe):
+        torch.testing.assert_close(estimate.per_probe.mean(0), estimate.divergence)
+
+
+@pytest.mark.parametrize("make", ESTIMATORS)
+def test_every_estimator_is_deterministic_within_a_solve_and_keeps_rows_apart(make):
+    velocity, x = curved(), torch.randn(5, 6, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    estimator = make()
+    probes = estimator.probes(x, 1, torch.Generator().manual_seed(1))
+    whole, again = (estimator(velocity, x, T, probes) for _ in range(2))
+    assert torch.equal(whole.divergence, again.divergence)
+    for i in range(len(x)):
+        row = estimator(velocity, x[i : i + 1], T, None if probes is None else probes[:, i : i + 1])
+        torch.testing.assert_close(row.divergence[0], whole.divergence[i])
+        torch.testing.assert_close(row.velocity[0], whole.velocity[i])
+
+
+def has_spread(make):
+    estimator = make()
+    return estimator.estimates(estimator.probes(point(rows=1), 1)) > 1
+
+
+@pytest.mark.parametrize("make", [choice for choice in ESTIMATORS if has_spread(choice.values[0])])
+def test_the_standard_error_of_every_estimator_is_that_of_its_draws(make):
+    velocity, x = curved(), point(rows=4000)
+    estimator = make()
+    flow = gf.Flow(velocity, gf.schedulers.Uniform(1), gf.solvers.Euler(), estimator)
+    transport = flow.integrate(x, generator=torch.Generator().manual_seed(4))
+    squares = transport.standard_error.square()
+    # Both sides are means over draws: the variance of the first is about 2/rows of its square for light tails.
+    noise = math.sqrt(2 / len(x) + (squares.var() / len(x) / squares.mean().square()).item())
+    assert transport.log_det.var().item() == pytest.approx(squares.mean().item(), rel=5 * noise)
+
+
+@given(rank=st.integers(0, 3), dim=st.integers(6, 9), seed=st.integers(0, 1000))
+@settings(max_examples=10, deadline=None)
+def test_hutch_plus_plus_is_exact_on_a_jacobian_of_the_rank_of_its_sketch(rank, dim, seed):
+    generator = torch.Generator().manual_seed(seed)
+    left, right = torch.randn(2, dim, rank, dtype=torch.float64, generator=generator)
+    matrix = left @ right.mT
+    velocity = gf.as_velocity(lambda x, t, condition: x @ matrix.mT)
+    x = torch.randn(20, dim, dtype=torch.float64, generator=generator)
+    estimator = HutchPlusPlus(8, sketch=3)
+    estimate = estimator(velocity, x, T, estimator.probes(x, 1, generator))
+    # The sketch's condition number takes digits: in one draw of a hundred thousand more than eight of sixteen.
+    torch.testing.assert_close(estimate.divergence, matrix.trace().expand(20), rtol=1e-7, atol=1e-7)
+
+
+def test_hutch_plus_plus_is_exact_where_sketch_and_rest_fill_the_space():
+    velocity, x = curved(), point(rows=10)
+    exact = velocity.divergence(x, T)[1]
+    for n, sketch in ((8, 2), (7, 1)):
+        estimate = HutchPlusPlus(n, sketch)(velocity, x, T)
+        torch.testing.assert_close(estimate.divergence, exact)
+        torch.testing.assert_close(estimate.per_probe, exact.expand(n - 2 * sketch, -1))
+        assert estimate.pushes == n
+
+
+def test_gradients_of_hutch_plus_plus_have_the_mean_of_the_exact_ones():
+    velocity = curved()
+    x = point(rows=2000).requires_grad_()
+    (exact,) = torch.autograd.grad(velocity.divergence(x, T)[1].sum(), x)
+    estimator = HutchPlusPlus(5)
+    probes = estimator.probes(x, 1, torch.Generator().manual_seed(0))
+    (gradient,) = torch.autograd.grad(estimator(velocity, x, T, probes).divergence.sum(), x)
+    error = gradient.std(0) / math.sqrt(len(x))
+    assert ((gradient - exact).mean(0).abs() < 4 * error).all()
+
+
+def test_a_network_that_begins_as_the_zero_field_trains_under_hutch_plus_plus():
+    velocity = gf.velocities.ResidualMLP(6, width=8)
+    estimate = HutchPlusPlus(4)(velocity, torch.randn(3, 6), T)
+    assert not estimate.divergence.any()
+    estimate.divergence.sum().backward()
+    assert velocity.readout.weight.grad.isfinite().all()
+    assert velocity.readout.weight.grad.any()
+
+
+@given(n=st.integers(1, 4), rows=st.integers(1, 3), repeated=st.booleans())
+@settings(max_examples=10, deadline=None)
+def test_directions_are_made_orthonormal_even_where_they_depend_on_each_other(n, rows, repeated):
+    directions = torch.randn(n, rows, 2, 3, dtype=torch.float64)
+    if repeated:
+        directions[n // 2 :] = directions[0]
+    q = orthonormal(directions, 2).flatten(2)
+    gram = torch.einsum("ibd,jbd->bij", q, q)
+    torch.testing.assert_close(gram, torch.eye(n, dtype=torch.float64).expand(rows, n, n))
+    first = directions[0].flatten(1)
+    torch.testing.assert_close(q[0], first / first.norm(dim=-1, keepdim=True))
+
+
+def test_the_mean_jacobian_takes_away_the_variance_that_rows_have_in_common():
+    flow = gf.Flow(curved(), base=gf.StandardNormal(6))
+    generator = torch.Generator().manual_seed(0)
+    surrogate = Linear.fit(
+        flow.velocity, *flow.trajectory(torch.randn(64, 6, dtype=torch.float64, generator=generator))
+    )
+    x = 0.3 * torch.randn(500, 6, dtype=torch.float64, generator=generator)
+    exact = flow.integrate(x).log_det
+
+    def error(estimator):
+        other = flow.replace(divergence=estimator)
+        return (other.integrate(x, generator=torch.Generator().manual_seed(1)).log_det - exact).square().mean()
+
+    assert error(ControlVariate(Hutchinson(), surrogate)) < 0.5 * error(Hutchinson())
+    # On a field that is linear, nothing is left.
+    matrix, velocity = linear(6)
+    surrogate = Linear([matrix.tolist()])
+    estimate = ControlVariate(Hutchinson(1, "gaussian"), surrogate)(velocity, x, T)
+    torch.testing.assert_close(estimate.divergence, matrix.trace().expand(500))
+
+
+def test_a_control_variate_is_read_back_from_a_checkpoint_with_its_surrogate(tmp_path):
+    surrogate = Linear(torch.randn(3, 2, 2).tolist(), [0.0, 0.5, 1.0])
+    flow = gf.Flow(gf.velocities.Shallow(2), divergence=ControlVariate(Hutchinson(2, "orthogonal"), surrogate))
+    flow.save(tmp_path / "run")
+    other = gf.load(tmp_path / "run").divergence
+    assert other.estimator.distribution == "orthogonal"
+    torch.testing.assert_close(other.surrogate.matrices, surrogate.matrices)
+
+
+@given(chunk=st.integers(1, 8), mode=st.sampled_from(["push", "pull"]))
+@settings(max_examples=10, deadline=None)
+def test_the_exact_divergence_comes_in_chunks_of_columns(chunk, mode):
+    class Watched(gf.Velocity):
+        def forward(self, x, t, condition=None):
+            return x.sin() * x.sum((-1, -2), keepdim=True)
+
+        def pushforward(self, x, t, tangents, condition=None):
+            most.append(len(tangents))
+            return super().pushforward(x, t, tangents, condition)
+
+        def pullback(self, x, t, cotangents, condition=None):
+            most.append(len(cotangents))
+            return super().pullback(x, t, cotangents, condition)
+
+    most: list[int] = []
+    velocity = Watched()
+    velocity.event_ndim = 2
+    x = torch.randn(3, 2, 3, dtype=torch.float64)
+    estimate = Exact(chunk, mode)(velocity, x, T)
+    assert max(most) <= chunk
+    assert sum(most) == estimate.pushes == 6
+    torch.testing.assert_close(estimate.divergence, velocity.divergence(x, T)[1])
+
+
 @given(dim=st.integers(1, 6), n=st.integers(1, 4))
 @settings(max_examples=8, deadline=None)
 def test_every_estimator_is_exact_on_a_diagonal_field(dim, n):
@@ -99,7 +330,15 @@ def test_every_estimator_is_exact_on_a_diagonal_field(dim, n):
 def test_events_of_higher_rank():
     velocity = gf.as_velocity(lambda x, t, condition: 2 * x, event_ndim=3)
     x = torch.randn(4, 3, 2, 2)
-    for estimator in (Exact(), Hutchinson(2), FiniteDifference(n=2)):
+    for estimator in (
+        Exact(),
+        Exact(chunk=5),
+        Hutchinson(2),
+        Hutchinson(2, "orthogonal"),
+        HutchPlusPlus(7),
+        FiniteDifference(n=2),
+        ControlVariate(Hutchinson(2), Linear([torch.eye(12).tolist()], event_ndim=3)),
+    ):
         estimate = estimator(velocity, x, T, estimator.probes(x, 3))
         assert torch.allclose(estimate.divergence, torch.full((4,), 24.0), atol=1e-2)
 
@@ -129,7 +368,7 @@ def test_finite_difference_agrees_with_hutchinson_on_the_same_probes():
     assert torch.allclose(difference.pushed, pushed.pushed, atol=1e-3)
 
 
-@pytest.mark.parametrize("estimator", [Hutchinson(2), Hutchinson(2, "gaussian"), FiniteDifference(n=2)])
+@pytest.mark.parametrize("estimator", [*(Hutchinson(2, law) for law in PROBES), FiniteDifference(n=2)])
 def test_probes_follow_the_generator_and_the_input(estimator):
     x = torch.zeros(50, 3, dtype=torch.float64)
     first, again, other = (estimator.probes(x, 1, torch.Generator().manual_seed(seed)) for seed in (0, 0, 1))
@@ -211,6 +450,15 @@ def test_wrong_arguments_get_one_line():
         lambda: Hutchinson(0),
         lambda: Hutchinson(distribution="cauchy"),
         lambda: Hutchinson(mode="sideways"),
+        lambda: Hutchinson(4, "orthogonal").probes(torch.zeros(2, 3), 1),
+        lambda: Hutchinson(5, "hadamard").probes(torch.zeros(2, 3), 1),
+        lambda: HutchPlusPlus(2),
+        lambda: HutchPlusPlus(6, sketch=3),
+        lambda: HutchPlusPlus(9).probes(torch.zeros(2, 3), 1),
+        lambda: Exact(chunk=0),
+        lambda: Exact(mode="sideways"),
+        lambda: Linear([[1.0]]),
+        lambda: Linear([[[1.0]], [[1.0]]], [1.0, 0.0]),
         lambda: FiniteDifference(0.0),
         lambda: gf.as_divergence(lambda *a: a, probes="cauchy"),
     ):

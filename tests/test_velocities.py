@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import genflow as gf
 from genflow.interfaces import Velocity
-from genflow.velocities import ACTIVATIONS, Chain, Parallel, ResidualMLP, Shallow
+from genflow.velocities import ACTIVATIONS, Chain, Hollow, Parallel, PotentialGradient, ResidualMLP, Shallow, UNet
 
 
 def randomized(velocity: Velocity, seed: int, scale: float = 0.5) -> Velocity:
@@ -33,7 +33,7 @@ def networks(draw, max_dim: int = 8, condition_dim: int | None = 0):
         "time_features": draw(st.integers(1, 5)),
         "interval": (0.0, draw(st.sampled_from([0.5, 1.0, 2.0]))),
     }
-    kind = draw(st.sampled_from(["shallow", "residual", "parallel"]))
+    kind = draw(st.sampled_from(["shallow", "residual", "parallel", "potential", "hollow"]))
     layers, seed = draw(st.integers(1, 3)), draw(st.integers(0, 2**31))
 
     def build() -> Velocity:
@@ -41,6 +41,11 @@ def networks(draw, max_dim: int = 8, condition_dim: int | None = 0):
             return randomized(Parallel([Shallow(dim, **arguments) for _ in range(layers)]), seed)
         if kind == "residual":
             return randomized(ResidualMLP(dim, depth=layers, **arguments), seed)
+        if kind == "potential":
+            return randomized(PotentialGradient(dim, depth=layers - 1, **arguments), seed)
+        if kind == "hollow":
+            wide = {**arguments, "width": arguments["width"] + 1}
+            return randomized(Hollow(dim, depth=layers, units=1 + seed % 3, **wide), seed)
         return randomized(Shallow(dim, **arguments), seed)
 
     return build, dim, condition
@@ -53,6 +58,7 @@ def points(dim: int, condition_dim: int, rows: int = 4, seed: int = 0):
     return x, condition
 
 
+@settings(max_examples=40)
 @given(networks(condition_dim=None), st.booleans(), st.floats(0, 1))
 def test_pushed_pulled_and_closed_form_agree_with_automatic_differentiation(network, per_row, time):
     build, dim, condition_dim = network
@@ -200,13 +206,15 @@ def test_divergence_in_chunks_equals_the_whole(rows):
 
 
 def test_a_network_starts_as_the_zero_field_and_scales():
-    for velocity in (Shallow(3), ResidualMLP(3)):
+    for velocity in (Shallow(3), ResidualMLP(3), PotentialGradient(3), Hollow(3)):
         assert not velocity(torch.randn(4, 3), torch.tensor(0.5)).any()
-    velocity = randomized(Shallow(3, 5), seed=1)
-    x, _ = points(3, 0)
-    before = velocity(x, torch.tensor(0.5))
-    velocity.scale_output(0.25)
-    torch.testing.assert_close(velocity(x, torch.tensor(0.5)), 0.25 * before)
+    assert not UNet((1, 4, 4), width=8)(torch.randn(2, 1, 4, 4), torch.tensor(0.5)).any()
+    for velocity in (Shallow(3, 5), PotentialGradient(3, 5), Hollow(3, 5)):
+        randomized(velocity, seed=1)
+        x, _ = points(3, 0)
+        before = velocity(x, torch.tensor(0.5))
+        velocity.scale_output(0.25)
+        torch.testing.assert_close(velocity(x, torch.tensor(0.5)), 0.25 * before)
 
 
 def test_a_chain_picks_the_block_of_each_time():
@@ -220,6 +228,134 @@ def test_a_chain_picks_the_block_of_each_time():
     assert [piece[1:] for piece in chain.pieces()] == [(0.0, 1.0), (1.0, 2.0), (2.0, 3.0)]
     with pytest.raises(gf.InputError, match="adjoin"):
         chain.append(Shallow(2, interval=(4.0, 5.0)))
+
+
+@given(st.integers(1, 5), st.integers(1, 8), st.integers(0, 3), st.integers(0, 100))
+def test_a_potential_field_is_minus_the_gradient_of_its_potential(dim, width, depth, seed):
+    velocity = randomized(PotentialGradient(dim, width, depth, condition_dim=2), seed)
+    x, condition = points(dim, 2, seed=seed)
+    t = torch.rand(len(x), dtype=torch.float64)
+    x.requires_grad_()
+    (gradient,) = torch.autograd.grad(velocity.potential(x, t, condition).sum(), x)
+    torch.testing.assert_close(velocity(x, t, condition), -gradient)
+
+
+def test_the_laplacian_in_chunks_of_columns_equals_the_whole(monkeypatch):
+    velocity = randomized(PotentialGradient(5, 6, 2), seed=0)
+    x, _ = points(5, 0)
+    t = torch.tensor(0.1, dtype=torch.float64)
+    whole = velocity.divergence(x, t)[1]
+    monkeypatch.setattr("genflow.interfaces._PUSHED_ELEMENTS", 1)
+    torch.testing.assert_close(velocity.divergence(x, t)[1], whole)
+
+
+@pytest.mark.parametrize("velocity", [PotentialGradient(3, 4, 2), Hollow(3, 4, 2, 2)])
+def test_closed_forms_have_right_derivatives_in_points_and_weights(velocity):
+    randomized(velocity, seed=2)
+    x, _ = points(3, 0, rows=2)
+    t = torch.tensor(0.3, dtype=torch.float64)
+    x.requires_grad_()
+    inputs = (x, *velocity.parameters())
+    closed, pushed = (method(velocity, x, t)[1].sum() for method in (type(velocity).divergence, Velocity.divergence))
+    gradients = (torch.autograd.grad(total, inputs, allow_unused=True) for total in (closed, pushed))
+    for first, second in zip(*gradients, strict=True):  # biases of the field enter neither
+        assert first is None or second is None or torch.allclose(first, second, rtol=1e-9, atol=1e-9)
+        assert first is not None or second is None or not second.any()
+
+
+@given(st.integers(2, 7), st.integers(2, 20), st.integers(1, 3))
+def test_the_conditioner_of_a_hollow_network_does_not_see_its_own_entry(dim, width, depth):
+    velocity = randomized(Hollow(dim, width, depth, units=2), seed=dim)
+    for own in (velocity.own, velocity.skip):  # what x_i does by itself, taken away
+        own.data.zero_()
+    x, _ = points(dim, 0, rows=1)
+    jacobian = torch.autograd.functional.jacobian(lambda y: velocity(y, torch.tensor(0.2, dtype=torch.float64)), x[0])
+    assert not jacobian.diagonal().any()
+    if width >= 2 * dim:  # a unit of each degree in each half: every entry is steered by all others
+        assert (jacobian != 0).sum() == dim * (dim - 1)
+
+
+@settings(max_examples=12)
+@given(
+    st.sampled_from([(1, 4, 4), (2, 4, 6), (3, 2, 2)]),
+    st.integers(1, 2),
+    st.integers(1, 2),
+    st.booleans(),
+    st.integers(0, 2),
+    st.booleans(),
+)
+def test_a_unet_pushes_and_pulls_what_automatic_differentiation_does(shape, levels, depth, attention, size, per_row):
+    velocity = randomized(UNet(shape, 4, levels, depth, attention, groups=2, condition_dim=size), seed=depth, scale=0.4)
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(2, 2, *shape, dtype=torch.float64, generator=generator)
+    t = torch.rand((2, 2) if per_row else (), dtype=torch.float64, generator=generator)
+    condition = torch.randn(2, 2, size, dtype=torch.float64, generator=generator) if size else None
+    tangents = torch.randn(3, *x.shape, dtype=torch.float64, generator=generator)
+    v, pushed = velocity.pushforward(x, t, tangents, condition)
+    torch.testing.assert_close(v, velocity(x, t, condition))
+    torch.testing.assert_close(pushed, Velocity.pushforward(velocity, x, t, tangents, condition)[1])
+    pulled = velocity.pullback(x, t, tangents, condition)[1]
+    pairs = [
+        torch.einsum("n...,m...->nm", a.flatten(1), b.flatten(1)) for a, b in ((pushed, tangents), (tangents, pulled))
+    ]
+    torch.testing.assert_close(*pairs)  # <J u, w> = <u, Jᵀ w>
+
+
+def test_a_unet_treats_rows_alike_and_its_exact_divergence_is_the_trace():
+    velocity = randomized(UNet((1, 2, 4), 4, 2, groups=2), seed=0, scale=0.4)
+    x = torch.randn(3, 1, 2, 4, dtype=torch.float64)
+    t = torch.tensor([0.1, 0.5, 0.9], dtype=torch.float64)
+    v, divergence = velocity.divergence(x, t)
+    for i in range(3):
+        jacobian = torch.autograd.functional.jacobian(lambda y, i=i: velocity(y[None], t[i])[0], x[i]).reshape(8, 8)
+        torch.testing.assert_close(divergence[i], jacobian.trace())
+        torch.testing.assert_close(v[i], velocity(x[i], t[i]))
+
+
+def test_derivatives_of_what_a_unet_pulls_reach_points_and_weights():
+    velocity = randomized(UNet((1, 2, 2), 2, 1, groups=1), seed=0, scale=0.4)
+    x = torch.randn(2, 1, 2, 2, dtype=torch.float64, requires_grad=True)
+    probe, t = torch.randn(1, 2, 1, 2, 2, dtype=torch.float64), torch.tensor(0.3, dtype=torch.float64)
+    inputs = (x, velocity.lift.weight, velocity.modulation)
+    pulled = (velocity.pullback(x, t, probe)[1] * probe).sum()
+    pushed = (velocity.pushforward(x, t, probe)[1] * probe).sum()
+    torch.testing.assert_close(torch.autograd.grad(pulled, inputs), torch.autograd.grad(pushed, inputs))
+    with torch.no_grad():
+        assert not velocity.pullback(x, t, probe)[1].requires_grad
+
+
+@pytest.mark.parametrize(
+    ("wrong", "name"),
+    [
+        (lambda: UNet((1, 5, 4)), "levels"),
+        (lambda: UNet((1, 4, 4), width=6), "groups"),
+        (lambda: UNet((4, 4)), "shape"),
+        (lambda: UNet((1, 4, 4))(torch.zeros(2, 3, 4, 4), torch.tensor(0.0)), "pictures"),
+        (lambda: PotentialGradient(3, depth=-1), "depth"),
+        (lambda: Hollow(3, width=1), "width"),
+        (lambda: PotentialGradient(2, condition_dim=3)(torch.zeros(4, 2), torch.tensor(0.0)), "condition"),
+        (lambda: UNet((1, 4, 4), condition_dim=3)(torch.zeros(1, 1, 4, 4), torch.tensor(0.0)), "condition"),
+    ],
+)
+def test_sizes_that_do_not_fit_are_named(wrong, name):
+    with pytest.raises(gf.InputError, match=name):
+        wrong()
+
+
+@pytest.mark.parametrize(
+    ("build", "shape"),
+    [
+        (lambda: UNet((1, 4, 4), 8), (1, 4, 4)),
+        (lambda: PotentialGradient(3, 5, 2), (3,)),
+        (lambda: Hollow(3, 6), (3,)),
+        (lambda: gf.velocities.Linear(torch.randn(2, 3, 3), [0.0, 1.0]), (3,)),
+    ],
+)
+def test_networks_are_saved_and_read_back(build, shape, tmp_path):
+    flow = gf.Flow(randomized(build(), seed=3).float(), gf.schedulers.Uniform(2))
+    flow.save(tmp_path / "run")
+    x = torch.randn(2, *shape)
+    torch.testing.assert_close(gf.load(tmp_path / "run").log_prob(x), flow.log_prob(x))
 
 
 @pytest.mark.parametrize("network", [Shallow, ResidualMLP])

@@ -47,6 +47,9 @@ class Compiled(DivergenceEstimator):
         else:
             self.evaluate = torch.compile(estimator.__call__, backend=backend, dynamic=False)
 
+    def estimates(self, probes: Tensor | None) -> int:
+        return self.estimator.estimates(probes)
+
     def probes(self, x: Tensor, event_ndim: int, generator: torch.Generator | None = None) -> Tensor | None:
         return self.estimator.probes(x, event_ndim, generator)
 

@@ -7,7 +7,9 @@ from typing import Any
 
 from torch import Tensor
 
-from genflow.interfaces import DivergenceEstimator, Estimate, Velocity
+from genflow.divergences.probes import checked_mode
+from genflow.errors import InputError
+from genflow.interfaces import DivergenceEstimator, Estimate, Velocity, trace
 
 __all__ = ["Exact"]
 
@@ -17,6 +19,13 @@ class Exact(DivergenceEstimator):
 
     A velocity with a closed form pushes no tangents; any other pushes the identity, one tangent for each dimension.
 
+    Args:
+        chunk: How many tangents are pushed at once, less for less memory. By default as many as hold some 64 MB.
+        mode: `push` for forward mode; `pull` for reverse mode, for networks that have no forward mode.
+
+    Raises:
+        InputError: A chunk below one; an unknown mode.
+
     Example:
         >>> import torch, genflow as gf
         >>> v, divergence, *_ = gf.divergences.Exact()(gf.velocities.Shallow(2), torch.randn(3, 2), torch.tensor(0.0))
@@ -24,9 +33,20 @@ class Exact(DivergenceEstimator):
         torch.Size([3])
     """
 
+    def __init__(self, chunk: int | None = None, mode: str = "push"):
+        checked_mode(mode)
+        if chunk is not None and chunk < 1:
+            raise InputError(f"chunk: {chunk} tangents at once came; at least 1 would do")
+        self.chunk, self.mode = chunk, mode
+
     def __call__(
         self, velocity: Velocity, x: Tensor, t: Tensor, probes: Tensor | None = None, condition: Any = None
     ) -> Estimate:
-        v, divergence = velocity.divergence(x, t, condition)
-        pushes = 0 if velocity.closed_form else math.prod(x.shape[x.ndim - velocity.event_ndim :])
-        return Estimate(v, divergence, pushes=pushes)
+        if velocity.closed_form:
+            return Estimate(*velocity.divergence(x, t, condition))
+        if self.chunk is None and self.mode == "push":
+            v, divergence = velocity.divergence(x, t, condition)
+        else:
+            push = velocity.pushforward if self.mode == "push" else velocity.pullback
+            v, divergence = trace(lambda columns: push(x, t, columns, condition), x, velocity, self.chunk)
+        return Estimate(v, divergence, pushes=math.prod(x.shape[x.ndim - velocity.event_ndim :]))

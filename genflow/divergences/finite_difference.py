@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from genflow.divergences.probes import checked_distribution, draw_probes
+from genflow.divergences.probes import checked_distribution, draw_probes, population, spread
 from genflow.errors import InputError
 from genflow.interfaces import DivergenceEstimator, Estimate, Velocity
 
@@ -29,10 +29,11 @@ class FiniteDifference(DivergenceEstimator):
     Args:
         sigma0: Scale :math:`\sigma_0` of the displacement :math:`\sigma \varepsilon`, whose length is about as much.
         n: Number of probes.
-        distribution: `rademacher` or `gaussian`.
+        distribution: `rademacher`, `gaussian`, `orthogonal` or `hadamard`.
 
     Raises:
-        InputError: A scale that is not positive; a number of probes below one; an unknown distribution.
+        InputError: A scale that is not positive; a number of probes below one; an unknown distribution; more
+            orthogonal probes than there are.
 
     References:
         Xu, Cheng, Xie 2023, Normalizing flow neural networks by JKO scheme, https://arxiv.org/abs/2212.14424
@@ -54,15 +55,17 @@ class FiniteDifference(DivergenceEstimator):
         self.sigma0, self.n, self.distribution = sigma0, n, distribution
 
     def probes(self, x: Tensor, event_ndim: int, generator: torch.Generator | None = None) -> Tensor:
-        return draw_probes(self.n, self.distribution, x, generator)
+        return draw_probes(self.n, self.distribution, x, event_ndim, generator)
 
     def __call__(
         self, velocity: Velocity, x: Tensor, t: Tensor, probes: Tensor | None = None, condition: Any = None
     ) -> Estimate:
         if probes is None:
             probes = self.probes(x, velocity.event_ndim)
-        sigma = self.sigma0 / math.sqrt(math.prod(x.shape[x.ndim - velocity.event_ndim :]))
+        size = math.prod(x.shape[x.ndim - velocity.event_ndim :])
+        sigma = self.sigma0 / math.sqrt(size)
         v = velocity(x, t, condition)
         pushed = torch.stack([velocity(torch.add(x, probe, alpha=sigma), t, condition) - v for probe in probes]) / sigma
-        per_probe = (pushed * probes).flatten(probes.ndim - velocity.event_ndim).sum(-1)
-        return Estimate(v, per_probe.mean(0), pushed, per_probe, pushes=len(probes))
+        estimates = (pushed * probes).flatten(probes.ndim - velocity.event_ndim).sum(-1)
+        per_probe = spread(estimates, population(self.distribution, size))
+        return Estimate(v, estimates.mean(0), pushed, per_probe, pushes=len(probes))

@@ -24,7 +24,7 @@ class FunctionDivergence(DivergenceEstimator):
         self.function, self.distribution, self.n = function, distribution, n
 
     def probes(self, x: Tensor, event_ndim: int, generator: torch.Generator | None = None) -> Tensor | None:
-        return None if self.distribution is None else draw_probes(self.n, self.distribution, x, generator)
+        return None if self.distribution is None else draw_probes(self.n, self.distribution, x, event_ndim, generator)
 
     def __call__(
         self, velocity: Velocity, x: Tensor, t: Tensor, probes: Tensor | None = None, condition: Any = None
@@ -47,7 +47,7 @@ def as_divergence(function: Callable[..., Any], probes: str | None = "rademacher
         function: Returns an `Estimate`, or just the pair of the velocity `(*batch, *event)` and its divergence
             `(*batch,)`.
         probes: The law of the probes, `(n, *batch, *event)`, that it is given, drawn once for each solve: `rademacher`,
-            `gaussian`, or `None` for none.
+            `gaussian`, `orthogonal`, `hadamard`, or `None` for none.
         n: Number of probes.
 
     Raises:

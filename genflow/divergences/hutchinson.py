@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from genflow.divergences.probes import checked_distribution, draw_probes
-from genflow.errors import InputError
+from genflow.divergences.probes import checked_distribution, checked_mode, draw_probes, population, spread
 from genflow.interfaces import DivergenceEstimator, Estimate, Velocity
 
 __all__ = ["Hutchinson"]
@@ -21,20 +21,30 @@ class Hutchinson(DivergenceEstimator):
         \nabla \cdot v \approx \frac{1}{n} \sum_{i=1}^n \varepsilon_i^\top J \varepsilon_i, \qquad
         E[\varepsilon \varepsilon^\top] = I
 
-    Its variance is :math:`\frac{2}{n} |S|_F^2` for Gaussian probes and :math:`\frac{2}{n} \sum_{i \neq j} S_{ij}^2` for
-    Rademacher ones, with the symmetric part :math:`S` of :math:`J`.
+    With the symmetric part :math:`S` of :math:`J`, its variance is
+
+    ============  =========================================================================================
+    Rademacher    :math:`\frac{2}{n} \sum_{i \neq j} S_{ij}^2`
+    Gaussian      :math:`\frac{2}{n} |S|_F^2`
+    Hadamard      :math:`\frac{2}{n} \frac{m - n}{m - 1} \sum_{i \neq j} S_{ij}^2`, m the next power of two
+    orthogonal    :math:`\frac{2}{n} \frac{d}{d + 2} \frac{d - n}{d - 1} |S - \frac{\operatorname{tr} S}{d} I|_F^2`
+    ============  =========================================================================================
 
     Args:
         n: Number of probes. Two or more give log p a standard error, integrated in the same solve.
-        distribution: `rademacher` or `gaussian`.
+        distribution: `rademacher`, `gaussian`, `orthogonal` or `hadamard`. Of orthogonal ones there are d, of Hadamard
+            ones the next power of two, and all of them are exact.
         mode: `push` multiplies :math:`J \varepsilon` in forward mode; `pull` :math:`J^\top \varepsilon` in reverse
             mode, for networks that have no forward mode.
 
     Raises:
-        InputError: A number of probes below one; an unknown distribution or mode.
+        InputError: A number of probes below one; an unknown distribution or mode; more orthogonal probes than
+            there are.
 
     References:
-        Hutchinson 1989, https://doi.org/10.1080/03610918908812806
+        | Hutchinson 1989, https://doi.org/10.1080/03610918908812806
+        | Bekas, Kokiopoulou, Saad 2007, for Hadamard probes, https://doi.org/10.1016/j.apnum.2007.01.003
+        | Avron, Toledo 2011, for the variances, https://doi.org/10.1145/1944345.1944349
 
     Example:
         >>> import torch, genflow as gf
@@ -50,12 +60,11 @@ class Hutchinson(DivergenceEstimator):
 
     def __init__(self, n: int = 1, distribution: str = "rademacher", mode: str = "push"):
         checked_distribution(n, distribution)
-        if mode not in ("push", "pull"):
-            raise InputError(f"mode: {mode!r} came; push or pull would do")
+        checked_mode(mode)
         self.n, self.distribution, self.mode = n, distribution, mode
 
     def probes(self, x: Tensor, event_ndim: int, generator: torch.Generator | None = None) -> Tensor:
-        return draw_probes(self.n, self.distribution, x, generator)
+        return draw_probes(self.n, self.distribution, x, event_ndim, generator)
 
     def __call__(
         self, velocity: Velocity, x: Tensor, t: Tensor, probes: Tensor | None = None, condition: Any = None
@@ -64,5 +73,7 @@ class Hutchinson(DivergenceEstimator):
             probes = self.probes(x, velocity.event_ndim)
         push = velocity.pushforward if self.mode == "push" else velocity.pullback
         v, pushed = push(x, t, probes, condition)
-        per_probe = (pushed * probes).flatten(probes.ndim - velocity.event_ndim).sum(-1)
-        return Estimate(v, per_probe.mean(0), pushed, per_probe, pushes=len(probes))
+        estimates = (pushed * probes).flatten(probes.ndim - velocity.event_ndim).sum(-1)
+        size = math.prod(x.shape[x.ndim - velocity.event_ndim :])
+        per_probe = spread(estimates, population(self.distribution, size))
+        return Estimate(v, estimates.mean(0), pushed, per_probe, pushes=len(probes))

@@ -6,9 +6,13 @@ from genflow.velocities.chebyshev import Chebyshev
 from genflow.velocities.function import FunctionVelocity, as_velocity
 from genflow.velocities.graph_attention import GraphAttention
 from genflow.velocities.guided import Guided, OptionalCondition, conditional, struck_out
+from genflow.velocities.hollow import Hollow
+from genflow.velocities.linear import Linear
+from genflow.velocities.potential import PotentialGradient
 from genflow.velocities.probability_flow import ProbabilityFlow
 from genflow.velocities.residual import ResidualMLP
 from genflow.velocities.shallow import Parallel, Shallow
+from genflow.velocities.unet import UNet
 
 __all__ = [
     "ACTIVATIONS",
@@ -17,11 +21,15 @@ __all__ = [
     "FunctionVelocity",
     "GraphAttention",
     "Guided",
+    "Hollow",
+    "Linear",
     "OptionalCondition",
     "Parallel",
+    "PotentialGradient",
     "ProbabilityFlow",
     "ResidualMLP",
     "Shallow",
+    "UNet",
     "as_velocity",
     "conditional",
     "struck_out",

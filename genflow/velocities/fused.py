@@ -24,7 +24,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from genflow.velocities.activations import Activation
+from genflow.velocities.activations import Activation, pushed_through
 
 __all__ = ["velocity_and_divergence", "velocity_and_pushed"]
 
@@ -46,7 +46,8 @@ def velocity_and_divergence(
     arguments = (activation, x, w1, w2, w3, skip, modulation)
     if not _can_fuse(x, modulation):
         return _plain_divergence(*arguments)
-    return (_Divergence if modulation.ndim == 1 else _DivergenceOfRows).apply(*arguments)
+    operation = _Divergence if modulation.ndim == 1 else _DivergenceOfRows
+    return operation.apply(activation, *_without_graph(arguments[1:]))
 
 
 def velocity_and_pushed(
@@ -74,7 +75,9 @@ def velocity_and_pushed(
     arguments = (activation, x, tangents, w1, w2, w3, skip, modulation)
     shared = modulation.ndim == 1 and tangents.shape[1:] == x.shape
     fuse = shared and _can_fuse(x, modulation) and _can_fuse(tangents[0], modulation)
-    return _Pushed.apply(*arguments) if fuse else _plain_pushed(*arguments)
+    if not fuse:
+        return _plain_pushed(*arguments)
+    return _Pushed.apply(activation, *_without_graph(arguments[1:]))
 
 
 def modulated(modulation: Tensor, dim: int) -> tuple[Tensor, ...]:
@@ -124,6 +127,11 @@ def _can_fuse(x: Tensor, modulation: Tensor) -> bool:
     if torch._C._functorch.is_functorch_wrapped_tensor(x) or torch.autograd.forward_ad._current_level >= 0:
         return False
     return not torch.is_autocast_enabled(x.device.type)
+
+
+def _without_graph(tensors: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    """Where gradients are off, an operation still believes that weights need one, unless they are detached."""
+    return tensors if torch.is_grad_enabled() else tuple(tensor.detach() for tensor in tensors)
 
 
 class _Divergence(torch.autograd.Function):
@@ -236,21 +244,25 @@ class _Pushed(torch.autograd.Function):
         x, tangents, w1, w2, w3, skip, modulation = inputs
         b1, b2, g1, g2, b3 = modulated(modulation, x.shape[-1])
         w2g, w3g = w2 * g1, w3 * g2
-        order = 2 if any(ctx.needs_input_grad) else 1
-        a1, slope1, *curvature1 = activation(torch.addmm(b1, x, w1), order)
-        a2, slope2, *curvature2 = activation(torch.addmm(b2, a1, w2g.mT), order)
-        v = torch.addmm(b3, x, skip.mT).addmm_(a2, w3g.mT)
         # One matrix of all tangents for the products, `(n, rows, width)` for what is row by row.
         flat = tangents.reshape(-1, x.shape[-1])
         u1 = (flat @ w1).unflatten(0, tangents.shape[:2])
+        if not any(ctx.needs_input_grad):  # nothing is kept for a backward pass
+            a1, h1 = pushed_through(activation, torch.addmm(b1, x, w1), u1)
+            u2 = (h1.flatten(0, 1) @ w2g.mT).unflatten(0, tangents.shape[:2])
+            a2, h2 = pushed_through(activation, torch.addmm(b2, a1, w2g.mT), u2)
+            pushed = (flat @ skip.mT).addmm_(h2.flatten(0, 1), w3g.mT).view(tangents.shape)
+            return torch.addmm(b3, x, skip.mT).addmm_(a2, w3g.mT), pushed
+        a1, slope1, curvature1 = activation(torch.addmm(b1, x, w1), 2)
+        a2, slope2, curvature2 = activation(torch.addmm(b2, a1, w2g.mT), 2)
+        v = torch.addmm(b3, x, skip.mT).addmm_(a2, w3g.mT)
         h1 = u1 * slope1
         u2 = (h1.flatten(0, 1) @ w2g.mT).unflatten(0, tangents.shape[:2])
         h2 = u2 * slope2
         pushed = (flat @ skip.mT).addmm_(h2.flatten(0, 1), w3g.mT).view(tangents.shape)
-        if order == 2:
-            k1, k2 = u1.mul_(curvature1[0]), u2.mul_(curvature2[0])
-            ctx.activation = activation
-            ctx.save_for_backward(*inputs, w2g, w3g, a1, slope1, h1, k1, a2, slope2, h2, k2)
+        k1, k2 = u1.mul_(curvature1), u2.mul_(curvature2)
+        ctx.activation = activation
+        ctx.save_for_backward(*inputs, w2g, w3g, a1, slope1, h1, k1, a2, slope2, h2, k2)
         return v, pushed
 
     @staticmethod

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from genflow.errors import InputError
 from genflow.interfaces import Velocity
 from genflow.velocities.activations import activation as activation_named
+from genflow.velocities.activations import pushed_through
 from genflow.velocities.time import modulation
 
 __all__ = ["ResidualMLP"]
@@ -84,7 +85,8 @@ class ResidualMLP(Velocity):
     def forward(self, x: Float[Tensor, "*shape"], t: Tensor, condition: Any = None) -> Float[Tensor, "*shape"]:
         h = self.lift(x)
         for inner, outer, bias in zip(self.inner, self.outer, self.biases(x, t, condition), strict=True):
-            h = h + outer(self.activation(inner(h) + bias, 0)[0])
+            (a,) = self.activation(_product(bias, h, inner), 0)
+            h = _product(h, a, outer)
         return self.readout(self.activation(h, 0)[0])
 
     def pushforward(
@@ -92,7 +94,18 @@ class ResidualMLP(Velocity):
     ) -> tuple[Float[Tensor, "*shape"], Float[Tensor, "n *shape"]]:
         h, pushed = self.lift(x), tangents @ self.lift.weight.mT
         for inner, outer, bias in zip(self.inner, self.outer, self.biases(x, t, condition), strict=True):
-            a, slope = self.activation(inner(h) + bias, 1)
-            h, pushed = h + outer(a), pushed + outer(inner(pushed) * slope)
-        a, slope = self.activation(h, 1)
-        return self.readout(a), (pushed * slope) @ self.readout.weight.mT
+            a, arrived = pushed_through(self.activation, _product(bias, h, inner), inner(pushed))
+            h, pushed = _product(h, a, outer), _product(pushed, arrived, outer)
+        a, arrived = pushed_through(self.activation, h, pushed)
+        return self.readout(a), arrived @ self.readout.weight.mT
+
+
+def _product(added: Tensor, h: Tensor, layer: nn.Module) -> Tensor:
+    """The layer's product with each row, plus something, in one pass where the shapes allow it."""
+    weight = layer.weight
+    assert isinstance(weight, Tensor)
+    if added.ndim == 1:
+        return nn.functional.linear(h, weight, added)
+    if added.shape[:-1] != h.shape[:-1]:
+        return added + h @ weight.mT
+    return torch.addmm(added.flatten(0, -2), h.flatten(0, -2), weight.mT).unflatten(0, h.shape[:-1])
