@@ -36,7 +36,7 @@ FIXED_METHODS = {
     "heun2": 2,
     "heun3": 3,
     "rk4": 4,
-    "explicit_adams": 4,
+    "explicit_adams": 3,
     "implicit_adams": 4,
     "fixed_adams": 4,
 }
@@ -58,7 +58,8 @@ class Adaptive(Integrator):
         norm: `max`, which controls the error of every number, or `rms`, which controls its mean over the batch.
         max_evaluations: Most evaluations in one solve of an adaptive method, and in one adjoint solve.
         options: Further options of torchdiffeq, such as `{"solver": "LSODA"}` for `scipy_solver`. Adams methods have
-            the order 4 unless `max_order` says otherwise: torchdiffeq's own 12 is hardly ever stable. They take all
+            `max_order` 4 unless told otherwise: torchdiffeq's own 12 is hardly ever stable. (The explicit one has one
+            order less.) They take all
             steps for equal, and lose their order on an uneven grid; `AdamsBashforth` does not.
         gradient: `backprop`, `checkpoint` or `adjoint`; see `genflow.solvers.gradients`. With `checkpoint`, an adaptive
             method stops at all times of the grid.
