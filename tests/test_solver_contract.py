@@ -8,6 +8,8 @@ from __future__ import annotations
 import copy
 import itertools
 import math
+import re
+from pathlib import Path
 
 import pytest
 import torch
@@ -374,3 +376,13 @@ def test_correcting_keeps_the_law_up_to_its_bias(ratio):
     corrected = moment_error(gf.solvers.PredictorCorrector(ratio=ratio), 20)
     sigma = GaussianData().noise.sigma(torch.tensor(1e-2)).item()
     assert corrected < 1.5 * plain + ratio**2 * sigma**2
+
+
+def test_the_table_of_the_docs_names_every_integrator():
+    text = (Path(__file__).parent.parent / "docs" / "solvers.md").read_text()
+    rows = re.findall(r"^\| `([\w-]+)` \| (?:weak )?(\d).*\| (yes|no) \| [^|]*\|$", text, flags=re.MULTILINE)
+    assert [name for name, _, _ in rows] == NAMES
+    for name, order, density in rows:
+        assert built(name).carries_density == (density == "yes")
+        if name not in ("adams-bashforth", "adaptive"):
+            assert built(name).order == int(order)
