@@ -14,9 +14,11 @@ class SolverError(RuntimeError):
         message: One line that names time, step and reason.
         time: The time :math:`t` that was reached.
         state: The state at that time, or `None` where the solver does not hand it out.
+        step: Size of the step that could not be taken, where there is one.
     """
 
-    def __init__(self, message: str, time: float | None = None, state: object = None):
+    def __init__(self, message: str, time: float | None = None, state: object = None, step: float | None = None):
         super().__init__(message)
         self.time = time
         self.state = state
+        self.step = step

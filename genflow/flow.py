@@ -226,14 +226,14 @@ class Flow(Component, nn.Module):
                 rates += [direction * cost(t, state[0], estimate) for cost in costs]
                 if len(state) > len(rates):
                     assert estimate.per_probe is not None
-                    rates.append(estimate.per_probe)
+                    rates.append(estimate.per_probe.movedim(0, -1))  # every part of the state begins with the batch
                 return tuple(rates)
 
             def plain_velocity(t: Tensor, state: Tensor) -> Tensor:
                 return velocity(state, t, condition)
 
             function: Callable[[Tensor, Any], Any] = augmented_velocity if augmented else plain_velocity
-            return _FlowDynamics(function, velocity, condition)
+            return _FlowDynamics(function, velocity, condition, len(batch))
 
         pieces = self.velocity.pieces()
         state: Any = x
@@ -241,7 +241,7 @@ class Flow(Component, nn.Module):
             zeros = x.new_zeros(batch)
             state = (x, zeros, *(zeros for _ in costs))
             if (count := self.divergence.estimates(probes)) > 1:
-                state = (*state, x.new_zeros(count, *batch))
+                state = (*state, x.new_zeros(*batch, count))
         result = Transport(x)
         kept: list[tuple[Tensor, Tensor]] = []
         again = 0 if held_pieces is None else len(pieces) - held_pieces
@@ -265,7 +265,7 @@ class Flow(Component, nn.Module):
         if augmented:
             result.log_det = state[1]
             result.costs = tuple(state[2 : 2 + len(costs)])
-            result.per_probe = state[2 + len(costs)] if len(state) > 2 + len(costs) else None
+            result.per_probe = state[2 + len(costs)].movedim(-1, 0) if len(state) > 2 + len(costs) else None
         return result
 
     def encode(self, x: Float[Tensor, "*shape"], condition: Any = None) -> Float[Tensor, "*shape"]:
@@ -432,11 +432,12 @@ class Flow(Component, nn.Module):
 class _FlowDynamics(Dynamics):
     """A velocity's dynamics; lists its parameters and its condition for the adjoint method."""
 
-    def __init__(self, function: Callable[[Tensor, Any], Any], velocity: Velocity, condition: Any):
+    def __init__(self, function: Callable[[Tensor, Any], Any], velocity: Velocity, condition: Any, batch_ndim: int):
         tensors: list[Tensor] = [parameter for parameter in velocity.parameters() if parameter.requires_grad]
         if isinstance(condition, Tensor) and condition.requires_grad:
             tensors.append(condition)
         super().__init__(function, tensors)
+        self.batch_ndim = batch_ndim
         for name in ("denoise", "diffusion", "noise"):
             if getattr(velocity, name, None) is not None:
                 setattr(self, name, getattr(velocity, name))

@@ -257,6 +257,12 @@ class Dynamics:
             listed gets no gradient from it.
         diffusion: :math:`g(t, x)`.
 
+    Attributes:
+        batch_ndim: Number of leading axes of every part of the state that count rows, for a solver that gives each row
+            steps of its own; `None` where the rows can't be told apart.
+        controlled: Of how many parts of the state, counted from the first, an adaptive solver controls the error;
+            `None` for all.
+
     Example:
         >>> import torch, genflow as gf
         >>> decay = gf.Dynamics(lambda t, x: -x)
@@ -267,6 +273,8 @@ class Dynamics:
 
     noise: NoiseSchedule | None = None
     denoise: Callable[[Tensor, Tensor], Tensor] | None = None
+    batch_ndim: int | None = 1
+    controlled: int | None = None
 
     def __init__(
         self,
@@ -305,10 +313,13 @@ class Integrator(Component, ABC):
     """Solves an initial value problem along given times, in either direction.
 
     Attributes:
-        order: Order of convergence: the error falls by :math:`2^{order}` when a fixed step is halved.
+        order: Order of convergence: the error falls by :math:`2^{order}` when a fixed step is halved. For a stochastic
+            equation the weak order, that of expectations.
+        carries_density: Whether a log-determinant can ride along. Samplers of diffusions can't.
     """
 
     order: int
+    carries_density: bool = True
 
     @abstractmethod
     def solve(

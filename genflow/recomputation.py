@@ -20,7 +20,7 @@ def recomputed(function: Callable[..., Any], state: Any) -> Any:
 
     Args:
         function: A differentiable function. It may close over parameters.
-        state: A tensor or a tuple of tensors.
+        state: A tensor or a tuple of tensors, which may be nested.
 
     Example:
         >>> import torch
@@ -48,13 +48,15 @@ def recomputed(function: Callable[..., Any], state: Any) -> Any:
                 return len(again) - 1
 
             with torch.enable_grad(), saved_tensors_hooks(keep, again.__getitem__):
-                function(_leaf(state) if isinstance(state, Tensor) else tuple(map(_leaf, state)))
+                function(_leaves(state))
         return again.pop(place)
 
     with saved_tensors_hooks(forget, recall):
         return function(state)
 
 
-def _leaf(tensor: Tensor) -> Tensor:
-    """The same tensor without its history, so that the second graph ends here."""
-    return tensor.detach().requires_grad_(tensor.requires_grad)
+def _leaves(state: Any) -> Any:
+    """The same tensors without their history, so that the second graph ends here."""
+    if isinstance(state, Tensor):
+        return state.detach().requires_grad_(state.requires_grad)
+    return tuple(map(_leaves, state))

@@ -196,5 +196,5 @@ def test_wrong_arguments_get_one_line():
     ):
         with pytest.raises(InputError):
             wrong()
-    with pytest.raises(InputError, match="needs a diffusion"):
-        ScoreSDE(2).replace(integrator=EulerMaruyama()).sample(3)
+    with pytest.raises(InputError, match="log p needs an ODE solver"):
+        ScoreSDE(2).replace(integrator=EulerMaruyama()).log_prob(torch.zeros(3, 2))

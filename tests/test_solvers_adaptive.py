@@ -196,3 +196,14 @@ def test_no_time_to_pass_is_no_change():
 
 def test_an_empty_batch_comes_back_empty():
     assert Adaptive().solve(decay, torch.ones(0, 2), torch.tensor([0.0, 1.0])).state.shape == (0, 2)
+
+
+def test_the_older_name_of_the_adjoint_is_read_and_the_newer_written():
+    """A checkpoint of an earlier version says `adjoint`."""
+    old = Adaptive("rk4", adjoint=True)
+    assert old.gradient == "adjoint"
+    assert old.config() == {"method": "rk4", "gradient": "adjoint"}
+    assert Adaptive(**old.config()).gradient == "adjoint"
+    assert Adaptive(adjoint=False).config() == {}
+    with pytest.raises(InputError, match="gradient: checkpoint"):
+        Adaptive(adjoint=True, gradient="checkpoint")

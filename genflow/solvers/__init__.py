@@ -1,17 +1,40 @@
 """Integrators: how to get from one time to another."""
 
 from genflow.solvers.adaptive import ADAPTIVE_METHODS, FIXED_METHODS, Adaptive
-from genflow.solvers.fixed import RK4, Euler, FixedStep, Heun, Midpoint
-from genflow.solvers.stochastic import EulerMaruyama
+from genflow.solvers.brownian import SRK, Milstein
+from genflow.solvers.embedded import DOP853, BogackiShampine, DormandPrince, Embedded, Tsitouras
+from genflow.solvers.exponential import DDIM, Ancestral, DPMSolver, PredictorCorrector
+from genflow.solvers.fixed import RK4, RK438, Euler, FixedStep, Heun, Midpoint, Ralston, RungeKutta
+from genflow.solvers.gradients import GRADIENTS
+from genflow.solvers.multistep import AdamsBashforth
+from genflow.solvers.stochastic import EulerMaruyama, Stochastic, StochasticHeun
 
 __all__ = [
     "ADAPTIVE_METHODS",
-    "FIXED_METHODS",
+    "AdamsBashforth",
     "Adaptive",
+    "Ancestral",
+    "BogackiShampine",
+    "DDIM",
+    "DOP853",
+    "DPMSolver",
+    "DormandPrince",
+    "Embedded",
     "Euler",
     "EulerMaruyama",
+    "FIXED_METHODS",
     "FixedStep",
+    "GRADIENTS",
     "Heun",
     "Midpoint",
+    "Milstein",
+    "PredictorCorrector",
     "RK4",
+    "RK438",
+    "Ralston",
+    "RungeKutta",
+    "SRK",
+    "Stochastic",
+    "StochasticHeun",
+    "Tsitouras",
 ]

@@ -17,11 +17,13 @@ from typing import Any, Literal
 
 import torch
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 
 from genflow.errors import InputError, SolverError
 from genflow.interfaces import Integrator, Solution, State
-from genflow.solvers.states import grid_of, is_finite, stacked
+from genflow.recomputation import recomputed
+from genflow.solvers.gradients import checked_gradient, tensors_of
+from genflow.solvers.states import detached, grid_of, is_finite, stacked
 
 __all__ = ["ADAPTIVE_METHODS", "FIXED_METHODS", "Adaptive"]
 
@@ -34,7 +36,7 @@ FIXED_METHODS = {
     "heun2": 2,
     "heun3": 3,
     "rk4": 4,
-    "explicit_adams": 4,
+    "explicit_adams": 3,
     "implicit_adams": 4,
     "fixed_adams": 4,
 }
@@ -44,22 +46,26 @@ FIXED_METHODS = {
 class Adaptive(Integrator):
     r"""Any of torchdiffeq's methods by name. See above.
 
-    Gradients go through the steps, or by the adjoint equation: :math:`\dot a = -a^\top \partial f / \partial y`, solved
-    backwards in memory that does not grow with the steps, at 1.35 to 1.45 times the cost. The adjoint reaches the
+    Gradients go through the steps; or through one interval of the grid at a time, computed again; or by the adjoint
+    equation, in memory that does not grow with the steps, at 1.35 to 1.45 times the cost. The adjoint reaches the
     tensors in `dynamics.tensors` and, if the dynamics are a module, its parameters; it has no second derivatives.
 
     Args:
         method: One of `ADAPTIVE_METHODS` or `FIXED_METHODS`.
         rtol: Relative tolerance.
         atol: Absolute tolerance.
-        adjoint: Whether gradients come from the adjoint equation.
+        adjoint: The older name of `gradient="adjoint"`.
         norm: `max`, which controls the error of every number, or `rms`, which controls its mean over the batch.
         max_evaluations: Most evaluations in one solve of an adaptive method, and in one adjoint solve.
         options: Further options of torchdiffeq, such as `{"solver": "LSODA"}` for `scipy_solver`. Adams methods have
-            the order 4 unless `max_order` says otherwise: torchdiffeq's own 12 is hardly ever stable.
+            `max_order` 4 unless told otherwise: torchdiffeq's own 12 is hardly ever stable. (The explicit one has one
+            order less.) They take all
+            steps for equal, and lose their order on an uneven grid; `AdamsBashforth` does not.
+        gradient: `backprop`, `checkpoint` or `adjoint`; see `genflow.solvers.gradients`. With `checkpoint`, an adaptive
+            method stops at all times of the grid.
 
     Raises:
-        InputError: An unknown method or norm; a tolerance that is not positive.
+        InputError: An unknown method, norm or gradient; a tolerance that is not positive.
 
     References:
         | Dormand, Prince 1980, https://doi.org/10.1016/0771-050X(80)90013-3
@@ -82,6 +88,7 @@ class Adaptive(Integrator):
         norm: str = "max",
         max_evaluations: int = 10_000,
         options: dict[str, Any] | None = None,
+        gradient: str = "backprop",
     ):
         orders = {**ADAPTIVE_METHODS, **FIXED_METHODS}
         if method not in orders:
@@ -94,8 +101,22 @@ class Adaptive(Integrator):
             raise InputError(f"max_evaluations: {max_evaluations} came; at least 1 would do")
         self.method, self.order = method, orders[method]
         self.rtol, self.atol, self.norm = rtol, atol, norm
-        self.adjoint, self.max_evaluations = adjoint, max_evaluations
+        if adjoint and gradient == "checkpoint":
+            raise InputError("gradient: checkpoint came with adjoint=True; one of the two would do")
+        self.gradient = checked_gradient("adjoint" if adjoint else gradient, type(self).__name__)
+        self.max_evaluations = max_evaluations
         self.options = dict(options or {})
+
+    @property
+    def adjoint(self) -> bool:
+        """Whether gradients come from the adjoint equation."""
+        return self.gradient == "adjoint"
+
+    def config(self) -> dict[str, Any]:
+        arguments = super().config()
+        if arguments.pop("adjoint", False):  # a checkpoint that is written now has the newer name
+            arguments["gradient"] = "adjoint"
+        return arguments
 
     def solve(
         self,
@@ -120,10 +141,32 @@ class Adaptive(Integrator):
             return Solution(state, states=stacked([state] * len(times)) if save == "all" else None)
         if not all(steps):
             raise InputError("times: two of them are the same; they must be strictly monotone")
+        if self.gradient == "checkpoint" and torch.is_grad_enabled():
+            return self._by_intervals(dynamics, state, times, save)
+        return self._solved(dynamics, state, times, save)
+
+    def _by_intervals(
+        self, dynamics: Callable[[Tensor, State], State], state: State, times: Tensor, save: Literal["last", "all"]
+    ) -> Solution:
+        """One solve for each interval of the grid, of which the graph keeps the state at its begin."""
+        total, kept = Solution(state), [state]
+        for interval in times.unfold(0, 2, 1):
+            solution = recomputed(lambda y, ends=interval: self._solved(dynamics, y, ends, "last"), total.state)
+            total.state = solution.state
+            total.nfe += solution.nfe
+            total.steps += solution.steps
+            total.rejected += solution.rejected
+            kept.append(solution.state)
+        total.states = stacked(kept) if save == "all" else None
+        return total
+
+    def _solved(
+        self, dynamics: Callable[[Tensor, State], State], state: State, times: Tensor, save: Literal["last", "all"]
+    ) -> Solution:
         adaptive = self.method in ADAPTIVE_METHODS
         if adaptive and save == "last":
             times = times[[0, -1]]
-        tensors = _tensors_of(dynamics)
+        tensors = tensors_of(dynamics)
         gradients = torch.is_grad_enabled()
         if self.method == "scipy_solver" and gradients and not self.adjoint and _any_requires_grad(state, tensors):
             raise InputError(
@@ -264,28 +307,14 @@ class _Watched:
             f"{solver.method}{self.phase}: {reason}: t = {self.time:g}{step} was reached on the way from "
             f"{self.start:g} to {self.stop:g}, rtol {solver.rtol:g}, atol {solver.atol:g}; {remedy} would help",
             self.time,
-            _detached(self.state),
+            detached(self.state),
+            self.step or None,
         )
-
-
-def _tensors_of(dynamics: Any) -> tuple[Tensor, ...]:
-    """What the adjoint needs gradients for: the tensors listed, and the parameters of a module; each once."""
-    found = list(getattr(dynamics, "tensors", ()))
-    for module in (dynamics, getattr(dynamics, "function", None)):
-        if isinstance(module, nn.Module):
-            found += module.parameters()
-    return tuple({id(tensor): tensor for tensor in found if tensor.requires_grad}.values())
 
 
 def _any_requires_grad(state: State, tensors: tuple[Tensor, ...]) -> bool:
     parts = (state,) if isinstance(state, Tensor) else state
     return any(tensor.requires_grad for tensor in (*parts, *tensors))
-
-
-def _detached(state: Any) -> Any:
-    if isinstance(state, Tensor):
-        return state.detach()
-    return None if state is None else tuple(part.detach() for part in state)
 
 
 def _max_norm(y: Any) -> Tensor:

@@ -4,7 +4,7 @@ r"""Fixed-step Runge–Kutta methods: one step from each time of the grid to the
     y_{n+1} = y_n + h \sum_i b_i k_i, \qquad k_i = f\Bigl(t_n + c_i h, \; y_n + h \sum_{j < i} a_{ij} k_j\Bigr),
     \qquad h = t_{n+1} - t_n
 
-The step :math:`h` has the sign of the direction. Gradients go through the steps by ordinary backpropagation.
+The step :math:`h` has the sign of the direction. A method is its table of coefficients.
 
 E. Hairer, S. Nørsett, G. Wanner, Solving Ordinary Differential Equations I, https://doi.org/10.1007/978-3-540-78862-1
 """
@@ -13,27 +13,30 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Any
 
 import torch
-from jaxtyping import Float
 from torch import Tensor
 
-from genflow.interfaces import Integrator, Solution, State
-from genflow.solvers.states import grid_of, moved, raise_unless_finite, stacked
+from genflow.interfaces import State
+from genflow.solvers import tableaus
+from genflow.solvers.grid import Advance, OnGrid
+from genflow.solvers.states import moved
+from genflow.solvers.tableaus import Tableau
 
-__all__ = ["RK4", "Euler", "FixedStep", "Heun", "Midpoint"]
+__all__ = ["RK4", "RK438", "Euler", "FixedStep", "Heun", "Midpoint", "Ralston", "RungeKutta", "stages"]
 
 
-class FixedStep(Integrator):
+class FixedStep(OnGrid):
     r"""A one-step method on a given grid; a subclass writes its formula in `step`.
+
+    Args:
+        gradient: How gradients are computed: `backprop`, `checkpoint` or `adjoint`; see `genflow.solvers.gradients`.
 
     Attributes:
         order: Order of convergence.
         evaluations: Evaluations of the dynamics in one step.
     """
-
-    evaluations: int
 
     @abstractmethod
     def step(self, f: Callable[[Tensor, Any], Any], t: Tensor, t_next: Tensor, h: Any, y: State) -> State:
@@ -47,43 +50,59 @@ class FixedStep(Integrator):
             y: The state :math:`y_n`.
         """
 
-    def solve(
-        self,
-        dynamics: Callable[[Tensor, State], State],
-        state: State,
-        times: Float[Tensor, " times"],
-        *,
-        generator: torch.Generator | None = None,
-        save: Literal["last", "all"] = "last",
-    ) -> Solution:
-        """Integrates from `times[0]` to `times[-1]`, one step from each time to the next.
-
-        Raises:
-            InputError: Times that are not monotone.
-            SolverError: A state that is not finite at the end; looked for outside of grad mode, where it costs nothing
-                to speak of. A training sees it in its loss.
-        """
-        h_all = grid_of(times)
+    def advancing(
+        self, dynamics: Any, state: State, times: Tensor, h_all: list[Any], generator: torch.Generator | None
+    ) -> Advance:
         t_all = times.unbind()
-        kept = [state]
-        for t, t_next, h in zip(t_all, t_all[1:], h_all):
-            state = self.step(dynamics, t, t_next, h, state)
-            if save == "all":
-                kept.append(state)
-        if not torch.is_grad_enabled():
-            raise_unless_finite(type(self).__name__, times, state, kept)
-        return Solution(
-            state,
-            states=stacked(kept) if save == "all" else None,
-            nfe=self.evaluations * len(h_all),
-            steps=len(h_all),
-        )
+        return lambda n, y, memory: (self.step(dynamics, t_all[n], t_all[n + 1], h_all[n], y), memory)
 
 
-class Euler(FixedStep):
+def stages(
+    tableau: Tableau, f: Callable[[Tensor, Any], Any], t: Tensor, t_next: Tensor, h: Any, y: Any, first: Any = None
+) -> tuple[list[Any], Any]:
+    r"""The rates :math:`k_i` of one step, and the point at which the last of them stands.
+
+    Args:
+        tableau: The method.
+        f: The dynamics.
+        t: Time :math:`t_n`, a scalar or one for each row.
+        t_next: Time :math:`t_{n+1}`.
+        h: Their difference, a number or a tensor.
+        y: The state :math:`y_n`.
+        first: The rate :math:`k_1`, where it is known.
+    """
+    k: list[Any] = [] if first is None else [first]
+    point, node, time = y, 0.0, t
+    for c, row in tableau.rows[len(k) :]:
+        if c != node:
+            node, time = c, t_next if c == 1 else t + c * h
+        if row:
+            point = moved(y, *((h * a, k[j]) for j, a in row))
+        k.append(f(time, point))
+    return k, point
+
+
+class RungeKutta(FixedStep):
+    r"""The explicit Runge–Kutta method of a table of coefficients; see the formulas above.
+
+    Attributes:
+        tableau: The coefficients :math:`a, b, c`.
+    """
+
+    tableau: Tableau
+
+    def step(self, f: Callable[[Tensor, Any], Any], t: Tensor, t_next: Tensor, h: Any, y: State) -> State:
+        k, _ = stages(self.tableau, f, t, t_next, h, y)
+        return moved(y, *((h * b, k[i]) for i, b in self.tableau.weights))
+
+
+class Euler(RungeKutta):
     r"""Euler's method, of order 1.
 
     .. math:: y_{n+1} = y_n + h f(t_n, y_n)
+
+    Args:
+        gradient: `backprop`, `checkpoint` or `adjoint`; see `genflow.solvers.gradients`.
 
     Example:
         >>> import torch, genflow as gf
@@ -93,15 +112,16 @@ class Euler(FixedStep):
 
     order = 1
     evaluations = 1
-
-    def step(self, f: Callable[[Tensor, Any], Any], t: Tensor, t_next: Tensor, h: Any, y: State) -> State:
-        return moved(y, (h, f(t, y)))
+    tableau = tableaus.EULER
 
 
-class Midpoint(FixedStep):
+class Midpoint(RungeKutta):
     r"""The explicit midpoint method, of order 2.
 
     .. math:: y_{n+1} = y_n + h f\bigl(t_n + h/2, \; y_n + (h/2) f(t_n, y_n)\bigr)
+
+    Args:
+        gradient: `backprop`, `checkpoint` or `adjoint`; see `genflow.solvers.gradients`.
 
     Example:
         >>> import torch, genflow as gf
@@ -111,16 +131,16 @@ class Midpoint(FixedStep):
 
     order = 2
     evaluations = 2
-
-    def step(self, f: Callable[[Tensor, Any], Any], t: Tensor, t_next: Tensor, h: Any, y: State) -> State:
-        k1 = f(t, y)
-        return moved(y, (h, f(t + h / 2, moved(y, (h / 2, k1)))))
+    tableau = tableaus.MIDPOINT
 
 
-class Heun(FixedStep):
+class Heun(RungeKutta):
     r"""Heun's method, the explicit trapezoidal rule, of order 2.
 
     .. math:: y_{n+1} = y_n + (h/2) (k_1 + k_2), \quad k_1 = f(t_n, y_n), \quad k_2 = f(t_{n+1}, y_n + h k_1)
+
+    Args:
+        gradient: `backprop`, `checkpoint` or `adjoint`; see `genflow.solvers.gradients`.
 
     Example:
         >>> import torch, genflow as gf
@@ -130,20 +150,43 @@ class Heun(FixedStep):
 
     order = 2
     evaluations = 2
-
-    def step(self, f: Callable[[Tensor, Any], Any], t: Tensor, t_next: Tensor, h: Any, y: State) -> State:
-        k1 = f(t, y)
-        k2 = f(t_next, moved(y, (h, k1)))
-        return moved(y, (h / 2, k1), (h / 2, k2))
+    tableau = tableaus.HEUN
 
 
-class RK4(FixedStep):
+class Ralston(RungeKutta):
+    r"""Ralston's method, of order 2 with the least bound on its error.
+
+    .. math::
+        y_{n+1} = y_n + h \bigl(\tfrac14 k_1 + \tfrac34 k_2\bigr), \quad k_1 = f(t_n, y_n), \quad
+        k_2 = f\bigl(t_n + \tfrac23 h, \; y_n + \tfrac23 h k_1\bigr)
+
+    Args:
+        gradient: `backprop`, `checkpoint` or `adjoint`; see `genflow.solvers.gradients`.
+
+    References:
+        Ralston 1962, https://doi.org/10.1090/S0025-5718-1962-0150954-0
+
+    Example:
+        >>> import torch, genflow as gf
+        >>> gf.solvers.Ralston().solve(lambda t, x: x, torch.ones(1), torch.linspace(0, 1, 2)).state
+        tensor([2.5000])
+    """
+
+    order = 2
+    evaluations = 2
+    tableau = tableaus.RALSTON
+
+
+class RK4(RungeKutta):
     r"""The classical Runge–Kutta method, of order 4.
 
     .. math::
         k_1 &= f(t_n, y_n), & k_2 &= f(t_n + h/2, \; y_n + (h/2) k_1), \\
         k_3 &= f(t_n + h/2, \; y_n + (h/2) k_2), & k_4 &= f(t_{n+1}, \; y_n + h k_3), \\
         y_{n+1} &= y_n + (h/6) (k_1 + 2 k_2 + 2 k_3 + k_4)
+
+    Args:
+        gradient: `backprop`, `checkpoint` or `adjoint`; see `genflow.solvers.gradients`.
 
     Example:
         >>> import torch, genflow as gf
@@ -153,11 +196,26 @@ class RK4(FixedStep):
 
     order = 4
     evaluations = 4
+    tableau = tableaus.RK4
 
-    def step(self, f: Callable[[Tensor, Any], Any], t: Tensor, t_next: Tensor, h: Any, y: State) -> State:
-        middle = t + h / 2
-        k1 = f(t, y)
-        k2 = f(middle, moved(y, (h / 2, k1)))
-        k3 = f(middle, moved(y, (h / 2, k2)))
-        k4 = f(t_next, moved(y, (h, k3)))
-        return moved(y, (h / 6, k1), (h / 3, k2), (h / 3, k3), (h / 6, k4))
+
+class RK438(RungeKutta):
+    r"""Kutta's 3/8 rule, of order 4, with a smaller error constant than the classical method.
+
+    .. math::
+        k_1 &= f(t_n, y_n), & k_2 &= f(t_n + h/3, \; y_n + (h/3) k_1), \\
+        k_3 &= f(t_n + 2h/3, \; y_n + h (k_2 - k_1/3)), & k_4 &= f(t_{n+1}, \; y_n + h (k_1 - k_2 + k_3)), \\
+        y_{n+1} &= y_n + (h/8) (k_1 + 3 k_2 + 3 k_3 + k_4)
+
+    Args:
+        gradient: `backprop`, `checkpoint` or `adjoint`; see `genflow.solvers.gradients`.
+
+    Example:
+        >>> import torch, genflow as gf
+        >>> gf.solvers.RK438().solve(lambda t, x: x, torch.ones(1), torch.linspace(0, 1, 2)).state  # 65/24
+        tensor([2.7083])
+    """
+
+    order = 4
+    evaluations = 4
+    tableau = tableaus.RK4_38

@@ -1,4 +1,4 @@
-"""What the solvers share: sums over states that are tensors or tuples of them, grids of times, the check at the end."""
+"""What the solvers share: sums over states that are tensors or tuples of them, grids of times, checks for numbers."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from genflow.errors import InputError, SolverError
+from genflow.errors import InputError
 from genflow.interfaces import State
 
-__all__ = ["grid_of", "is_finite", "moved", "raise_unless_finite", "stacked"]
+__all__ = ["combined", "detached", "grid_of", "is_finite", "moved", "parts_of", "stacked"]
 
 
 def moved(y: Any, *terms: tuple[Any, Any]) -> Any:
@@ -20,7 +20,8 @@ def moved(y: Any, *terms: tuple[Any, Any]) -> Any:
 
     Args:
         y: The state.
-        terms: Pairs :math:`(h_i, k_i)` of a step, a number or a scalar tensor, and a rate of the state's structure.
+        terms: Pairs :math:`(h_i, k_i)`: a step, which is a number, a scalar tensor, or a tensor with one number for
+            each row; and a rate of the state's structure.
     """
     if isinstance(y, Tensor):
         return _moved(y, terms)
@@ -30,12 +31,32 @@ def moved(y: Any, *terms: tuple[Any, Any]) -> Any:
 def _moved(y: Tensor, terms: Sequence[tuple[Any, Tensor]]) -> Tensor:
     (h, k), *rest = terms
     if isinstance(h, Tensor):
-        return sum((h * k for h, k in rest), y + h * k)
+        return sum((_over(h, k) * k for h, k in rest), y + _over(h, k) * k)
     y = torch.add(y, k, alpha=h)
     for h, k in rest:
         # In place: y is ours since the line before, and addition keeps nothing for its backward pass.
         y.add_(k, alpha=h)
     return y
+
+
+def combined(*terms: tuple[Any, Any]) -> Any:
+    r""":math:`\sum_i h_i k_i`, of the structure of the rates; see `moved`."""
+    (h, k), *rest = terms
+    if isinstance(k, Tensor):
+        first = _over(h, k) * k
+    else:
+        first = tuple(_over(h, part) * part for part in k)
+    return moved(first, *rest) if rest else first
+
+
+def _over(h: Any, k: Tensor) -> Any:
+    """One number for each row, to be multiplied with what each row has."""
+    return h.reshape(*h.shape, *(1,) * (k.ndim - h.ndim)) if isinstance(h, Tensor) and h.ndim else h
+
+
+def parts_of(state: State) -> tuple[Tensor, ...]:
+    """The tensors of a state."""
+    return (state,) if isinstance(state, Tensor) else state
 
 
 def grid_of(times: Tensor) -> list[Any]:
@@ -62,25 +83,11 @@ def stacked(states: Sequence[State]) -> State:
 
 def is_finite(state: State) -> bool:
     """Whether all numbers of a state are finite."""
-    parts = (state,) if isinstance(state, Tensor) else state
-    return all(bool(torch.isfinite(part).all()) for part in parts)
+    return all(bool(torch.isfinite(part).all()) for part in parts_of(state))
 
 
-def raise_unless_finite(solver: str, times: Tensor, state: State, kept: Sequence[State]) -> None:
-    """Names a state that is not finite at the end of a solve, and the first of the kept ones that was not."""
-    if is_finite(state):
-        return
-    values = times.tolist()
-    if not is_finite(kept[0]):
-        raise SolverError(f"{solver}: the state is not finite at the start, t = {values[0]:g}", values[0], kept[0])
-    time = values[-1]
-    for value, earlier in zip(values, kept):
-        if not is_finite(earlier):
-            time, state = value, earlier
-            break
-    raise SolverError(
-        f"{solver}: the state is not finite at t = {time:g}, from t = {values[0]:g} in {len(values) - 1} steps; "
-        "more steps, or an adaptive solver, would show where it went",
-        time,
-        state,
-    )
+def detached(state: Any) -> Any:
+    """A state without its history."""
+    if isinstance(state, Tensor):
+        return state.detach()
+    return None if state is None else tuple(part.detach() for part in state)

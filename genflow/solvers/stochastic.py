@@ -1,36 +1,125 @@
-r"""Stochastic differential equations with plain Gaussian increments.
+r"""Stochastic differential equations, in the sense of Itô, with plain Gaussian increments.
 
 .. math:: dx = f(x, t) \, dt + g(x, t) \, dW
+
+In falling times the step :math:`h < 0`, and the noise is that of a Brownian motion that runs with the falling times:
+the equation is then a reverse one. That of a diffusion, whose dynamics have a `denoise` and no `diffusion`, is made
+here:
+
+.. math::
+    dx = \Bigl(\frac{\dot\alpha}{\alpha} x - g^2 \nabla \log p_t\Bigr) dt + g \, d\bar W, \qquad
+    \nabla \log p_t(x) = \frac{\alpha D(x, t) - x}{\sigma^2}, \qquad
+    g^2 = 2 \sigma \Bigl(\dot\sigma - \sigma \frac{\dot\alpha}{\alpha}\Bigr) .
+
+| Kloeden, Platen 1992, Numerical solution of SDEs, https://doi.org/10.1007/978-3-662-12616-5
+| Anderson 1982, Reverse-time diffusion equation models, https://doi.org/10.1016/0304-4149(82)90051-5
 """
 
 from __future__ import annotations
 
 import math
+from abc import abstractmethod
 from collections.abc import Callable
-from typing import Literal
+from typing import Any
 
 import torch
-from jaxtyping import Float
 from torch import Tensor
 
 from genflow.errors import InputError
-from genflow.interfaces import Integrator, Solution, State
-from genflow.solvers.states import grid_of, moved, raise_unless_finite, stacked
+from genflow.interfaces import State
+from genflow.solvers.grid import Advance, OnGrid, drawing, one_tensor
+from genflow.solvers.states import moved
 
-__all__ = ["EulerMaruyama"]
+__all__ = ["EulerMaruyama", "Stochastic", "StochasticHeun", "equation_of"]
+
+Field = Callable[[Tensor, Tensor], Any]
+"""A drift or a diffusion, `(t, x)`."""
 
 
-class EulerMaruyama(Integrator):
-    r"""The Euler–Maruyama method, of weak order 1 and strong order 1/2.
+def equation_of(solver: str, dynamics: Any, times: Tensor) -> tuple[Field, Field]:
+    """Drift and diffusion: those that the dynamics have, or those of the reverse equation that a denoiser makes.
+
+    Raises:
+        InputError: Neither a diffusion nor a denoiser; a denoiser and rising times.
+    """
+    diffusion = getattr(dynamics, "diffusion", None)
+    if diffusion is not None:
+        return dynamics, diffusion
+    denoise, noise = getattr(dynamics, "denoise", None), getattr(dynamics, "noise", None)
+    if denoise is None or noise is None:
+        raise InputError(
+            f"dynamics: {solver} needs a diffusion(t, x), or a denoise(t, x) with its noise; these have none; "
+            "an ODE solver would do"
+        )
+    if len(times) > 1 and times[-1] > times[0]:
+        raise InputError(
+            f"times: {solver} runs a diffusion from noise to data, in falling times; encode with an ODE solver"
+        )
+
+    def drift(t: Tensor, x: Tensor) -> Tensor:
+        score = (noise.alpha(t) * denoise(t, x) - x) / noise.sigma(t) ** 2
+        return (noise.alpha_dot(t) / noise.alpha(t)) * x - noise.diffusion(t) ** 2 * score
+
+    return drift, lambda t, x: noise.diffusion(t)
+
+
+class Stochastic(OnGrid):
+    r"""A one-step method for a stochastic equation on a given grid; a subclass writes its formula in `step`.
+
+    Args:
+        gradient: `backprop` or `checkpoint`.
+
+    Attributes:
+        order: The weak order: how fast expectations converge.
+        strong_order: How fast paths converge, under the same Brownian motion.
+        evaluations: Evaluations of the drift in one step.
+    """
+
+    strong_order: float
+    gradients = ("backprop", "checkpoint")
+    random = True
+    carries_density = False
+
+    @abstractmethod
+    def step(
+        self, drift: Field, diffusion: Field, t: Tensor, t_next: Tensor, h: float, x: Tensor, noise: Tensor
+    ) -> Tensor:
+        r"""The state at `t_next`.
+
+        Args:
+            drift: :math:`f(t, x)`.
+            diffusion: :math:`g(t, x)`, a number or a tensor that broadcasts against `x`.
+            t: Time :math:`t_n`, a scalar tensor.
+            t_next: Time :math:`t_{n+1}`.
+            h: Their difference :math:`h`.
+            x: The state :math:`x_n`.
+            noise: Standard normal numbers :math:`\xi_n` of its shape.
+        """
+
+    def advancing(
+        self, dynamics: Any, state: State, times: Tensor, h_all: list[Any], generator: torch.Generator | None
+    ) -> Advance:
+        name = type(self).__name__
+        noise = drawing(one_tensor(name, state), generator, self.gradient)
+        drift, diffusion = equation_of(name, dynamics, times)
+        t_all, steps = times.unbind(), times.detach().diff().tolist()
+
+        def advance(n: int, x: Any, memory: Any) -> tuple[Any, Any]:
+            return self.step(drift, diffusion, t_all[n], t_all[n + 1], steps[n], x, noise(n)), memory
+
+        return advance
+
+
+class EulerMaruyama(Stochastic):
+    r"""The Euler–Maruyama method, of weak order 1 and strong order 1/2 (1, where the noise is additive).
 
     .. math:: x_{n+1} = x_n + h f(x_n, t_n) + g(x_n, t_n) \sqrt{|h|} \, \xi_n, \qquad \xi_n \sim N(0, I)
 
-    In falling times :math:`h < 0`, and the noise is that of a Brownian motion that runs with the falling times: the
-    dynamics are then those of the reverse equation, :math:`f - g^2 \nabla \log p` for the forward drift :math:`f`.
+    Args:
+        gradient: `backprop` or `checkpoint`.
 
     References:
-        | Kloeden, Platen 1992, https://doi.org/10.1007/978-3-662-12616-5
-        | Anderson 1982, Reverse-time diffusion equation models, https://doi.org/10.1016/0304-4149(82)90051-5
+        Kloeden, Platen 1992, chapters 10.2 and 14.1, https://doi.org/10.1007/978-3-662-12616-5
 
     Example:
         >>> import torch, genflow as gf
@@ -42,43 +131,49 @@ class EulerMaruyama(Integrator):
     """
 
     order = 1
+    strong_order = 0.5
+    evaluations = 1
 
-    def solve(
-        self,
-        dynamics: Callable[[Tensor, State], State],
-        state: State,
-        times: Float[Tensor, " times"],
-        *,
-        generator: torch.Generator | None = None,
-        save: Literal["last", "all"] = "last",
-    ) -> Solution:
-        """Integrates from `times[0]` to `times[-1]`, one step from each time to the next.
+    def step(
+        self, drift: Field, diffusion: Field, t: Tensor, t_next: Tensor, h: float, x: Tensor, noise: Tensor
+    ) -> Tensor:
+        return moved(x, (h, drift(t, x)), (math.sqrt(abs(h)), diffusion(t, x) * noise))
 
-        Args:
-            dynamics: The drift :math:`f(t, x)`, with a `diffusion(t, x)` that is a number or broadcasts against `x`.
-            state: One tensor: a density does not ride along a stochastic path.
-            times: Times, monotone in either direction.
-            generator: Source of the noise, drawn where it lives.
-            save: Whether to keep all states.
 
-        Raises:
-            InputError: Dynamics without a diffusion; a tuple of states; times that are not monotone.
-            SolverError: A state that is not finite at the end.
-        """
-        diffusion = getattr(dynamics, "diffusion", None)
-        if diffusion is None:
-            raise InputError("dynamics: EulerMaruyama needs a diffusion(t, x), these have none; an ODE solver would do")
-        if not isinstance(state, Tensor):
-            raise InputError("state: EulerMaruyama moves one tensor, a tuple came; log p needs an ODE solver")
-        x: Tensor = state
-        h_all = grid_of(times.detach())
-        source = x.device if generator is None else generator.device
-        kept: list[State] = [x]
-        for t, h in zip(times.unbind(), h_all):
-            noise = torch.randn(x.shape, generator=generator, dtype=x.dtype, device=source).to(x.device)
-            x = moved(x, (h, dynamics(t, x)), (math.sqrt(abs(h)), diffusion(t, x) * noise))
-            if save == "all":
-                kept.append(x)
-        if not torch.is_grad_enabled():
-            raise_unless_finite("EulerMaruyama", times, x, kept)
-        return Solution(x, states=stacked(kept) if save == "all" else None, nfe=len(h_all), steps=len(h_all))
+class StochasticHeun(Stochastic):
+    r"""Heun's method for the drift, with the noise of the step in its predictor.
+
+    .. math::
+        \tilde x &= x_n + h f(x_n, t_n) + g \sqrt{|h|} \, \xi_n, \qquad g = g(x_n, t_n + h/2), \\
+        x_{n+1} &= x_n + \tfrac{h}{2} \bigl(f(x_n, t_n) + f(\tilde x, t_{n+1})\bigr) + g \sqrt{|h|} \, \xi_n
+
+    Of weak order 2 and strong order 1 where the noise is additive, :math:`g = g(t)`, as in the reverse equation of a
+    diffusion. Where it depends on :math:`x`, the equation is still meant in the sense of Itô (the noise is taken where
+    the step begins), and the orders are those of Euler–Maruyama, 1 and 1/2.
+
+    Args:
+        gradient: `backprop` or `checkpoint`.
+
+    References:
+        | Kloeden, Platen 1992, chapter 15.1, https://doi.org/10.1007/978-3-662-12616-5
+        | Karras et al. 2022, Elucidating the design space of diffusion-based generative models, which corrects the
+          drift alike, https://arxiv.org/abs/2206.00364
+
+    Example:
+        >>> import torch, genflow as gf
+        >>> ou = gf.Dynamics(lambda t, x: -x, diffusion=lambda t, x: 2**0.5)
+        >>> gf.solvers.StochasticHeun().solve(ou, torch.zeros(4), torch.linspace(0, 1, 9)).nfe
+        16
+    """
+
+    order = 2
+    strong_order = 1.0
+    evaluations = 2
+
+    def step(
+        self, drift: Field, diffusion: Field, t: Tensor, t_next: Tensor, h: float, x: Tensor, noise: Tensor
+    ) -> Tensor:
+        first = drift(t, x)
+        kick = (math.sqrt(abs(h)), diffusion(t + h / 2, x) * noise)
+        second = drift(t_next, moved(x, (h, first), kick))
+        return moved(x, (h / 2, first), (h / 2, second), kick)
