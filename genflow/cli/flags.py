@@ -1,0 +1,50 @@
+"""Flags that several commands have."""
+
+from __future__ import annotations
+
+from jsonargparse import ArgumentParser
+
+__all__ = ["add_budget", "add_condition", "add_data_options", "add_options", "add_run"]
+
+
+def add_budget(parser: ArgumentParser, of: str, default: str = "60s") -> None:
+    parser.add_argument(
+        "--budget", type=str, metavar="TIME", help=f"wall time of the {of}: 30s, 2min, 1h (default: {default})"
+    )
+    parser.add_argument("--iterations", type=int, metavar="N", help="optimizer steps, in the place of a time")
+    parser.add_argument("--threads", type=int, metavar="N", help="threads of torch (default: its own choice)")
+
+
+def add_options(parser: ArgumentParser, flag: str, example: str) -> None:
+    parser.add_argument(
+        flag, nargs="+", type=str, default=[], metavar="OPTION=VALUE", help=f"options of the model, such as {example}"
+    )
+
+
+def add_data_options(parser: ArgumentParser) -> None:
+    parser.add_argument(
+        "--test", type=str, metavar="FILE", help="test rows of your own, in the place of the last 10 %%"
+    )
+    parser.add_argument(
+        "--atoms",
+        type=str,
+        default="keep",
+        metavar="HOW",
+        help="repeated values: keep, dequantize or drop (default: keep)",
+    )
+
+
+def add_condition(parser: ArgumentParser) -> None:
+    parser.add_argument(
+        "--condition", nargs="+", type=str, default=[], metavar="COL", help="columns that the others are conditioned on"
+    )
+    parser.add_argument(
+        "--classes", nargs="+", type=str, default=[], metavar="COL", help="those whose numbers are names of classes"
+    )
+
+
+def add_run(parser: ArgumentParser) -> None:
+    parser.add_argument("run", type=str, metavar="RUN", help="folder of a model that fit or compare wrote")
+    parser.add_argument(
+        "--trust", nargs="+", type=str, default=[], metavar="module:Name", help="classes of your own that it may import"
+    )
