@@ -8,7 +8,7 @@ from pathlib import Path
 from jsonargparse import ArgumentParser
 from jsonargparse import Namespace as Arguments
 
-from genflow.cli.flags import add_data_options, add_run
+from genflow.cli.flags import add_data_options, add_parts, add_run
 from genflow.cli.models import condition_of, loaded
 from genflow.errors import InputError
 
@@ -17,8 +17,9 @@ __all__ = ["DESCRIPTION", "SUMMARY", "add_arguments", "run"]
 SUMMARY = "figures of a trained model"
 DESCRIPTION = """Figures of a trained model on test rows, by default those of the data that it was trained on.
 
-example:
+examples:
   genflow evaluate run
+  genflow evaluate run --integrator heun --steps 4
 """
 
 
@@ -30,6 +31,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--points", type=int, default=1000, help="samples drawn, and rows at most in their figures")
     parser.add_argument("--json", action="store_true", help="print one JSON document")
     add_data_options(parser)
+    add_parts(parser)
 
 
 def run(chosen: Arguments) -> None:

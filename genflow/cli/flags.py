@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from jsonargparse import ArgumentParser
 
-__all__ = ["add_budget", "add_condition", "add_data_options", "add_options", "add_run"]
+__all__ = ["add_budget", "add_condition", "add_data_options", "add_options", "add_parts", "add_run"]
 
 
 def add_budget(parser: ArgumentParser, of: str, default: str = "60s") -> None:
@@ -48,3 +48,15 @@ def add_run(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--trust", nargs="+", type=str, default=[], metavar="module:Name", help="classes of your own that it may import"
     )
+
+
+def add_parts(parser: ArgumentParser, *, divergence: bool = True) -> None:
+    """Parts that a trained model is used with in the place of its own; no training is needed."""
+    parser.add_argument(
+        "--integrator", type=str, metavar="NAME", help="another solver: dopri5,rtol=1e-6 or module:Name (no retraining)"
+    )
+    parser.add_argument("--steps", type=int, metavar="N", help="another number of steps, on each piece of the velocity")
+    if divergence:
+        parser.add_argument(
+            "--divergence", type=str, metavar="NAME", help="another estimator: hutchinson,n=8 or module:Name"
+        )

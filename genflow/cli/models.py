@@ -12,7 +12,7 @@ __all__ = ["condition_of", "loaded", "log_prob", "mean", "set_threads"]
 
 
 def loaded(chosen: Arguments) -> Any:
-    """The model of a run, in the units of its data."""
+    """The model of a run, in the units of its data, with the parts that the command line replaces."""
     from genflow.checkpoint import load
 
     model = load(chosen.run, trust=chosen.trust)
@@ -20,6 +20,15 @@ def loaded(chosen: Arguments) -> Any:
         raise InputError(
             f"{chosen.run}: a {type(model).__name__} came, without its data's units; use one that fit wrote"
         )
+    named = {kind: chosen.get(kind) for kind in ("integrator", "divergence") if chosen.get(kind)}
+    if named or chosen.get("steps") is not None:
+        from genflow.studies.parts import part
+
+        model = model.replace(**{kind: part(kind, text) for kind, text in named.items()})
+    if (steps := chosen.get("steps")) is not None:
+        if steps < 1:
+            raise InputError(f"steps: {steps} came; at least 1 would do")
+        model = model.replace(scheduler=model.model.scheduler.with_steps(steps))
     return model
 
 

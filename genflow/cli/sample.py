@@ -8,7 +8,7 @@ from jsonargparse import ArgumentParser
 from jsonargparse import Namespace as Arguments
 
 from genflow.cli.files import table_file, write_table
-from genflow.cli.flags import add_run
+from genflow.cli.flags import add_parts, add_run
 from genflow.cli.models import loaded
 from genflow.errors import InputError
 
@@ -20,6 +20,7 @@ DESCRIPTION = """Draw samples from a trained model, with the column names and in
 examples:
   genflow sample run -n 1000 -o samples.csv
   genflow sample run -n 1000 --condition 35 -o samples.csv
+  genflow sample run -n 1000 --integrator dopri5,rtol=1e-6 -o samples.csv
 """
 
 
@@ -37,6 +38,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         "-o", "--out", type=str, required=True, metavar="FILE", help=".csv, .parquet or .npy; must not exist"
     )
     parser.add_argument("--seed", type=int, default=0, help="seed of the samples")
+    add_parts(parser, divergence=False)
 
 
 def run(chosen: Arguments) -> None:

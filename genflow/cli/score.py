@@ -9,7 +9,7 @@ from jsonargparse import ArgumentParser
 from jsonargparse import Namespace as Arguments
 
 from genflow.cli.files import table_file, write_table
-from genflow.cli.flags import add_run
+from genflow.cli.flags import add_parts, add_run
 from genflow.cli.models import condition_of, loaded, log_prob, mean
 
 __all__ = ["DESCRIPTION", "SUMMARY", "add_arguments", "run"]
@@ -17,8 +17,9 @@ __all__ = ["DESCRIPTION", "SUMMARY", "add_arguments", "run"]
 SUMMARY = "log density of each row of a file"
 DESCRIPTION = """Write the log density of each row of a file: one column log_prob, in nats, in the units of the file.
 
-example:
+examples:
   genflow score run customers.csv -o scores.csv
+  genflow score run customers.csv --integrator dopri5 --divergence hutchinson,n=8 -o scores.csv
 """
 
 
@@ -30,6 +31,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         "-o", "--out", type=str, required=True, metavar="FILE", help=".csv, .parquet or .npy; must not exist"
     )
     parser.add_argument("--seed", type=int, default=0, help="seed of a random divergence estimator")
+    add_parts(parser)
 
 
 def run(chosen: Arguments) -> None:
