@@ -175,7 +175,7 @@ class Flow(Component, nn.Module):
         unknown = sorted(parts.keys() - self.parts().keys())
         if unknown:
             raise InputError(f"replace: no part {unknown[0]!r}; the parts are {', '.join(self.parts())}")
-        from_function = {
+        from_function: dict[str, Callable[..., Any]] = {
             "velocity": as_velocity,
             "scheduler": as_scheduler,
             "integrator": as_integrator,

@@ -121,13 +121,13 @@ def _named(given: Any) -> tuple[str, dict[str, Any]]:
     """A name and its arguments."""
     if isinstance(given, str) and given.startswith("{"):
         try:
-            given = json.loads(given)
+            return _named(dict(json.loads(given)))
         except ValueError as error:
             raise InputError(f"{given}: no JSON ({error}); NAME,OPTION=VALUE would do") from None
     if isinstance(given, Mapping):
         arguments = dict(given)
         return str(arguments.pop("name", "")), arguments
-    name, *assignments = given.split(",")
+    name, *assignments = str(given).split(",")
     return name, dict(map(_assignment, assignments))
 
 
