@@ -10,7 +10,7 @@ from typing import Any
 from jsonargparse import ArgumentError, ArgumentParser
 from jsonargparse import Namespace as Arguments
 
-from genflow.cli import compare, evaluate, experiment, fit, listing, sample, score
+from genflow.cli import compare, divergences, evaluate, experiment, fit, listing, sample, score, solvers
 from genflow.cli.words import version
 from genflow.errors import InputError, SolverError
 
@@ -24,6 +24,8 @@ _COMMANDS: dict[str, Any] = {
     "sample": sample,
     "score": score,
     "evaluate": evaluate,
+    "solvers": solvers,
+    "divergences": divergences,
     "experiment": experiment,
     "list": listing,
 }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from jsonargparse import ArgumentParser
 
-__all__ = ["add_budget", "add_condition", "add_data_options", "add_options", "add_parts", "add_run"]
+__all__ = ["add_budget", "add_condition", "add_data_options", "add_options", "add_parts", "add_run", "add_study"]
 
 
 def add_budget(parser: ArgumentParser, of: str, default: str = "60s") -> None:
@@ -60,3 +60,16 @@ def add_parts(parser: ArgumentParser, *, divergence: bool = True) -> None:
         parser.add_argument(
             "--divergence", type=str, metavar="NAME", help="another estimator: hutchinson,n=8 or module:Name"
         )
+
+
+def add_study(parser: ArgumentParser, *, repeats: bool = True) -> None:
+    """What the studies of one trained model have in common."""
+    parser.add_argument("--data", type=str, metavar="DATA", help="rows to try it on (default: the run's own test rows)")
+    parser.add_argument("--rows", type=int, default=256, metavar="N", help="rows at most (default: 256)")
+    if repeats:
+        parser.add_argument(
+            "--repeats", type=int, default=3, metavar="N", help="interleaved runs; median times are shown"
+        )
+    parser.add_argument("--seed", type=int, default=0, help="seed of rows, noise and probes")
+    parser.add_argument("--threads", type=int, metavar="N", help="threads of torch (default: its own choice)")
+    parser.add_argument("--out", type=str, metavar="DIR", help="folder for the results; it must not exist")

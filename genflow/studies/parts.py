@@ -104,11 +104,11 @@ def parts(kind: str, given: Any) -> dict[str, Any]:
 def label_of(given: Any, made: Any) -> str:
     """What tables call a part: what it was asked for by, without the module; otherwise its registered name."""
     if isinstance(given, str) and not given.startswith("{"):
-        name, comma, arguments = given.partition(",")
-        return name.rpartition(":")[2] + comma + arguments
+        name, comma, rest = given.partition(",")
+        return name.rpartition(":")[2] + comma + rest
     if isinstance(given, Mapping):
-        options = ",".join(f"{key}={value}" for key, value in given.items() if key != "name")
-        return ",".join(filter(None, [str(given.get("name", "")).rpartition(":")[2], options]))
+        arguments = [f"{key}={value}" for key, value in given.items() if key != "name"]
+        return ",".join([str(given.get("name", "")).rpartition(":")[2], *arguments])
     if hasattr(given, "__name__"):
         return str(given.__name__)
     function = getattr(made, "function", None)
