@@ -88,7 +88,7 @@ class FunctionScheduler(Scheduler):
         return times
 
 
-def as_integrator(function: Callable[..., Any], order: int = 1) -> Integrator:
+def as_integrator(function: Integrator | Callable[..., Any], order: int = 1) -> Integrator:
     r"""A plain `f(dynamics, state, times)` as an integrator; an integrator is returned as it is.
 
     Args:
@@ -120,7 +120,7 @@ def as_integrator(function: Callable[..., Any], order: int = 1) -> Integrator:
     return FunctionIntegrator(function, order)
 
 
-def as_scheduler(function: Callable[[float, float, int], Sequence[float] | Tensor], steps: int = 8) -> Scheduler:
+def as_scheduler(function: Scheduler | Callable[..., Sequence[float] | Tensor], steps: int = 8) -> Scheduler:
     r"""A plain `f(start, stop, steps)` as a scheduler; a scheduler is returned as it is.
 
     Args:

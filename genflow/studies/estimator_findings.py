@@ -165,7 +165,7 @@ _BIAS = (
 )
 _ALONG = (
     "At times between the data (left) and the noise (right), with the fewest probes that were tried: the root mean "
-    "square over the rows of the estimated divergence's standard deviation, and its bias by the standard error of that. "
+    "square over the rows of the estimated divergence's standard deviation, and its bias in standard errors. "
     "Above the dashed line, at three, an estimator is biased there."
 )
 
