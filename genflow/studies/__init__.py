@@ -10,6 +10,7 @@ from __future__ import annotations
 from genflow.studies.board import Board
 from genflow.studies.comparison import compare
 from genflow.studies.estimators import divergences
+from genflow.studies.findings import Findings
 from genflow.studies.work_precision import solvers
 
-__all__ = ["Board", "compare", "divergences", "solvers"]
+__all__ = ["Board", "Findings", "compare", "divergences", "solvers"]
