@@ -15,10 +15,10 @@ import genflow as gf
 from genflow.cli import main
 
 IMAGES = Path(__file__).parent
-MODELS = {"moons": ("two-moons", "70s", 256, 3), "digits": ("digits", "100s", 64, 1)}
+MODELS = {"moons": ("two-moons", "70s", 256, 3), "digits": ("digits", "100s", 128, 3)}
 
 
-def run(folder: Path) -> None:
+def run(folder: Path, quick: bool = False) -> None:
     """Trains, studies, and puts the pictures that the page shows beside this file."""
     torch.set_num_threads(1)
     folder.mkdir(exist_ok=True)
@@ -26,7 +26,8 @@ def run(folder: Path) -> None:
         model = folder / name
         if not model.exists():
             main(["fit", data, "--model", "jko-iflow", "--budget", budget, "--threads", "1", "-o", str(model)])
-        found = gf.studies.divergences(model, rows=rows, draws=8, progress=True)
+        rows, repeats, draws = (rows // 3, 1, 4) if quick else (rows, repeats, 16)
+        found = gf.studies.divergences(model, rows=rows, draws=draws, progress=True)
         keep(found, folder / f"{name}-divergences", {"cost": f"divergences-{name}"})
         found = gf.studies.solvers(model, rows=rows, repeats=repeats, progress=True)
         shown = {"work-precision": f"solvers-{name}", "samples": f"solvers-{name}-samples"}
@@ -51,4 +52,4 @@ def shrunk(source: Path, target: Path) -> None:
 
 
 if __name__ == "__main__":
-    run(Path(sys.argv[1] if len(sys.argv) > 1 else "studies"))
+    run(Path(sys.argv[1] if len(sys.argv) > 1 else "studies"), quick="quick" in sys.argv[2:])
