@@ -1,6 +1,9 @@
 """Draws the pictures of docs/studies.md: trains two models where they are not there yet, and studies them.
 
-python docs/images/studies.py [FOLDER]    # models and full reports go to FOLDER, by default studies/
+    python docs/images/studies.py [FOLDER [quick]]
+
+Models and full reports go to FOLDER, by default studies/. With `quick` on fewer rows and draws, and with every setting run
+once: for a look at the pictures.
 """
 
 from __future__ import annotations
