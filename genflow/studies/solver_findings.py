@@ -241,7 +241,7 @@ def _samples(subject: Subject, settings: list[Setting], truth: Truth) -> Any:
             axis.set_xlim(low[0] - margin[0], high[0] + margin[0])
             axis.set_ylim(low[1] - margin[1], high[1] + margin[1])
             axis.spines[:].set_color("#d5dae2")
-    figure.tight_layout(h_pad=0.6, w_pad=0.4)
+    figure.tight_layout(h_pad=0.6, w_pad=2.0 if picture else 0.4)
     return figure
 
 
