@@ -172,7 +172,7 @@ def divergences(
     exact = exact_flow.log_prob(x, condition).double().to(subject.x.device)
     points = _points(exact_flow, x, condition)
 
-    trials = _trials(flow, chosen, probes)
+    trials = _trials(flow, subject.x, chosen, probes)
     _run(trials[0], flow, subject, seed)  # what the first solve pays for is no estimator's cost
     trials[0].log_p.clear()
     trials[0].seconds.clear()
@@ -202,7 +202,7 @@ def divergences(
     return findings
 
 
-def _trials(flow: Flow, chosen: dict[str, DivergenceEstimator], probes: Sequence[int]) -> list[Trial]:
+def _trials(flow: Flow, x: Tensor, chosen: dict[str, DivergenceEstimator], probes: Sequence[int]) -> list[Trial]:
     """The exact divergence, which all others are held against, and each estimator with each number of probes."""
     found = [Trial("exact", 0, Exact(), deterministic=True)]
     if all(velocity.closed_form for velocity, _, _ in flow.velocity.pieces()):
@@ -210,7 +210,8 @@ def _trials(flow: Flow, chosen: dict[str, DivergenceEstimator], probes: Sequence
     for label, estimator in chosen.items():
         if type(estimator) is Exact:
             continue
-        if "n" in inspect.signature(type(estimator)).parameters and hasattr(estimator, "n"):
+        drawn = estimator.probes(x[:1], flow.velocity.event_ndim) is not None
+        if drawn and "n" in inspect.signature(type(estimator)).parameters and hasattr(estimator, "n"):
             counts = probes if _plain(label) else (estimator.n,)
             for n in counts:
                 found.append(Trial(label, n, type(estimator)(**{**estimator.config(), "n": n})))
