@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from genflow.checkpoint import load
     from genflow.divergences import as_divergence
     from genflow.flow import Flow, StandardNormal
+    from genflow.functions import as_integrator, as_scheduler
     from genflow.studies import compare
     from genflow.velocities import as_velocity
 
@@ -66,6 +67,8 @@ __all__ = [
     "StandardNormal",
     "Velocity",
     "as_divergence",
+    "as_integrator",
+    "as_scheduler",
     "as_velocity",
     "baselines",
     "compare",
@@ -86,6 +89,8 @@ _HOME = {
     "Flow": "genflow.flow",
     "StandardNormal": "genflow.flow",
     "as_divergence": "genflow.divergences",
+    "as_integrator": "genflow.functions",
+    "as_scheduler": "genflow.functions",
     "as_velocity": "genflow.velocities",
     "compare": "genflow.studies",
     "load": "genflow.checkpoint",

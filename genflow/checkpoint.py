@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import inspect
 import json
 import os
 import shutil
@@ -123,7 +124,7 @@ def load(path: str | PathLike[str], trust: Sequence[str] = ()) -> Any:
 
 
 def described(value: Any) -> Any:
-    """JSON for a value: a component becomes its class and its arguments.
+    """JSON for a value: a component becomes its class and its arguments, a function of a module the name of both.
 
     Raises:
         InputError: A value that JSON can't hold and that is no component.
@@ -139,18 +140,23 @@ def described(value: Any) -> Any:
         return [described(item) for item in value]
     if value is None or isinstance(value, bool | int | float | str):
         return value
+    if inspect.isfunction(value) and "<" not in value.__qualname__ and value.__module__ != "__main__":
+        return {"function": f"{value.__module__}:{value.__qualname__}"}
     raise InputError(
         f"save: a {type(value).__name__} can't be written to a checkpoint; make it a component (subclass gf.Component)"
+        + (", or a function at the top of a module" if inspect.isfunction(value) else "")
     )
 
 
 def named_classes(description: Any) -> Iterator[str]:
-    """The classes that a description names."""
+    """The classes and functions that a description names."""
     items: Any = ()
     if isinstance(description, dict):
         items = description.values()
         if set(description) == {"class", "arguments"}:
             yield description["class"]
+        elif set(description) == {"function"}:
+            yield description["function"]
     elif isinstance(description, list):
         items = description
     for item in items:
@@ -166,6 +172,8 @@ def built(value: Any, trust: frozenset[str], folder: Path) -> Any:
             return cls(**arguments)
         except TypeError as error:
             raise InputError(f"{folder}: {cls.__name__} can't be built from the checkpoint ({error})") from None
+    if isinstance(value, dict) and set(value) == {"function"}:
+        return _named_object(value["function"], "function", trust, folder, known=False)
     if isinstance(value, dict) and set(value) == {"tuple"}:
         return tuple(built(item, trust, folder) for item in value["tuple"])
     if isinstance(value, dict):
@@ -176,17 +184,25 @@ def built(value: Any, trust: frozenset[str], folder: Path) -> Any:
 
 
 def _component_class(path: str, trust: frozenset[str], folder: Path) -> type[Component]:
+    module = str(path).partition(":")[0]
+    cls = _named_object(path, "class", trust, folder, known=module == "genflow" or module.startswith("genflow."))
+    if not (isinstance(cls, type) and issubclass(cls, Component)):
+        raise InputError(f"{folder}: it names {path!r}, which is not a component")
+    return cls
+
+
+def _named_object(path: str, what: str, trust: frozenset[str], folder: Path, known: bool) -> Any:
+    """What `module:Name` names, if it is known, trusted, or brought by an installed package."""
     module, _, name = str(path).partition(":")
-    known = module == "genflow" or module.startswith("genflow.")
     if not known and path not in trust and path not in _entry_points():
         raise InputError(
-            f"{folder}: it names the foreign class {path!r}, which was not imported; "
+            f"{folder}: it names the foreign {what} {path!r}, which was not imported; "
             f'if you trust it, load(…, trust=["{path}"]) or --trust {path}'
         )
     try:
         # Only what the user trusts is looked for in the current folder, too.
         with registry.current_folder_on_path() if path in trust else nullcontext():
-            cls = getattr(importlib.import_module(module), name)
+            return getattr(importlib.import_module(module), name)
     except Exception as error:  # a module of the user's own may fail in any way
         advice = (
             "which is not there in this version; install the one that wrote it"
@@ -194,9 +210,6 @@ def _component_class(path: str, trust: frozenset[str], folder: Path) -> type[Com
             else "which can't be imported; run in the folder of its module, or name that in PYTHONPATH"
         )
         raise InputError(f"{folder}: it names {path!r}, {advice} ({type(error).__name__}: {error})") from None
-    if not (isinstance(cls, type) and issubclass(cls, Component)):
-        raise InputError(f"{folder}: it names {path!r}, which is not a component")
-    return cls
 
 
 def _entry_points() -> set[str]:

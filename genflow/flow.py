@@ -24,12 +24,14 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from genflow.audit import Audit, audited
-from genflow.divergences import Exact
+from genflow.divergences import Exact, as_divergence
 from genflow.errors import InputError, SolverError
+from genflow.functions import as_integrator, as_scheduler
 from genflow.interfaces import Component, DivergenceEstimator, Dynamics, Estimate, Integrator, Scheduler, Velocity
 from genflow.recomputation import recomputed
 from genflow.schedulers import Uniform
 from genflow.solvers import RK4
+from genflow.velocities import as_velocity
 
 if TYPE_CHECKING:
     from typing import Self
@@ -165,8 +167,8 @@ class Flow(Component, nn.Module):
         """The same model with other parts: the weights are shared, not copied.
 
         Args:
-            parts: Any of `velocity`, `scheduler`, `integrator`, `divergence`, `base`. A plain function serves as a
-                divergence estimator.
+            parts: Any of `velocity`, `scheduler`, `integrator`, `divergence`, `base`. A plain function serves for each
+                of the first four; see `as_velocity` and its sisters.
 
         Raises:
             InputError: A name that is none of these.
@@ -174,10 +176,13 @@ class Flow(Component, nn.Module):
         unknown = sorted(parts.keys() - self.parts().keys())
         if unknown:
             raise InputError(f"replace: no part {unknown[0]!r}; the parts are {', '.join(self.parts())}")
-        if "divergence" in parts and not isinstance(parts["divergence"], DivergenceEstimator):
-            from genflow.divergences import as_divergence
-
-            parts["divergence"] = as_divergence(parts["divergence"])
+        from_function: dict[str, Callable[..., Any]] = {
+            "velocity": as_velocity,
+            "scheduler": as_scheduler,
+            "integrator": as_integrator,
+            "divergence": as_divergence,
+        }
+        parts = {name: from_function[name](part) if name in from_function else part for name, part in parts.items()}
         other = copy.copy(self)
         # A shallow copy shares the dictionary of sub-modules, too: give it one of its own.
         object.__setattr__(other, "_modules", dict(self._modules))

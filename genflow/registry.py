@@ -244,7 +244,7 @@ def _imported(target: str, kind: str, name: str) -> Any:
             found = getattr(found, part)
         except AttributeError:
             raise InputError(f"{kind}: {module!r} has no {attribute!r}") from None
-    if not callable(found):
+    if not callable(found) and not hasattr(found, "config"):  # a component that was made there is welcome, too
         raise InputError(f"{kind}: {name!r} is a {type(found).__name__}; a class or a function would do")
     return found
 

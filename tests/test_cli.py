@@ -54,7 +54,18 @@ def refused(capsys, words: str) -> str:
 
 def test_help_of_every_command_fits_the_terminal(capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", "100")
-    for command in ("", "compare", "fit", "sample", "score", "evaluate", "experiment", "list"):
+    for command in (
+        "",
+        "compare",
+        "fit",
+        "sample",
+        "score",
+        "evaluate",
+        "solvers",
+        "divergences",
+        "experiment",
+        "list",
+    ):
         with pytest.raises(SystemExit) as stop:
             main([*command.split(), "--help"])
         assert stop.value.code == 0

@@ -1,12 +1,16 @@
 """Studies: several models, solvers or estimators held against each other.
 
 `compare` trains models on data sets under one equal budget and returns a `Board`: a leaderboard, the differences that
-are real, plots, and a report in one file.
+are real, plots, and a report in one file. `solvers` and `divergences` take one trained model and hold integrators and
+divergence estimators against each other on it.
 """
 
 from __future__ import annotations
 
 from genflow.studies.board import Board
 from genflow.studies.comparison import compare
+from genflow.studies.estimators import divergences
+from genflow.studies.findings import Findings
+from genflow.studies.work_precision import solvers
 
-__all__ = ["Board", "compare"]
+__all__ = ["Board", "Findings", "compare", "divergences", "solvers"]

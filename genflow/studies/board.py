@@ -222,7 +222,9 @@ class Board:
             if run["data"] == data and run["label"] == model and seed in (None, run["seed"]):
                 if not run["status"].startswith("ok"):
                     raise InputError(f"model: {model} on {data} {run['status']}")
-                trust = [run["model"]] if ":" in run["model"] else []
+                parts = [value.get("name") if isinstance(value, dict) else value for value in run["options"].values()]
+                named = [str(name).partition(",")[0] for name in (run["model"], *parts)]
+                trust = [name for name in named if ":" in name]
                 return load(self.folder / "models" / slug(data) / run["name"], trust=trust)
         raise InputError(f"model: no trial of {model!r} on {data!r}; models: {', '.join(self.model_names)}")
 

@@ -11,7 +11,6 @@ import contextlib
 import json
 import math
 import os
-import platform
 import shlex
 import shutil
 import signal
@@ -20,7 +19,6 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
-from importlib.metadata import PackageNotFoundError, version
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,6 +27,7 @@ from genflow import registry
 from genflow.errors import InputError
 from genflow.studies.board import Board, slug
 from genflow.studies.display import Display, display_for
+from genflow.studies.environment import environment
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -311,7 +310,7 @@ def _run(plan: dict[str, Any], folder: Path, progress: bool) -> None:
             }
             for name, d in plan["datasets"].items()
         },
-        "environment": _environment(),
+        "environment": environment(),
         "began": time.strftime("%Y-%m-%d %H:%M:%S %z", time.localtime(began)),
         "seconds": round(time.time() - began, 1),
     }
@@ -509,37 +508,6 @@ def _command(arguments: Mapping[str, Any]) -> str:
         given = arguments["data"] if key == "data" else value
         words += [f"--{key}", *(map(str, given) if isinstance(given, list) else [str(given)])]
     return shlex.join(words)
-
-
-def _environment() -> dict[str, Any]:
-    import torch
-
-    def version_of(name: str) -> str | None:
-        try:
-            return version(name)
-        except PackageNotFoundError:
-            return None
-
-    from genflow import __version__
-
-    packages = ("torch", "numpy", "scikit-learn", "pot", "torchdiffeq", "zuko")
-    return {
-        "genflow": __version__,
-        "python": platform.python_version(),
-        **{name: version_of(name) for name in packages},
-        "platform": platform.platform(),
-        "processor": _processor(),
-        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
-        "default_threads": torch.get_num_threads(),
-    }
-
-
-def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return platform.processor()
-    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.machine())
 
 
 def _write_json(path: Path, document: Any) -> None:

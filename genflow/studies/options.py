@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from genflow import registry
 from genflow.errors import InputError
-from genflow.interfaces import Integrator, NoiseSchedule, Scheduler
+from genflow.studies.parts import part
 
 __all__ = ["build", "check_options", "check_values"]
 
@@ -26,7 +26,6 @@ _PARTS = {
 }
 """Options that name a part, and what they are registered as."""
 
-_INTERFACES = {"scheduler": Scheduler, "integrator": Integrator, "noise": NoiseSchedule}
 _COUNTS = ("batch_size", "bins", "blocks", "dim", "steps", "train_steps", "transforms", "width")
 _KINDS: dict[Any, str] = {int: "a whole number", float: "a number", str: "a word", bool: "true or false"}
 
@@ -147,20 +146,9 @@ def _wanted(value: Any, hint: Any) -> str:
 def _part(name: str, value: Any, dim: int, condition_dim: int) -> Any:
     if not isinstance(value, str | dict):
         return value
-    arguments = {} if isinstance(value, str) else dict(value)
-    chosen = value if isinstance(value, str) else str(arguments.pop("name", ""))
-    found = registry.lookup(_PARTS[name], chosen)
-    if name == "velocity" and condition_dim:
-        arguments.setdefault("condition_dim", condition_dim)
-    try:
-        part = found(dim, **arguments) if name == "velocity" else found(**arguments)
-    except InputError:
-        raise
-    except Exception as error:
-        raise InputError(f"{name}: {chosen} can't be built ({type(error).__name__}: {error})") from error
-    if name in _INTERFACES and not isinstance(part, _INTERFACES[name]):
-        raise InputError(f"{name}: {chosen} is no {_INTERFACES[name].__name__}; another one of `genflow list` would do")
-    return part
+    if name != "velocity":
+        return part(name, value)
+    return part(name, value, dim, **({"condition_dim": condition_dim} if condition_dim else {}))
 
 
 def _annotations(cls: Any) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from genflow.studies.board import records, slug
 if TYPE_CHECKING:
     from genflow.studies.board import Board
 
-__all__ = ["Plot", "colour_of", "plots_of", "styled", "write"]
+__all__ = ["FURTHER_COLOURS", "Plot", "colour_of", "mosaic", "plots_of", "styled", "write"]
 
 _COLOURS = {
     "jko-iflow": "#c8324a",
@@ -26,7 +26,7 @@ _COLOURS = {
     "nsf": "#d9861a",
     "maf": "#00838f",
 }
-_FURTHER = ("#a0522d", "#5b6770", "#b83280", "#6b8e23", "#3949ab", "#8d6e63")
+FURTHER_COLOURS = ("#a0522d", "#5b6770", "#b83280", "#6b8e23", "#3949ab", "#8d6e63")
 _DATA = "#3b4252"
 _SHADE = "#c9d1dc"
 
@@ -81,7 +81,7 @@ def colour_of(board: Board, model: str) -> str:
     if model in _COLOURS:
         return _COLOURS[model]
     others = [name for name in board.model_names if name not in _COLOURS]
-    return _FURTHER[others.index(model) % len(_FURTHER)]
+    return FURTHER_COLOURS[others.index(model) % len(FURTHER_COLOURS)]
 
 
 def plots_of(board: Board, data: str | None = None) -> list[Plot]:
@@ -309,7 +309,9 @@ def _images(board: Board, data: str) -> Any:
     # Dark strokes on light paper where most of the picture is at the low end, as with the digits.
     sparse = float(np.median(parts["train"])) < low + 0.35 * (high - low)
     for axis, (label, colour, rows) in zip(axes[0], groups, strict=True):
-        axis.imshow(_mosaic(rows[: side * side], shape, side), cmap="gray_r" if sparse else "gray", vmin=low, vmax=high)
+        axis.imshow(
+            mosaic(rows[: side * side], shape, side, side), cmap="gray_r" if sparse else "gray", vmin=low, vmax=high
+        )
         axis.set_title(label, color=colour)
         axis.set_xticks([])
         axis.set_yticks([])
@@ -319,14 +321,15 @@ def _images(board: Board, data: str) -> Any:
     return figure
 
 
-def _mosaic(rows: np.ndarray, shape: tuple[int, ...], side: int) -> np.ndarray:
+def mosaic(rows: np.ndarray, shape: tuple[int, ...], down: int, across: int) -> np.ndarray:
+    """Rows as pictures of one shape, in so many lines and columns."""
     height, width = shape[-2:]
     gap = 1
-    canvas = np.full((side * (height + gap) - gap, side * (width + gap) - gap), np.nan)
+    canvas = np.full((down * (height + gap) - gap, across * (width + gap) - gap), np.nan)
     for index, row in enumerate(rows):
         if len(row) == height * width - 1:  # rows with their mean removed need not carry the last pixel
             row = np.append(row, -row.sum())
-        top, left = (index // side) * (height + gap), (index % side) * (width + gap)
+        top, left = (index // across) * (height + gap), (index % across) * (width + gap)
         canvas[top : top + height, left : left + width] = row.reshape(height, width)
     return canvas
 

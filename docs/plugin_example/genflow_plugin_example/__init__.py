@@ -1,0 +1,1 @@
+"""Parts of genflow from another package."""

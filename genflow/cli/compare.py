@@ -1,0 +1,82 @@
+"""`genflow compare`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from jsonargparse import ArgumentParser
+from jsonargparse import Namespace as Arguments
+
+from genflow.cli.files import fresh, must_not_exist
+from genflow.cli.flags import add_budget, add_condition, add_data_options, add_options
+from genflow.cli.words import options_by_model
+
+__all__ = ["DESCRIPTION", "SUMMARY", "add_arguments", "run"]
+
+SUMMARY = "models x data sets under one equal budget"
+DESCRIPTION = """Train models on data sets under one equal budget and say which differences are real.
+
+example:
+  genflow compare --data two-moons customers.csv --models jko-iflow nsf --budget 60s --out board
+"""
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    """Says what the command takes."""
+    parser.add_argument("--config", action="config", help="a file of these options, such as a comparison's repeat.json")
+    parser.add_argument(
+        "--data", nargs="+", type=str, required=True, metavar="DATA", help="tables, pictures or built-in names"
+    )
+    parser.add_argument(
+        "--models",
+        nargs="+",
+        type=str,
+        default=["jko-iflow", "cnf", "flow-matching", "score-sde", "nsf"],
+        metavar="MODEL",
+        help="names of `genflow list`, or module:Name",
+    )
+    add_budget(parser, "training of each model")
+    parser.add_argument("--seed", type=int, default=0, help="seed of everything random")
+    parser.add_argument(
+        "--seeds", nargs="+", type=int, metavar="SEED", help="several: each training is repeated with each"
+    )
+    add_options(parser, "--set", "jko-iflow.blocks=6")
+    parser.add_argument(
+        "--metrics",
+        nargs="+",
+        type=str,
+        default=[],
+        metavar="METRIC",
+        help="further metrics, registered or module:Name",
+    )
+    parser.add_argument("--points", type=int, default=1000, help="samples drawn, and rows at most in their figures")
+    add_data_options(parser)
+    add_condition(parser)
+    parser.add_argument("--out", type=str, metavar="DIR", help="folder for the results; it must not exist")
+
+
+def run(chosen: Arguments) -> None:
+    """Runs the command."""
+    out = Path(chosen.out or fresh("comparison"))
+    must_not_exist(out)
+    from genflow.studies import compare
+
+    board = compare(
+        chosen.data,
+        chosen.models,
+        budget=chosen.budget,
+        iterations=chosen.iterations,
+        seed=chosen.seed,
+        seeds=chosen.seeds,
+        threads=chosen.threads,
+        out=out,
+        options=options_by_model(chosen.set),
+        metrics=chosen.metrics,
+        test=chosen.test,
+        atoms=chosen.atoms,
+        points=chosen.points,
+        condition=chosen.condition,
+        classes=chosen.classes,
+    )
+    board.print()
+    print(f"report: {out / 'report.html'}")

@@ -1,0 +1,68 @@
+"""`genflow divergences`."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from pathlib import Path
+
+from jsonargparse import ArgumentParser
+from jsonargparse import Namespace as Arguments
+
+from genflow.cli.files import fresh, must_not_exist
+from genflow.cli.flags import add_run, add_study
+from genflow.cli.models import set_threads
+
+__all__ = ["DESCRIPTION", "SUMMARY", "add_arguments", "run"]
+
+SUMMARY = "divergence estimators on a trained model: bias, variance, cost"
+DESCRIPTION = """Bias, variance and cost of each estimator, and which is cheapest for a wanted standard error.
+
+examples:
+  genflow divergences run --out divergences
+  genflow divergences run --divergences hutchinson my_parts:mine --wanted 0.01
+"""
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    """Says what the command takes."""
+    add_run(parser)
+    parser.add_argument(
+        "--divergences",
+        nargs="+",
+        type=str,
+        metavar="NAME",
+        help="names of `genflow list`, or module:Name (default: all that are registered)",
+    )
+    parser.add_argument(
+        "--probes", nargs="+", type=int, metavar="N", help="numbers of probes, for estimators with an n"
+    )
+    parser.add_argument("--draws", type=int, default=16, metavar="N", help="runs with fresh probes (default: 16)")
+    parser.add_argument("--wanted", type=float, default=0.01, metavar="NATS", help="standard error to be reached")
+    add_study(parser, repeats=False)
+
+
+def run(chosen: Arguments) -> None:
+    """Runs the command."""
+    out = Path(chosen.out or fresh("divergences"))
+    must_not_exist(out)
+    set_threads(chosen.threads)
+    from genflow.studies import divergences
+    from genflow.studies.estimators import PROBES
+
+    found = divergences(
+        chosen.run,
+        chosen.divergences,
+        rows=chosen.rows,
+        data=chosen.data,
+        probes=chosen.probes or PROBES,
+        draws=chosen.draws,
+        wanted=chosen.wanted,
+        seed=chosen.seed,
+        trust=chosen.trust,
+        out=out,
+        progress=True,
+        command=shlex.join(["genflow", *sys.argv[1:]]),
+    )
+    found.print()
+    print(f"report: {out / 'report.html'}")

@@ -1,0 +1,130 @@
+"""`genflow fit`."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from pathlib import Path
+
+from jsonargparse import ArgumentParser
+from jsonargparse import Namespace as Arguments
+
+from genflow import registry
+from genflow.cli.files import must_not_exist
+from genflow.cli.flags import add_budget, add_condition, add_data_options, add_options
+from genflow.cli.models import log_prob, mean, set_threads
+from genflow.cli.words import assignment, version
+from genflow.errors import InputError
+
+__all__ = ["DESCRIPTION", "SUMMARY", "add_arguments", "run"]
+
+SUMMARY = "train one model"
+DESCRIPTION = """Train one model and keep it in a folder.
+
+examples:
+  genflow fit customers.csv --model jko-iflow --budget 2min -o run
+  genflow fit digits --model nsf --iterations 2000 --set transforms=3 -o run
+  genflow fit customers.csv --condition age --model nsf -o run
+"""
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    """Says what the command takes."""
+    parser.add_argument("data", type=str, metavar="DATA", help="a table, a picture or a built-in name")
+    parser.add_argument("--model", type=str, default="jko-iflow", help="a name of `genflow list`, or module:Name")
+    parser.add_argument(
+        "-o", "--out", type=str, required=True, metavar="RUN", help="folder for the model; must not exist"
+    )
+    add_budget(parser, "training")
+    parser.add_argument("--seed", type=int, default=0, help="seed of everything random")
+    parser.add_argument(
+        "--recipe", type=str, metavar="NAME", help="published: JKO-iFlow by the recipe of its authors' code"
+    )
+    parser.add_argument(
+        "--reparameterize", type=int, metavar="N", help="JKO-iFlow: rounds that move the blocks towards equal movement"
+    )
+    parser.add_argument("--refine", type=int, metavar="N", help="JKO-iFlow: rounds after those that double the blocks")
+    parser.add_argument(
+        "--compile", action="store_true", help="compile the likelihood, for jko-iflow and cnf: for very long runs only"
+    )
+    add_options(parser, "--set", "blocks=6")
+    add_data_options(parser)
+    add_condition(parser)
+
+
+def run(chosen: Arguments) -> None:
+    """Runs the command."""
+    out = Path(chosen.out)
+    must_not_exist(out)
+    name = chosen.model if chosen.recipe is None else f"{chosen.model}-{chosen.recipe}"
+    if chosen.recipe is not None and name not in registry.names("model"):
+        raise InputError(
+            f"recipe: no {chosen.recipe!r} of {chosen.model}; --model jko-iflow --recipe published would do"
+        )
+    cls = registry.lookup("model", name)
+    options = dict(assignment(text) for text in chosen.set)
+    options |= {n: chosen[n] for n in ("reparameterize", "refine") if chosen[n] is not None}
+    if chosen.compile:
+        options["compile"] = True
+    import torch
+
+    from genflow.checkpoint import write_model, written
+    from genflow.data import load
+    from genflow.studies.display import display_for
+    from genflow.studies.options import build, check_options, check_values
+    from genflow.studies.rounds import write_pictures
+    from genflow.studies.trial import warm_up
+    from genflow.training import parse_seconds
+
+    if chosen.budget is not None and chosen.iterations is not None:
+        raise InputError("budget, iterations: both came; give one of them")
+    budget = None if chosen.budget is None else parse_seconds(chosen.budget)
+    if budget is None and chosen.iterations is None:
+        budget = 60.0
+    check_options(cls, options)
+    check_values(cls, options)
+    set_threads(chosen.threads)
+    data = load(chosen.data, test=chosen.test, atoms=chosen.atoms, condition=chosen.condition, classes=chosen.classes)
+    for remark in data.remarks:
+        print(remark, file=sys.stderr)
+    torch.manual_seed(chosen.seed)
+    model = build(cls, data.dim, options, data.condition_dim)
+    warm_up()
+    name = registry.name_of(cls)
+    trials = [{"data": data.name, "label": name, "seed": chosen.seed, "several": False}]
+    with written(out) as folder:
+        with display_for(trials, budget) as display:
+            began = time.perf_counter()
+            fitted = model.fit(
+                data,
+                budget=budget,
+                iterations=chosen.iterations,
+                seed=chosen.seed,
+                progress=lambda event: display.event(0, {"what": "training", **event}),
+            )
+            seconds = time.perf_counter() - began
+        write_model(fitted, folder)
+        pictures = [path.name for path in write_pictures(fitted, data, folder)]
+        record = {
+            "model": name,
+            "options": options,
+            "data": chosen.data,
+            "test": chosen.test,
+            "atoms": chosen.atoms,
+            "condition": chosen.condition,
+            "classes": chosen.classes,
+            "budget": chosen.budget,
+            "iterations": chosen.iterations,
+            "seed": chosen.seed,
+            "threads": torch.get_num_threads(),
+            "seconds": round(seconds, 1),
+            "versions": {"genflow": version(), "torch": torch.__version__, "python": sys.version.split()[0]},
+        }
+        (folder / "run.json").write_text(json.dumps(record, indent=1) + "\n")
+    steps = sum(entry.get("steps", 0) for entry in fitted.history)
+    print(f"{name} on {data.name}: {steps} steps in {seconds:.1f} s")
+    if fitted.has_log_prob:
+        log_p = log_prob(fitted, data.test, None if data.condition is None else data.condition.test)
+        print(f"test NLL {mean(-log_p)} nats per row ({len(data.test)} rows, units of the data)")
+    print(f"model: {out}" + "".join(f", {out / picture}" for picture in pictures))

@@ -1,0 +1,75 @@
+"""Flags that several commands have."""
+
+from __future__ import annotations
+
+from jsonargparse import ArgumentParser
+
+__all__ = ["add_budget", "add_condition", "add_data_options", "add_options", "add_parts", "add_run", "add_study"]
+
+
+def add_budget(parser: ArgumentParser, of: str, default: str = "60s") -> None:
+    parser.add_argument(
+        "--budget", type=str, metavar="TIME", help=f"wall time of the {of}: 30s, 2min, 1h (default: {default})"
+    )
+    parser.add_argument("--iterations", type=int, metavar="N", help="optimizer steps, in the place of a time")
+    parser.add_argument("--threads", type=int, metavar="N", help="threads of torch (default: its own choice)")
+
+
+def add_options(parser: ArgumentParser, flag: str, example: str) -> None:
+    parser.add_argument(
+        flag, nargs="+", type=str, default=[], metavar="OPTION=VALUE", help=f"options of the model, such as {example}"
+    )
+
+
+def add_data_options(parser: ArgumentParser) -> None:
+    parser.add_argument(
+        "--test", type=str, metavar="FILE", help="test rows of your own, in the place of the last 10 %%"
+    )
+    parser.add_argument(
+        "--atoms",
+        type=str,
+        default="keep",
+        metavar="HOW",
+        help="repeated values: keep, dequantize or drop (default: keep)",
+    )
+
+
+def add_condition(parser: ArgumentParser) -> None:
+    parser.add_argument(
+        "--condition", nargs="+", type=str, default=[], metavar="COL", help="columns that the others are conditioned on"
+    )
+    parser.add_argument(
+        "--classes", nargs="+", type=str, default=[], metavar="COL", help="those whose numbers are names of classes"
+    )
+
+
+def add_run(parser: ArgumentParser) -> None:
+    parser.add_argument("run", type=str, metavar="RUN", help="folder of a model that fit or compare wrote")
+    parser.add_argument(
+        "--trust", nargs="+", type=str, default=[], metavar="module:Name", help="classes of your own that it may import"
+    )
+
+
+def add_parts(parser: ArgumentParser, *, divergence: bool = True) -> None:
+    """Parts that a trained model is used with in the place of its own; no training is needed."""
+    parser.add_argument(
+        "--integrator", type=str, metavar="NAME", help="another solver: dopri5,rtol=1e-6 or module:Name (no retraining)"
+    )
+    parser.add_argument("--steps", type=int, metavar="N", help="another number of steps, on each piece of the velocity")
+    if divergence:
+        parser.add_argument(
+            "--divergence", type=str, metavar="NAME", help="another estimator: hutchinson,n=8 or module:Name"
+        )
+
+
+def add_study(parser: ArgumentParser, *, repeats: bool = True) -> None:
+    """What the studies of one trained model have in common."""
+    parser.add_argument("--data", type=str, metavar="DATA", help="rows to try it on (default: the run's own test rows)")
+    parser.add_argument("--rows", type=int, default=256, metavar="N", help="rows at most (default: 256)")
+    if repeats:
+        parser.add_argument(
+            "--repeats", type=int, default=3, metavar="N", help="interleaved runs; median times are shown"
+        )
+    parser.add_argument("--seed", type=int, default=0, help="seed of rows, noise and probes")
+    parser.add_argument("--threads", type=int, metavar="N", help="threads of torch (default: its own choice)")
+    parser.add_argument("--out", type=str, metavar="DIR", help="folder for the results; it must not exist")

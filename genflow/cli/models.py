@@ -1,0 +1,66 @@
+"""Trained models, as the commands use them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from jsonargparse import Namespace as Arguments
+
+from genflow.errors import InputError
+
+__all__ = ["condition_of", "loaded", "log_prob", "mean", "set_threads"]
+
+
+def loaded(chosen: Arguments) -> Any:
+    """The model of a run, in the units of its data, with the parts that the command line replaces."""
+    from genflow.checkpoint import load
+
+    model = load(chosen.run, trust=chosen.trust)
+    if not hasattr(model, "columns"):
+        raise InputError(
+            f"{chosen.run}: a {type(model).__name__} came, without its data's units; use one that fit wrote"
+        )
+    named = {kind: chosen.get(kind) for kind in ("integrator", "divergence") if chosen.get(kind)}
+    if named or chosen.get("steps") is not None:
+        from genflow.studies.parts import part
+
+        model = model.replace(**{kind: part(kind, text) for kind, text in named.items()})
+    if (steps := chosen.get("steps")) is not None:
+        if steps < 1:
+            raise InputError(f"steps: {steps} came; at least 1 would do")
+        model = model.replace(scheduler=model.model.scheduler.with_steps(steps))
+    return model
+
+
+def condition_of(model: Any) -> dict[str, Any]:
+    """The condition that a model was trained under, as `genflow.data.load` takes it."""
+    if model.encoding is None:
+        return {}
+    return {"condition": model.encoding.columns, "classes": model.encoding.class_columns}
+
+
+def set_threads(threads: int | None) -> None:
+    """Sets the threads of torch, where a number came."""
+    if threads is None:
+        return
+    if threads < 1:
+        raise InputError(f"threads: {threads} came; at least 1 would do")
+    import torch
+
+    torch.set_num_threads(threads)
+
+
+def log_prob(model: Any, rows: Any, condition: Any, seed: int = 0) -> Any:
+    """The log density of each row."""
+    import torch
+
+    with torch.no_grad():
+        return model.log_prob(rows, condition, torch.Generator().manual_seed(seed))
+
+
+def mean(values: Any) -> str:
+    """The mean of numbers, with its standard error."""
+    from genflow.metrics import mean_and_se
+
+    mean, se = mean_and_se(values)
+    return f"{mean:.4f} ± {se:.4f}"

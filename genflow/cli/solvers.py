@@ -1,0 +1,71 @@
+"""`genflow solvers`."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from pathlib import Path
+
+from jsonargparse import ArgumentParser
+from jsonargparse import Namespace as Arguments
+
+from genflow.cli.files import fresh, must_not_exist
+from genflow.cli.flags import add_run, add_study
+from genflow.cli.models import set_threads
+
+__all__ = ["DESCRIPTION", "SUMMARY", "add_arguments", "run"]
+
+SUMMARY = "integrators on a trained model: work against precision"
+DESCRIPTION = """Evaluations and seconds against the error in x and in log p, from a reference in float64.
+
+examples:
+  genflow solvers run --out solvers
+  genflow solvers run --integrators rk4 dopri5 my_solvers:Ralston --steps 2 4 8 16
+"""
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    """Says what the command takes."""
+    add_run(parser)
+    parser.add_argument(
+        "--integrators",
+        nargs="+",
+        type=str,
+        metavar="NAME",
+        help="names of `genflow list`, methods of torchdiffeq, or module:Name (default: all that are registered)",
+    )
+    parser.add_argument(
+        "--steps", nargs="+", type=int, metavar="N", help="steps on each piece, for integrators that walk a grid"
+    )
+    parser.add_argument("--tolerances", nargs="+", type=float, metavar="TOL", help="tolerances, for adaptive ones")
+    parser.add_argument("--wanted", type=float, default=0.01, metavar="NATS", help="error of log p to be reached")
+    parser.add_argument("--dtype", type=str, metavar="NAME", help="float32 or float64 (default: the model's own)")
+    add_study(parser)
+
+
+def run(chosen: Arguments) -> None:
+    """Runs the command."""
+    out = Path(chosen.out or fresh("solvers"))
+    must_not_exist(out)
+    set_threads(chosen.threads)
+    from genflow.studies import solvers
+    from genflow.studies.work_precision import STEPS, TOLERANCES
+
+    found = solvers(
+        chosen.run,
+        chosen.integrators,
+        rows=chosen.rows,
+        data=chosen.data,
+        steps=chosen.steps or STEPS,
+        tolerances=chosen.tolerances or TOLERANCES,
+        wanted=chosen.wanted,
+        repeats=chosen.repeats,
+        dtype=chosen.dtype,
+        seed=chosen.seed,
+        trust=chosen.trust,
+        out=out,
+        progress=True,
+        command=shlex.join(["genflow", *sys.argv[1:]]),
+    )
+    found.print()
+    print(f"report: {out / 'report.html'}")

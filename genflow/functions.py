@@ -1,0 +1,145 @@
+"""Plain functions as integrators and schedulers; `as_velocity` and `as_divergence` are their sisters."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Sequence
+from typing import Any, Literal
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from genflow.errors import InputError
+from genflow.interfaces import Dynamics, Integrator, Scheduler, Solution, State
+from genflow.solvers.states import raise_unless_finite, stacked
+
+__all__ = ["FunctionIntegrator", "FunctionScheduler", "as_integrator", "as_scheduler"]
+
+
+class FunctionIntegrator(Integrator):
+    """An integrator made of a plain function; see `as_integrator`."""
+
+    def __init__(self, function: Callable[..., Any], order: int = 1):
+        self.function, self.order = function, order
+
+    def solve(
+        self,
+        dynamics: Callable[[Tensor, State], State],
+        state: State,
+        times: Float[Tensor, " times"],
+        *,
+        generator: torch.Generator | None = None,
+        save: Literal["last", "all"] = "last",
+    ) -> Solution:
+        """Integrates from `times[0]` to `times[-1]`; between every two times on its own where all states are kept.
+
+        Raises:
+            SolverError: A state that is not finite at the end; looked for outside of grad mode.
+        """
+        counted, kept = _Counted(dynamics), [state]
+        for part in (times,) if save == "last" else map(torch.stack, itertools.pairwise(times.unbind())):
+            state = self.function(counted, state, part)
+            state = state.state if isinstance(state, Solution) else state
+            kept.append(state)
+        if not torch.is_grad_enabled():
+            name = getattr(self.function, "__name__", "the function")
+            raise_unless_finite(name, times[[0, -1]] if save == "last" else times, state, kept)
+        states = stacked(kept) if save == "all" else None
+        return Solution(state, states=states, nfe=counted.calls, steps=len(times) - 1)
+
+
+class _Counted(Dynamics):
+    """Dynamics that count how often they are evaluated, and offer what those behind them offer."""
+
+    def __init__(self, dynamics: Any):
+        super().__init__(dynamics, getattr(dynamics, "tensors", ()), getattr(dynamics, "diffusion", None))
+        self.denoise, self.noise = getattr(dynamics, "denoise", None), getattr(dynamics, "noise", None)
+        self.calls = 0
+
+    def __call__(self, t: Tensor, state: State) -> State:
+        self.calls += 1
+        return super().__call__(t, state)
+
+
+class FunctionScheduler(Scheduler):
+    """A scheduler made of a plain function; see `as_scheduler`."""
+
+    def __init__(self, function: Callable[..., Any], steps: int = 8):
+        self.function, self.steps = function, steps
+
+    def times(
+        self,
+        start: float,
+        stop: float,
+        steps: int | None = None,
+        *,
+        dtype: torch.dtype = torch.float32,
+        device: torch.device | str | None = None,
+    ) -> Float[Tensor, " times"]:
+        steps = self.steps if steps is None else steps
+        times = torch.as_tensor(self.function(start, stop, steps), dtype=dtype, device=device)
+        if times.shape != (steps + 1,):
+            name = getattr(self.function, "__name__", "the function")
+            raise InputError(
+                f"scheduler: {name} returned the shape {tuple(times.shape)}; "
+                f"{steps + 1} times are wanted for {steps} steps"
+            )
+        return times
+
+
+def as_integrator(function: Integrator | Callable[..., Any], order: int = 1) -> Integrator:
+    r"""A plain `f(dynamics, state, times)` as an integrator; an integrator is returned as it is.
+
+    Args:
+        function: Returns the state at `times[-1]`, of the structure of `state`: a tensor, or a tuple of tensors where a
+            log-determinant rides along. It calls `dynamics(t, state)`, whose result has the same structure; these
+            calls are counted for it.
+        order: Its order of convergence.
+
+    Raises:
+        InputError: Something that can't be called.
+
+    Example:
+        >>> import torch, genflow as gf
+        >>> def euler(dynamics, x, times):
+        ...     for t, h in zip(times, times.diff()):
+        ...         x = x + h * dynamics(t, x)
+        ...     return x
+        >>> solution = gf.as_integrator(euler).solve(lambda t, x: x, torch.ones(1), torch.linspace(0, 1, 3))
+        >>> solution.state, solution.nfe
+        (tensor([2.2500]), 2)
+    """
+    if isinstance(function, Integrator):
+        return function
+    if not callable(function):
+        raise InputError(
+            f"integrator: a {type(function).__name__} came; "
+            "an Integrator or a function (dynamics, state, times) would do"
+        )
+    return FunctionIntegrator(function, order)
+
+
+def as_scheduler(function: Scheduler | Callable[..., Sequence[float] | Tensor], steps: int = 8) -> Scheduler:
+    r"""A plain `f(start, stop, steps)` as a scheduler; a scheduler is returned as it is.
+
+    Args:
+        function: Returns `steps + 1` times from `start` to `stop`, which may run in either direction.
+        steps: The number of steps where none is asked for.
+
+    Raises:
+        InputError: Something that can't be called; when called, another number of times.
+
+    Example:
+        >>> import genflow as gf
+        >>> squared = gf.as_scheduler(lambda a, b, n: [a + (b - a) * (k / n) ** 2 for k in range(n + 1)], steps=2)
+        >>> squared.times(0.0, 1.0)
+        tensor([0.0000, 0.2500, 1.0000])
+    """
+    if isinstance(function, Scheduler):
+        return function
+    if not callable(function):
+        raise InputError(
+            f"scheduler: a {type(function).__name__} came; a Scheduler or a function (start, stop, steps) would do"
+        )
+    return FunctionScheduler(function, steps)

@@ -1,0 +1,167 @@
+"""A part of a flow from what people name it by: a registered name, `module:Name`, a class, a function, or the part."""
+
+from __future__ import annotations
+
+import inspect
+import json
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from genflow import registry
+from genflow.divergences import as_divergence
+from genflow.errors import InputError
+from genflow.functions import as_integrator, as_scheduler
+from genflow.interfaces import DivergenceEstimator, Integrator, NoiseSchedule, Scheduler, Velocity
+from genflow.velocities import as_velocity
+
+__all__ = ["label_of", "part", "parts"]
+
+_INTERFACES: dict[str, type] = {
+    "velocity": Velocity,
+    "divergence": DivergenceEstimator,
+    "integrator": Integrator,
+    "scheduler": Scheduler,
+    "noise": NoiseSchedule,
+}
+_KINDS = {"noise": "scheduler"}  # what a kind is registered as, where that has another name
+_FROM_FUNCTION: dict[str, Callable[..., Any]] = {
+    "velocity": as_velocity,
+    "divergence": as_divergence,
+    "integrator": as_integrator,
+    "scheduler": as_scheduler,
+}
+
+
+def part(kind: str, given: Any, *first: Any, **defaults: Any) -> Any:
+    """The part that somebody asks for.
+
+    Args:
+        kind: `velocity`, `divergence`, `integrator`, `scheduler` or `noise`.
+        given: The part itself; a class or function; or a text: a name, with arguments if need be, as in
+            `hutchinson,n=8` or `{"name": "hutchinson", "n": 8}`. A method of torchdiffeq is a name, too: `dopri5`.
+        first: What its class is called with before the arguments: a velocity's dimension.
+        defaults: Arguments where `given` has none of that name.
+
+    Raises:
+        InputError: No such part, one that can't be built, or something else than such a part.
+
+    Example:
+        >>> from genflow.studies.parts import part
+        >>> part("divergence", "hutchinson,n=8").n
+        8
+        >>> part("integrator", "dopri5,rtol=1e-6").method
+        'dopri5'
+    """
+    if isinstance(given, _INTERFACES[kind]):
+        return given
+    name, arguments = _named(given) if isinstance(given, str | Mapping) else (given, {})
+    if isinstance(name, str):
+        found, arguments = _found(kind, name, arguments)
+    else:
+        found, name = given, getattr(given, "__name__", type(given).__name__)
+    if isinstance(found, _INTERFACES[kind]):
+        made = found
+    else:
+        try:
+            if _is_the_part_itself(found) and kind in _FROM_FUNCTION:
+                made = _FROM_FUNCTION[kind](found, **arguments)
+            else:
+                made = found(*first, **{**defaults, **arguments})
+        except InputError:
+            raise
+        except Exception as error:  # a class of the user's own may fail in any way
+            raise InputError(f"{kind}: {name} can't be built ({type(error).__name__}: {error})") from error
+    if not isinstance(made, _INTERFACES[kind]):
+        raise InputError(f"{kind}: {name} is no {_INTERFACES[kind].__name__}; another one of `genflow list` would do")
+    return made
+
+
+def parts(kind: str, given: Any) -> dict[str, Any]:
+    """Several parts of one kind, by the labels that tables know them by.
+
+    Args:
+        kind: As in `part`.
+        given: One, a list of them, or a dictionary of them by label.
+
+    Raises:
+        InputError: None, or two under one label.
+    """
+    if isinstance(given, Mapping) and "name" not in given:
+        return {label: part(kind, item) for label, item in given.items()}
+    items = list(given) if isinstance(given, Sequence) and not isinstance(given, str) else [given]
+    found: dict[str, Any] = {}
+    for item in items:
+        made = part(kind, item)
+        label = label_of(item, made)
+        if label in found:
+            raise InputError(f"{kind}s: {label} came twice; give them labels by a dictionary")
+        found[label] = made
+    if not found:
+        raise InputError(f"{kind}s: none came; some of {', '.join(registry.names(kind))} would do")
+    return found
+
+
+def label_of(given: Any, made: Any) -> str:
+    """What tables call a part: what it was asked for by, without the module; otherwise its registered name."""
+    if isinstance(given, str) and not given.startswith("{"):
+        name, comma, rest = given.partition(",")
+        return name.rpartition(":")[2] + comma + rest
+    if isinstance(given, Mapping):
+        arguments = [f"{key}={value}" for key, value in given.items() if key != "name"]
+        return ",".join([str(given.get("name", "")).rpartition(":")[2], *arguments])
+    if hasattr(given, "__name__"):
+        return str(given.__name__)
+    function = getattr(made, "function", None)
+    name = getattr(function, "__name__", "") or registry.name_of(type(made))
+    options = {key: value for key, value in made.config().items() if key != "function"}
+    return ",".join([name.rpartition(":")[2], *(f"{key}={value}" for key, value in options.items())])
+
+
+def _named(given: Any) -> tuple[str, dict[str, Any]]:
+    """A name and its arguments."""
+    if isinstance(given, str) and given.startswith("{"):
+        try:
+            return _named(dict(json.loads(given)))
+        except ValueError as error:
+            raise InputError(f"{given}: no JSON ({error}); NAME,OPTION=VALUE would do") from None
+    if isinstance(given, Mapping):
+        arguments = dict(given)
+        return str(arguments.pop("name", "")), arguments
+    name, *assignments = str(given).split(",")
+    return name, dict(map(_assignment, assignments))
+
+
+def _assignment(text: str) -> tuple[str, Any]:
+    key, equals, value = text.partition("=")
+    if not equals or not key:
+        raise InputError(f"{text!r} came; NAME,OPTION=VALUE, such as hutchinson,n=8, would do")
+    try:
+        return key, json.loads(value)
+    except ValueError:
+        return key, {"True": True, "False": False, "None": None}.get(value, value)
+
+
+def _found(kind: str, name: str, arguments: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+    """What goes by a name; a method of torchdiffeq is that class with its first argument."""
+    if kind == "integrator" and name not in registry.names(kind):
+        from genflow.solvers import ADAPTIVE_METHODS, FIXED_METHODS, Adaptive
+
+        if name in ADAPTIVE_METHODS or name in FIXED_METHODS:
+            return Adaptive, {"method": name, **arguments}
+    return registry.lookup(_KINDS.get(kind, kind), name), arguments
+
+
+def _is_the_part_itself(found: Any) -> bool:
+    """Whether a function is called like the part; one of at most one argument makes the part.
+
+    A class makes one, too; of an object that can be called, the call counts.
+    """
+    if isinstance(found, type):
+        return False
+    try:
+        signature = inspect.signature(found)
+    except (TypeError, ValueError):
+        return True
+    kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    needed = [p for p in signature.parameters.values() if p.kind in kinds and p.default is p.empty]
+    return len(needed) > 1 or any(p.kind is p.VAR_POSITIONAL for p in signature.parameters.values())

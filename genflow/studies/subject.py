@@ -1,0 +1,115 @@
+"""What a study is made on: a trained flow, and rows in the units that it was trained in."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from genflow.errors import InputError
+from genflow.flow import Flow
+
+__all__ = ["Subject", "subject_of"]
+
+
+@dataclass
+class Subject:
+    """A flow with rows to try it on.
+
+    Attributes:
+        name: What the report calls it.
+        flow: The flow.
+        x: Rows in the units of the flow, `(n, *event)`.
+        condition: What each of them is conditioned on, `(n, k)`, or `None`.
+        image_shape: Height and width of the picture that a row is, where it is one.
+        columns: Names of the columns, where they have some.
+        model: The model in the user's units, where there is one.
+    """
+
+    name: str
+    flow: Flow
+    x: Tensor
+    condition: Any = None
+    image_shape: tuple[int, int] | None = None
+    columns: tuple[str, ...] = ()
+    model: Any = None
+
+    def in_units_of_data(self, x: Tensor) -> Tensor:
+        """Rows of the flow's units in those of the user."""
+        return x.double() if self.model is None else self.model._original(x)
+
+
+@torch.no_grad()
+def subject_of(
+    given: Any, *, rows: int = 256, data: Any = None, seed: int = 0, trust: tuple[str, ...] | list[str] = ()
+) -> Subject:
+    """The flow that a study is asked about, and rows of its data.
+
+    Args:
+        given: A folder that `fit` or `compare` wrote, a model in the units of its data, or a `Flow`.
+        rows: Rows at most.
+        data: For a model: anything that `genflow.data.load` takes, its test rows are used; what it was trained on by
+            default. For a flow: rows in its own units, `(n, *event)`. Samples of the model itself where none are known.
+        seed: Seed of the choice of rows.
+        trust: Classes of the user's own that a folder may import, as `module:Name`.
+
+    Raises:
+        InputError: A model that is no flow, data with other columns.
+    """
+    if rows < 2:
+        raise InputError(f"rows: {rows} came; at least 2 would do")
+    model, name = given, type(given).__name__
+    if isinstance(given, str | PathLike):
+        from genflow.checkpoint import load
+
+        model, name = load(given, trust=trust), Path(given).name
+        data = _recorded(Path(given)) if data is None else {"source": data}
+    elif data is not None and hasattr(given, "preprocessor"):
+        data = {"source": data}
+    flow = getattr(model, "model", model)
+    if not isinstance(flow, Flow):
+        raise InputError(
+            f"run: {name} holds a {type(flow).__name__}, which integrates no velocity; "
+            "jko-iflow, cnf, flow-matching or score-sde would do"
+        )
+    generator = torch.Generator().manual_seed(seed)
+    if not hasattr(model, "preprocessor"):
+        x = flow.sample(rows, generator=generator) if data is None else torch.as_tensor(data)
+        return Subject(name, flow, x[:rows])
+    if data is None:
+        if model.encoding is not None:
+            raise InputError("data: the model has a condition; name the data set that it was trained on")
+        x = flow.sample(rows, generator=generator)
+        return Subject(name, flow, x, columns=tuple(model.columns), model=model)
+    return _with_data(name, model, data, rows, generator)
+
+
+def _recorded(run: Path) -> dict[str, Any] | None:
+    """The data that a run was trained on, by its record."""
+    if not (run / "run.json").is_file():
+        return None
+    kept = json.loads((run / "run.json").read_text())
+    return {"source": kept["data"], "test": kept["test"], "atoms": kept["atoms"]}
+
+
+def _with_data(name: str, model: Any, given: dict[str, Any], rows: int, generator: torch.Generator) -> Subject:
+    from genflow.data import Dataset, load
+
+    source = given.pop("source")
+    if model.encoding is not None:
+        given |= {"condition": model.encoding.columns, "classes": model.encoding.class_columns}
+    dataset = source if isinstance(source, Dataset) else load(source, **given)
+    if dataset.dim != model.dim:
+        raise InputError(f"data: {dataset.name} has {dataset.dim} columns, the model was trained on {model.dim}")
+    chosen = torch.randperm(len(dataset.test), generator=generator)[:rows]
+    x = model._standardized(dataset.test[chosen])[0]
+    condition = None
+    if dataset.condition is not None:
+        condition = model._encoded(dataset.condition.test[chosen.numpy()], (len(chosen),))
+    title = f"{name} on {dataset.name}"
+    return Subject(title, model.model, x, condition, dataset.image_shape, tuple(model.columns), model)

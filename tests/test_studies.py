@@ -1,0 +1,141 @@
+"""The studies of one trained model: what they report is what closed forms say."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+import genflow as gf
+from genflow.errors import InputError
+from genflow.studies.references import reference
+from genflow.studies.subject import Subject
+
+
+def swinging():
+    """x' = x cos 3t: log p and x are known in closed form."""
+    velocity = gf.as_velocity(lambda x, t, condition: x * torch.cos(3 * t))
+    return gf.Flow(velocity, base=gf.StandardNormal(2))
+
+
+def turning(dim=4):
+    """A linear field whose off-diagonal entries are known: the estimators' variance follows."""
+    matrix = torch.randn(dim, dim, generator=torch.Generator().manual_seed(0))
+    return matrix, gf.Flow(gf.as_velocity(lambda x, t, condition: x @ matrix.to(x).mT), base=gf.StandardNormal(dim))
+
+
+@pytest.fixture(scope="module")
+def study():
+    return gf.studies.solvers(
+        swinging(),
+        ["euler", "midpoint", "rk4", "dopri5", "euler-maruyama"],
+        rows=20,
+        steps=(8, 16),
+        tolerances=(1e-3, 1e-6),
+        repeats=1,
+        dtype="float64",
+    )
+
+
+def test_errors_fall_with_the_order(study):
+    frame = study.frame.set_index(["integrator", "setting"])
+    for name, order in (("euler", 1), ("midpoint", 2), ("rk4", 4)):
+        for error in ("error_log_p", "error_x"):
+            ratio = frame.loc[(name, "8 steps"), error] / frame.loc[(name, "16 steps"), error]
+            assert math.log2(ratio) > order - 0.35  # log p is a quadrature, and may do better
+        assert frame.loc[(name, "16 steps"), "nfe"] == 16 * order
+    tight, loose = (frame.loc[("dopri5", f"rtol {rtol}"), "error_log_p"] for rtol in ("1e-06", "0.001"))
+    assert tight < 1e-4
+    assert tight < loose
+
+
+def test_the_reference_is_the_closed_form():
+    flow, x = swinging(), torch.randn(5, 2)
+    truth = reference(flow, Subject("", flow, x), x)
+    growth = math.sin(3.0) / 3
+    torch.testing.assert_close(truth.x, x.double() * math.exp(-growth), rtol=1e-9, atol=1e-9)
+    z = x.double() * math.exp(growth)
+    torch.testing.assert_close(truth.log_p, flow.base.log_prob(z) + 2 * growth, rtol=1e-9, atol=1e-9)
+    assert truth.error < 1e-7
+
+
+def test_what_does_not_go_is_said_in_one_line(study):
+    assert not (study.frame["integrator"] == "euler-maruyama").any()
+    (note,) = study.notes
+    assert note.startswith("euler-maruyama: refused: ")
+    assert "\n" not in note
+
+
+def test_a_stochastic_solver_is_shown_by_its_samples():
+    torch.manual_seed(0)
+    model = gf.baselines.ScoreSDE(2, width=8, depth=1, steps=8)
+    found = gf.studies.solvers(model, ["euler-maruyama", "heun"], rows=20, steps=(4,), repeats=1)
+    row = found.frame.set_index("integrator").loc["euler-maruyama"]
+    assert np.isnan(row["error_log_p"])
+    assert np.isnan(row["error_x"])
+    assert np.isfinite(row["w2"])
+    assert "samples only" in found.notes[0]
+
+
+def test_the_report_is_one_file_with_everything_in_it(study, tmp_path):
+    study.save(tmp_path / "out")
+    text = (tmp_path / "out" / "report.html").read_text()
+    assert text.count("data:image/png;base64,") == len(study.plots) == 2
+    assert 'src="http' not in text
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {
+        "findings.csv",
+        "config.json",
+        "plots",
+        "report.html",
+    }
+    with pytest.raises(InputError, match="exists"):
+        study.save(tmp_path / "out")
+    assert "rk4" in str(study)
+    assert "<table" in study._repr_html_()
+
+
+def test_the_standard_error_is_that_of_the_theory():
+    matrix, flow = turning()
+    found = gf.studies.divergences(flow, ["hutchinson", "finite-difference"], rows=200, probes=(1, 4), draws=30)
+    frame = found.frame.set_index(["divergence", "n"])
+    symmetric = (matrix + matrix.mT) / 2
+    off = (symmetric - symmetric.diagonal().diag()).square().sum().item()
+    for n in (1, 4):
+        row = frame.loc[("hutchinson", n)]
+        # 6000 draws of a standard deviation: 1 % of it is one standard error of that.
+        assert row["standard_error"] == pytest.approx(math.sqrt(2 * off / n), rel=0.05)
+        assert abs(row["bias"]) < 4 * row["bias_se"]
+        assert row["pushes"] == n * row["nfe"]
+    assert frame.loc[("hutchinson", 4), "reported"] == pytest.approx(
+        frame.loc[("hutchinson", 4), "standard_error"], rel=0.15
+    )
+    assert frame.loc[("exact", 0), "standard_error"] == 0
+    assert frame.loc[("exact", 0), "largest_error"] < 1e-4
+    assert found.pictures().keys() == {"cost", "bias", "along"}
+
+
+def test_a_biased_estimator_is_found_out():
+    _, flow = turning()
+
+    def inflated(velocity, x, t, probes, condition):
+        v, divergence = velocity.divergence(x, t, condition)
+        return v, divergence + 0.5
+
+    found = gf.studies.divergences(flow, {"inflated": gf.as_divergence(inflated, probes=None)}, rows=10, draws=3)
+    assert found.frame.set_index("divergence").loc["inflated", "bias"] == pytest.approx(0.5, abs=1e-4)
+    assert any("inflated is biased" in sentence for sentence in found.sentences)
+
+
+def test_the_cheapest_is_named_for_what_is_wanted():
+    _, flow = turning()
+    loose = gf.studies.divergences(flow, ["hutchinson"], rows=20, draws=3, probes=(1, 2), wanted=100.0)
+    assert loose.sentences[0].startswith("At d = 4, a standard error of 100 nats is cheapest with ")
+    tight = gf.studies.divergences(flow, ["hutchinson"], rows=20, draws=3, probes=(1, 2), wanted=1e-3)
+    assert "the exact divergence" in tight.sentences[0]
+
+
+def test_a_model_without_a_velocity_is_refused():
+    with pytest.raises(InputError, match="integrates no velocity"):
+        gf.studies.solvers(gf.baselines.NSF(2, transforms=1, width=8))
