@@ -19,6 +19,7 @@ __all__ = ["build", "check_options", "check_values"]
 
 _PARTS = {
     "velocity": "velocity",
+    "block": "velocity",
     "scheduler": "scheduler",
     "integrator": "integrator",
     "divergence": "divergence",
@@ -150,10 +151,11 @@ def _part(name: str, value: Any, dim: int, condition_dim: int) -> Any:
     arguments = {} if isinstance(value, str) else dict(value)
     chosen = value if isinstance(value, str) else str(arguments.pop("name", ""))
     found = registry.lookup(_PARTS[name], chosen)
-    if name == "velocity" and condition_dim:
+    velocity = _PARTS[name] == "velocity"
+    if velocity and condition_dim:
         arguments.setdefault("condition_dim", condition_dim)
     try:
-        part = found(dim, **arguments) if name == "velocity" else found(**arguments)
+        part = found(dim, **arguments) if velocity else found(**arguments)
     except InputError:
         raise
     except Exception as error:
