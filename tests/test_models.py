@@ -481,3 +481,26 @@ def test_optimal_coupling_is_a_permutation_of_lower_cost_that_keeps_rows():
 def test_an_unknown_coupling_is_refused():
     with pytest.raises(InputError, match="one of independent, ot"):
         gf.models.FlowMatching(2, coupling="sinkhorn")
+
+
+def heavy(n, source):
+    """Rows on a bent sheet, with tails of a Student's law."""
+    z, scale = (torch.randn(n, k, generator=source) for k in (3, 1))
+    x = z * (scale / 2).exp()
+    x[:, 1] += 0.5 * x[:, 0].square()
+    return x
+
+
+def test_a_chain_that_is_too_long_ends_where_validation_does():
+    x = heavy(700, generator(4))
+    x = (x - x[:500].mean(0)) / x[:500].std(0)
+    model = gf.models.JKOiFlow(
+        3, 12, 0.4, 1.0, width=32, steps=3, batch_size=128, matching=0.0, joint=0.0, tolerance=0.0
+    )
+    history = train(model, TrainingData(x[:500], x[500:]), Budget(iterations=240))
+    assert 1 <= len(model.velocity) < 12
+    assert [entry["kept"] for entry in history] == [True] * len(model.velocity) + [False]
+    # What is kept is the best of all that was seen, and it is what validation says it is.
+    trace = [entry["nll"] for entry in history]
+    assert min(trace) == trace[len(model.velocity) - 1]
+    assert -model.log_prob(x[500:]).mean().item() == pytest.approx(min(trace), abs=1e-3)
