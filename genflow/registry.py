@@ -67,6 +67,7 @@ _BUILT_IN: dict[str, dict[str, tuple[str, str]]] = {
         ),
         "graph-attention": ("genflow.velocities:GraphAttention", "attention over the neighbours in a graph"),
         "linear": ("genflow.velocities:Linear", "a matrix in time, such as the mean Jacobian of another field"),
+        "flattened": ("genflow.velocities:Flattened", "a velocity on graphs, for rows of all nodes' features"),
         "chain": ("genflow.velocities:Chain", "pieces one after the other in time"),
         "probability-flow": ("genflow.velocities:ProbabilityFlow", "a diffusion's network as a velocity"),
         "guided": ("genflow.velocities:Guided", "classifier-free guidance of a conditional field"),

@@ -23,7 +23,16 @@ from genflow.studies.options import build
 from genflow.training import parse_seconds
 
 _named = pytest.mark.parametrize("name", names())
-DIMS = {"power": 6, "gas": 8, "miniboone": 43, "bsds300": 63, "digits": 64, "mnist": 784, "fashion-mnist": 784}
+DIMS = {
+    "power": 6,
+    "gas": 8,
+    "miniboone": 43,
+    "bsds300": 63,
+    "digits": 64,
+    "sensors": 12,
+    "mnist": 784,
+    "fashion-mnist": 784,
+}
 
 
 @_named

@@ -13,9 +13,10 @@ from hypothesis import strategies as st
 
 import genflow as gf
 from genflow.data import SensorNetwork
+from genflow.experiments.graph import on_sensors
 from genflow.interfaces import Velocity
 from genflow.training import Budget, TrainingData, train
-from genflow.velocities import ACTIVATIONS, Chebyshev, GraphAttention
+from genflow.velocities import ACTIVATIONS, Chebyshev, Flattened, GraphAttention
 
 KINDS = [Chebyshev, GraphAttention]
 _each_kind = pytest.mark.parametrize("kind", KINDS)
@@ -413,3 +414,57 @@ def test_a_block_that_does_not_fit_is_refused():
         gf.models.JKOiFlow(4, block=Chebyshev(PATH))
     with pytest.raises(gf.InputError, match="block: Chain came, which takes no interval"):
         gf.models.JKOiFlow(4, block=gf.velocities.Chain())
+
+
+# Rows
+
+
+@_each_kind
+@given(seed=st.integers(0, 2**31), batch=st.sampled_from([(4,), (2, 3)]))
+def test_on_rows_it_is_the_same_field(kind, seed, batch):
+    graph = randomized(kind(random_graph(3, seed), 2, width=4, condition_features=1), seed)
+    rows = Flattened(graph)
+    assert (rows.dim, rows.interval, rows.closed_form) == (6, graph.interval, graph.closed_form)
+    x, c = (torch.randn(*batch, 3, k, generator=generator(seed), dtype=torch.float64) for k in (2, 1))
+    tangents, t = torch.randn(5, *x.shape, generator=generator(seed), dtype=torch.float64), torch.tensor(0.3)
+    assert torch.equal(rows(x.flatten(-2), t, c.flatten(-2)), graph(x, t, c).flatten(-2))
+    for name in ("pushforward", "pullback"):
+        v, moved = getattr(rows, name)(x.flatten(-2), t, tangents.flatten(-2), c.flatten(-2))
+        w, theirs = getattr(graph, name)(x, t, tangents, c)
+        torch.testing.assert_close(v, w.flatten(-2), **EXACT)
+        torch.testing.assert_close(moved, theirs.flatten(-2), **EXACT)
+    torch.testing.assert_close(
+        rows.divergence(x.flatten(-2), t, c.flatten(-2))[1], graph.divergence(x, t, c)[1], **EXACT
+    )
+
+
+def test_a_flattened_velocity_is_a_copy_that_moves_and_scales():
+    graph = randomized(Chebyshev(PATH, width=4))
+    moved = Flattened(graph).on((0.0, 2.0))
+    assert (graph.interval, moved.velocity.interval) == ((0.0, 1.0), (0.0, 2.0))
+    x, t = torch.randn(3, 9, generator=generator(), dtype=torch.float64), torch.tensor(0.5)
+    before = moved(x, t)
+    moved.scale_output(0.5)
+    torch.testing.assert_close(moved(x, t), before / 2, **EXACT)
+    assert not torch.equal(moved.velocity.readout, graph.readout)
+    with pytest.raises(gf.InputError, match="without event_shape"):
+        Flattened(gf.velocities.Shallow(2))
+    with pytest.raises(gf.InputError, match="rows of 8 columns came; 9"):
+        moved(x[:, :8], t)
+
+
+def test_a_table_of_measurements_is_fitted_by_blocks_on_the_graph(tmp_path):
+    data = gf.data.load("sensors", rows=1500)
+    assert (data.dim, data.condition_dim) == (12, 12)
+    truth = float(data.remarks[0].split(" is ")[1].split()[0])  # the NLL of the law, on the same rows
+    block = on_sensors(12, condition_dim=12, width=8)
+    model = gf.models.JKOiFlow(12, block=block, whiten=False, condition_dim=12, steps=4, batch_size=128, joint=0.5)
+    fitted = model.fit(data, iterations=60)
+    assert {type(block) for block in fitted.model.velocity} == {Flattened}
+    log_p = fitted.log_prob(data.test, data.condition.test)
+    independent = torch.distributions.Normal(data.train.mean(0), data.train.std(0)).log_prob(data.test).sum(-1)
+    error = log_p.std().item() / math.sqrt(len(log_p))
+    assert truth - 3 * error < -log_p.mean() < -independent.mean()
+    fitted.save(tmp_path / "run")
+    again = gf.load(tmp_path / "run")
+    assert torch.equal(again.log_prob(data.test, data.condition.test), log_p)

@@ -347,10 +347,13 @@ import resource, sys, torch, genflow as gf
 from genflow.training import Budget, TrainingData, train
 
 torch.set_num_threads(1)
-rows = torch.randn(800, 2, generator=torch.Generator().manual_seed(0)).sinh()
-model = gf.models.JKOiFlow(2, int(sys.argv[1]), growth=1.1, tolerance=0.0, steps=3)
-history = train(model, TrainingData(rows[:600], rows[600:]), Budget(iterations=3 * model.blocks))
-assert len(model.velocity) == model.blocks and history[-1]["kind"] == "joint likelihood", history
+rows = torch.randn(1500, 2, generator=torch.Generator().manual_seed(0)).sinh()
+blocks = int(sys.argv[1])
+# Narrow blocks, a large batch: what a solve keeps outweighs the weights. 2 steps of each block and of the whole chain.
+settings = dict(matching=0.0, joint=1 / (blocks + 1), optimizer="adam")
+model = gf.models.JKOiFlow(2, blocks, 0.1, 1.0, width=32, batch_size=1024, steps=3, tolerance=0.0, **settings)
+history = train(model, TrainingData(rows[:1300], rows[1300:]), Budget(iterations=2 * blocks + 2))
+assert len(model.velocity) == blocks and [entry["steps"] for entry in history] == [2] * (blocks + 1), history
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
 """
 
@@ -362,8 +365,9 @@ def test_memory_does_not_grow_with_the_number_of_blocks():
         command = ["env", "MALLOC_MMAP_THRESHOLD_=65536", sys.executable, "-c", MEMORY, str(blocks)]
         return float(subprocess.run(command, capture_output=True, text=True, check=True, timeout=120).stdout)
 
-    few, many = peak(2), peak(12)
-    assert many < 1.1 * few, f"{few:.0f} MB with 2 blocks, {many:.0f} MB with 12"
+    # Kept for all blocks, it would be 14 MB for each: 12 evaluations of 10 tensors of 1024 x 32 numbers.
+    few, many = peak(2), peak(16)
+    assert many < 1.05 * few, f"{few:.0f} MB with 2 blocks, {many:.0f} MB with 16"
 
 
 # Regularizers
@@ -477,3 +481,26 @@ def test_optimal_coupling_is_a_permutation_of_lower_cost_that_keeps_rows():
 def test_an_unknown_coupling_is_refused():
     with pytest.raises(InputError, match="one of independent, ot"):
         gf.models.FlowMatching(2, coupling="sinkhorn")
+
+
+def heavy(n, source):
+    """Rows on a bent sheet, with tails of a Student's law."""
+    z, scale = (torch.randn(n, k, generator=source) for k in (3, 1))
+    x = z * (scale / 2).exp()
+    x[:, 1] += 0.5 * x[:, 0].square()
+    return x
+
+
+def test_a_chain_that_is_too_long_ends_where_validation_does():
+    x = heavy(700, generator(4))
+    x = (x - x[:500].mean(0)) / x[:500].std(0)
+    model = gf.models.JKOiFlow(
+        3, 12, 0.4, 1.0, width=32, steps=3, batch_size=128, matching=0.0, joint=0.0, tolerance=0.0
+    )
+    history = train(model, TrainingData(x[:500], x[500:]), Budget(iterations=240))
+    assert 1 <= len(model.velocity) < 12
+    assert [entry["kept"] for entry in history] == [True] * len(model.velocity) + [False]
+    # What is kept is the best of all that was seen, and it is what validation says it is.
+    trace = [entry["nll"] for entry in history]
+    assert min(trace) == trace[len(model.velocity) - 1]
+    assert -model.log_prob(x[500:]).mean().item() == pytest.approx(min(trace), abs=1e-3)

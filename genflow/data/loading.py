@@ -18,6 +18,7 @@ from genflow.data.dataset import FEWEST_ROWS, Dataset, assemble, split
 from genflow.data.idx import idx_images
 from genflow.data.mixtures import GaussianMixture
 from genflow.data.pictures import PICTURES, Picture
+from genflow.data.sensors import sensors
 from genflow.data.toys import TOYS, Density
 from genflow.errors import InputError
 
@@ -25,7 +26,7 @@ __all__ = ["downloads", "load", "names"]
 
 _ROWS = 20_000  # of what is generated
 _MIXTURE = re.compile(r"gaussian-mixture-(\d+)")
-_REAL = ("digits", "breast-cancer", "photo-patches")
+_OTHERS = ("digits", "breast-cancer", "photo-patches", "sensors")
 _IDX = {
     "mnist": "the MNIST database of handwritten digits",
     "fashion-mnist": "the Fashion-MNIST repository",
@@ -39,7 +40,7 @@ def names() -> list[str]:
         >>> names()[:3]
         ['two-moons', 'eight-gaussians', 'checkerboard']
     """
-    return [*TOYS, "gaussian-mixture-8", *_REAL]
+    return [*TOYS, "gaussian-mixture-8", *_OTHERS]
 
 
 def downloads() -> list[str]:
@@ -183,6 +184,8 @@ def _built_in(
         if rows is not None:
             raise InputError(f"rows: {rows} came for digits, which has as many rows as it has; leave it out")
         data = bundled.digits(seed, labelled)
+    elif source == "sensors":
+        data = sensors(rows, seed)
     elif source == "photo-patches":
         data = bundled.photo_patches(rows, seed)
     else:

@@ -27,9 +27,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from genflow.data.dataset import FEWEST_ROWS, Dataset, assemble, conditions, split
 from genflow.errors import InputError
 
-__all__ = ["SensorNetwork"]
+__all__ = ["SensorNetwork", "sensors"]
+
+_ROWS = 20_000
 
 
 class SensorNetwork:
@@ -138,6 +141,31 @@ class SensorNetwork:
         if x.shape[-2:] != (self.nodes, 1):
             raise InputError(f"{argument}: the shape {tuple(x.shape)} came; (*batch, {self.nodes}, 1) would do")
         return ((torch.asinh(x.double()) - self.skew) / self.tail).squeeze(-1)
+
+
+def sensors(rows: int | None = None, seed: int = 0) -> Dataset:
+    """A day of a network of 12 sensors, a column each, under the condition of the day before.
+
+    Args:
+        rows: Pairs of days, 20 000 where it is not given.
+        seed: Seed of the measurements; the network is always the same.
+
+    Raises:
+        InputError: Fewer rows than can be split.
+    """
+    rows = _ROWS if rows is None else rows
+    if rows < FEWEST_ROWS:
+        raise InputError(f"rows: {rows} came; at least {FEWEST_ROWS} are needed for the split into 80, 10 and 10 %")
+    network = SensorNetwork()
+    x, yesterday = network.sample(rows, torch.Generator().manual_seed(seed))
+    today, before = (split(part.squeeze(-1).numpy()) for part in (x, yesterday))
+    truth = -network.log_prob(*(torch.from_numpy(part[2]).unsqueeze(-1) for part in (today, before)))
+    error = truth.std().item() / math.sqrt(len(truth))
+    remark = f"sensors: the true law's NLL is {truth.mean().item():.3f} ± {error:.3f} nats on the test rows"
+    columns = [f"sensor_{i + 1}" for i in range(network.nodes)]
+    data = assemble("sensors", today, columns, remarks=[remark], seed=seed)
+    data.condition = conditions(before, [f"{column}_yesterday" for column in columns], [[]] * network.nodes)
+    return data
 
 
 def _nearest(positions: Tensor, neighbours: int) -> Tensor:

@@ -21,59 +21,19 @@ from typing import Any
 
 import torch
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 
 from genflow.data import Dataset, Preprocessor, Standardize
 from genflow.errors import InputError
-from genflow.interfaces import Component
 from genflow.model import GenerativeModel
+from genflow.models.autoencoders import Autoencoder, ConvolutionalAutoencoder
 from genflow.models.jko_iflow import JKOiFlow
 from genflow.training import Stage, TrainingData
 
-__all__ = ["Autoencoder", "LatentFlow"]
+__all__ = ["LatentFlow"]
 
 _KIND = "autoencoder"
 _ROWS = 8192  # rows that are encoded at once
-
-
-class Autoencoder(Component, nn.Module):
-    r"""Two networks of two hidden layers each, :math:`E: R^d \to R^l` and :math:`D: R^l \to R^d`.
-
-    Args:
-        dim: Columns :math:`d` of a row.
-        latent: Dimension :math:`l` of the latent space.
-        width: Width of the hidden layers.
-
-    Raises:
-        InputError: A latent space that is not smaller than that of the rows.
-
-    Example:
-        >>> import torch
-        >>> autoencoder = Autoencoder(64, latent=4)
-        >>> u = autoencoder.encode(torch.zeros(3, 64))
-        >>> u.shape, autoencoder.decode(u).shape
-        (torch.Size([3, 4]), torch.Size([3, 64]))
-    """
-
-    def __init__(self, dim: int, latent: int = 8, width: int = 256):
-        super().__init__()
-        if not 1 <= latent < dim:
-            raise InputError(f"latent: {latent} came for rows of {dim} columns; between 1 and {dim - 1} would do")
-        self.dim, self.latent = dim, latent
-        self.encoder = _network(dim, width, latent)
-        self.decoder = _network(latent, width, dim)
-
-    def encode(self, x: Float[Tensor, "*batch dim"]) -> Float[Tensor, "*batch latent"]:
-        """The latent :math:`E(x)` of rows."""
-        return self.encoder(x)
-
-    def decode(self, u: Float[Tensor, "*batch latent"]) -> Float[Tensor, "*batch dim"]:
-        """The rows :math:`D(u)` of latents."""
-        return self.decoder(u)
-
-    def errors(self, x: Float[Tensor, "*batch dim"]) -> Float[Tensor, "*batch"]:
-        r"""Of each row, the mean squared error :math:`|D(E(x)) - x|^2 / d`."""
-        return (self.decode(self.encode(x)) - x).square().mean(-1)
 
 
 class LatentFlow(GenerativeModel):
@@ -85,6 +45,9 @@ class LatentFlow(GenerativeModel):
         dim: Columns :math:`d` of a row, such as the pixels of a picture.
         latent: Dimension :math:`l` of the latent space.
         width: Width of the autoencoder's hidden layers.
+        picture: Height and width of the pictures that rows are, for a `ConvolutionalAutoencoder`; without it, the
+            autoencoder takes a row for a vector.
+        channels: Channels of the convolutional one.
         share: Share of the budget for the autoencoder.
         batch_size: Rows in a batch of the autoencoder's training.
         learning_rate: Peak learning rate of the autoencoder.
@@ -93,7 +56,8 @@ class LatentFlow(GenerativeModel):
         autoencoder: From Python, another autoencoder: a component with `encode`, `decode` and `errors`.
 
     Raises:
-        InputError: A share that leaves nothing to the flow, or a flow that can't be built.
+        InputError: A share that leaves nothing to the flow, a picture of another size than the rows, a flow that can't
+            be built.
 
     Example:
         >>> import genflow as gf
@@ -110,6 +74,8 @@ class LatentFlow(GenerativeModel):
         dim: int,
         latent: int = 8,
         width: int = 256,
+        picture: tuple[int, int] | None = None,
+        channels: int = 16,
         share: float = 0.3,
         batch_size: int = 256,
         learning_rate: float = 2e-3,
@@ -123,6 +89,12 @@ class LatentFlow(GenerativeModel):
             )
         self.dim, self.latent, self.share = dim, latent, share
         self.batch_size, self.learning_rate = batch_size, learning_rate
+        if autoencoder is None and picture is not None:
+            autoencoder = ConvolutionalAutoencoder(picture, latent, channels)
+            if autoencoder.dim != dim:
+                raise InputError(
+                    f"picture: {list(picture)} came for rows of {dim} columns; a product of {dim} would do"
+                )
         self.autoencoder = Autoencoder(dim, latent, width) if autoencoder is None else autoencoder
         self.flow: Any = _flow(latent, flow)
         self.scale = Standardize(latent)
@@ -232,12 +204,6 @@ class LatentFlow(GenerativeModel):
     @torch.no_grad()
     def _encoded(self, x: Tensor) -> Tensor:
         return torch.cat([self.latents(rows) for rows in x.split(_ROWS)])
-
-
-def _network(inputs: int, width: int, outputs: int) -> nn.Sequential:
-    return nn.Sequential(
-        nn.Linear(inputs, width), nn.SiLU(), nn.Linear(width, width), nn.SiLU(), nn.Linear(width, outputs)
-    )
 
 
 def _flow(latent: int, flow: Any) -> GenerativeModel:

@@ -19,6 +19,7 @@ __all__ = ["build", "check_options", "check_values"]
 
 _PARTS = {
     "velocity": "velocity",
+    "block": "velocity",
     "scheduler": "scheduler",
     "integrator": "integrator",
     "divergence": "divergence",
@@ -146,9 +147,9 @@ def _wanted(value: Any, hint: Any) -> str:
 def _part(name: str, value: Any, dim: int, condition_dim: int) -> Any:
     if not isinstance(value, str | dict):
         return value
-    if name != "velocity":
+    if _PARTS[name] != "velocity":
         return part(name, value)
-    return part(name, value, dim, **({"condition_dim": condition_dim} if condition_dim else {}))
+    return part("velocity", value, dim, **({"condition_dim": condition_dim} if condition_dim else {}))
 
 
 def _annotations(cls: Any) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from genflow.velocities.activations import ACTIVATIONS
 from genflow.velocities.chain import Chain
 from genflow.velocities.chebyshev import Chebyshev
+from genflow.velocities.flattened import Flattened
 from genflow.velocities.function import FunctionVelocity, as_velocity
 from genflow.velocities.graph_attention import GraphAttention
 from genflow.velocities.guided import Guided, OptionalCondition, conditional, struck_out
@@ -18,6 +19,7 @@ __all__ = [
     "ACTIVATIONS",
     "Chain",
     "Chebyshev",
+    "Flattened",
     "FunctionVelocity",
     "GraphAttention",
     "Guided",
