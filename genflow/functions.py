@@ -10,9 +10,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from genflow.errors import InputError
+from genflow.errors import InputError, SolverError
 from genflow.interfaces import Dynamics, Integrator, Scheduler, Solution, State
-from genflow.solvers.states import raise_unless_finite, stacked
+from genflow.solvers.states import is_finite, stacked
 
 __all__ = ["FunctionIntegrator", "FunctionScheduler", "as_integrator", "as_scheduler"]
 
@@ -42,11 +42,23 @@ class FunctionIntegrator(Integrator):
             state = self.function(counted, state, part)
             state = state.state if isinstance(state, Solution) else state
             kept.append(state)
-        if not torch.is_grad_enabled():
-            name = getattr(self.function, "__name__", "the function")
-            raise_unless_finite(name, times[[0, -1]] if save == "last" else times, state, kept)
+        if not (torch.is_grad_enabled() or is_finite(state)):
+            raise self._failure(times[[0, -1]] if save == "last" else times, kept)
         states = stacked(kept) if save == "all" else None
         return Solution(state, states=states, nfe=counted.calls, steps=len(times) - 1)
+
+    def _failure(self, times: Tensor, kept: Sequence[State]) -> SolverError:
+        """Names the first of the states that is not finite, and carries the one before."""
+        values, name = times.tolist(), getattr(self.function, "__name__", "the function")
+        first = next(i for i, state in enumerate(kept) if not is_finite(state))
+        where = f"at t = {values[first]:g}, in its call from t = {values[first - 1]:g}" if first else "at the start"
+        last = max(first - 1, 0)
+        return SolverError(
+            f"{name}: the state is not finite {where}; more steps, or an adaptive solver, would show where it went",
+            values[last],
+            kept[last],
+            values[first] - values[last] or None,
+        )
 
 
 class _Counted(Dynamics):
