@@ -10,7 +10,7 @@ from torch import Tensor
 from genflow.flow import Flow, StandardNormal
 from genflow.interfaces import Velocity
 from genflow.model import GenerativeModel
-from genflow.models.stages import likelihood_stage, matching_stage
+from genflow.models.stages import initial_frequencies, likelihood_stage, matching_stage
 from genflow.schedulers import Warped
 from genflow.training import Stage, TrainingData
 from genflow.velocities import Shallow
@@ -39,7 +39,8 @@ class CNF(Flow, GenerativeModel):
         train_steps: Integrator steps in training.
         steps: Integrator steps afterwards.
         warp: Both grids shrink towards the data by this power.
-        frequencies: Range of the first layer's scales; see `genflow.velocities.Shallow`.
+        frequencies: Range of the first layer's scales; see `genflow.velocities.Shallow`. By default (1, 20) in the
+            plane, where pictures live, and (1, 3) above.
         batch_size: Rows in a batch.
         optimizer: `soap` or `adam`, for everything but the matching; see `genflow.training.Stage`.
         learning_rate: Peak learning rate of the likelihood.
@@ -73,7 +74,7 @@ class CNF(Flow, GenerativeModel):
         train_steps: int = 4,
         steps: int = 16,
         warp: float = 1.5,
-        frequencies: tuple[float, float] = (1.0, 3.0),
+        frequencies: tuple[float, float] | None = None,
         batch_size: int = 512,
         optimizer: str = "soap",
         learning_rate: float = 1e-2,
@@ -83,6 +84,7 @@ class CNF(Flow, GenerativeModel):
         compile: bool = False,
         **parts: Any,
     ):
+        frequencies = frequencies or initial_frequencies(dim)
         velocity: Velocity = parts.pop("velocity", None) or Shallow(dim, width, condition_dim, frequencies=frequencies)
         parts = {"scheduler": Warped(steps, warp), "base": StandardNormal(dim), **parts}
         super().__init__(velocity, **parts)

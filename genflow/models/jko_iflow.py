@@ -39,7 +39,7 @@ from genflow.flow import Flow, StandardNormal
 from genflow.interfaces import Velocity
 from genflow.model import GenerativeModel
 from genflow.models.proximal import TRANSPORTS, proximal_stage
-from genflow.models.stages import likelihood_stage, matching_stage
+from genflow.models.stages import initial_frequencies, likelihood_stage, matching_stage
 from genflow.schedulers import JKOSteps, Warped, refined, reparameterized
 from genflow.training import Stage, TrainingData, paired
 from genflow.velocities import Chain, Shallow
@@ -89,7 +89,8 @@ class JKOiFlow(Flow, GenerativeModel):
         train_steps: Integrator steps in a block while it is trained.
         steps: Integrator steps in a block afterwards, and in validation.
         warp: The grids of a block shrink towards the data by this power.
-        frequencies: Range of the first layer's scales; see `genflow.velocities.Shallow`.
+        frequencies: Range of the first layer's scales; see `genflow.velocities.Shallow`. By default (1, 20) in the
+            plane, where pictures live, and (1, 3) above.
         block: A velocity that the blocks are built like, with its arguments and intervals of their own, in place of
             `Shallow`; its weights are not used. A velocity on a graph makes this a model of node features, `dim` in
             all. Blocks without a method `scale_output` are not warm-started.
@@ -139,7 +140,7 @@ class JKOiFlow(Flow, GenerativeModel):
         train_steps: int = 3,
         steps: int = 8,
         warp: float = 1.5,
-        frequencies: tuple[float, float] = (1.0, 3.0),
+        frequencies: tuple[float, float] | None = None,
         block: Velocity | None = None,
         batch_size: int = 256,
         optimizer: str = "soap",
@@ -180,7 +181,7 @@ class JKOiFlow(Flow, GenerativeModel):
         self.matching = {"warmed": matching, "proximal": 0.0, "matching": 1 - joint}[objective]
         self.joint, self.whiten = joint, whiten
         self.train_grid = Warped(train_steps, warp)
-        self.frequencies, self.optimizer = frequencies, optimizer
+        self.frequencies, self.optimizer = frequencies or initial_frequencies(dim), optimizer
         # Class and arguments, not the module: its weights are not those of the model.
         self.prototype = None if block is None else (type(block), block.config())
         self.batch_size, self.weight_decay, self.compiled = batch_size, weight_decay, compile

@@ -16,7 +16,7 @@ from genflow.models.likelihood import StageDisagreement, jacobian_norm, kinetic_
 from genflow.solvers import RK4
 from genflow.training import Rows, Stage, TrainingData, paired, unpaired
 
-__all__ = ["CoarseFlow", "likelihood_stage", "matching_stage"]
+__all__ = ["CoarseFlow", "initial_frequencies", "likelihood_stage", "matching_stage"]
 
 _LONG = 4  # of a longer chain, all blocks but the last are computed again in the backward pass
 _SLICES = 8  # times in one batch of the matching stage: one time for all rows of a slice is cheaper than one for each
@@ -110,6 +110,11 @@ class CoarseFlow:
         """The watch over one solve, where the integrator has two stages to compare."""
         watched = self.disagreement and isinstance(self.flow.integrator, RK4)
         return StageDisagreement(self.flow.velocity, self.flow.scheduler) if watched else None
+
+
+def initial_frequencies(dim: int) -> tuple[float, float]:
+    """The scales at which a network's first layer begins, by default: in the plane many more details can be learned."""
+    return (1.0, 20.0) if dim <= 2 else (1.0, 3.0)
 
 
 def matching_stage(
