@@ -130,7 +130,8 @@ def test_the_run_says_how_it_was_made():
 
 
 def test_rounds_are_two_flags_and_leave_pictures(capsys):
-    words = "fit two-moons --iterations 100 --set blocks=2 width=8 steps=2 tolerance=0 --reparameterize 1 --refine 1"
+    options = "blocks=2 width=8 steps=2 tolerance=0 matching=0 joint=0.1"
+    words = f"fit two-moons --iterations 200 --set {options} --reparameterize 1 --refine 1"
     code, out, _ = run(capsys, f"{words} --threads 1 -o rounds")
     assert code == 0
     for name in ("rounds.png", "blocks.png"):

@@ -154,7 +154,7 @@ def place(tmp_path, monkeypatch):
         ("miniboone --folder wrong", "has 000"),
         ("mnist-latent --folder cut", "truncated"),
         ("rose --folder empty", "needs none"),
-        ("roses", "did you mean rose?"),
+        ("roses", "did you mean rose"),
         ("rose --scale huge", "small or full"),
         ("rose --budget soon", "budget"),
         ("rose --budget 3s --iterations 4", "give one of them"),

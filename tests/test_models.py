@@ -222,20 +222,33 @@ def test_a_new_block_starts_with_the_displacement_of_the_last(shifted):
 def test_rows_pushed_for_one_model_do_not_reach_another(shifted):
     data = TrainingData(shifted.train, shifted.validation)
     model, _ = small(data, 40, blocks=2)
-    model._pushed(data, 1)
+    model._pushed(data, 1, len(data.train))
     other, _ = small(TrainingData(shifted.train, shifted.validation), 40, blocks=2, activation="tanh")
-    assert torch.equal(other._pushed(data, 0)[0], shifted.train)
-    torch.testing.assert_close(other._pushed(data, 2)[1], other.encode(shifted.validation), rtol=0, atol=1e-5)
+    assert torch.equal(other._pushed(data, 0, len(data.train))[0], shifted.train)
+    torch.testing.assert_close(
+        other._pushed(data, 2, len(data.train))[1], other.encode(shifted.validation), rtol=0, atol=1e-5
+    )
 
 
 def test_samples_are_pushed_once(shifted):
     model, _ = small(shifted, 40, blocks=3)
     cached, again = (TrainingData(shifted.train, shifted.validation) for _ in range(2))
+    rows = len(shifted.train)
     for k in range(len(model.velocity) + 1):
-        model._pushed(cached, k)
-    for ours, theirs in zip(model._pushed(cached, k), model._pushed(again, k), strict=True):
+        model._pushed(cached, k, rows)
+    for ours, theirs in zip(model._pushed(cached, k, rows)[:2], model._pushed(again, k, rows)[:2], strict=True):
         assert torch.equal(ours, theirs)
-    torch.testing.assert_close(model._pushed(again, k)[1], model.encode(shifted.validation), rtol=0, atol=1e-5)
+    torch.testing.assert_close(model._pushed(again, k, rows)[1], model.encode(shifted.validation), rtol=0, atol=1e-5)
+
+
+def test_no_more_rows_are_pushed_than_will_be_seen():
+    model, data = gf.models.JKOiFlow(2, batch_size=512), TrainingData(torch.zeros(20_000, 2), torch.zeros(9, 2))
+    few = model._rows(data, [{"steps": 5}])  # 2560 rows seen
+    assert 2 * 2560 <= few < 2 * 2560 + 2048
+    assert model._rows(data, [{"steps": 5}, {"steps": 6}]) == few
+    for steps in ([], [100], [5, 30]):
+        assert model._rows(data, [{"steps": count} for count in steps]) == 20_000
+    assert len(model._pushed(data, 0, few)[0]) == few
 
 
 def test_a_chain_that_is_cut_in_other_places_is_the_same_field(shifted):

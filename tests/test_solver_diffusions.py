@@ -126,6 +126,7 @@ def test_a_stochastic_solver_does_not_encode():
 
 
 def test_a_condition_reaches_the_denoiser():
+    torch.manual_seed(0)
     model = gf.baselines.ScoreSDE(2, width=8, steps=5, condition_dim=1)
     with torch.no_grad():
         for parameter in model.parameters():

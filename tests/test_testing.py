@@ -46,6 +46,9 @@ def velocities():
         "guided": lambda: v.Guided(v.OptionalCondition(v.Shallow(2, width=6, condition_dim=2)), 1.5),
         "chebyshev": lambda: v.Chebyshev(ring.tolist(), width=4),
         "graph-attention": lambda: v.GraphAttention(ring.tolist()),
+        "flattened": lambda: v.Flattened(v.Chebyshev(ring.tolist(), width=4)),
+        "linear": lambda: v.Linear(torch.randn(3, 2, 2).tolist(), [0.0, 0.4, 1.0]),
+        "unet": lambda: v.UNet((1, 4, 4), width=8, groups=2),
     }
 
 
@@ -60,7 +63,11 @@ def test_every_velocity_keeps_its_promises(entry):
 @built_in("divergence")
 @pytest.mark.parametrize("event_ndim", [1, 3])
 def test_every_divergence_keeps_its_promises(entry, event_ndim):
-    check_divergence(entry.load()(), event_ndim=event_ndim)
+    cls, known = entry.load(), gf.velocities.Linear([torch.eye(4).tolist()])
+    arguments = {"hutch++": (3,), "control-variate": (gf.divergences.Hutchinson(), known)}.get(entry.name, ())
+    if entry.name == "control-variate" and event_ndim != 1:
+        pytest.skip("its known part is one of vectors here")
+    check_divergence(cls(*arguments), event_ndim=event_ndim)
 
 
 @built_in("integrator")
@@ -223,7 +230,7 @@ def hides_nan(solution, state, times):
 class NoCheck(FixedStep):
     """RK4 that returns what is not finite."""
 
-    order, evaluations = 4, 4
+    order, evaluations, tableau = 4, 4, RK4.tableau
     step = RK4.step
 
     def solve(self, dynamics, state, times, *, generator=None, save="last"):
@@ -245,7 +252,7 @@ def only_first(self, f, t, t_next, h, y):
 
 
 INTEGRATORS = {
-    "its order is 4, but halving": integrator(step=Euler.step, evaluations=1),
+    "its order is 4, but halving": integrator(tableau=Euler.tableau, evaluations=1),
     "were called": wrapped(uncounted),
     "outside of the times": integrator(step=beyond, evaluations=5),
     "two solves from one seed differ": wrapped(moved_by(lambda x: 1e-9 * torch.rand_like(x))),

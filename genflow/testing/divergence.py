@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from genflow.divergences import as_divergence
+from genflow.errors import InputError
 from genflow.interfaces import DivergenceEstimator, Estimate, Velocity
 from genflow.testing.promises import finite_difference, generator, near, promise, rebuilt, same_kind
 from genflow.velocities import as_velocity
@@ -55,7 +56,11 @@ def check_divergence(
     _check_probes(estimator, field, x)
     counts = (1, 2, 3) if "n" in inspect.signature(type(estimator)).parameters else (None,)
     for n in counts:
-        _check_mean(estimator if n is None else rebuilt(estimator, n=n), n, field, x)
+        try:
+            counted = estimator if n is None else rebuilt(estimator, n=n)
+        except InputError:  # fewer than it can do with, and it says so
+            continue
+        _check_mean(counted, n, field, x)
     _check_rows(estimator, field, x)
     if velocity is None:
         _check_gradients(estimator, event_ndim)
@@ -186,7 +191,10 @@ def _check_rows(estimator: DivergenceEstimator, field: Velocity, x: Tensor) -> N
 
 
 def _check_gradients(estimator: DivergenceEstimator, event_ndim: int) -> None:
-    """Gradients of the estimate, for training: those of central differences with the same probes."""
+    """Gradients of the estimate, for training: those of central differences with the same probes.
+
+    An estimator may take a part of itself as given, such as Hutch++ its sketch: then they are right on average.
+    """
     matrix = _matrix().requires_grad_()
 
     def bent(x: Tensor, t: Tensor, condition: Any) -> Tensor:
@@ -199,8 +207,17 @@ def _check_gradients(estimator: DivergenceEstimator, event_ndim: int) -> None:
     (gradient,) = torch.autograd.grad(total, matrix)
     direction = torch.randn(matrix.shape, generator=generator(6), dtype=torch.float64)
     slope = finite_difference(lambda: _estimate(estimator, field, x, probes).divergence.sum(), [matrix], [direction])
+    if near((gradient * direction).sum(), slope, 1e-5):
+        return
+    truth = torch.autograd.grad(Velocity.divergence(field, x, _T)[1].sum(), matrix)[0]
+    errors = []
+    for seed in range(_DRAWS):
+        drawn = estimator.probes(x, event_ndim, generator(100 + seed))
+        total = _estimate(estimator, field, x, drawn).divergence.sum()
+        errors.append(((torch.autograd.grad(total, matrix)[0] - truth) * direction).sum())
+    deviations = torch.stack(errors)
     promise(
-        near((gradient * direction).sum(), slope, 1e-5),
+        bool(deviations.std() > 0 and deviations.mean().abs() < 4.5 * deviations.std() / math.sqrt(_DRAWS)),
         estimator,
         f"the gradient for the velocity's parameters is wrong: {(gradient * direction).sum().item():.4g} along a "
         f"direction, {slope.item():.4g} by central differences",
