@@ -63,9 +63,9 @@ class JKOiFlow(Flow, GenerativeModel):
 
     Args:
         dim: Dimension :math:`d` of a point.
-        blocks: The largest number of blocks.
-        first: First step :math:`h_1`.
-        growth: Ratio of one step to the step before.
+        blocks: The largest number of blocks. By default 4 in the plane, 2 above.
+        first: First step :math:`h_1`. By default 0.2 in the plane, 0.4 above.
+        growth: Ratio of one step to the step before. By default 2 in the plane, 4 above.
         maximum: Largest step.
         width: Width of the two hidden layers of a block. By default 128, and 256 where the rows to train on are few: a
             wide network varies less from one training to another, a narrow one takes more steps.
@@ -83,8 +83,9 @@ class JKOiFlow(Flow, GenerativeModel):
         damping: Share :math:`\eta` of the way that the boundaries move in such a round.
         refine: The number of rounds, after those, that halve every interval.
         matching: Share of the budget for local flow matching before the proximal steps, where the objective is
-            `warmed`; 0 for none.
-        joint: Share of the budget for the likelihood of the assembled chain, at the end; 0 for none.
+            `warmed`; 0 for none, the default in the plane; 0.1 above.
+        joint: Share of the budget for the likelihood of the assembled chain, at the end; 0 for none, the default in the
+            plane, where the proximal steps alone lead further; 0.75 above.
         whiten: Whether to train on rows without correlation.
         train_steps: Integrator steps in a block while it is trained.
         steps: Integrator steps in a block afterwards, and in validation.
@@ -118,9 +119,9 @@ class JKOiFlow(Flow, GenerativeModel):
     def __init__(
         self,
         dim: int,
-        blocks: int = 2,
-        first: float = 0.4,
-        growth: float = 4.0,
+        blocks: int | None = None,
+        first: float | None = None,
+        growth: float | None = None,
         maximum: float = 3.0,
         width: int | None = None,
         activation: str = "silu",
@@ -134,8 +135,8 @@ class JKOiFlow(Flow, GenerativeModel):
         equal: float = 0.1,
         damping: float = 0.5,
         refine: int = 0,
-        matching: float = 0.1,
-        joint: float = 0.75,
+        matching: float | None = None,
+        joint: float | None = None,
         whiten: bool = True,
         train_steps: int = 3,
         steps: int = 8,
@@ -153,6 +154,13 @@ class JKOiFlow(Flow, GenerativeModel):
         compile: bool = False,
         **parts: Any,
     ):
+        # What was found by trying: a density in the plane has more to it than a few blocks can hold, and more rows.
+        plane = dim <= 2
+        blocks = (4 if plane else 2) if blocks is None else blocks
+        first = (0.2 if plane else 0.4) if first is None else first
+        growth = (2.0 if plane else 4.0) if growth is None else growth
+        matching = (0.0 if plane else 0.1) if matching is None else matching
+        joint = (0.0 if plane else 0.75) if joint is None else joint
         if blocks < 1:
             raise InputError(f"blocks: {blocks} came; at least 1 would do")
         if not (matching >= 0 and joint >= 0 and matching + joint < 1):
