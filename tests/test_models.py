@@ -200,8 +200,10 @@ def test_a_first_block_is_kept_for_the_joint_stage():
 
 
 def test_a_free_block_goes_all_the_way(shifted):
-    bound = small(shifted, 100, blocks=1, first=0.5, learning_rate=5e-2)[1][0]
-    free = small(shifted, 100, blocks=1, first=0.5, learning_rate=5e-2, free_block=True)[1][0]
+    # On the grid that it is trained on, a free block would live on the solver's error: it is validated on another.
+    settings = {"blocks": 1, "first": 0.5, "learning_rate": 5e-2, "steps": 8}
+    bound = small(shifted, 100, **settings)[1][0]
+    free = small(shifted, 100, **settings, free_block=True)[1][0]
     # Without the proximal term nothing holds it back: KL falls by the whole of what there is, 1.38 nats.
     assert free["kl_change"] < bound["kl_change"] - 0.2
     assert free["kl_change"] == pytest.approx(-1.38, abs=0.2)
