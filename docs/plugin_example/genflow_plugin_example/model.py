@@ -31,7 +31,8 @@ class DiagonalNormal(GenerativeModel):
             name="likelihood",
             parameters=list(self.parameters()),
             train=data.train,
+            validation=data.validation,
             loss=lambda batch, generator: -self.log_prob(batch).mean(),
-            validate=lambda: -self.log_prob(data.validation),
+            validate=lambda rows, generator: -self.log_prob(rows),
             learning_rate=self.learning_rate,
         )
