@@ -64,8 +64,8 @@ class JKOiFlow(Flow, GenerativeModel):
     Args:
         dim: Dimension :math:`d` of a point.
         blocks: The largest number of blocks. By default 4 in the plane, 2 above.
-        first: First step :math:`h_1`. By default 0.03 in the plane, 0.4 above.
-        growth: Ratio of one step to the step before. By default 3 in the plane, 4 above.
+        first: First step :math:`h_1`. By default 0.2 in the plane, 0.4 above.
+        growth: Ratio of one step to the step before. By default 2 in the plane, 4 above.
         maximum: Largest step.
         width: Width of the two hidden layers of a block. By default 128, and 256 where the rows to train on are few: a
             wide network varies less from one training to another, a narrow one takes more steps.
@@ -157,8 +157,8 @@ class JKOiFlow(Flow, GenerativeModel):
         # What was found by trying: a density in the plane has more to it than a few blocks can hold, and more rows.
         plane = dim <= 2
         blocks = (4 if plane else 2) if blocks is None else blocks
-        first = (0.03 if plane else 0.4) if first is None else first
-        growth = (3.0 if plane else 4.0) if growth is None else growth
+        first = (0.2 if plane else 0.4) if first is None else first
+        growth = (2.0 if plane else 4.0) if growth is None else growth
         matching = (0.0 if plane else 0.1) if matching is None else matching
         joint = (0.0 if plane else 0.75) if joint is None else joint
         if blocks < 1:
