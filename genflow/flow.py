@@ -36,10 +36,18 @@ from genflow.velocities import as_velocity
 if TYPE_CHECKING:
     from typing import Self
 
-__all__ = ["Cost", "Flow", "StandardNormal", "Transport"]
+__all__ = ["FROM_FUNCTION", "Cost", "Flow", "StandardNormal", "Transport"]
 
 Cost = Callable[[Tensor, Tensor, Estimate], Tensor]
 """A running cost `(t, x, estimate) -> (*batch,)`, integrated along the path."""
+
+FROM_FUNCTION: dict[str, Callable[..., Any]] = {
+    "velocity": as_velocity,
+    "scheduler": as_scheduler,
+    "integrator": as_integrator,
+    "divergence": as_divergence,
+}
+"""What makes each part of a flow of a plain function."""
 
 
 class StandardNormal(Component, nn.Module):
@@ -176,13 +184,7 @@ class Flow(Component, nn.Module):
         unknown = sorted(parts.keys() - self.parts().keys())
         if unknown:
             raise InputError(f"replace: no part {unknown[0]!r}; the parts are {', '.join(self.parts())}")
-        from_function: dict[str, Callable[..., Any]] = {
-            "velocity": as_velocity,
-            "scheduler": as_scheduler,
-            "integrator": as_integrator,
-            "divergence": as_divergence,
-        }
-        parts = {name: from_function[name](part) if name in from_function else part for name, part in parts.items()}
+        parts = {name: FROM_FUNCTION[name](part) if name in FROM_FUNCTION else part for name, part in parts.items()}
         other = copy.copy(self)
         # A shallow copy shares the dictionary of sub-modules, too: give it one of its own.
         object.__setattr__(other, "_modules", dict(self._modules))

@@ -95,9 +95,9 @@ class StageRun:
         for group in self.optimizer.param_groups:
             group["lr"] = self.rate * (_schedule(fraction, self.stage.warmup) if self.stage.annealed else 1.0)
         batch = self._batch()
-        drawn = self.generator.get_state()
+        drawn = self.generator.get_state() if self._sharp else None
         value = self._gradient(batch)
-        if self._sharp:
+        if drawn is not None:  # once more with the same draws
             self.generator.set_state(drawn)
             with self._climbed(self.stage.sharpness):
                 self._gradient(batch)

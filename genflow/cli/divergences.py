@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-import shlex
-import sys
-from pathlib import Path
-
 from jsonargparse import ArgumentParser
 from jsonargparse import Namespace as Arguments
 
-from genflow.cli.files import fresh, must_not_exist
 from genflow.cli.flags import add_run, add_study
-from genflow.cli.models import set_threads
+from genflow.cli.study import run_study
 
 __all__ = ["DESCRIPTION", "SUMMARY", "add_arguments", "run"]
 
@@ -44,25 +39,10 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def run(chosen: Arguments) -> None:
     """Runs the command."""
-    out = Path(chosen.out or fresh("divergences"))
-    must_not_exist(out)
-    set_threads(chosen.threads)
-    from genflow.studies import divergences
-    from genflow.studies.estimators import PROBES
-
-    found = divergences(
-        chosen.run,
-        chosen.divergences,
-        rows=chosen.rows,
-        data=chosen.data,
-        probes=chosen.probes or PROBES,
+    run_study(
+        "divergences",
+        chosen,
+        divergences=chosen.divergences,
+        probes=chosen.probes,
         draws=chosen.draws,
-        wanted=chosen.wanted,
-        seed=chosen.seed,
-        trust=chosen.trust,
-        out=out,
-        progress=True,
-        command=shlex.join(["genflow", *sys.argv[1:]]),
     )
-    found.print()
-    print(f"report: {out / 'report.html'}")

@@ -14,7 +14,7 @@ from genflow import registry
 from genflow.cli.files import must_not_exist
 from genflow.cli.flags import add_budget, add_condition, add_data_options, add_options
 from genflow.cli.models import log_prob, mean, set_threads
-from genflow.cli.words import assignment, version
+from genflow.cli.words import option, version
 from genflow.errors import InputError
 
 __all__ = ["DESCRIPTION", "SUMMARY", "add_arguments", "run"]
@@ -63,7 +63,7 @@ def run(chosen: Arguments) -> None:
             f"recipe: no {chosen.recipe!r} of {chosen.model}; --model jko-iflow --recipe published would do"
         )
     cls = registry.lookup("model", name)
-    options = dict(assignment(text) for text in chosen.set)
+    options = dict(option(text) for text in chosen.set)
     options |= {n: chosen[n] for n in ("reparameterize", "refine") if chosen[n] is not None}
     if chosen.compile:
         options["compile"] = True

@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-import shlex
-import sys
-from pathlib import Path
-
 from jsonargparse import ArgumentParser
 from jsonargparse import Namespace as Arguments
 
-from genflow.cli.files import fresh, must_not_exist
 from genflow.cli.flags import add_run, add_study
-from genflow.cli.models import set_threads
+from genflow.cli.study import run_study
 
 __all__ = ["DESCRIPTION", "SUMMARY", "add_arguments", "run"]
 
@@ -45,27 +40,12 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def run(chosen: Arguments) -> None:
     """Runs the command."""
-    out = Path(chosen.out or fresh("solvers"))
-    must_not_exist(out)
-    set_threads(chosen.threads)
-    from genflow.studies import solvers
-    from genflow.studies.work_precision import STEPS, TOLERANCES
-
-    found = solvers(
-        chosen.run,
-        chosen.integrators,
-        rows=chosen.rows,
-        data=chosen.data,
-        steps=chosen.steps or STEPS,
-        tolerances=chosen.tolerances or TOLERANCES,
-        wanted=chosen.wanted,
+    run_study(
+        "solvers",
+        chosen,
+        integrators=chosen.integrators,
+        steps=chosen.steps,
+        tolerances=chosen.tolerances,
         repeats=chosen.repeats,
         dtype=chosen.dtype,
-        seed=chosen.seed,
-        trust=chosen.trust,
-        out=out,
-        progress=True,
-        command=shlex.join(["genflow", *sys.argv[1:]]),
     )
-    found.print()
-    print(f"report: {out / 'report.html'}")

@@ -64,6 +64,16 @@ def _nonzero(coefficients: tuple[float, ...]) -> tuple[tuple[int, float], ...]:
     return tuple((i, value) for i, value in enumerate(coefficients) if value)
 
 
+def _first_same_as_last(
+    a: tuple[tuple[float, ...], ...],
+    c: tuple[float, ...],
+    errors: tuple[tuple[float, ...], ...],
+    error_order: int,
+) -> Tableau:
+    """An embedded pair whose last stage stands at the new point: its weights are the last row."""
+    return Tableau(a, (*a[-1], 0.0), c, errors, error_order)
+
+
 EULER = Tableau(a=((),), b=(1.0,), c=(0.0,))
 
 MIDPOINT = Tableau(a=((), (1 / 2,)), b=(0.0, 1.0), c=(0.0, 1 / 2))
@@ -87,16 +97,15 @@ RK4_38 = Tableau(
 )
 
 # Bogacki, Shampine 1989, https://doi.org/10.1016/0893-9659(89)90079-7
-BOGACKI_SHAMPINE = Tableau(
+BOGACKI_SHAMPINE = _first_same_as_last(
     a=((), (1 / 2,), (0.0, 3 / 4), (2 / 9, 1 / 3, 4 / 9)),
-    b=(2 / 9, 1 / 3, 4 / 9, 0.0),
     c=(0.0, 1 / 2, 3 / 4, 1.0),
     errors=((2 / 9 - 7 / 24, 1 / 3 - 1 / 4, 4 / 9 - 1 / 3, -1 / 8),),
     error_order=2,
 )
 
 # Dormand, Prince 1980, https://doi.org/10.1016/0771-050X(80)90013-3
-DORMAND_PRINCE = Tableau(
+DORMAND_PRINCE = _first_same_as_last(
     a=(
         (),
         (1 / 5,),
@@ -106,14 +115,13 @@ DORMAND_PRINCE = Tableau(
         (9017 / 3168, -355 / 33, 46732 / 5247, 49 / 176, -5103 / 18656),
         (35 / 384, 0.0, 500 / 1113, 125 / 192, -2187 / 6784, 11 / 84),
     ),
-    b=(35 / 384, 0.0, 500 / 1113, 125 / 192, -2187 / 6784, 11 / 84, 0.0),
     c=(0.0, 1 / 5, 3 / 10, 4 / 5, 8 / 9, 1.0, 1.0),
     errors=((71 / 57600, 0.0, -71 / 16695, 71 / 1920, -17253 / 339200, 22 / 525, -1 / 40),),
     error_order=4,
 )
 
 # Tsitouras 2011, https://doi.org/10.1016/j.camwa.2011.06.002
-TSITOURAS = Tableau(
+TSITOURAS = _first_same_as_last(
     a=(
         (),
         (0.161,),
@@ -123,7 +131,6 @@ TSITOURAS = Tableau(
         (5.86145544294642, -12.92096931784711, 8.159367898576159, -0.071584973281401, -0.028269050394068383),
         (0.09646076681806523, 0.01, 0.4798896504144996, 1.379008574103742, -3.2900695154360807, 2.324710524099774),
     ),
-    b=(0.09646076681806523, 0.01, 0.4798896504144996, 1.379008574103742, -3.2900695154360807, 2.324710524099774, 0.0),
     c=(0.0, 0.161, 0.327, 0.9, 0.9800255409045097, 1.0, 1.0),
     errors=(
         (
@@ -141,7 +148,7 @@ TSITOURAS = Tableau(
 
 # Dormand, Prince's order 8 with estimates of the orders 5 and 3, by Hairer, Nørsett, Wanner (DOP853, II.10 of the book;
 # the numbers are those of https://www.unige.ch/~hairer/software.html).
-DOP853 = Tableau(
+DOP853 = _first_same_as_last(
     a=(
         (),
         (0.05260015195876773,),
@@ -244,21 +251,6 @@ DOP853 = Tableau(
             0.20136540080403034,
             0.04471061572777259,
         ),
-    ),
-    b=(
-        0.054293734116568765,
-        0.0,
-        0.0,
-        0.0,
-        0.0,
-        4.450312892752409,
-        1.8915178993145003,
-        -5.801203960010585,
-        0.3111643669578199,
-        -0.1521609496625161,
-        0.20136540080403034,
-        0.04471061572777259,
-        0.0,
     ),
     c=(
         0.0,

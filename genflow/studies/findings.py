@@ -107,19 +107,11 @@ class Findings:
         Args:
             path: The file; an old one is replaced.
         """
-        from jinja2 import Environment, PackageLoader, StrictUndefined
-
         from genflow.studies.environment import environment
+        from genflow.studies.report import template
 
-        templates = Environment(
-            loader=PackageLoader("genflow.studies", "templates"),
-            autoescape=True,
-            trim_blocks=True,
-            lstrip_blocks=True,
-            undefined=StrictUndefined,
-        )
         drawn = self.pictures()
-        text = templates.get_template("study.html").render(
+        text = template("study.html").render(
             study=self,
             rows=[{"own": own, "cells": cells} for own, cells in self._rows(self.columns)],
             pictures=[

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import inspect
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from genflow import registry
-from genflow.divergences import as_divergence
+from genflow.assignments import assignment
 from genflow.errors import InputError
-from genflow.functions import as_integrator, as_scheduler
+from genflow.flow import FROM_FUNCTION
 from genflow.interfaces import DivergenceEstimator, Integrator, NoiseSchedule, Scheduler, Velocity
-from genflow.velocities import as_velocity
 
 __all__ = ["label_of", "part", "parts"]
 
@@ -24,12 +23,6 @@ _INTERFACES: dict[str, type] = {
     "noise": NoiseSchedule,
 }
 _KINDS = {"noise": "scheduler"}  # what a kind is registered as, where that has another name
-_FROM_FUNCTION: dict[str, Callable[..., Any]] = {
-    "velocity": as_velocity,
-    "divergence": as_divergence,
-    "integrator": as_integrator,
-    "scheduler": as_scheduler,
-}
 
 
 def part(kind: str, given: Any, *first: Any, **defaults: Any) -> Any:
@@ -63,8 +56,8 @@ def part(kind: str, given: Any, *first: Any, **defaults: Any) -> Any:
         made = found
     else:
         try:
-            if _is_the_part_itself(found) and kind in _FROM_FUNCTION:
-                made = _FROM_FUNCTION[kind](found, **arguments)
+            if _is_the_part_itself(found) and kind in FROM_FUNCTION:
+                made = FROM_FUNCTION[kind](found, **arguments)
             else:
                 made = found(*first, **{**defaults, **arguments})
         except InputError:
@@ -128,17 +121,7 @@ def _named(given: Any) -> tuple[str, dict[str, Any]]:
         arguments = dict(given)
         return str(arguments.pop("name", "")), arguments
     name, *assignments = str(given).split(",")
-    return name, dict(map(_assignment, assignments))
-
-
-def _assignment(text: str) -> tuple[str, Any]:
-    key, equals, value = text.partition("=")
-    if not equals or not key:
-        raise InputError(f"{text!r} came; NAME,OPTION=VALUE, such as hutchinson,n=8, would do")
-    try:
-        return key, json.loads(value)
-    except ValueError:
-        return key, {"True": True, "False": False, "None": None}.get(value, value)
+    return name, dict(assignment(text, "NAME,OPTION=VALUE, such as hutchinson,n=8,") for text in assignments)
 
 
 def _found(kind: str, name: str, arguments: dict[str, Any]) -> tuple[Any, dict[str, Any]]:

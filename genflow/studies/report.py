@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING, Any
 from genflow.studies.display import duration, number
 
 if TYPE_CHECKING:
+    from jinja2 import Template
+
     from genflow.studies.board import Board
 
-__all__ = ["render"]
+__all__ = ["render", "template"]
 
 
-def render(board: Board) -> str:
-    """The report as a text of HTML."""
+def template(name: str) -> Template:
+    """A template of this package, which fails on a name that it was not given."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
-
-    from genflow.studies import plots
 
     environment = Environment(
         loader=PackageLoader("genflow.studies", "templates"),
@@ -27,9 +27,16 @@ def render(board: Board) -> str:
         lstrip_blocks=True,
         undefined=StrictUndefined,
     )
+    return environment.get_template(name)
+
+
+def render(board: Board) -> str:
+    """The report as a text of HTML."""
+    from genflow.studies import plots
+
     arguments, config = board.config["arguments"], board.config
     budget = arguments["budget"] or f"{arguments['iterations']:,} steps".replace(",", " ")
-    return environment.get_template("report.html").render(
+    return template("report.html").render(
         board=board,
         config=config,
         arguments=arguments,
