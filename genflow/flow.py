@@ -28,6 +28,7 @@ from genflow.divergences import Exact, as_divergence
 from genflow.errors import InputError, SolverError
 from genflow.functions import as_integrator, as_scheduler
 from genflow.interfaces import Component, DivergenceEstimator, Dynamics, Estimate, Integrator, Scheduler, Velocity
+from genflow.products import fast_products
 from genflow.recomputation import recomputed
 from genflow.schedulers import Uniform
 from genflow.solvers import RK4
@@ -256,7 +257,8 @@ class Flow(Component, nn.Module):
             ends = (stop, start) if reverse else (start, stop)
             times = self.scheduler.times(*ends, dtype=x.dtype, device=x.device)
             solve = partial(self.integrator.solve, dynamics_of(velocity), times=times, generator=generator, save=save)
-            solution = recomputed(solve, state) if index < again else solve(state)
+            with fast_products(x.device):
+                solution = recomputed(solve, state) if index < again else solve(state)
             state = solution.state
             result.nfe += solution.nfe
             result.steps += solution.steps

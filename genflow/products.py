@@ -1,9 +1,9 @@
-"""Which library multiplies float32 matrices while a model is trained on the CPU."""
+"""Which library multiplies float32 matrices on the CPU, while a model is trained or a solver runs."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import cache
 
 import torch
@@ -11,13 +11,16 @@ import torch
 __all__ = ["fast_products"]
 
 
-@contextmanager
-def fast_products() -> Iterator[None]:
+def fast_products(device: torch.device | str = "cpu") -> AbstractContextManager[None]:
     """Hands float32 products to oneDNN instead of the BLAS that torch was built with, where nothing is lost by it.
 
     On AVX-512 processors that BLAS does not know, oneDNN multiplies about twice as fast. torch reaches it by allowing a
     lower precision, which oneDNN uses only where the hardware multiplies bfloat16 natively. Whether it does is tried
-    once: then, and where the precision was already chosen by somebody, nothing changes.
+    once: then, and where the precision was already chosen by somebody, nothing changes. Nor does it on another device,
+    where the same setting would mean a lower precision, nor in a graph that is being compiled.
+
+    Args:
+        device: Where the matrices are.
 
     Example:
         >>> import torch
@@ -26,6 +29,13 @@ def fast_products() -> Iterator[None]:
         >>> torch.get_float32_matmul_precision()
         'highest'
     """
+    if torch.compiler.is_compiling() or torch.device(device).type != "cpu":
+        return nullcontext()
+    return _of_onednn()
+
+
+@contextmanager
+def _of_onednn() -> Iterator[None]:
     before = torch.get_float32_matmul_precision()
     if before != "highest" or not _keeps_precision():
         yield

@@ -267,8 +267,7 @@ def train(
             run.restore(*resumed.run)
             begin = run.begin
         resumed = None
-        products = fast_products() if stage.points.device.type == "cpu" else nullcontext()
-        with products, own_pages() if stage.lean else nullcontext():
+        with fast_products(stage.points.device), own_pages() if stage.lean else nullcontext():
             entry = run(progress, snapshots)
         stage.finish(entry)
         history.append({**entry, "ends": budget.clock() - begin})

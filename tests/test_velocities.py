@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 import genflow as gf
 from genflow.interfaces import Velocity
 from genflow.velocities import ACTIVATIONS, Chain, Hollow, Parallel, PotentialGradient, ResidualMLP, Shallow, UNet
+from genflow.velocities import residual as residual_network
 
 
 def randomized(velocity: Velocity, seed: int, scale: float = 0.5) -> Velocity:
@@ -203,6 +204,27 @@ def test_divergence_in_chunks_equals_the_whole(rows):
     finally:
         interfaces._PUSHED_ELEMENTS = before
     torch.testing.assert_close(chunked, whole)
+
+
+@pytest.mark.parametrize("depth", [1, 2, 4])
+@pytest.mark.parametrize("held", [1, 100, 1 << 20])
+def test_the_residual_networks_divergence_is_its_pushed_identity_whatever_is_held_at_once(monkeypatch, depth, held):
+    monkeypatch.setitem(residual_network._PUSHED_ELEMENTS, "cpu", held)
+    velocity = randomized(ResidualMLP(5, 6, depth), seed=depth)
+    x, _ = points(5, 0, 7)
+    x.requires_grad_()
+    t = torch.linspace(0, 1, 7, dtype=torch.float64)
+    v, trace = velocity.divergence(x, t)
+    expected_v, expected = gf.interfaces.trace(lambda columns: velocity.pushforward(x, t, columns), x, velocity)
+    torch.testing.assert_close(v, expected_v)
+    torch.testing.assert_close(trace, expected)
+    leaves = [x, *velocity.parameters()]
+    gradients = torch.autograd.grad((trace**2).sum(), leaves, allow_unused=True)
+    theirs = torch.autograd.grad((expected**2).sum(), leaves, allow_unused=True)
+    for ours, wanted in zip(gradients, theirs, strict=True):
+        torch.testing.assert_close(
+            torch.zeros(()) if ours is None else ours, torch.zeros(()) if ours is None else wanted
+        )
 
 
 def test_a_network_starts_as_the_zero_field_and_scales():

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from genflow.errors import InputError, SolverError
 from genflow.interfaces import Integrator, Solution, State
+from genflow.products import fast_products
 from genflow.recomputation import recomputed
 from genflow.solvers.gradients import GRADIENTS, checked_gradient, solved_by_adjoint
 from genflow.solvers.states import detached, grid_of, is_finite, stacked
@@ -82,9 +83,10 @@ class OnGrid(Integrator):
             SolverError: A state that is not finite at the end, with the last one before that was. Looked for outside of
                 grad mode, where it costs nothing to speak of. A training sees it in its loss.
         """
-        if self.gradient == "adjoint" and torch.is_grad_enabled() and len(times) > 1:
-            return solved_by_adjoint(self._walked, dynamics, state, times, save)
-        return self._walked(dynamics, state, times, generator, save)
+        with fast_products(times.device):
+            if self.gradient == "adjoint" and torch.is_grad_enabled() and len(times) > 1:
+                return solved_by_adjoint(self._walked, dynamics, state, times, save)
+            return self._walked(dynamics, state, times, generator, save)
 
     def _walked(
         self,

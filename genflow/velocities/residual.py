@@ -5,6 +5,14 @@ r"""A residual network of any depth, conditioned on time; tangents are pushed th
 
 The derivative of every layer is known where its value is, so that a tangent costs two matrix products a layer and no
 second graph; `torch.func.jvp` does the same work in about 1.7 times the time.
+
+The divergence pushes the identity. Its columns are the same for all rows until they meet the slopes
+:math:`D_1 = a'(W_1 h_1 + b_1)`, and of the last product only a trace is wanted, so that one layer costs one product
+and none is spent on :math:`W_{in}` and :math:`W_{out}`:
+
+.. math::
+    U_1 = W_{in} + W_1' D_1 (W_1 W_{in}), \qquad U_{l+1} = U_l + W_l' D_l W_l U_l, \qquad
+    \nabla \cdot v = \operatorname{tr}(W_{out} D_{out} U_{L+1}) .
 """
 
 from __future__ import annotations
@@ -23,6 +31,11 @@ from genflow.velocities.activations import pushed_through
 from genflow.velocities.time import modulation
 
 __all__ = ["ResidualMLP"]
+
+
+# Columns of the identity pushed at once hold at most this many numbers: on a CPU what its cache holds, else 64 MB.
+_PUSHED_ELEMENTS = {"cpu": 1 << 17}
+_PUSHED_ELEMENTS_ELSEWHERE = 1 << 24
 
 
 class ResidualMLP(Velocity):
@@ -98,6 +111,30 @@ class ResidualMLP(Velocity):
             h, pushed = _product(h, a, outer), _product(pushed, arrived, outer)
         a, arrived = pushed_through(self.activation, h, pushed)
         return self.readout(a), arrived @ self.readout.weight.mT
+
+    def divergence(
+        self, x: Float[Tensor, "*shape"], t: Tensor, condition: Any = None
+    ) -> tuple[Float[Tensor, "*shape"], Float[Tensor, "*batch"]]:
+        h, slopes = self.lift(x), list[Tensor]()
+        for inner, outer, bias in zip(self.inner, self.outer, self.biases(x, t, condition), strict=True):
+            a, slope = self.activation(_product(bias, h, inner), 1)
+            h = _product(h, a, outer)
+            slopes.append(slope)
+        a, slope = self.activation(h, 1)
+        slopes.append(slope)
+        held = _PUSHED_ELEMENTS.get(x.device.type, _PUSHED_ELEMENTS_ELSEWHERE)
+        rows = max(1, held // (self.dim * self.width))
+        parts = zip(*(slope.reshape(-1, self.width).split(rows) for slope in slopes), strict=True)
+        return self.readout(a), torch.cat([self._trace(*part) for part in parts]).reshape(x.shape[:-1])
+
+    def _trace(self, *slopes: Tensor) -> Tensor:
+        """The trace of the Jacobian of some rows, from the slopes `(rows, width)` of all their layers."""
+        first, *between, last = (slope.unsqueeze(1) for slope in slopes)
+        columns = self.lift.weight.mT
+        pushed = columns + self.outer[0](first * self.inner[0](columns))
+        for inner, outer, slope in zip(list(self.inner)[1:], list(self.outer)[1:], between, strict=True):
+            pushed = _product(pushed, inner(pushed) * slope, outer)
+        return ((pushed * self.readout.weight).sum(1) * last.squeeze(1)).sum(-1)
 
 
 def _product(added: Tensor, h: Tensor, layer: nn.Module) -> Tensor:
