@@ -258,7 +258,7 @@ class Flow(Component, nn.Module):
             times = self.scheduler.times(*ends, dtype=x.dtype, device=x.device)
             solve = partial(self.integrator.solve, dynamics_of(velocity), times=times, generator=generator, save=save)
             with fast_products(x.device):
-                solution = recomputed(solve, state) if index < again else solve(state)
+                solution = recomputed(solve, state, apart=True) if index < again else solve(state)
             state = solution.state
             result.nfe += solution.nfe
             result.steps += solution.steps

@@ -18,8 +18,8 @@ _LARGE, _USUAL = 1 << 17, 32 << 20  # what glibc begins with, and where its own 
 def own_pages() -> Iterator[None]:
     """Gives tensors of 128 KB and more pages of their own, which go back to the system when they are freed.
 
-    That is slower than taking them from the heap, but leaves no holes there: where much is computed again instead of
-    being kept, the process then holds what is alive and no more. With another C library nothing changes.
+    That is slower than taking them from the heap, but leaves no holes there when small ones that were made in between
+    live on: the process then holds what is alive and little more. With another C library nothing changes.
 
     Example:
         >>> with own_pages():

@@ -113,8 +113,12 @@ class StageRun:
 
     def _gradient(self, batch: Rows) -> float:
         """The loss of a batch, with its gradient left in the parameters."""
+        self.optimizer.zero_grad(set_to_none=not self.stage.lean)
+        if self.stage.lean:
+            for parameter in self.parameters:
+                if parameter.grad is None:
+                    parameter.grad = torch.zeros_like(parameter)
         loss = self.stage.loss(batch, self.generator)
-        self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         return loss.item()
 

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.autograd.graph import saved_tensors_hooks
 
+from genflow.memory import own_pages
+
 __all__ = ["recomputed"]
 
 
-def recomputed(function: Callable[..., Any], state: Any) -> Any:
+def recomputed(function: Callable[..., Any], state: Any, apart: bool = False) -> Any:
     """`function(state)`, of whose graph nothing is kept: the backward pass calls the function once more.
 
     What the two calls save for it must be the same tensors in the same order, so the function must be deterministic.
@@ -21,6 +24,8 @@ def recomputed(function: Callable[..., Any], state: Any) -> Any:
     Args:
         function: A differentiable function. It may close over parameters.
         state: A tensor or a tuple of tensors, which may be nested.
+        apart: Whether the large tensors of the first call get pages of their own. The graph that outlives them is made
+            of small pieces, which else come to lie between them: holes in the heap, more with every call.
 
     Example:
         >>> import torch
@@ -51,7 +56,7 @@ def recomputed(function: Callable[..., Any], state: Any) -> Any:
                 function(_leaves(state))
         return again.pop(place)
 
-    with saved_tensors_hooks(forget, recall):
+    with saved_tensors_hooks(forget, recall), own_pages() if apart else nullcontext():
         return function(state)
 
 

@@ -99,8 +99,9 @@ class SOAP(torch.optim.Optimizer):
         moment, basis = state[f"moment{side}"], state[f"basis{side}"]
         pushed = moment @ basis
         order = (basis * pushed).sum(0).argsort(descending=True)
-        state["exp_avg_sq"] = state["exp_avg_sq"].index_select(side, order)
-        state[f"basis{side}"] = torch.linalg.qr(pushed[:, order])[0].contiguous()
+        # Copied: what stays keeps its memory, and does not come to lie where larger things were.
+        state["exp_avg_sq"].copy_(state["exp_avg_sq"].index_select(side, order))
+        basis.copy_(torch.linalg.qr(pushed[:, order])[0])
 
 
 def _square(gradient: Tensor, side: int) -> Tensor:

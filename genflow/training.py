@@ -10,7 +10,6 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable
-from contextlib import nullcontext
 from dataclasses import dataclass, field
 from os import PathLike
 from typing import Any
@@ -20,7 +19,6 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from genflow.errors import InputError
-from genflow.memory import own_pages
 from genflow.products import fast_products
 
 __all__ = [
@@ -112,7 +110,8 @@ class Stage:
         coarse: The same as `validate` on the grid that is trained on, where that one is coarser.
         refine: `(level) -> None`, makes that grid finer. Called with 1, 2, … each time the two means differ by more
             than `tolerance`; the stage then goes back to its best weights.
-        lean: Whether the process is to hold no more than what is alive; see `genflow.memory.own_pages`.
+        lean: Whether gradients keep their memory from step to step: where much is computed again, they would else come
+            to lie among it, each time elsewhere.
         tolerance: The largest difference that is let pass, in nats.
         warmup: Share of the stage in which the learning rate rises.
         validations: How often to validate.
@@ -267,7 +266,7 @@ def train(
             run.restore(*resumed.run)
             begin = run.begin
         resumed = None
-        with fast_products(stage.points.device), own_pages() if stage.lean else nullcontext():
+        with fast_products(stage.points.device):
             entry = run(progress, snapshots)
         stage.finish(entry)
         history.append({**entry, "ends": budget.clock() - begin})
