@@ -27,7 +27,7 @@ from genflow.audit import Audit, audited
 from genflow.divergences import Exact, as_divergence
 from genflow.errors import InputError, SolverError
 from genflow.functions import as_integrator, as_scheduler
-from genflow.interfaces import Component, DivergenceEstimator, Dynamics, Estimate, Integrator, Scheduler, Velocity
+from genflow.interfaces import Component, DivergenceEstimator, Dynamics, Estimate, Integrator, Scheduler, Velocity, Work
 from genflow.products import fast_products
 from genflow.recomputation import recomputed
 from genflow.schedulers import Uniform
@@ -91,7 +91,7 @@ class StandardNormal(Component, nn.Module):
 
 
 @dataclass
-class Transport:
+class Transport(Work):
     r"""What an integration along the flow returns.
 
     Attributes:
@@ -101,10 +101,7 @@ class Transport:
         per_probe: The log-determinant of each probe alone, `(n, *batch)`, where the estimator has them.
         times: The times of `states`.
         states: The points at all times, `(steps + 1, *batch, *event)`, where they were asked for.
-        nfe: Evaluations of the velocity.
-        pushes: Tangents or cotangents pushed through it.
-        steps: Steps accepted.
-        rejected: Steps rejected.
+        pushes: Tangents or cotangents pushed through the velocity.
     """
 
     x: Tensor
@@ -113,10 +110,7 @@ class Transport:
     per_probe: Tensor | None = None
     times: Tensor | None = None
     states: Tensor | None = None
-    nfe: int = 0
     pushes: int = 0
-    steps: int = 0
-    rejected: int = 0
 
     @property
     def standard_error(self) -> Tensor | None:
@@ -260,9 +254,7 @@ class Flow(Component, nn.Module):
             with fast_products(x.device):
                 solution = recomputed(solve, state, apart=True) if index < again else solve(state)
             state = solution.state
-            result.nfe += solution.nfe
-            result.steps += solution.steps
-            result.rejected += solution.rejected
+            result.count(solution)
             if save == "all":
                 points = solution.states[0] if augmented else solution.states
                 first = 1 if kept else 0  # a piece begins where the last one ended

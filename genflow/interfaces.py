@@ -44,6 +44,7 @@ __all__ = [
     "Solution",
     "State",
     "Velocity",
+    "Work",
     "trace",
 ]
 
@@ -290,23 +291,38 @@ class Dynamics:
         return self.function(t, state)
 
 
-@dataclass
-class Solution:
-    """What an integrator returns.
+@dataclass(kw_only=True)
+class Work:
+    """What a solve took.
 
     Attributes:
-        state: The state at the last time.
-        states: The states at all times, stacked along a new first axis, where `save="all"` was asked for.
         nfe: How often the dynamics were evaluated.
         steps: Steps accepted.
         rejected: Steps rejected by an adaptive solver.
     """
 
-    state: Any
-    states: Any = None
     nfe: int = 0
     steps: int = 0
     rejected: int = 0
+
+    def count(self, other: Work) -> None:
+        """Adds what another solve took: the next interval, or the next block."""
+        self.nfe += other.nfe
+        self.steps += other.steps
+        self.rejected += other.rejected
+
+
+@dataclass
+class Solution(Work):
+    """What an integrator returns.
+
+    Attributes:
+        state: The state at the last time.
+        states: The states at all times, stacked along a new first axis, where `save="all"` was asked for.
+    """
+
+    state: Any
+    states: Any = None
 
 
 class Integrator(Component, ABC):

@@ -153,9 +153,7 @@ class Adaptive(Integrator):
         for interval in times.unfold(0, 2, 1):
             solution = recomputed(lambda y, ends=interval: self._solved(dynamics, y, ends, "last"), total.state)
             total.state = solution.state
-            total.nfe += solution.nfe
-            total.steps += solution.steps
-            total.rejected += solution.rejected
+            total.count(solution)
             kept.append(solution.state)
         total.states = stacked(kept) if save == "all" else None
         return total

@@ -32,7 +32,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from genflow.errors import InputError
-from genflow.interfaces import Dynamics, Solution, State
+from genflow.interfaces import Dynamics, Solution, State, Work
 from genflow.solvers.states import stacked
 
 __all__ = ["GRADIENTS", "checked_gradient", "solved_by_adjoint", "tensors_of"]
@@ -81,12 +81,8 @@ def solved_by_adjoint(
     total, kept = Solution(state), [state]
     for grid in [times] if save == "last" else [torch.stack(pair) for pair in pairwise(times)]:
         parts = (total.state,) if isinstance(state, Tensor) else total.state
-        solution = Solution(None)
-        parts = _Adjoint.apply(solve, dynamics, grid, solution, isinstance(state, Tensor), len(parts), *parts, *tensors)
+        parts = _Adjoint.apply(solve, dynamics, grid, total, isinstance(state, Tensor), len(parts), *parts, *tensors)
         total.state = parts[0] if isinstance(state, Tensor) else tuple(parts)
-        total.nfe += solution.nfe
-        total.steps += solution.steps
-        total.rejected += solution.rejected
         kept.append(total.state)
     total.states = stacked(kept) if save == "all" else None
     return total
@@ -94,11 +90,11 @@ def solved_by_adjoint(
 
 class _Adjoint(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, solve: Any, dynamics: Any, times: Tensor, solution: Solution, single: bool, count: int,
+    def forward(ctx: Any, solve: Any, dynamics: Any, times: Tensor, work: Work, single: bool, count: int,
                 *inputs: Tensor) -> Any:  # fmt: skip
         parts, tensors = inputs[:count], inputs[count:]
         result = solve(dynamics, parts[0] if single else parts, times)
-        solution.nfe, solution.steps, solution.rejected = result.nfe, result.steps, result.rejected
+        work.count(result)
         end = (result.state,) if single else result.state
         ctx.solve, ctx.dynamics, ctx.times, ctx.single, ctx.count = solve, dynamics, times, single, count
         ctx.save_for_backward(*end, *tensors)
