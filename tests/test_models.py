@@ -336,6 +336,17 @@ def test_settings_without_sense_are_refused(settings):
     assert "\n" not in str(error.value)
 
 
+@pytest.mark.parametrize(("dim", "rows", "expected"), [(2, 50, (1, 20)), (3, 350, (1, 3)), (3, 250, (0.5, 0.5))])
+def test_scales_of_the_first_layer_follow_from_rows_and_dimensions(dim, rows, expected):
+    x = torch.randn(rows, dim, generator=torch.Generator().manual_seed(0))
+    model = gf.models.JKOiFlow(dim, blocks=1, width=8)
+    train(model, TrainingData(x, x), Budget(iterations=2))
+    assert model.velocity[0].config()["frequencies"] == expected
+    chosen = gf.models.JKOiFlow(dim, blocks=1, width=8, frequencies=(1.0, 2.0))
+    train(chosen, TrainingData(x, x), Budget(iterations=2))
+    assert chosen.velocity[0].config()["frequencies"] == (1, 2)
+
+
 def test_recomputed_blocks_give_the_same_gradient():
     torch.manual_seed(0)
     chain = gf.velocities.Chain([gf.velocities.Shallow(2, 8, interval=(float(k), k + 1.0)) for k in range(6)])

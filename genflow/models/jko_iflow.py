@@ -91,7 +91,8 @@ class JKOiFlow(Flow, GenerativeModel):
         steps: Integrator steps in a block afterwards, and in validation.
         warp: The grids of a block shrink towards the data by this power.
         frequencies: Range of the first layer's scales; see `genflow.velocities.Shallow`. By default (1, 20) in the
-            plane, where pictures live, and (1, 3) above.
+            plane, where pictures live, and (1, 3) above; (0.5, 0.5) where there are fewer than 100 rows for each of
+            more than two dimensions.
         block: A velocity that the blocks are built like, with its arguments and intervals of their own, in place of
             `Shallow`; its weights are not used. A velocity on a graph makes this a model of node features, `dim` in
             all. Blocks without a method `scale_output` are not warm-started.
@@ -189,7 +190,7 @@ class JKOiFlow(Flow, GenerativeModel):
         self.matching = {"warmed": matching, "proximal": 0.0, "matching": 1 - joint}[objective]
         self.joint, self.whiten = joint, whiten
         self.train_grid = Warped(train_steps, warp)
-        self.frequencies, self.optimizer = frequencies or initial_frequencies(dim), optimizer
+        self.frequencies, self.optimizer = frequencies, optimizer
         # Class and arguments, not the module: its weights are not those of the model.
         self.prototype = None if block is None else (type(block), block.config())
         self.batch_size, self.weight_decay, self.compiled = batch_size, weight_decay, compile
@@ -197,7 +198,9 @@ class JKOiFlow(Flow, GenerativeModel):
         self.learning_rate, self.matching_rate, self.joint_rate = learning_rate, matching_rate, joint_rate
 
     def next_stage(self, data: TrainingData, history: list[dict[str, Any]]) -> Stage | None:
-        self.width = self.width or (256 if len(data.train) < _FEW else 128)
+        rows = len(data.train)
+        self.width = self.width or (256 if rows < _FEW else 128)
+        self.frequencies = self.frequencies or initial_frequencies(self.dim, rows)
         kinds = [entry["kind"] for entry in history]
         if self.matching and kinds.count(_LOCAL) < self.blocks:
             return self._local_stage(data, kinds.count(_LOCAL))

@@ -19,6 +19,7 @@ from genflow.training import Rows, Stage, TrainingData, paired, unpaired
 __all__ = ["CoarseFlow", "initial_frequencies", "likelihood_stage", "matching_stage"]
 
 _LONG = 4  # of a longer chain, all blocks but the last are computed again in the backward pass
+_SCARCE = 100  # rows for each dimension, below which fine detail is noise
 _SLICES = 8  # times in one batch of the matching stage: one time for all rows of a slice is cheaper than one for each
 
 
@@ -112,9 +113,14 @@ class CoarseFlow:
         return StageDisagreement(self.flow.velocity, self.flow.scheduler) if watched else None
 
 
-def initial_frequencies(dim: int) -> tuple[float, float]:
-    """The scales at which a network's first layer begins, by default: in the plane many more details can be learned."""
-    return (1.0, 20.0) if dim <= 2 else (1.0, 3.0)
+def initial_frequencies(dim: int, rows: float = math.inf) -> tuple[float, float]:
+    """The scales at which a network's first layer begins, by default.
+
+    In the plane many more details can be learned; few rows in many dimensions show none.
+    """
+    if dim <= 2:
+        return 1.0, 20.0
+    return (0.5, 0.5) if rows < _SCARCE * dim else (1.0, 3.0)
 
 
 def matching_stage(
