@@ -36,7 +36,7 @@ def fast_products(device: torch.device | str = "cpu") -> AbstractContextManager[
 
 @contextmanager
 def _of_onednn() -> Iterator[None]:
-    before = torch.get_float32_matmul_precision()
+    before = _chosen()
     if before != "highest" or not _keeps_precision():
         yield
         return
@@ -47,12 +47,20 @@ def _of_onednn() -> Iterator[None]:
         torch.set_float32_matmul_precision(before)
 
 
+def _chosen() -> str:
+    """The precision that holds for all backends, or that they have been told apart."""
+    try:
+        return torch.get_float32_matmul_precision()
+    except RuntimeError:  # newer torch: somebody has chosen for one backend only
+        return "by backend"
+
+
 @cache
 def _keeps_precision() -> bool:
     """Whether oneDNN's products of float32 are good to float32's rounding, on a processor where they are faster."""
     if torch.backends.cpu.get_cpu_capability() != "AVX512" or not torch.backends.mkldnn.is_available():
         return False
-    a, b = torch.randn(2, 256, 256, generator=torch.Generator().manual_seed(0)).unbind()
+    a, b = torch.randn(2, 256, 256, generator=torch.Generator().manual_seed(0), device="cpu").unbind()
     exact = a.double() @ b.double()
     torch.set_float32_matmul_precision("medium")
     try:

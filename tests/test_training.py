@@ -444,6 +444,18 @@ def test_the_history_is_json(uninterrupted):
 # Products
 
 
+@pytest.mark.skipif(not hasattr(torch.backends.mkldnn, "matmul"), reason="an older torch")
+def test_a_precision_chosen_for_one_backend_is_left_alone():
+    chosen = torch.backends.mkldnn.matmul.fp32_precision
+    torch.backends.mkldnn.matmul.fp32_precision = "ieee"
+    try:
+        log_p = gf.Flow(gf.velocities.Shallow(2)).log_prob(torch.zeros(3, 2))
+        assert torch.backends.mkldnn.matmul.fp32_precision == "ieee"
+        assert log_p.shape == (3,)
+    finally:
+        torch.backends.mkldnn.matmul.fp32_precision = chosen
+
+
 def test_fast_products_are_as_good_as_exact_ones_and_leave_no_trace():
     a, b = (torch.randn(300, 200, generator=torch.Generator().manual_seed(seed)) for seed in (0, 1))
     exact = a.double() @ b.double().mT
@@ -453,6 +465,8 @@ def test_fast_products_are_as_good_as_exact_ones_and_leave_no_trace():
     with pytest.raises(KeyError), fast_products():
         raise KeyError
     assert torch.get_float32_matmul_precision() == "highest"
+    with fast_products("meta"):  # another device, where the same setting would lower the precision
+        assert torch.get_float32_matmul_precision() == "highest"
     torch.set_float32_matmul_precision("high")  # somebody's own choice
     try:
         with fast_products():
