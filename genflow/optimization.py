@@ -22,6 +22,7 @@ __all__ = ["StageRun"]
 _REPORT_EVERY = 20  # steps between two calls of the progress display
 _FEWEST_ROWS = 256  # in a validation, where there are more
 _REFINEMENTS = 4  # most refinements of a stage's grid
+_UNDONE, _IDLE = 0.1, 2  # nats that are lost on the best weights, and validations in a row that say so, until a retreat
 _PATIENCE, _RETREATS = 5, 4  # non-finite steps until a retreat to the best weights; retreats until giving up
 
 
@@ -29,7 +30,8 @@ class StageRun:
     """An optimizer with a cosine schedule in elapsed / budget, on the batches of one stage; keeps the best weights.
 
     A step with a non-finite loss or gradient is skipped. After a few in a row the stage goes back to its best weights
-    with a third of the learning rate, and in the end it stops with the reason.
+    with a third of the learning rate, and in the end it stops with the reason. It goes back with half the rate where
+    that undoes what was there: a stage that begins from good weights, with much time before its rate falls.
 
     Args:
         stage: The stage.
@@ -50,7 +52,7 @@ class StageRun:
         allowance = stage.share * budget.left
         self.allowance = max(1e-9, allowance) if budget.timed else max(1.0, round(allowance))
         self.began, self.seconds_before = self.budget.clock(), 0.0
-        self.step, self.skipped, self.retreats, self.refinements = 0, 0, 0, 0
+        self.step, self.skipped, self.retreats, self.refinements, self.undone = 0, 0, 0, 0, 0
         self.rate = stage.learning_rate
         self.next_validation, self.validated = 0.0, 0
         self.curve: list[list[float]] = []
@@ -167,6 +169,13 @@ class StageRun:
         for average, best in zip(self.averaged, self.best, strict=False):
             average.copy_(best)
 
+    def _slow_down_if_undone(self) -> None:
+        """Back with half the rate where validation stays far above its best."""
+        self.undone = 0 if self.validation <= self.best_loss + _UNDONE else self.undone + 1
+        if self.undone == _IDLE:
+            self.undone, self.rate = 0, self.rate / 2
+            self._retreat()
+
     def _refine_if_exploited(self) -> None:
         """Makes the grid finer where the candidate lives on the solver's error."""
         if self.stage.coarse is None or self.refinements == _REFINEMENTS:
@@ -200,6 +209,7 @@ class StageRun:
         self._refine_if_exploited()
         if refinements == self.refinements:
             _assign(self.parameters, current)
+            self._slow_down_if_undone()
         self.curve.append([round(self.budget.clock() - self.begin, 3), self.step, self.validation])
         # On a clock, validation takes at most about a tenth of the stage.
         seconds = self.budget.clock() - began
@@ -278,7 +288,7 @@ class StageRun:
 
 
 _FACTS = (
-    "step", "skipped", "retreats", "refinements", "rate", "next_validation", "validated", "curve",
+    "step", "skipped", "retreats", "refinements", "undone", "rate", "next_validation", "validated", "curve",
     "validation", "best_loss", "spent_before", "allowance",
 )  # fmt: skip
 
