@@ -27,7 +27,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         nargs="+",
         type=str,
         metavar="NAME",
-        help="names of `genflow list`, or module:Name (default: all that are registered)",
+        help="names of `genflow list`, or module:Name (default: all that need no arguments)",
     )
     parser.add_argument(
         "--probes", nargs="+", type=int, metavar="N", help="numbers of probes, for estimators with an n"

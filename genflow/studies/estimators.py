@@ -26,13 +26,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from genflow import registry
 from genflow.divergences import Exact
 from genflow.errors import InputError, SolverError
 from genflow.flow import Flow
 from genflow.interfaces import DivergenceEstimator, Estimate, Velocity
 from genflow.studies.findings import Findings, followed
-from genflow.studies.parts import parts
+from genflow.studies.parts import parts, ready
 from genflow.studies.references import like, precise
 from genflow.studies.subject import Subject, subject_of
 
@@ -131,7 +130,7 @@ def divergences(
     Args:
         run: A folder that `fit` or `compare` wrote, a model, or a `Flow`.
         divergences: Names, `module:Name`, classes, functions or estimators, or a dictionary of them by label; all that
-            are registered by default.
+            are registered and need no arguments by default.
         rows: Rows at most.
         data: Where they come from; see `genflow.studies.subject`.
         probes: Numbers of probes for estimators with an argument `n`.
@@ -165,7 +164,7 @@ def divergences(
         raise InputError(f"wanted: {wanted} came; a positive number of nats, such as 0.01, would do")
     if out is not None and Path(out).exists():
         raise InputError(f"out: {out} exists already; name one that does not, or remove it")
-    chosen = parts("divergence", registry.names("divergence") if divergences is None else divergences)
+    chosen = parts("divergence", ready("divergence") if divergences is None else divergences)
     subject = subject_of(run, rows=rows, data=data, seed=seed, trust=list(trust))
     flow = subject.flow
     exact_flow, x, condition = precise(flow.replace(divergence=Exact()), subject)
@@ -210,14 +209,28 @@ def _trials(flow: Flow, x: Tensor, chosen: dict[str, DivergenceEstimator], probe
     for label, estimator in chosen.items():
         if type(estimator) is Exact:
             continue
-        drawn = estimator.probes(x[:1], flow.velocity.event_ndim) is not None
-        if drawn and "n" in inspect.signature(type(estimator)).parameters and hasattr(estimator, "n"):
+        if (
+            _draws(estimator, x, flow.velocity.event_ndim)
+            and "n" in inspect.signature(type(estimator)).parameters
+            and hasattr(estimator, "n")
+        ):
             counts = probes if _plain(label) else (estimator.n,)
             for n in counts:
-                found.append(Trial(label, n, type(estimator)(**{**estimator.config(), "n": n})))
+                try:
+                    found.append(Trial(label, n, type(estimator)(**{**estimator.config(), "n": n})))
+                except InputError as refusal:  # some need more probes than others
+                    found.append(Trial(label, n, estimator, status=f"refused: {refusal}"))
         else:
             found.append(Trial(label, 0, estimator))
     return found
+
+
+def _draws(estimator: DivergenceEstimator, x: Tensor, event_ndim: int) -> bool:
+    """Whether an estimator is random; one that refuses its own number of probes may draw another."""
+    try:
+        return estimator.probes(x[:1], event_ndim) is not None
+    except InputError:
+        return True
 
 
 def _plain(label: str) -> bool:

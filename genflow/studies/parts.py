@@ -13,7 +13,7 @@ from genflow.errors import InputError
 from genflow.flow import FROM_FUNCTION
 from genflow.interfaces import DivergenceEstimator, Integrator, NoiseSchedule, Scheduler, Velocity
 
-__all__ = ["label_of", "part", "parts"]
+__all__ = ["label_of", "part", "parts", "ready"]
 
 _INTERFACES: dict[str, type] = {
     "velocity": Velocity,
@@ -94,6 +94,17 @@ def parts(kind: str, given: Any) -> dict[str, Any]:
     return found
 
 
+def ready(kind: str) -> list[str]:
+    """The registered parts of a kind that can be built without arguments.
+
+    Example:
+        >>> from genflow.studies.parts import ready
+        >>> "hutchinson" in ready("divergence"), "control-variate" in ready("divergence")
+        (True, False)
+    """
+    return [name for name in registry.names(kind) if not _needed(registry.lookup(kind, name))]
+
+
 def label_of(given: Any, made: Any) -> str:
     """What tables call a part: what it was asked for by, without the module; otherwise its registered name."""
     if isinstance(given, str) and not given.startswith("{"):
@@ -145,6 +156,12 @@ def _is_the_part_itself(found: Any) -> bool:
         signature = inspect.signature(found)
     except (TypeError, ValueError):
         return True
+    return len(_needed(found)) > 1 or any(p.kind is p.VAR_POSITIONAL for p in signature.parameters.values())
+
+
+def _needed(found: Any) -> list[str]:
+    """The arguments that a call can't do without."""
     kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
-    needed = [p for p in signature.parameters.values() if p.kind in kinds and p.default is p.empty]
-    return len(needed) > 1 or any(p.kind is p.VAR_POSITIONAL for p in signature.parameters.values())
+    call = found.__init__ if isinstance(found, type) else found  # type: ignore[misc]
+    parameters = inspect.signature(call).parameters.values()
+    return [p.name for p in parameters if p.kind in kinds and p.default is p.empty and p.name != "self"]

@@ -32,7 +32,7 @@ from genflow.errors import InputError, SolverError
 from genflow.flow import Flow
 from genflow.interfaces import Integrator
 from genflow.studies.findings import Findings, followed
-from genflow.studies.parts import parts
+from genflow.studies.parts import parts, ready
 from genflow.studies.references import Truth, like, reference
 from genflow.studies.settings import Setting
 from genflow.studies.solver_findings import findings_of
@@ -100,7 +100,7 @@ def solvers(
         True
     """
     _checked(steps, tolerances, wanted, repeats, dtype, out)
-    chosen = parts("integrator", registry.names("integrator") if integrators is None else integrators)
+    chosen = parts("integrator", ready("integrator") if integrators is None else integrators)
     subject = subject_of(run, rows=rows, data=data, seed=seed, trust=list(trust))
     flow = subject.flow.replace(divergence=Exact())
     if dtype is not None:
