@@ -22,7 +22,7 @@ __all__ = ["StageRun"]
 _REPORT_EVERY = 20  # steps between two calls of the progress display
 _FEWEST_ROWS = 256  # in a validation, where there are more
 _REFINEMENTS = 4  # most refinements of a stage's grid
-_UNDONE, _IDLE = 0.1, 2  # nats that are lost on the best weights, and validations in a row that say so, until a retreat
+_UNDONE, _IDLE = 0.1, 2  # nats a dimension lost on the best weights, validations in a row that say so: a retreat
 _PATIENCE, _RETREATS = 5, 4  # non-finite steps until a retreat to the best weights; retreats until giving up
 
 
@@ -171,7 +171,8 @@ class StageRun:
 
     def _slow_down_if_undone(self) -> None:
         """Back with half the rate where validation stays far above its best."""
-        self.undone = 0 if self.validation <= self.best_loss + _UNDONE else self.undone + 1
+        lost = self.validation - self.best_loss
+        self.undone = 0 if lost <= _UNDONE * self.stage.points[0].numel() else self.undone + 1
         if self.undone == _IDLE:
             self.undone, self.rate = 0, self.rate / 2
             self._retreat()
