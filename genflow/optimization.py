@@ -22,7 +22,6 @@ __all__ = ["StageRun"]
 _REPORT_EVERY = 20  # steps between two calls of the progress display
 _FEWEST_ROWS = 256  # in a validation, where there are more
 _REFINEMENTS = 4  # most refinements of a stage's grid
-_UNDONE, _IDLE = 0.1, 2  # nats a dimension lost on the best weights, validations in a row that say so: a retreat
 _PATIENCE, _RETREATS = 5, 4  # non-finite steps until a retreat to the best weights; retreats until giving up
 
 
@@ -30,8 +29,7 @@ class StageRun:
     """An optimizer with a cosine schedule in elapsed / budget, on the batches of one stage; keeps the best weights.
 
     A step with a non-finite loss or gradient is skipped. After a few in a row the stage goes back to its best weights
-    with a third of the learning rate, and in the end it stops with the reason. It goes back with half the rate where
-    that undoes what was there: a stage that begins from good weights, with much time before its rate falls.
+    with a third of the learning rate, and in the end it stops with the reason.
 
     Args:
         stage: The stage.
@@ -44,6 +42,9 @@ class StageRun:
         self.stage, self.budget, self.generator, self.begin = stage, budget, generator, begin
         self.parameters = stage.parameters
         self.optimizer = _optimizer(stage)
+        if stage.lean:  # before anything else is computed: they lie together
+            for parameter in self.parameters:
+                parameter.grad = torch.zeros_like(parameter)
         self.averaged = _copied(self.parameters) if stage.average else []
         self.best: list[Tensor] = _copied(self.parameters)
         self.best_loss = math.inf
@@ -52,7 +53,7 @@ class StageRun:
         allowance = stage.share * budget.left
         self.allowance = max(1e-9, allowance) if budget.timed else max(1.0, round(allowance))
         self.began, self.seconds_before = self.budget.clock(), 0.0
-        self.step, self.skipped, self.retreats, self.refinements, self.undone = 0, 0, 0, 0, 0
+        self.step, self.skipped, self.retreats, self.refinements = 0, 0, 0, 0
         self.rate = stage.learning_rate
         self.next_validation, self.validated = 0.0, 0
         self.curve: list[list[float]] = []
@@ -116,10 +117,6 @@ class StageRun:
     def _gradient(self, batch: Rows) -> float:
         """The loss of a batch, with its gradient left in the parameters."""
         self.optimizer.zero_grad(set_to_none=not self.stage.lean)
-        if self.stage.lean:
-            for parameter in self.parameters:
-                if parameter.grad is None:
-                    parameter.grad = torch.zeros_like(parameter)
         loss = self.stage.loss(batch, self.generator)
         loss.backward()
         return loss.item()
@@ -169,14 +166,6 @@ class StageRun:
         for average, best in zip(self.averaged, self.best, strict=False):
             average.copy_(best)
 
-    def _slow_down_if_undone(self) -> None:
-        """Back with half the rate where validation stays far above its best."""
-        lost = self.validation - self.best_loss
-        self.undone = 0 if lost <= _UNDONE * self.stage.points[0].numel() else self.undone + 1
-        if self.undone == _IDLE:
-            self.undone, self.rate = 0, self.rate / 2
-            self._retreat()
-
     def _refine_if_exploited(self) -> None:
         """Makes the grid finer where the candidate lives on the solver's error."""
         if self.stage.coarse is None or self.refinements == _REFINEMENTS:
@@ -210,7 +199,6 @@ class StageRun:
         self._refine_if_exploited()
         if refinements == self.refinements:
             _assign(self.parameters, current)
-            self._slow_down_if_undone()
         self.curve.append([round(self.budget.clock() - self.begin, 3), self.step, self.validation])
         # On a clock, validation takes at most about a tenth of the stage.
         seconds = self.budget.clock() - began
@@ -289,7 +277,7 @@ class StageRun:
 
 
 _FACTS = (
-    "step", "skipped", "retreats", "refinements", "undone", "rate", "next_validation", "validated", "curve",
+    "step", "skipped", "retreats", "refinements", "rate", "next_validation", "validated", "curve",
     "validation", "best_loss", "spent_before", "allowance",
 )  # fmt: skip
 
