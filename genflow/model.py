@@ -15,7 +15,6 @@ from torch import Tensor, nn
 
 from genflow.errors import InputError
 from genflow.interfaces import Component
-from genflow.products import fast_products
 from genflow.training import Budget, Progress, Stage, TrainingData, parse_seconds, train
 
 if TYPE_CHECKING:
@@ -195,8 +194,7 @@ class Transformed(Component, nn.Module):
         x = self._rows(x)
         z, log_det = self._standardized(x)
         parts = self._chunks(z, self._encoded(condition, x.shape[:-1]))
-        with fast_products(self._like().device):
-            log_p = torch.cat([self.model.log_prob(z_k, c_k, generator) for z_k, c_k in parts]).reshape(x.shape[:-1])
+        log_p = torch.cat([self.model.log_prob(z_k, c_k, generator) for z_k, c_k in parts]).reshape(x.shape[:-1])
         return (log_p.to(log_det) + log_det).to(x.device, x.dtype)
 
     def latent_log_prob(
@@ -227,8 +225,7 @@ class Transformed(Component, nn.Module):
             options: Passed on to the model's own `sample`.
         """
         condition = self._encoded(condition, _batch(shape))
-        with fast_products(self._like().device):
-            return self._original(self.model.sample(shape, condition, generator, **options))
+        return self._original(self.model.sample(shape, condition, generator, **options))
 
     def sample_with_log_prob(
         self, shape: int | Sequence[int], condition: Any = None, generator: torch.Generator | None = None

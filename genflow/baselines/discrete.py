@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from genflow.errors import InputError
 from genflow.flow import StandardNormal
 from genflow.model import GenerativeModel
+from genflow.products import fast_products
 from genflow.training import Rows, Stage, TrainingData, paired, unpaired
 from genflow.velocities.time import check_condition
 
@@ -61,11 +62,13 @@ class DiscreteFlow(GenerativeModel):
 
     def encode(self, x: Float[Tensor, "*shape"], condition: Any = None) -> Float[Tensor, "*shape"]:
         r"""The noise :math:`z = T(x)` of data."""
-        return self._transform(x, condition)(x)
+        with fast_products(x.device):
+            return self._transform(x, condition)(x)
 
     def decode(self, z: Float[Tensor, "*shape"], condition: Any = None) -> Float[Tensor, "*shape"]:
         r"""The data :math:`x = T^{-1}(z)` of noise."""
-        return self._transform(z, condition).inv(z)
+        with fast_products(z.device):
+            return self._transform(z, condition).inv(z)
 
     def log_prob(
         self, x: Float[Tensor, "*shape"], condition: Any = None, generator: torch.Generator | None = None
@@ -80,7 +83,8 @@ class DiscreteFlow(GenerativeModel):
         Raises:
             InputError: A last axis that is not `d`, or a condition that the model was not built for.
         """
-        z, log_det = self._transform(x, condition).call_and_ladj(x)
+        with fast_products(x.device):
+            z, log_det = self._transform(x, condition).call_and_ladj(x)
         return self.base.log_prob(z) + log_det
 
     def sample(

@@ -27,7 +27,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         nargs="+",
         type=str,
         metavar="NAME",
-        help="names of `genflow list`, methods of torchdiffeq, or module:Name (default: all that are registered)",
+        help="names of `genflow list`, methods of torchdiffeq, or module:Name (default: all that need no arguments)",
     )
     parser.add_argument(
         "--steps", nargs="+", type=int, metavar="N", help="steps on each piece, for integrators that walk a grid"

@@ -209,12 +209,9 @@ def _trials(flow: Flow, x: Tensor, chosen: dict[str, DivergenceEstimator], probe
     for label, estimator in chosen.items():
         if type(estimator) is Exact:
             continue
-        if (
-            _draws(estimator, x, flow.velocity.event_ndim)
-            and "n" in inspect.signature(type(estimator)).parameters
-            and hasattr(estimator, "n")
-        ):
-            counts = probes if _plain(label) else (estimator.n,)
+        own = getattr(estimator, "n", None) if "n" in inspect.signature(type(estimator)).parameters else None
+        if own is not None and _draws(estimator, x, flow.velocity.event_ndim):
+            counts = probes if _plain(label) else (own,)
             for n in counts:
                 try:
                     found.append(Trial(label, n, type(estimator)(**{**estimator.config(), "n": n})))

@@ -102,7 +102,8 @@ def ready(kind: str) -> list[str]:
         >>> "hutchinson" in ready("divergence"), "control-variate" in ready("divergence")
         (True, False)
     """
-    return [name for name in registry.names(kind) if not _needed(registry.lookup(kind, name))]
+    constructors = {name: inspect.signature(registry.lookup(kind, name).__init__) for name in registry.names(kind)}
+    return [name for name, signature in constructors.items() if _needed(signature) == 1]  # itself
 
 
 def label_of(given: Any, made: Any) -> str:
@@ -156,12 +157,10 @@ def _is_the_part_itself(found: Any) -> bool:
         signature = inspect.signature(found)
     except (TypeError, ValueError):
         return True
-    return len(_needed(found)) > 1 or any(p.kind is p.VAR_POSITIONAL for p in signature.parameters.values())
+    return _needed(signature) > 1 or any(p.kind is p.VAR_POSITIONAL for p in signature.parameters.values())
 
 
-def _needed(found: Any) -> list[str]:
-    """The arguments that a call can't do without."""
+def _needed(signature: inspect.Signature) -> int:
+    """How many arguments a call can't do without."""
     kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
-    call = found.__init__ if isinstance(found, type) else found  # type: ignore[misc]
-    parameters = inspect.signature(call).parameters.values()
-    return [p.name for p in parameters if p.kind in kinds and p.default is p.empty and p.name != "self"]
+    return sum(p.kind in kinds and p.default is p.empty for p in signature.parameters.values())

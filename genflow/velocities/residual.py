@@ -24,6 +24,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from genflow import interfaces
 from genflow.errors import InputError
 from genflow.interfaces import Velocity
 from genflow.velocities.activations import activation as activation_named
@@ -33,9 +34,7 @@ from genflow.velocities.time import modulation
 __all__ = ["ResidualMLP"]
 
 
-# Columns of the identity pushed at once hold at most this many numbers: on a CPU what its cache holds, else 64 MB.
-_PUSHED_ELEMENTS = {"cpu": 1 << 17}
-_PUSHED_ELEMENTS_ELSEWHERE = 1 << 24
+_CACHED_ELEMENTS = 1 << 17  # on a CPU, columns pushed at once hold at most what its cache does
 
 
 class ResidualMLP(Velocity):
@@ -122,7 +121,7 @@ class ResidualMLP(Velocity):
             slopes.append(slope)
         a, slope = self.activation(h, 1)
         slopes.append(slope)
-        held = _PUSHED_ELEMENTS.get(x.device.type, _PUSHED_ELEMENTS_ELSEWHERE)
+        held = _CACHED_ELEMENTS if x.device.type == "cpu" else interfaces._PUSHED_ELEMENTS
         rows = max(1, held // (self.dim * self.width))
         parts = zip(*(slope.reshape(-1, self.width).split(rows) for slope in slopes), strict=True)
         return self.readout(a), torch.cat([self._trace(*part) for part in parts]).reshape(x.shape[:-1])
