@@ -1,10 +1,14 @@
 """The errors that genflow raises for people: each is one line that says what came and what would do."""
 
-__all__ = ["InputError", "SolverError"]
+__all__ = ["InputError", "Remark", "SolverError"]
 
 
 class InputError(ValueError):
     """A wrong input: an argument, a file, a table. The command line prints it and exits with 2."""
+
+
+class Remark(UserWarning):
+    """What a reader of a figure should know of its data or its model, in one line. The command line prints it."""
 
 
 class SolverError(RuntimeError):

@@ -10,7 +10,7 @@ import torch
 
 import genflow as gf
 from genflow.divergences import Exact, FiniteDifference, Hutchinson
-from genflow.model import Transformed
+from genflow.fitted import Transformed
 from genflow.solvers import RK4, Adaptive, Euler
 
 

@@ -12,8 +12,8 @@ import torch
 
 import genflow as gf
 from genflow.errors import InputError
+from genflow.fitted import Transformed
 from genflow.metrics import wasserstein2
-from genflow.model import Transformed
 from genflow.studies import Board, compare
 from genflow.studies.board import COLUMNS
 from genflow.studies.evaluation import evaluate

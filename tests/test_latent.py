@@ -12,7 +12,7 @@ import torch
 import genflow as gf
 from genflow.cli import main
 from genflow.errors import InputError
-from genflow.model import Transformed
+from genflow.fitted import Transformed
 from genflow.models import ConvolutionalAutoencoder, LatentFlow
 
 OPTIONS = {"latent": 4, "width": 48, "flow": {"blocks": 2, "width": 16}}
