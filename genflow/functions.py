@@ -12,7 +12,7 @@ from torch import Tensor
 
 from genflow.errors import InputError, SolverError
 from genflow.interfaces import Dynamics, Integrator, Scheduler, Solution, State
-from genflow.solvers.states import is_finite, stacked
+from genflow.solvers.states import detached, is_finite, is_lost, is_watched, stacked
 
 __all__ = ["FunctionIntegrator", "FunctionScheduler", "as_integrator", "as_scheduler"]
 
@@ -35,14 +35,14 @@ class FunctionIntegrator(Integrator):
         """Integrates from `times[0]` to `times[-1]`; between every two times on its own where all states are kept.
 
         Raises:
-            SolverError: A state that is not finite at the end; looked for outside of grad mode.
+            SolverError: A state that is not finite at the end. On a GPU it is looked for outside of grad mode only.
         """
         counted, kept = _Counted(dynamics), [state]
         for part in (times,) if save == "last" else map(torch.stack, itertools.pairwise(times.unbind())):
             state = self.function(counted, state, part)
             state = state.state if isinstance(state, Solution) else state
             kept.append(state)
-        if not (torch.is_grad_enabled() or is_finite(state)):
+        if is_watched(state) and is_lost(state):
             raise self._failure(times[[0, -1]] if save == "last" else times, kept)
         states = stacked(kept) if save == "all" else None
         return Solution(state, states=states, nfe=counted.calls, steps=len(times) - 1)
@@ -56,7 +56,7 @@ class FunctionIntegrator(Integrator):
         return SolverError(
             f"{name}: the state is not finite {where}; more steps, or an adaptive solver, would show where it went",
             values[last],
-            kept[last],
+            detached(kept[last]),
             values[first] - values[last] or None,
         )
 

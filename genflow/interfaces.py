@@ -357,6 +357,10 @@ class Integrator(Component, ABC):
             times: Times, monotone in either direction.
             generator: Source of randomness for a stochastic solver.
             save: Whether to keep the state at the last time only, or at all of them.
+
+        Raises:
+            SolverError: A state that is not finite at the end. On a CPU always; on another device a training may be
+                left to see it in its loss.
         """
 
 

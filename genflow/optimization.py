@@ -100,10 +100,11 @@ class StageRun:
         batch = self._batch()
         drawn = self.generator.get_state() if self._sharp else None
         value = self._gradient(batch)
-        if drawn is not None:  # once more with the same draws
+        if drawn is not None and math.isfinite(value):  # once more with the same draws
             self.generator.set_state(drawn)
             with self._climbed(self.stage.sharpness):
-                self._gradient(batch)
+                climbed = self._gradient(batch)
+            value = value if math.isfinite(climbed) else climbed
         norm = nn.utils.clip_grad_norm_(self.parameters, self.stage.clip)
         self.budget.step()
         if math.isfinite(value) and math.isfinite(norm.item()):
@@ -115,10 +116,13 @@ class StageRun:
         return value
 
     def _gradient(self, batch: Rows) -> float:
-        """The loss of a batch, with its gradient left in the parameters."""
+        """The loss of a batch, with its gradient left in the parameters; not a number where no solver gets through."""
         self.optimizer.zero_grad(set_to_none=not self.stage.lean)
-        loss = self.stage.loss(batch, self.generator)
-        loss.backward()
+        try:
+            loss = self.stage.loss(batch, self.generator)
+            loss.backward()
+        except SolverError:
+            return math.nan
         return loss.item()
 
     @property

@@ -23,7 +23,7 @@ from genflow.errors import InputError, SolverError
 from genflow.interfaces import Integrator, Solution, State
 from genflow.recomputation import recomputed
 from genflow.solvers.gradients import checked_gradient, tensors_of
-from genflow.solvers.states import detached, grid_of, is_finite, stacked
+from genflow.solvers.states import detached, grid_of, is_finite, is_lost, is_watched, stacked
 
 __all__ = ["ADAPTIVE_METHODS", "FIXED_METHODS", "Adaptive"]
 
@@ -257,9 +257,8 @@ class _Watched:
         """The end of the solve; what is evaluated from now on belongs to the adjoint."""
         if not complete:
             self._fail("scipy gave up", "another method or a looser tolerance")
-        # A fixed method in grad mode is left alone: a training sees a bad state in its loss.
-        if (self.limit is not None or not torch.is_grad_enabled()) and not is_finite(state):
-            self.time, self.state = self.stop, state
+        if (self.limit is not None or is_watched(state)) and is_lost(state):
+            self.time, self.state = self.stop, None  # the last good one is not known
             self._fail("the state is not finite", "more steps or an adaptive method")
         self.nfe, self.evaluations, self.phase = self.evaluations, 0, " adjoint"
 

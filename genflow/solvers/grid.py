@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Literal
 
 import torch
@@ -15,7 +16,7 @@ from genflow.interfaces import Integrator, Solution, State
 from genflow.products import fast_products
 from genflow.recomputation import recomputed
 from genflow.solvers.gradients import GRADIENTS, checked_gradient, solved_by_adjoint
-from genflow.solvers.states import detached, grid_of, is_finite, stacked
+from genflow.solvers.states import detached, grid_of, is_finite, is_lost, is_watched, stacked
 
 __all__ = ["Advance", "OnGrid", "drawing", "one_tensor"]
 
@@ -80,13 +81,14 @@ class OnGrid(Integrator):
 
         Raises:
             InputError: Times that are not monotone; dynamics or a state that the solver can't do with.
-            SolverError: A state that is not finite at the end, with the last one before that was. Looked for outside of
-                grad mode, where it costs nothing to speak of. A training sees it in its loss.
+            SolverError: A state that is not finite at the end, with the last one before that was. On a GPU it is looked
+                for outside of grad mode only.
         """
+        watch = is_watched(state)
         with fast_products(times.device):
             if self.gradient == "adjoint" and torch.is_grad_enabled() and len(times) > 1:
-                return solved_by_adjoint(self._walked, dynamics, state, times, save)
-            return self._walked(dynamics, state, times, generator, save)
+                return solved_by_adjoint(partial(self._walked, watch=watch), dynamics, state, times, save)
+            return self._walked(dynamics, state, times, generator, save, watch)
 
     def _walked(
         self,
@@ -95,6 +97,7 @@ class OnGrid(Integrator):
         times: Tensor,
         generator: torch.Generator | None = None,
         save: Literal["last", "all"] = "last",
+        watch: bool = True,
     ) -> Solution:
         h_all = grid_of(times)
         source = _source(generator, times.device) if self.random else None
@@ -109,7 +112,7 @@ class OnGrid(Integrator):
                 state, memory = advance(n, state, memory)
             if save == "all":
                 kept.append(state)
-        if not torch.is_grad_enabled() and not is_finite(state):
+        if watch and is_lost(state):
             if source is not None and begin is not None:
                 source.set_state(begin)
             raise self._failure(self.advancing(dynamics, start, times, h_all, generator), start, times.tolist())
@@ -125,7 +128,7 @@ class OnGrid(Integrator):
         memory: Any = ()
         for n in range(count):
             before = state
-            state, memory = advance(n, state, memory)
+            state, memory = advance(n, detached(state), memory)
             if not is_finite(state) or n == count - 1:
                 state = before
                 break

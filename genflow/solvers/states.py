@@ -12,7 +12,7 @@ from torch import Tensor
 from genflow.errors import InputError
 from genflow.interfaces import State
 
-__all__ = ["combined", "detached", "grid_of", "is_finite", "moved", "parts_of", "stacked"]
+__all__ = ["combined", "detached", "grid_of", "is_finite", "is_lost", "is_watched", "moved", "parts_of", "stacked"]
 
 
 def moved(y: Any, *terms: tuple[Any, Any]) -> Any:
@@ -83,7 +83,26 @@ def stacked(states: Sequence[State]) -> State:
 
 def is_finite(state: State) -> bool:
     """Whether all numbers of a state are finite."""
-    return all(bool(torch.isfinite(part).all()) for part in parts_of(state))
+    return all(bool(torch.isfinite(part.detach()).all()) for part in parts_of(state))
+
+
+def is_watched(state: State) -> bool:
+    """Whether a solve looks at the state that it ends with.
+
+    It does on a CPU, where a look costs nothing to speak of. Elsewhere a look waits for everything that the device has
+    been given to do, which in grad mode would hold up a training; that sees a lost state in its loss.
+    """
+    if torch.compiler.is_compiling():
+        return False
+    return not torch.is_grad_enabled() or all(part.device.type == "cpu" for part in parts_of(state))
+
+
+def is_lost(state: State) -> bool:
+    """Whether a state is seen to be not finite. Nothing is seen inside of `torch.func.vmap`, or of tracing."""
+    try:
+        return not is_finite(state)
+    except RuntimeError:  # such tensors stand for many, or for none, and have no one answer
+        return False
 
 
 def detached(state: Any) -> Any:

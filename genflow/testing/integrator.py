@@ -155,6 +155,7 @@ def check_integrator(integrator: Integrator | Callable[..., Any]) -> None:
                 _check_rows(integrator, problem)
             _check_tuple(integrator, problem, noisy)
             _check_failure(integrator, problem)
+        _check_failure(integrator, problem)
         if not noisy:
             _check_gradients(integrator, problem)
     except _Endless:
@@ -326,17 +327,24 @@ def _check_gradients(integrator: Integrator, problem: _Problem) -> None:
 
 
 def _check_failure(integrator: Integrator, problem: _Problem) -> None:
-    """A velocity that is not a number ends in a named error, or in a state that shows it; never in a finite one."""
+    """A velocity that is not a number ends in a named error, with gradients on and off."""
     x = torch.ones(3, 2, dtype=torch.float64)
     lost = _Watched(lambda t, y: y * math.nan, diffusion=lambda t, y: torch.zeros((), dtype=y.dtype))
     if problem.diffusion:
         lost.noise, lost.denoise = _Diffusion().noise, lambda t, y: y * math.nan
     try:
-        solution = _solved(integrator, lost, x, problem.times(8))
+        state = _solved(integrator, lost, x, problem.times(8)).state
     except SolverError:
         return
     promise(
-        not solution.state.isfinite().any(),
+        not state.isfinite().any(),
         integrator,
         "of a velocity that is not a number it makes a finite state: nobody would see the failure",
+    )
+    mode = "on" if torch.is_grad_enabled() else "off"
+    promise(
+        False,
+        integrator,
+        f"with gradients {mode}, a velocity that is not a number ends in a state that is none, without a word; a "
+        "SolverError is promised",
     )

@@ -92,7 +92,7 @@ class Chain(Velocity):
             return torch.zeros_like(x)
         # A time on a boundary belongs to the block that starts there; times outside go to the nearest block.
         stops = torch.tensor([block.interval[1] for block in list(self)[:-1]], dtype=t.dtype, device=t.device)
-        index = torch.bucketize(t, stops, right=True)
+        index = torch.bucketize(t.contiguous(), stops, right=True)
         if t.ndim == 0:
             return self[int(index)](x, t, condition)
         v = torch.empty_like(x)
