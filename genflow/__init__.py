@@ -18,17 +18,6 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from genflow.errors import InputError, SolverError
-from genflow.interfaces import (
-    Component,
-    DivergenceEstimator,
-    Dynamics,
-    Estimate,
-    Integrator,
-    NoiseSchedule,
-    Scheduler,
-    Solution,
-    Velocity,
-)
 
 if TYPE_CHECKING:
     from genflow import (
@@ -47,6 +36,17 @@ if TYPE_CHECKING:
     from genflow.divergences import as_divergence
     from genflow.flow import Flow, StandardNormal
     from genflow.functions import as_integrator, as_scheduler
+    from genflow.interfaces import (
+        Component,
+        DivergenceEstimator,
+        Dynamics,
+        Estimate,
+        Integrator,
+        NoiseSchedule,
+        Scheduler,
+        Solution,
+        Velocity,
+    )
     from genflow.studies import compare
     from genflow.velocities import as_velocity
 
@@ -84,8 +84,10 @@ __all__ = [
     "velocities",
 ]
 
-# Loaded at first use: `import genflow` costs little more than `import torch`.
+# Loaded at first use, torch with the first of them: the command line can be interrupted before that.
 _HOME = {
+    **dict.fromkeys(("Component", "DivergenceEstimator", "Dynamics", "Estimate", "Integrator"), "genflow.interfaces"),
+    **dict.fromkeys(("NoiseSchedule", "Scheduler", "Solution", "Velocity"), "genflow.interfaces"),
     "Flow": "genflow.flow",
     "StandardNormal": "genflow.flow",
     "as_divergence": "genflow.divergences",

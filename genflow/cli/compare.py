@@ -8,25 +8,28 @@ from jsonargparse import ArgumentParser
 from jsonargparse import Namespace as Arguments
 
 from genflow.cli.files import fresh, must_not_exist
-from genflow.cli.flags import add_budget, add_condition, add_data_options, add_options
-from genflow.cli.words import options_by_model
+from genflow.cli.flags import add_budget, add_condition, add_data, add_data_options, add_options, add_seed
+from genflow.cli.words import console, options_by_model
 
-__all__ = ["DESCRIPTION", "SUMMARY", "add_arguments", "run"]
+__all__ = ["DESCRIPTION", "NEEDED", "SUMMARY", "USAGE", "add_arguments", "run"]
 
 SUMMARY = "models x data sets under one equal budget"
+USAGE = "genflow compare DATA [DATA …] [options]"
+NEEDED = ("data",)
 DESCRIPTION = """Train models on data sets under one equal budget and say which differences are real.
 
-example:
-  genflow compare --data two-moons customers.csv --models jko-iflow nsf --budget 60s --out board
+examples:
+  genflow compare customers.csv --budget 60s
+  genflow compare two-moons customers.csv --models jko-iflow nsf --budget 60s --out board
 """
 
 
 def add_arguments(parser: ArgumentParser) -> None:
     """Says what the command takes."""
-    parser.add_argument("--config", action="config", help="a file of these options, such as a comparison's repeat.json")
     parser.add_argument(
-        "--data", nargs="+", type=str, required=True, metavar="DATA", help="tables, pictures or built-in names"
+        "--config", action="config", metavar="FILE", help="a file of these options, such as a comparison's repeat.json"
     )
+    add_data(parser, many=True, text="tables, pictures or built-in names")
     parser.add_argument(
         "--models",
         nargs="+",
@@ -36,7 +39,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         help="names of `genflow list`, or module:Name",
     )
     add_budget(parser, "training of each model")
-    parser.add_argument("--seed", type=int, default=0, help="seed of everything random")
+    add_seed(parser)
     parser.add_argument(
         "--seeds", nargs="+", type=int, metavar="SEED", help="several: each training is repeated with each"
     )
@@ -47,12 +50,14 @@ def add_arguments(parser: ArgumentParser) -> None:
         type=str,
         default=[],
         metavar="METRIC",
-        help="further metrics, registered or module:Name",
+        help="further metrics, names of `genflow list` or module:Name",
     )
-    parser.add_argument("--points", type=int, default=1000, help="samples drawn, and rows at most in their figures")
+    parser.add_argument(
+        "--points", type=int, default=1000, metavar="N", help="samples drawn, and rows at most in their figures"
+    )
     add_data_options(parser)
     add_condition(parser)
-    parser.add_argument("--out", type=str, metavar="DIR", help="folder for the results; it must not exist")
+    parser.add_argument("--out", type=str, metavar="DIR", help="new folder for the results (default: comparison)")
 
 
 def run(chosen: Arguments) -> None:
@@ -73,10 +78,11 @@ def run(chosen: Arguments) -> None:
         options=options_by_model(chosen.set),
         metrics=chosen.metrics,
         test=chosen.test,
+        columns=chosen.columns or None,
         atoms=chosen.atoms,
         points=chosen.points,
         condition=chosen.condition,
         classes=chosen.classes,
     )
-    board.print()
+    board.print(console())
     print(f"report: {out / 'report.html'}")

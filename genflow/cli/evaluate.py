@@ -8,13 +8,15 @@ from pathlib import Path
 from jsonargparse import ArgumentParser
 from jsonargparse import Namespace as Arguments
 
-from genflow.cli.flags import add_data_options, add_parts, add_run
+from genflow.cli.flags import add_data, add_data_options, add_parts, add_run, add_seed
 from genflow.cli.models import condition_of, loaded
 from genflow.errors import InputError
 
-__all__ = ["DESCRIPTION", "SUMMARY", "add_arguments", "run"]
+__all__ = ["DESCRIPTION", "NEEDED", "SUMMARY", "USAGE", "add_arguments", "run"]
 
 SUMMARY = "figures of a trained model"
+USAGE = "genflow evaluate RUN [DATA] [options]"
+NEEDED = ("run",)
 DESCRIPTION = """Figures of a trained model on test rows, by default those of the data that it was trained on.
 
 examples:
@@ -26,9 +28,11 @@ examples:
 def add_arguments(parser: ArgumentParser) -> None:
     """Says what the command takes."""
     add_run(parser)
-    parser.add_argument("data", type=str, nargs="?", metavar="DATA", help="a table, a picture or a built-in name")
-    parser.add_argument("--seed", type=int, default=0, help="seed of the samples")
-    parser.add_argument("--points", type=int, default=1000, help="samples drawn, and rows at most in their figures")
+    add_data(parser, text="a table, a picture or a built-in name (default: what the model was trained on)")
+    add_seed(parser, "the samples")
+    parser.add_argument(
+        "--points", type=int, default=1000, metavar="N", help="samples drawn, and rows at most in their figures"
+    )
     parser.add_argument("--json", action="store_true", help="print one JSON document")
     add_data_options(parser)
     add_parts(parser)

@@ -8,11 +8,14 @@ from jsonargparse import ArgumentParser
 from jsonargparse import Namespace as Arguments
 
 from genflow.cli.files import fresh
-from genflow.cli.flags import add_budget
+from genflow.cli.flags import add_budget, add_seed
+from genflow.cli.words import console
 
-__all__ = ["DESCRIPTION", "SUMMARY", "add_arguments", "run"]
+__all__ = ["DESCRIPTION", "NEEDED", "SUMMARY", "USAGE", "add_arguments", "run"]
 
 SUMMARY = "an experiment of the paper"
+USAGE = "genflow experiment [NAME] [options]"
+NEEDED = ()
 DESCRIPTION = """Run an experiment of the paper, its figures beside the published ones; without a name, list them.
 
 examples:
@@ -24,14 +27,16 @@ examples:
 
 def add_arguments(parser: ArgumentParser) -> None:
     """Says what the command takes."""
-    parser.add_argument("name", type=str, nargs="?", metavar="NAME", help="an parser, or a file of one's own")
+    parser.add_argument(
+        "name", type=str, nargs="?", metavar="NAME", help="one of those listed, or a YAML file of your own"
+    )
     parser.add_argument(
         "--scale", type=str, default="small", metavar="SCALE", help="small, minutes on a laptop, or full"
     )
     parser.add_argument("--folder", type=str, metavar="DIR", help="where the files of a download are")
     add_budget(parser, "training of each model", default="the scale's")
-    parser.add_argument("--seed", type=int, default=0, help="seed of everything random")
-    parser.add_argument("--out", type=str, metavar="DIR", help="folder for the results; it must not exist")
+    add_seed(parser)
+    parser.add_argument("--out", type=str, metavar="DIR", help="new folder for the results (default: named after it)")
 
 
 def run(chosen: Arguments) -> None:
@@ -39,8 +44,6 @@ def run(chosen: Arguments) -> None:
     if chosen.name is None:
         list_experiments()
         return
-    from rich.console import Console
-
     from genflow.experiments import run
     from genflow.experiments.figures import table
 
@@ -55,12 +58,12 @@ def run(chosen: Arguments) -> None:
         threads=chosen.threads,
         out=out,
     )
-    board.print()
+    screen = console()
+    board.print(screen)
     about = board.config["experiment"]
-    console = Console()
-    console.print(table(about["table"], f"{about['name']}: the paper's figures and those of this run"))
+    screen.print(table(about["table"], f"{about['name']}: the paper's figures and those of this run"))
     for remark in about["remarks"]:
-        console.print(f"  {remark}", style="dim", highlight=False, markup=False)
+        screen.print(f"  {remark}", style="dim", highlight=False, markup=False)
     print(f"report: {out / 'report.html'}")
 
 

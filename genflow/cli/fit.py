@@ -12,14 +12,16 @@ from jsonargparse import Namespace as Arguments
 
 from genflow import registry
 from genflow.cli.files import must_not_exist
-from genflow.cli.flags import add_budget, add_condition, add_data_options, add_options
+from genflow.cli.flags import add_budget, add_condition, add_data, add_data_options, add_options, add_seed
 from genflow.cli.models import log_prob, mean, set_threads
-from genflow.cli.words import option, version
+from genflow.cli.words import note, option, version
 from genflow.errors import InputError
 
-__all__ = ["DESCRIPTION", "SUMMARY", "add_arguments", "run"]
+__all__ = ["DESCRIPTION", "NEEDED", "SUMMARY", "USAGE", "add_arguments", "run"]
 
 SUMMARY = "train one model"
+USAGE = "genflow fit DATA --out RUN [options]"
+NEEDED = ("data", "out")
 DESCRIPTION = """Train one model and keep it in a folder.
 
 examples:
@@ -31,13 +33,17 @@ examples:
 
 def add_arguments(parser: ArgumentParser) -> None:
     """Says what the command takes."""
-    parser.add_argument("data", type=str, metavar="DATA", help="a table, a picture or a built-in name")
-    parser.add_argument("--model", type=str, default="jko-iflow", help="a name of `genflow list`, or module:Name")
+    add_data(parser)
     parser.add_argument(
-        "-o", "--out", type=str, required=True, metavar="RUN", help="folder for the model; must not exist"
+        "--model",
+        type=str,
+        default="jko-iflow",
+        metavar="MODEL",
+        help="a name of `genflow list`, or module:Name (default: jko-iflow)",
     )
+    parser.add_argument("-o", "--out", type=str, metavar="RUN", help="new folder for the model")
     add_budget(parser, "training")
-    parser.add_argument("--seed", type=int, default=0, help="seed of everything random")
+    add_seed(parser)
     parser.add_argument(
         "--recipe", type=str, metavar="NAME", help="published: JKO-iFlow by the recipe of its authors' code"
     )
@@ -85,9 +91,16 @@ def run(chosen: Arguments) -> None:
     check_options(cls, options)
     check_values(cls, options)
     set_threads(chosen.threads)
-    data = load(chosen.data, test=chosen.test, atoms=chosen.atoms, condition=chosen.condition, classes=chosen.classes)
+    data = load(
+        chosen.data,
+        test=chosen.test,
+        columns=chosen.columns or None,
+        atoms=chosen.atoms,
+        condition=chosen.condition,
+        classes=chosen.classes,
+    )
     for remark in data.remarks:
-        print(remark, file=sys.stderr)
+        note(remark)
     torch.manual_seed(chosen.seed)
     model = build(cls, data.dim, options, data.condition_dim)
     warm_up()
@@ -111,6 +124,7 @@ def run(chosen: Arguments) -> None:
             "options": options,
             "data": chosen.data,
             "test": chosen.test,
+            "columns": chosen.columns or None,
             "atoms": chosen.atoms,
             "condition": chosen.condition,
             "classes": chosen.classes,

@@ -4,7 +4,17 @@ from __future__ import annotations
 
 from jsonargparse import ArgumentParser
 
-__all__ = ["add_budget", "add_condition", "add_data_options", "add_options", "add_parts", "add_run", "add_study"]
+__all__ = [
+    "add_budget",
+    "add_condition",
+    "add_data",
+    "add_data_options",
+    "add_options",
+    "add_parts",
+    "add_run",
+    "add_seed",
+    "add_study",
+]
 
 
 def add_budget(parser: ArgumentParser, of: str, default: str = "60s") -> None:
@@ -15,15 +25,45 @@ def add_budget(parser: ArgumentParser, of: str, default: str = "60s") -> None:
     parser.add_argument("--threads", type=int, metavar="N", help="threads of torch (default: its own choice)")
 
 
+def add_data(
+    parser: ArgumentParser, *, many: bool = False, text: str = "a table, a picture or a built-in name"
+) -> None:
+    """Data by their place or by `--data`; both are `data` of what was chosen."""
+    parser.add_argument("sources", nargs="*", type=str, metavar="DATA", help=text)
+    if many:
+        parser.add_argument("--data", nargs="+", type=str, default=[], metavar="DATA", help="the same")
+    else:
+        parser.add_argument("--data", type=str, metavar="DATA", help="the same")
+
+
 def add_options(parser: ArgumentParser, flag: str, example: str) -> None:
     parser.add_argument(
-        flag, nargs="+", type=str, default=[], metavar="OPTION=VALUE", help=f"options of the model, such as {example}"
+        flag,
+        nargs="+",
+        action="extend",
+        type=str,
+        default=[],
+        metavar="OPTION=VALUE",
+        help=f"options of the model, such as {example}; `genflow list MODEL` shows them",
     )
+
+
+def add_seed(parser: ArgumentParser, of: str = "everything random") -> None:
+    parser.add_argument("--seed", type=int, default=0, metavar="N", help=f"seed of {of} (default: 0)")
 
 
 def add_data_options(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--test", type=str, metavar="FILE", help="test rows of your own, in the place of the last 10 %%"
+    )
+    parser.add_argument(
+        "--columns",
+        nargs="+",
+        action="extend",
+        type=str,
+        default=[],
+        metavar="COL",
+        help="columns of a table to keep, by name or position from 0 (default: all)",
     )
     parser.add_argument(
         "--atoms",
@@ -36,17 +76,35 @@ def add_data_options(parser: ArgumentParser) -> None:
 
 def add_condition(parser: ArgumentParser) -> None:
     parser.add_argument(
-        "--condition", nargs="+", type=str, default=[], metavar="COL", help="columns that the others are conditioned on"
+        "--condition",
+        nargs="+",
+        action="extend",
+        type=str,
+        default=[],
+        metavar="COL",
+        help="columns that the others are conditioned on, by name or position from 0",
     )
     parser.add_argument(
-        "--classes", nargs="+", type=str, default=[], metavar="COL", help="those whose numbers are names of classes"
+        "--classes",
+        nargs="+",
+        action="extend",
+        type=str,
+        default=[],
+        metavar="COL",
+        help="those of them whose numbers are names of classes",
     )
 
 
 def add_run(parser: ArgumentParser) -> None:
-    parser.add_argument("run", type=str, metavar="RUN", help="folder of a model that fit or compare wrote")
+    parser.add_argument("run", type=str, nargs="?", metavar="RUN", help="folder of a model that fit or compare wrote")
     parser.add_argument(
-        "--trust", nargs="+", type=str, default=[], metavar="module:Name", help="classes of your own that it may import"
+        "--trust",
+        nargs="+",
+        action="extend",
+        type=str,
+        default=[],
+        metavar="module:Name",
+        help="classes of your own that the model consists of, and that may be imported",
     )
 
 
@@ -64,12 +122,13 @@ def add_parts(parser: ArgumentParser, *, divergence: bool = True) -> None:
 
 def add_study(parser: ArgumentParser, *, repeats: bool = True) -> None:
     """What the studies of one trained model have in common."""
-    parser.add_argument("--data", type=str, metavar="DATA", help="rows to try it on (default: the run's own test rows)")
     parser.add_argument("--rows", type=int, default=256, metavar="N", help="rows at most (default: 256)")
     if repeats:
         parser.add_argument(
-            "--repeats", type=int, default=3, metavar="N", help="interleaved runs; median times are shown"
+            "--repeats", type=int, default=3, metavar="N", help="interleaved runs; median times are shown (default: 3)"
         )
-    parser.add_argument("--seed", type=int, default=0, help="seed of rows, noise and probes")
+    add_seed(parser, "rows, noise and probes")
     parser.add_argument("--threads", type=int, metavar="N", help="threads of torch (default: its own choice)")
-    parser.add_argument("--out", type=str, metavar="DIR", help="folder for the results; it must not exist")
+    parser.add_argument(
+        "--out", type=str, metavar="DIR", help="new folder for the results (default: one named after the study)"
+    )

@@ -10,9 +10,11 @@ from jsonargparse import Namespace as Arguments
 from genflow import registry
 from genflow.cli.experiment import list_experiments
 
-__all__ = ["DESCRIPTION", "SUMMARY", "add_arguments", "run"]
+__all__ = ["DESCRIPTION", "NEEDED", "SUMMARY", "USAGE", "add_arguments", "run"]
 
 SUMMARY = "what can be named"
+USAGE = "genflow list [NAME]"
+NEEDED = ()
 DESCRIPTION = """List the models, parts, metrics and data sets that can be named; with a name, its options.
 
 examples:

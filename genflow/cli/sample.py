@@ -8,13 +8,15 @@ from jsonargparse import ArgumentParser
 from jsonargparse import Namespace as Arguments
 
 from genflow.cli.files import table_file, write_table
-from genflow.cli.flags import add_parts, add_run
+from genflow.cli.flags import add_parts, add_run, add_seed
 from genflow.cli.models import loaded
 from genflow.errors import InputError
 
-__all__ = ["DESCRIPTION", "SUMMARY", "add_arguments", "run"]
+__all__ = ["DESCRIPTION", "NEEDED", "SUMMARY", "USAGE", "add_arguments", "run"]
 
 SUMMARY = "draw from a trained model"
+USAGE = "genflow sample RUN --out FILE [options]"
+NEEDED = ("run", "out")
 DESCRIPTION = """Draw samples from a trained model, with the column names and in the units of its data.
 
 examples:
@@ -34,10 +36,8 @@ def add_arguments(parser: ArgumentParser) -> None:
         "--condition", nargs="+", type=str, default=[], metavar="VALUE", help="a value for each column of the condition"
     )
     parser.add_argument("--condition-from", type=str, metavar="FILE", help="a table with the columns of the condition")
-    parser.add_argument(
-        "-o", "--out", type=str, required=True, metavar="FILE", help=".csv, .parquet or .npy; must not exist"
-    )
-    parser.add_argument("--seed", type=int, default=0, help="seed of the samples")
+    parser.add_argument("-o", "--out", type=str, metavar="FILE", help="new file: .csv, .parquet or .npy")
+    add_seed(parser, "the samples")
     add_parts(parser, divergence=False)
 
 

@@ -9,12 +9,14 @@ from jsonargparse import ArgumentParser
 from jsonargparse import Namespace as Arguments
 
 from genflow.cli.files import table_file, write_table
-from genflow.cli.flags import add_parts, add_run
+from genflow.cli.flags import add_data, add_parts, add_run, add_seed
 from genflow.cli.models import condition_of, loaded, log_prob, mean
 
-__all__ = ["DESCRIPTION", "SUMMARY", "add_arguments", "run"]
+__all__ = ["DESCRIPTION", "NEEDED", "SUMMARY", "USAGE", "add_arguments", "run"]
 
 SUMMARY = "log density of each row of a file"
+USAGE = "genflow score RUN DATA --out FILE [options]"
+NEEDED = ("run", "data", "out")
 DESCRIPTION = """Write the log density of each row of a file: one column log_prob, in nats, in the units of the file.
 
 examples:
@@ -26,11 +28,9 @@ examples:
 def add_arguments(parser: ArgumentParser) -> None:
     """Says what the command takes."""
     add_run(parser)
-    parser.add_argument("data", type=str, metavar="DATA", help="a table with the columns that the model was trained on")
-    parser.add_argument(
-        "-o", "--out", type=str, required=True, metavar="FILE", help=".csv, .parquet or .npy; must not exist"
-    )
-    parser.add_argument("--seed", type=int, default=0, help="seed of a random divergence estimator")
+    add_data(parser, text="a table with the columns that the model was trained on")
+    parser.add_argument("-o", "--out", type=str, metavar="FILE", help="new file: .csv, .parquet or .npy")
+    add_seed(parser, "a random divergence estimator")
     add_parts(parser)
 
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 from jsonargparse import ArgumentParser
 from jsonargparse import Namespace as Arguments
 
-from genflow.cli.flags import add_run, add_study
+from genflow.cli.flags import add_data, add_run, add_study
 from genflow.cli.study import run_study
 
-__all__ = ["DESCRIPTION", "SUMMARY", "add_arguments", "run"]
+__all__ = ["DESCRIPTION", "NEEDED", "SUMMARY", "USAGE", "add_arguments", "run"]
 
 SUMMARY = "integrators on a trained model: work against precision"
+USAGE = "genflow solvers RUN [DATA] [options]"
+NEEDED = ("run",)
 DESCRIPTION = """Evaluations and seconds against the error in x and in log p, from a reference in float64.
 
 examples:
@@ -22,6 +24,7 @@ examples:
 def add_arguments(parser: ArgumentParser) -> None:
     """Says what the command takes."""
     add_run(parser)
+    add_data(parser, text="rows to try it on (default: the test rows of what the model was trained on)")
     parser.add_argument(
         "--integrators",
         nargs="+",

@@ -2,13 +2,80 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+import sys
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from genflow.assignments import assignment
 from genflow.errors import InputError
 
-__all__ = ["option", "options_by_model", "version"]
+__all__ = ["as_typed", "console", "note", "option", "options_by_model", "speak_of", "version"]
+
+_flags: dict[str, str] = {}  # of the command that runs: `{"atoms": "--atoms"}`
+
+
+def speak_of(flags: Iterable[str]) -> None:
+    """Says which flags the command that runs has: messages then name arguments as they are typed, see `as_typed`.
+
+    Args:
+        flags: The flags, such as `--condition-from`.
+    """
+    _flags.clear()
+    _flags.update({flag.lstrip("-").replace("-", "_"): flag for flag in flags})
+
+
+def as_typed(text: str) -> str:
+    """A message with arguments as the command line has them: `atoms=drop` is `--atoms drop` there.
+
+    Errors and remarks are worded for Python; only flags of the command that runs are put in their place.
+
+    Example:
+        >>> speak_of(["--atoms", "--budget", "--iterations"])
+        >>> as_typed("t: repeated values in a; atoms=dequantize or atoms=drop makes it comparable")
+        't: repeated values in a; --atoms dequantize or --atoms drop makes it comparable'
+        >>> as_typed("budget, iterations: both came; give one of them")
+        '--budget, --iterations: both came; give one of them'
+        >>> as_typed("steps: 0 came; blocks=3 would do")  # no flags of this command
+        'steps: 0 came; blocks=3 would do'
+    """
+    if not _flags:
+        return text
+    names = "|".join(
+        sorted(
+            (re.escape(spelling) for flag in _flags for spelling in {flag, flag.replace("_", "-")}),
+            key=len,
+            reverse=True,
+        )
+    )
+
+    def flag(name: str) -> str:
+        return _flags[name.replace("-", "_")]
+
+    def assigned(match: re.Match[str]) -> str:
+        values = match[2].strip("[]").replace(",", " ").replace('"', "").replace("'", "")
+        return f"{flag(match[1])}{' ' if values else ''}{' '.join(values.split())}"
+
+    head = re.match(rf"({names})(, ({names}))*(?=: )", text)
+    if head is not None:
+        text = ", ".join(flag(name) for name in head[0].split(", ")) + text[head.end() :]
+    return re.sub(rf"(?<![\w,.-])({names})=(\[[^]]*\]|\w*)", assigned, text)
+
+
+def note(text: str) -> None:
+    """Prints a remark on standard error, in a line of its own."""
+    print(as_typed(text), file=sys.stderr, flush=True)
+
+
+def console() -> Any:
+    """Standard output as rich prints on it, with remarks worded for the command line."""
+    from rich.console import Console
+
+    class Spoken(Console):
+        def print(self, *objects: Any, **options: Any) -> None:
+            super().print(*(as_typed(item) if isinstance(item, str) else item for item in objects), **options)
+
+    return Spoken()
 
 
 def option(text: str) -> tuple[str, Any]:

@@ -97,11 +97,10 @@ class Table:
         Raises:
             InputError: It is not there.
         """
-        if isinstance(column, str) and column in self.columns:
-            return self.columns.index(column)
-        if isinstance(column, int) and -len(self.columns) <= column < len(self.columns):
-            return column % len(self.columns)
-        raise InputError(f"{self.origin}: no column {column!r}; it has {_listed(self.columns)}")
+        position = _position(self.columns, column)
+        if position is None:
+            raise InputError(f"{self.origin}: no column {column!r}; it has {_listed(self.columns)}")
+        return position
 
     def select(self, columns: Sequence[str | int] | None) -> Table:
         """The wanted columns, by name or by position from 0.
@@ -431,10 +430,9 @@ def _numbers(frame: pd.DataFrame, table: Table, wanted: Sequence[str | int] | No
     if wanted is None:
         chosen = set(names)
     else:
-        count = len(names)
-        chosen = {names[c] if isinstance(c, int) and -count <= c < count else str(c) for c in wanted}
-        if not chosen <= set(names):  # other names: all columns may be meant, in their order
-            chosen = set(names)
+        positions = [_position(names, column) for column in wanted]
+        # Other names: all columns may be meant, in their order.
+        chosen = set(names) if None in positions else {names[j] for j in positions if j is not None}
     allowed, forced = ({table.position(c) for c in columns} for columns in (classes.allowed, classes.forced))
     values = np.full(frame.shape, np.nan)
     for j, name in enumerate(names):
@@ -459,6 +457,16 @@ def _numbers(frame: pd.DataFrame, table: Table, wanted: Sequence[str | int] | No
             values[:, j] = numbers.to_numpy(dtype=np.float64, na_value=np.nan)
     table.values = values
     return table
+
+
+def _position(names: Sequence[str], column: str | int) -> int | None:
+    """Where a column stands: by its name; a number, or a text of digits that is no name, is its position from 0."""
+    if isinstance(column, str):
+        if column in names:
+            return names.index(column)
+        if re.fullmatch(r"-?\d{1,9}", column) is None:
+            return None
+    return int(column) % len(names) if -len(names) <= int(column) < len(names) else None
 
 
 def _is_text(column: pd.Series) -> bool:

@@ -54,6 +54,7 @@ def compare(
     options: Mapping[str, Mapping[str, Any]] | None = None,
     metrics: Sequence[str] = (),
     test: Any = None,
+    columns: str | int | Sequence[str | int] | None = None,
     atoms: str = "keep",
     points: int = 1000,
     condition: str | Sequence[str] = (),
@@ -78,6 +79,7 @@ def compare(
         options: Constructor arguments by model, `{"jko-iflow": {"blocks": 6}}`.
         metrics: Further metrics: registered names or `module:Name`, functions `(samples, test rows) -> number`.
         test: Test rows of the user's own, for a single data set.
+        columns: Columns of the tables to keep, all by default; see `genflow.data.load`.
         atoms: What to do with repeated values; see `genflow.data.load`.
         points: Samples drawn, and at most as many rows in the figures of samples.
         condition: Columns that the others are conditioned on; see `genflow.data.load`.
@@ -97,6 +99,7 @@ def compare(
     """
     loading = {
         "test": test,
+        "columns": [columns] if isinstance(columns, str | int) else columns and list(columns),
         "atoms": atoms,
         "condition": [condition] if isinstance(condition, str) else list(condition),
         "classes": [classes] if isinstance(classes, str) else list(classes),
@@ -210,7 +213,7 @@ def _planned(
         "options": {label: dict(arguments) for label, (_, _, arguments) in chosen.items() if arguments},
         "metrics": list(metrics),
         "test": str(test) if isinstance(test, str | PathLike) else None,
-        **{key: loading[key] for key in ("atoms", "condition", "classes")},
+        **{key: loading[key] for key in ("columns", "atoms", "condition", "classes")},
         "points": points,
     }
     # What came from memory can be repeated from Python alone.
@@ -490,6 +493,7 @@ def _repeatable(arguments: Mapping[str, Any]) -> dict[str, Any]:
             "seeds",
             "threads",
             "metrics",
+            "columns",
             "atoms",
             "condition",
             "classes",
