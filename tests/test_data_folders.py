@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import pickle
 import struct
 import sys
 from types import SimpleNamespace
@@ -60,9 +61,7 @@ def sensors(rows: int) -> np.ndarray:
 def write_gas(folder):
     frame = pd.DataFrame(RNG(4).random((N, 3)), columns=["Time", "Meth", "Eth"])
     frame = frame.join(pd.DataFrame(sensors(N), columns=[f"S{j}" for j in range(16)]))
-    frame.to_pickle(folder / "ethylene_CO.pickle")
-    digest = hashlib.sha256((folder / "ethylene_CO.pickle").read_bytes()).hexdigest()
-    (folder / PINS).write_text(f"{digest}  ethylene_CO.pickle\n")
+    frame.to_csv(folder / "ethylene_CO.csv", index=False)
 
 
 def write_gas_text(folder):
@@ -170,11 +169,38 @@ def test_gas_keeps_the_last_of_each_correlated_group(tmp_path):
     assert len(data.train) + len(data.validation) + len(data.test) == N  # a quarter of what is there
 
 
-def test_a_pickle_is_read_only_if_it_is_pinned(tmp_path):
-    write_gas(tmp_path)
-    (tmp_path / PINS).unlink()
-    with pytest.raises(InputError, match="reading a pickle can run code"):
+class Planted:
+    """What a pickle runs when it is read: it makes a file."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return (open, (str(self.path), "w"))
+
+
+@pytest.mark.parametrize("pinned", [False, True])
+def test_nothing_in_a_pickle_is_run_even_if_it_is_pinned(tmp_path, pinned):
+    (tmp_path / "ethylene_CO.pickle").write_bytes(pickle.dumps(Planted(tmp_path / "ran")))
+    digest = hashlib.sha256((tmp_path / "ethylene_CO.pickle").read_bytes()).hexdigest()
+    if pinned:
+        (tmp_path / PINS).write_text(f"{digest}  ethylene_CO.pickle\n")
+    with pytest.raises(InputError, match=r"reading a pickle can run code.+ethylene_CO\.csv"):
+        load("gas", folder=tmp_path, checksums={"ethylene_CO.pickle": digest})
+    assert not (tmp_path / "ran").exists()
+
+
+def test_another_table_is_not_that_of_the_archive(tmp_path):
+    pd.DataFrame(sensors(N)).to_csv(tmp_path / "ethylene_CO.csv", index=False)
+    with pytest.raises(InputError, match="no column 'Meth'; it is not the archive's table"):
         load("gas", folder=tmp_path)
+
+
+def test_an_object_array_is_not_unpickled(tmp_path):
+    np.save(tmp_path / "table.npy", np.array([[Planted(tmp_path / "ran")]] * 20), allow_pickle=True)
+    with pytest.raises(InputError, match="can't be read as an array of numbers"):
+        load(tmp_path / "table.npy")
+    assert not (tmp_path / "ran").exists()
 
 
 def test_miniboone_leaves_out_background_outliers_and_spikes(tmp_path):

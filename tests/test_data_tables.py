@@ -226,6 +226,19 @@ def test_what_is_no_table(source, message):
         load(source)
 
 
+@pytest.mark.parametrize("kind", [float, int])
+def test_what_a_mask_hides_is_missing(kind):
+    values = (1000 * ROWS).astype(kind)
+    values[4, 1] = -9999
+    for masked in (np.ma.masked_values(values, -9999), np.ma.masked_equal(values, -9999)):
+        with pytest.raises(InputError, match=r"data: row 5, column 2: a missing value \(NaN\); .+"):
+            load(masked)
+        with pytest.raises(InputError, match=r"test: row 5, column 2: a missing value"):
+            load(1000 * ROWS, test=masked)
+    nothing = np.ma.masked_array(ROWS)
+    assert torch.equal(load(nothing).train, load(ROWS).train)
+
+
 def test_columns_are_found_by_name_else_by_position(text):
     named, plain = text(HEADER + BODY, "named.csv"), text(BODY, "plain.csv")
     np.testing.assert_array_equal(read(named, ["mass", "age"])[0], ROWS[:, [2, 0]])

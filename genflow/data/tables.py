@@ -256,7 +256,9 @@ def from_array(array: Any, origin: str, classes: Classes = NO_CLASSES) -> Table:
         raise InputError(
             f"{origin}: an array of the shape {values.shape} came; give (rows, columns), neither of them zero"
         )
-    values = values.astype(np.float64).reshape(len(values), -1)
+    values = np.asarray(values.astype(np.float64)).reshape(len(values), -1)
+    if isinstance(array, np.ma.MaskedArray):  # what stands behind a mask is no value, often -9999
+        values = np.where(np.ma.getmaskarray(array).reshape(values.shape), np.nan, values)
     table = Table(values, default_columns(values.shape[1]), False, origin)
     for j in {table.position(column) for column in classes.forced}:
         table.values[:, j], table.classes[j] = _classes(values[:, j])
