@@ -17,6 +17,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from genflow.data.scales import moments, refuse_flat, standardized
 from genflow.errors import InputError
 from genflow.interfaces import Component
 
@@ -62,16 +63,16 @@ class Encoding(Component):
             classes: The names of each column's classes, none for numbers.
 
         Raises:
-            InputError: A column of numbers that does not vary.
+            InputError: A column of numbers that does not vary, or by rounding alone.
         """
-        flat = [column for j, column in enumerate(columns) if not classes[j] and not values[:, j].std() > 0]
-        if flat:
-            raise InputError(f"condition: column {flat[0]!r} is constant in the training part; leave it out")
-        mean, std = (
-            [0.0 if names else float(figure) for figure, names in zip(figures, classes)]
-            for figures in (values.mean(0), values.std(0))
-        )
-        return cls(columns, classes, mean, [figure or 1.0 for figure in std])
+        mean, std = np.zeros(len(columns)), np.ones(len(columns))
+        numbers = [j for j, names in enumerate(classes) if not names]
+        if numbers:
+            given = torch.from_numpy(np.asarray(values[:, numbers], dtype=np.float64))
+            center, deviation = moments(given)
+            refuse_flat(given, deviation, [f"condition: column {columns[j]!r}" for j in numbers])
+            mean[numbers], std[numbers] = center.numpy(), deviation.numpy()
+        return cls(columns, classes, mean.tolist(), std.tolist())
 
     @property
     def dim(self) -> int:
@@ -146,7 +147,8 @@ class Encoding(Component):
             row = _row(finite.cpu().numpy())
             value = values.detach()[~finite][0].item()
             raise InputError(f"condition: {value} came in column {self.columns[j]!r}{row}; a finite number would do")
-        return ((values.double() - self.mean[j]) / self.std[j]).unsqueeze(-1)
+        values = values.double().unsqueeze(-1)
+        return standardized(values, values.new_tensor([self.mean[j]]), values.new_tensor([self.std[j]]))
 
 
 @dataclass(repr=False)

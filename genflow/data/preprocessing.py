@@ -17,10 +17,15 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from genflow.data.scales import moments, original, refuse_flat, scaled, standardized
+from genflow.data.shrinkage import FLOOR, shrunk
+from genflow.data.shrinkage import shrinkage as chosen_share
 from genflow.errors import InputError
 from genflow.interfaces import Component
 
 __all__ = ["Compose", "Logit", "Preprocessor", "Standardize", "Whiten"]
+
+_ROOM = 16  # standard deviations from the mean within which a sample must be a double
 
 
 class Preprocessor(Component, nn.Module, ABC):
@@ -93,18 +98,22 @@ class Standardize(Preprocessor):
             columns: Names of the columns, for the error.
 
         Raises:
-            InputError: A column that does not vary.
+            InputError: A column that does not vary, or by rounding alone; or whose samples would pass the largest
+                double.
         """
         x = x.detach().to(torch.float64)
-        std = x.std(0, correction=0)
-        flat = (x == x[:1]).all(0) | (std == 0)
-        if flat.any():
-            j = int(flat.nonzero()[0])
-            name = repr(columns[j]) if columns else str(j + 1)
+        mean, std = moments(x)
+        names = [f"column {columns[j]!r}" if columns else f"column {j + 1}" for j in range(x.shape[-1])]
+        refuse_flat(x, std, names)
+        most = torch.tensor(-1024, device=x.device)
+        beyond = scaled(mean.abs(), most) + _ROOM * scaled(std, most) >= 1
+        if beyond.any():
+            j = int(beyond.nonzero()[0])
             raise InputError(
-                f"column {name}: constant in the training part; a density needs columns that vary, leave it out"
+                f"{names[j]}: mean {mean[j]:.3g} and deviation {std[j]:.3g} lie so near the largest double, 1.8e308, "
+                "that samples would pass it; give the column in a larger unit"
             )
-        return cls(x.shape[-1], x.mean(0), std)
+        return cls(x.shape[-1], mean, std)
 
     @classmethod
     def fit_one_scale(cls, x: Float[Tensor, "n dim"]) -> Standardize:
@@ -119,37 +128,45 @@ class Standardize(Preprocessor):
         Raises:
             InputError: Rows that are all the same.
         """
-        x = x.detach().to(torch.float64)
-        scale = x.var(0, correction=0).mean().sqrt()
-        if not scale > 0:
+        mean, std = moments(x)
+        largest = std.max()
+        if not largest > 0:
             raise InputError("rows: all the same in the training part; a density needs columns that vary")
-        return cls(x.shape[-1], x.mean(0), scale.expand(x.shape[-1]))
+        return cls(x.shape[-1], mean, (largest * (std / largest).square().mean().sqrt()).expand(x.shape[-1]))
 
     def config(self) -> dict[str, Any]:
         return {"dim": self.dim}
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        z = (x.to(torch.float64) - self.mean) / self.std
+        z = standardized(x.to(torch.float64), self.mean, self.std)
         return z, (-self.std.log().sum()).expand(x.shape[:-1])
 
     def inverse(self, z: Tensor) -> Tensor:
-        return z.to(torch.float64) * self.std + self.mean
+        return original(z.to(torch.float64), self.mean, self.std)
 
 
 class Whiten(Preprocessor):
-    r"""Rows with mean zero and the identity for their covariance, turned as little as possible.
+    r"""Rows with mean zero and, as far as so many rows can tell, the identity for their covariance.
 
-    .. math:: z = \Sigma^{-1/2} (x - \mu), \qquad \log |\det| = -\tfrac{1}{2} \log \det \Sigma
+    .. math::
+        z = R_\lambda^{-1/2} \frac{x - \mu}{s}, \qquad R_\lambda = (1 - \lambda) R + \lambda I, \qquad
+        \log |\det| = -\tfrac12 \log \det R_\lambda - \sum_j \log s_j
 
-    The symmetric root is the optimal transport map between the Gaussians of both covariances.
+    with the standard deviations :math:`s` and the correlation matrix :math:`R`. The share :math:`\lambda` of rows left
+    out says how far correlations are to be believed; 1 leaves every column by itself. In standardized units the
+    symmetric root is the optimal transport map between the Gaussians of both covariances.
 
     Args:
         dim: The number of columns :math:`d`.
 
+    References:
+        Optimal whitening and decorrelation, "ZCA-cor" (Kessy, Lewin and Strimmer, 2018),
+        https://arxiv.org/abs/1512.00809
+
     Example:
         >>> import torch
         >>> x = torch.randn(100, 2, dtype=torch.float64) @ torch.tensor([[2.0, 1.0], [0.0, 0.5]], dtype=torch.float64)
-        >>> z, ladj = Whiten.fit(x)(x)
+        >>> z, ladj = Whiten.fit(x, shrinkage=0.0)(x)
         >>> torch.allclose(torch.cov(z.T, correction=0), torch.eye(2, dtype=torch.float64))
         True
     """
@@ -166,21 +183,29 @@ class Whiten(Preprocessor):
         self.register_buffer("unroot", torch.eye(dim, dtype=torch.float64))
 
     @classmethod
-    def fit(cls, x: Float[Tensor, "n dim"], floor: float = 1e-6) -> Whiten:
-        """Mean and covariance of rows.
+    def fit(cls, x: Float[Tensor, "n dim"], shrinkage: float | None = None, floor: float = FLOOR) -> Whiten:
+        r"""Mean, deviations and shrunk correlations of rows.
 
         Args:
             x: Rows, `(n, dim)`.
+            shrinkage: :math:`\lambda`, from 0 to 1; by default that of `genflow.data.shrinkage.shrinkage`.
             floor: Least variance of a direction, in units of the greatest: directions in which the rows hardly vary are
                 stretched no further.
+
+        Raises:
+            InputError: A share outside [0, 1].
         """
-        x = x.detach().to(torch.float64)
+        share = chosen_share(x, floor) if shrinkage is None else float(shrinkage)
+        if not 0 <= share <= 1:
+            raise InputError(f"shrinkage: {shrinkage} came; a number from 0 to 1 would do")
         white = cls(x.shape[-1])
-        white.mean = x.mean(0)
-        values, vectors = torch.linalg.eigh((x - white.mean).mT @ (x - white.mean) / len(x))
-        deviations = values.clamp(min=floor * float(values.max())).sqrt()
-        white.root = (vectors / deviations) @ vectors.mT
-        white.unroot = (vectors * deviations) @ vectors.mT
+        white.mean, std = moments(x)
+        std = torch.where(std > 0, std, 1)
+        y = (x.detach().to(torch.float64) - white.mean) / std
+        values, vectors = torch.linalg.eigh(y.mT @ y / len(y))
+        deviations = shrunk(values, share, floor).sqrt()
+        white.root = (vectors / deviations) @ vectors.mT / std[:, None]
+        white.unroot = (vectors * deviations) @ vectors.mT * std
         return white
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
