@@ -90,7 +90,7 @@ def run(chosen: Arguments) -> None:
         budget = 60.0
     check_options(cls, options)
     check_values(cls, options)
-    set_threads(chosen.threads)
+    set_threads(1 if chosen.threads is None else chosen.threads)
     data = load(
         chosen.data,
         test=chosen.test,

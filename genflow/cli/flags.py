@@ -22,7 +22,7 @@ def add_budget(parser: ArgumentParser, of: str, default: str = "60s") -> None:
         "--budget", type=str, metavar="TIME", help=f"wall time of the {of}: 30s, 2min, 1h (default: {default})"
     )
     parser.add_argument("--iterations", type=int, metavar="N", help="optimizer steps, in the place of a time")
-    parser.add_argument("--threads", type=int, metavar="N", help="threads of torch (default: its own choice)")
+    parser.add_argument("--threads", type=int, metavar="N", help="threads of torch (default: 1)")
 
 
 def add_data(

@@ -41,7 +41,7 @@ def run(
         budget: Wall time of each training, in the place of the scale's.
         iterations: Optimizer steps of each training instead.
         seed: Seed of everything random.
-        threads: Threads of each training; torch's own choice by default.
+        threads: Threads of each training; 1 by default.
         out: The folder for the results; it must not exist, and appears when all is done.
         progress: Whether to show where it stands, on standard error.
 

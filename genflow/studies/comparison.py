@@ -73,7 +73,8 @@ def compare(
         iterations: Optimizer steps of each training instead.
         seed: Seed of everything random.
         seeds: Several seeds: every trial is run with each of them.
-        threads: Threads of each trial; torch's own choice by default.
+        threads: Threads of each trial, 1 by default: networks of this size gain little from more, and threads that
+            wait for each other on a busy machine bring a training to a crawl.
         out: A folder for the results; it must not exist, and appears when all is done.
         progress: Whether to show where it stands, on standard error.
         options: Constructor arguments by model, `{"jko-iflow": {"blocks": 6}}`.
@@ -447,13 +448,19 @@ def _here(
     """A class that only this process knows (defined in a notebook, in a function) is trained here."""
     import traceback
 
+    import torch
+
     from genflow.studies.trial import reason, run_trial, warm_up
 
+    threads = torch.get_num_threads()
+    torch.set_num_threads(trial["threads"] or 1)
     warm_up()
     try:
         result = run_trial(trial, dataset, place, notify, cls)
     except Exception as error:
         return {"status": f"failed: {reason(error)}", "traceback": traceback.format_exc()}
+    finally:
+        torch.set_num_threads(threads)
     # This process has held other things before, and more than the training: its peak would not compare.
     result["figures"]["peak_mb"] = math.nan
     return result

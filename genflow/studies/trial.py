@@ -228,7 +228,6 @@ def serve() -> int:
     channel = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)
     warnings.filterwarnings("ignore")
-    threads = torch.get_num_threads()
     torch.set_num_threads(1)  # no pool of threads may exist when a process is forked
     warm_up()
     _warm_up_figures()
@@ -239,23 +238,23 @@ def serve() -> int:
     for line in sys.stdin:
         folder = Path(line.rstrip("\n"))
         if sys.platform != "linux":
-            return _run_here(folder, notify, threads)
+            return _run_here(folder, notify)
         child = os.fork()
         if child == 0:
-            os._exit(_run_here(folder, notify, threads))
+            os._exit(_run_here(folder, notify))
         notify({"what": "pid", "pid": child})
         _, status = os.waitpid(child, 0)
         notify({"what": "exit", "code": os.waitstatus_to_exitcode(status)})
     return 0
 
 
-def _run_here(folder: Path, notify: Notify, threads: int) -> int:
+def _run_here(folder: Path, notify: Notify) -> int:
     """Runs the trial that a folder describes in this process."""
     errors = os.open(folder / "errors.txt", os.O_WRONLY | os.O_CREAT)
     os.dup2(errors, 1)
     os.dup2(errors, 2)
     trial = json.loads((folder / "trial.json").read_text())
-    torch.set_num_threads(trial["threads"] or threads)
+    torch.set_num_threads(trial["threads"] or 1)
     try:
         result = run_trial(trial, read_data(folder.parent / "data"), folder, notify)
     except Exception as error:

@@ -1,0 +1,79 @@
+"""One thread for a training unless more are asked for: on a busy machine, threads that wait for each other crawl."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+import torch
+
+import genflow as gf
+from genflow.cli import main
+
+_SCRIPT = """
+import json, sys, torch
+from genflow.cli import main
+torch.set_num_threads(2)  # what torch chooses on two cores
+code = main(sys.argv[1:])
+print(json.dumps({"code": code, "threads": torch.get_num_threads()}))
+"""
+
+
+@pytest.mark.parametrize(("flags", "threads"), [([], 1), (["--threads", "2"], 2)])
+def test_fit_takes_one_thread_unless_more_are_asked_for(tmp_path, flags, threads):
+    words = ["fit", "two-moons", "--model", "maf", "--iterations", "3", "-o", str(tmp_path / "run"), *flags]
+    ended = subprocess.run([sys.executable, "-c", _SCRIPT, *words], capture_output=True, text=True, check=True)
+    assert json.loads(ended.stdout.splitlines()[-1]) == {"code": 0, "threads": threads}
+    assert json.loads((tmp_path / "run" / "run.json").read_text())["threads"] == threads
+
+
+@pytest.mark.parametrize("given", [None, 2])
+def test_a_trial_takes_one_thread_whatever_the_environment_offers(tmp_path, monkeypatch, given):
+    monkeypatch.setenv("OMP_NUM_THREADS", "2")
+    board = gf.compare("two-moons", ["maf"], iterations=3, points=30, threads=given, progress=False)
+    (run,) = board.runs
+    assert run["threads"] == (given or 1)
+
+
+class Local(gf.baselines.MAF):
+    """A class that only this process knows: it is trained here."""
+
+    seen: list[int] = []
+
+    def next_stage(self, data, history):
+        self.seen.append(torch.get_num_threads())
+        return super().next_stage(data, history)
+
+
+def test_a_trial_in_this_process_gives_its_threads_back():
+    def build(dim, **options):
+        return Local(dim, **options)
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        gf.compare("two-moons", [build], iterations=3, points=30, progress=False)
+        assert set(Local.seen) == {1}
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize(
+    ("limit", "said"), [({"iterations": 3}, "the same number of steps"), ({"budget": "1s"}, "the same time")]
+)
+def test_the_report_says_what_was_equal(tmp_path, limit, said):
+    gf.compare("two-moons", ["maf"], points=30, progress=False, out=tmp_path / "board", **limit)
+    text = (tmp_path / "board" / "report.html").read_text()
+    sentence = next(line for line in text.splitlines() if "trained on the same rows" in line)
+    assert f"for {said}," in sentence
+    assert ("the same time" in text) == (said == "the same time")
+
+
+def test_a_number_of_threads_that_is_none_is_refused(tmp_path, capsys):
+    assert main(["fit", "two-moons", "--iterations", "1", "--threads", "0", "-o", str(tmp_path / "run")]) == 2
+    assert "threads: 0 came" in capsys.readouterr().err
+    assert not os.listdir(tmp_path)
