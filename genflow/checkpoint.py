@@ -5,11 +5,8 @@ from __future__ import annotations
 import importlib
 import inspect
 import json
-import os
-import shutil
-import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -19,35 +16,15 @@ from torch import nn
 from genflow import registry
 from genflow.errors import InputError
 from genflow.interfaces import Component
+from genflow.storage import atomic
 
-__all__ = ["FORMAT", "built", "described", "load", "named_classes", "save", "write_model", "written"]
+__all__ = ["FORMAT", "built", "described", "load", "named_classes", "save", "write_model"]
 
 FORMAT = 1
 """Number of the format; a newer one is refused, an older one stays readable."""
 
 _STRUCTURE = "model.json"
 _WEIGHTS = "model.safetensors"
-
-
-@contextmanager
-def written(path: str | PathLike[str]) -> Iterator[Path]:
-    """A new folder that appears whole or not at all: made beside `path`, and renamed at the end.
-
-    Raises:
-        InputError: `path` exists.
-    """
-    path = Path(path)
-    if path.exists():
-        raise InputError(f"{path}: it exists already; name a folder that does not, or remove it")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}-", dir=path.parent))
-    try:
-        yield temporary
-        temporary.chmod(0o777 & ~_umask())
-        os.rename(temporary, path)
-    except BaseException:
-        shutil.rmtree(temporary, ignore_errors=True)
-        raise
 
 
 def save(model: nn.Module, path: str | PathLike[str]) -> None:
@@ -61,20 +38,20 @@ def save(model: nn.Module, path: str | PathLike[str]) -> None:
         InputError: The folder exists, or a part is not a component.
     """
     structure = described(model)
-    with written(path) as folder:
+    with atomic.folder(path) as folder:
         write_model(model, folder, structure)
 
 
 def write_model(model: nn.Module, folder: Path, structure: Any = None) -> None:
     """Writes a model into a folder that exists."""
-    from safetensors.torch import save_file
+    from safetensors.torch import save as serialized
 
     from genflow import __version__
 
     structure = described(model) if structure is None else structure
     text = json.dumps({"format": FORMAT, "genflow": __version__, "model": structure}, indent=1)
     weights = {name: tensor.detach().contiguous().clone() for name, tensor in model.state_dict().items()}
-    save_file(weights, folder / _WEIGHTS)
+    (folder / _WEIGHTS).write_bytes(serialized(weights))
     (folder / _STRUCTURE).write_text(text + "\n")
 
 
@@ -217,9 +194,3 @@ def _entry_points() -> set[str]:
 
     groups = ("velocities", "integrators", "divergences", "schedulers", "models", "metrics")
     return {point.value for group in groups for point in entry_points(group=f"genflow.{group}")}
-
-
-def _umask() -> int:
-    current = os.umask(0)
-    os.umask(current)
-    return current

@@ -1,6 +1,6 @@
 """The errors that genflow raises for people: each is one line that says what came and what would do."""
 
-__all__ = ["InputError", "Remark", "SolverError"]
+__all__ = ["InputError", "Remark", "SolverError", "WriteError"]
 
 
 class InputError(ValueError):
@@ -26,3 +26,18 @@ class SolverError(RuntimeError):
         self.time = time
         self.state = state
         self.step = step
+
+
+class WriteError(OSError):
+    """A file or a folder that could not be written: where, and why. What was there before is as it was.
+
+    Args:
+        number: The system's number of the error, such as `errno.ENOSPC`, where there is one.
+        message: One line.
+    """
+
+    def __init__(self, number: int | None, message: str):
+        super().__init__(number, message)
+
+    def __str__(self) -> str:
+        return str(self.strerror)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
@@ -15,6 +14,7 @@ from torch import Tensor, nn
 
 from genflow.checkpoint import FORMAT, built, described, named_classes
 from genflow.errors import InputError
+from genflow.storage import atomic
 from genflow.training import Budget, TrainingData
 
 if TYPE_CHECKING:
@@ -66,18 +66,14 @@ class Snapshots:
 
     def write(self, run: StageRun | None = None) -> None:
         """Writes the model as it was at the beginning of the stage, and where the stage is."""
-        from safetensors.torch import save_file
+        from safetensors.torch import save as serialized
 
         tensors, facts = run.state() if run else ({}, None)
         document = {**self.document, "used": self.budget.used, "run": facts}
         everything = {**self.model, **{f"run.{name}": tensor for name, tensor in tensors.items()}}
-        temporary = self.path.with_suffix(".partial")
-        save_file(
-            {name: tensor.contiguous().clone() for name, tensor in everything.items()},
-            temporary,
-            metadata={"training": json.dumps(document)},
-        )
-        os.replace(temporary, self.path)
+        tensors = {name: tensor.contiguous().clone() for name, tensor in everything.items()}
+        with atomic.file(self.path) as part:
+            part.write_bytes(serialized(tensors, metadata={"training": json.dumps(document)}))
 
     def read(self, model: nn.Module) -> Resumed | None:
         """Puts the model back to where the running stage began; `None` if there is no snapshot.

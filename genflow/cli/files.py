@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from genflow.errors import InputError
+from genflow.storage import atomic
 
 __all__ = ["fresh", "must_not_exist", "table_file", "write_table"]
 
@@ -45,19 +44,8 @@ def write_table(path: Path, rows: Any, columns: Sequence[str]) -> None:
 
     if path.suffix == ".npy" and rows.dtype == object:
         raise InputError(f"out: {path} came, which holds numbers only; a name that ends in .csv or .parquet would do")
-    with _appearing(path) as part:
+    with atomic.file(path) as part:
         _WRITERS[path.suffix](pd.DataFrame(rows, columns=list(columns)).infer_objects(), part)
-
-
-@contextmanager
-def _appearing(path: Path) -> Iterator[Path]:
-    """A file that appears when it is complete."""
-    part = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
-    try:
-        yield part
-        part.rename(path)
-    finally:
-        part.unlink(missing_ok=True)
 
 
 _WRITERS: dict[str, Callable[[Any, Path], None]] = {

@@ -16,6 +16,7 @@ from genflow.cli.flags import add_budget, add_condition, add_data, add_data_opti
 from genflow.cli.models import log_prob, mean, set_threads
 from genflow.cli.words import note, option, version
 from genflow.errors import InputError
+from genflow.storage import atomic
 
 __all__ = ["DESCRIPTION", "NEEDED", "SUMMARY", "USAGE", "add_arguments", "run"]
 
@@ -75,7 +76,7 @@ def run(chosen: Arguments) -> None:
         options["compile"] = True
     import torch
 
-    from genflow.checkpoint import write_model, written
+    from genflow.checkpoint import write_model
     from genflow.data import load
     from genflow.studies.display import display_for
     from genflow.studies.options import build, check_options, check_values
@@ -106,7 +107,7 @@ def run(chosen: Arguments) -> None:
     warm_up()
     name = registry.name_of(cls)
     trials = [{"data": data.name, "label": name, "seed": chosen.seed, "several": False}]
-    with written(out) as folder:
+    with atomic.folder(out) as folder:
         with display_for(trials, budget) as display:
             began = time.perf_counter()
             fitted = model.fit(

@@ -14,11 +14,8 @@ from __future__ import annotations
 import csv
 import io
 import itertools
-import os
 import re
-import tempfile
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
@@ -29,6 +26,7 @@ import numpy as np
 from genflow.data.conditions import Encoding, class_name, labelled
 from genflow.data.dataset import default_columns
 from genflow.errors import InputError
+from genflow.storage import atomic
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -525,10 +523,9 @@ def write(path: str | PathLike[str], array: Any, columns: Sequence[str] | None =
     names = default_columns(values.shape[1]) if columns is None else list(columns)
     if len(names) != values.shape[1]:
         raise InputError(f"{path}: {len(names)} column names came for {values.shape[1]} columns")
-    with _replacing(path) as temporary:
+    with atomic.file(path) as temporary:
         if ending == ".npy":
-            with open(temporary, "wb") as file:
-                np.save(file, values)
+            np.save(temporary, values)
             return
         import pandas as pd
 
@@ -538,26 +535,6 @@ def write(path: str | PathLike[str], array: Any, columns: Sequence[str] | None =
         else:
             separator = {".csv": ",", ".tsv": "\t", ".txt": " "}[ending]
             frame.to_csv(temporary, sep=separator, index=False, header=ending != ".txt", lineterminator="\n")
-
-
-@contextmanager
-def _replacing(path: Path) -> Iterator[str]:
-    """A temporary file in the same folder, renamed to `path` at the end and removed on failure."""
-    if not path.parent.is_dir():
-        raise InputError(f"{path}: the folder {path.parent} does not exist")
-    if path.is_dir():
-        raise InputError(f"{path}: a folder, not a file")
-    handle, temporary = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
-    os.close(handle)
-    try:
-        yield temporary
-        umask = os.umask(0)
-        os.umask(umask)
-        os.chmod(temporary, 0o666 & ~umask)
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
 
 
 def _listed(names: Sequence[Any], most: int = 8) -> str:

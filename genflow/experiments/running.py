@@ -12,6 +12,7 @@ from typing import Any
 from genflow.errors import InputError
 from genflow.experiments.configuration import Experiment, read
 from genflow.experiments.figures import as_text, beside_the_paper, draw
+from genflow.storage import atomic
 from genflow.studies import Board, compare
 
 __all__ = ["run"]
@@ -52,7 +53,6 @@ def run(
         InputError: Before anything is trained: an unknown experiment or scale, data that are missing, a folder that
             exists.
     """
-    from genflow.checkpoint import written
     from genflow.data import downloads, load
 
     experiment = read(name)
@@ -83,7 +83,7 @@ def run(
     words = ["genflow", "experiment", name, "--scale", scale]
     for flag, value in (("folder", folder), ("budget", budget), ("iterations", iterations), ("seed", seed or None)):
         words += [] if value is None else [f"--{flag}", str(value)]
-    with written(out) as home:
+    with atomic.folder(out) as home:
         shutil.copytree(board.folder, home, dirs_exist_ok=True)
         _add_figures(experiment, scale, shlex.join([*words, "--out", "NEW"]), home)
     return Board(out)

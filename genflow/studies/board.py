@@ -27,6 +27,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from genflow.errors import InputError
+from genflow.storage import atomic
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -239,9 +240,8 @@ class Board:
         text = render(self)
         target = Path(path)
         target.parent.mkdir(parents=True, exist_ok=True)
-        temporary = target.with_name(f".{target.name}.part")
-        temporary.write_text(text)
-        temporary.replace(target)
+        with atomic.file(target) as part:
+            part.write_text(text, encoding="utf-8")
         return target
 
     def save(self, path: str | PathLike[str]) -> Path:
@@ -250,9 +250,7 @@ class Board:
         Raises:
             InputError: The folder exists.
         """
-        from genflow.checkpoint import written
-
-        with written(path) as folder:
+        with atomic.folder(path) as folder:
             shutil.copytree(self.folder, folder, dirs_exist_ok=True)
         return Path(path)
 

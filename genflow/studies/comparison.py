@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any
 
 from genflow import registry
 from genflow.errors import InputError
+from genflow.storage import atomic
 from genflow.studies.board import Board, slug
 from genflow.studies.display import Display, display_for
 from genflow.studies.environment import environment
@@ -137,9 +138,7 @@ def _results(out: str | PathLike[str] | None) -> Iterator[Path]:
             shutil.rmtree(folder, ignore_errors=True)
             raise
     else:
-        from genflow.checkpoint import written
-
-        with written(out) as folder:
+        with atomic.folder(out) as folder:
             yield folder
 
 

@@ -12,6 +12,7 @@ from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from genflow.storage import atomic
 from genflow.studies.display import number
 from genflow.studies.plots import Plot, styled
 
@@ -90,9 +91,7 @@ class Findings:
         Raises:
             InputError: The folder exists.
         """
-        from genflow.checkpoint import written
-
-        with written(path) as folder:
+        with atomic.folder(path) as folder:
             self.frame.to_csv(folder / "findings.csv", index=False)
             (folder / "config.json").write_text(json.dumps(self.config, indent=1) + "\n")
             (folder / "plots").mkdir()
@@ -122,9 +121,8 @@ class Findings:
         )
         target = Path(path)
         target.parent.mkdir(parents=True, exist_ok=True)
-        temporary = target.with_name(f".{target.name}.part")
-        temporary.write_text(text)
-        temporary.replace(target)
+        with atomic.file(target) as part:
+            part.write_text(text, encoding="utf-8")
         return target
 
     def pictures(self) -> dict[str, bytes]:

@@ -32,6 +32,7 @@ import torch
 from genflow import registry
 from genflow.checkpoint import built, described, load, write_model
 from genflow.errors import InputError
+from genflow.storage import atomic
 from genflow.studies.options import build, check_options
 
 __all__ = ["GRID", "check_options", "grid_of", "read_data", "run_trial", "warm_up", "write_data"]
@@ -260,9 +261,8 @@ def _run_here(folder: Path, notify: Notify) -> int:
     except Exception as error:
         result = {"status": f"failed: {reason(error)}", "traceback": traceback.format_exc()}
     result["threads"] = torch.get_num_threads()
-    temporary = folder / "result.json.part"
-    temporary.write_text(json.dumps(result, default=float, indent=1) + "\n")
-    temporary.rename(folder / "result.json")
+    with atomic.file(folder / "result.json") as part:
+        part.write_text(json.dumps(result, default=float, indent=1) + "\n")
     return 0
 
 
