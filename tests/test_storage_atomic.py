@@ -26,9 +26,7 @@ def run(code, *words, limit=None):
     """Python in a process of its own, whose files may not grow beyond a limit: a full disk on every machine."""
     begin = "import resource, signal\nsignal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
     begin += f"resource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, {limit}))\n" if limit is not None else ""
-    return subprocess.run(
-        [sys.executable, "-c", begin + code, *map(str, words)], capture_output=True, text=True, **options
-    )
+    return subprocess.run([sys.executable, "-c", begin + code, *map(str, words)], capture_output=True, text=True)
 
 
 def test_a_folder_appears_whole(tmp_path):
