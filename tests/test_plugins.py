@@ -87,10 +87,10 @@ def place(tmp_path_factory):
     (folder / "my_plugin_parts.py").write_text(PARTS)
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
-        words = "fit two-moons --model cnf --iterations 10 --threads 1 -o run --set steps=4 width=8"
-        assert main(words.split()) == 0
+        words = "fit two-moons --model cnf --iterations 50 --threads 1 -o run --set steps=4 width=8"
+        assert main(words.split()) == 0  # after few steps the best weights may still be those of the zero field
         own = "velocity=my_plugin_parts:Wave divergence=my_plugin_parts:backwards integrator=my_plugin_parts:euler"
-        assert main([*words.replace("-o run", "-o own").split(), *own.split()]) == 0
+        assert main([*words.replace("50", "10").replace("-o run", "-o own").split(), *own.split()]) == 0
     yield folder
     sys.modules.pop("my_plugin_parts", None)
 
@@ -168,7 +168,10 @@ def test_another_integrator_is_one_flag(capsys):
     assert ran("sample run -n 40 --seed 1 -o dopri5.csv --integrator dopri5,rtol=1e-6,atol=1e-6") == 0
     assert ran("sample run -n 40 --seed 1 -o own.csv --integrator my_plugin_parts:euler --steps 1") == 0
     fine, adaptive, coarse = (pd.read_csv(f"{name}.csv").to_numpy() for name in ("rk4", "dopri5", "own"))
-    assert abs(fine - adaptive).max() < 1e-3 < abs(fine - coarse).max()
+    # A tolerance of 1e-6 grows with the field by a factor of some ten; a single step misses the bend of the paths, a
+    # tenth of their length or more (seeds 0 to 2: 0.15 to 0.75).
+    assert abs(fine - adaptive).max() < 1e-3
+    assert abs(fine - coarse).max() > 1e-2
     own = "--integrator heun --steps 8 --divergence my_plugin_parts:Pairs"
     assert ran(f"score run two-moons -o score.csv {own}") == 0
     capsys.readouterr()

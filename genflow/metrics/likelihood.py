@@ -36,8 +36,9 @@ def mean_and_se(values: Tensor) -> tuple[float, float]:
     Example:
         >>> import torch
         >>> from genflow.metrics import mean_and_se
-        >>> mean_and_se(torch.tensor([1.0, 2.0, 3.0, 4.0, 5.0]))
-        (3.0, 0.7071067811865476)
+        >>> mean, se = mean_and_se(torch.tensor([1.0, 2.0, 3.0, 4.0, 5.0]))
+        >>> round(mean, 4), round(se, 4)
+        (3.0, 0.7071)
     """
     v = values.detach().double().flatten()
     if len(v) == 0:

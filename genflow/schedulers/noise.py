@@ -44,8 +44,9 @@ class VariancePreserving(NoiseSchedule):
     Example:
         >>> import torch, genflow as gf
         >>> noise = gf.schedulers.VariancePreserving()
-        >>> noise.alpha(torch.tensor(1.0)) ** 2 + noise.sigma(torch.tensor(1.0)) ** 2
-        tensor(1.)
+        >>> alpha, sigma = (rate(torch.tensor(1.0)).item() for rate in (noise.alpha, noise.sigma))
+        >>> round(alpha**2 + sigma**2, 4)
+        1.0
     """
 
     def __init__(self, beta_min: float = 0.1, beta_max: float = 20.0, t_min: float = 1e-5, t_max: float = 1.0):
