@@ -1,6 +1,6 @@
 """The errors that genflow raises for people: each is one line that says what came and what would do."""
 
-__all__ = ["InputError", "Remark", "SolverError", "WriteError"]
+__all__ = ["InputError", "Remark", "ResultError", "SolverError", "WriteError"]
 
 
 class InputError(ValueError):
@@ -9,6 +9,11 @@ class InputError(ValueError):
 
 class Remark(UserWarning):
     """What a reader of a figure should know of its data or its model, in one line. The command line prints it."""
+
+
+class ResultError(RuntimeError):
+    """A result that is no number to be trusted, such as a likelihood that is not finite. The command line prints it and
+    exits with 1."""
 
 
 class SolverError(RuntimeError):

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 
 from genflow.cli.words import as_typed
-from genflow.errors import InputError, SolverError, WriteError
+from genflow.errors import InputError, ResultError, SolverError, WriteError
 
 __all__ = ["main"]
 
@@ -36,7 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # `genflow list | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
-    except WriteError as error:
+    except (ResultError, WriteError) as error:
         return _complain(str(error), 1)
     except (SolverError, OSError, MemoryError) as error:
         return _complain(f"{type(error).__name__}: {error}", 1)

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
+import math
+from typing import Any
 
 from jsonargparse import ArgumentParser
 from jsonargparse import Namespace as Arguments
 
 from genflow.cli.flags import add_data, add_data_options, add_parts, add_run, add_seed
-from genflow.cli.models import condition_of, loaded
-from genflow.errors import InputError
+from genflow.cli.models import loaded
+from genflow.cli.words import console
+from genflow.errors import InputError, ResultError
 
 __all__ = ["DESCRIPTION", "NEEDED", "SUMMARY", "USAGE", "add_arguments", "run"]
 
@@ -41,28 +43,24 @@ def add_arguments(parser: ArgumentParser) -> None:
 def run(chosen: Arguments) -> None:
     """Runs the command."""
     model = loaded(chosen)
-    from genflow.data import load
     from genflow.studies.evaluation import evaluate, reference
+    from genflow.studies.origin import loaded_for, reloaded
 
-    record = Path(chosen.run) / "run.json"
-    source, test, atoms = chosen.data, chosen.test, chosen.atoms
+    source = chosen.data
     if source is None:
-        if not record.is_file():
-            raise InputError(f"data: {chosen.run} does not say what it was trained on; name the data set")
-        kept = json.loads(record.read_text())
-        source, test, atoms = kept["data"], test or kept["test"], kept["atoms"]
-    data = load(source, test=test, atoms=atoms, **condition_of(model))
-    if data.dim != model.dim:
-        raise InputError(f"data: {data.name} has {data.dim} columns, the model was trained on {model.dim}")
+        if chosen.columns:
+            raise InputError("columns: they go with DATA of your own; name it, too")
+        source = reloaded(chosen.run, test=chosen.test)
+    data = loaded_for(model, source, test=chosen.test, atoms=chosen.atoms, columns=chosen.columns)
     known = reference(data, points=chosen.points)
     found = evaluate(model, data, seed=chosen.seed, points=chosen.points)
     figures = {**found.figures, **known}
     if chosen.json:
-        clean = {name: value if value == value else None for name, value in figures.items()}
+        clean = {name: value if math.isfinite(value) else None for name, value in figures.items()}
         print(json.dumps({"data": data.name, "remarks": found.remarks, **clean}))
+        _check_finite(model, figures, found.log_prob)
         return
     from rich import box
-    from rich.console import Console
     from rich.table import Table
 
     table = Table(
@@ -75,10 +73,17 @@ def run(chosen: Arguments) -> None:
         value = figures.get(name, float("nan"))
         if value == value:
             table.add_row(name, f"{value:,.0f}" if name in ("nfe", "parameters") else f"{value:.4g}", meaning)
-    console = Console()
-    console.print(table)
+    screen = console()
+    screen.print(table)
     for remark in [*found.remarks, *data.remarks]:
-        console.print(remark, highlight=False, markup=False)
+        screen.print(remark, highlight=False, markup=False)
+    _check_finite(model, figures, found.log_prob)
+
+
+def _check_finite(model: Any, figures: dict[str, float], log_p: Any) -> None:
+    if model.has_log_prob and not math.isfinite(figures["nll"]):
+        bad = int((~log_p.isfinite()).sum())
+        raise ResultError(f"the NLL is {figures['nll']}: {bad} of {len(log_p)} test rows have no finite log density")
 
 
 _MEANINGS = {

@@ -6,6 +6,7 @@ import json
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 from jsonargparse import ArgumentParser
 from jsonargparse import Namespace as Arguments
@@ -15,7 +16,7 @@ from genflow.cli.files import must_not_exist
 from genflow.cli.flags import add_budget, add_condition, add_data, add_data_options, add_options, add_seed
 from genflow.cli.models import log_prob, mean, set_threads
 from genflow.cli.words import note, option, version
-from genflow.errors import InputError
+from genflow.errors import InputError, ResultError, SolverError
 from genflow.storage import atomic
 
 __all__ = ["DESCRIPTION", "NEEDED", "SUMMARY", "USAGE", "add_arguments", "run"]
@@ -30,6 +31,9 @@ examples:
   genflow fit digits --model nsf --iterations 2000 --set transforms=3 -o run
   genflow fit customers.csv --condition age --model nsf -o run
 """
+
+
+_FEW = 64  # samples that a model without a density is judged by
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -80,6 +84,7 @@ def run(chosen: Arguments) -> None:
     from genflow.data import load
     from genflow.studies.display import display_for
     from genflow.studies.options import build, check_options, check_values
+    from genflow.studies.origin import described_origin
     from genflow.studies.rounds import write_pictures
     from genflow.studies.trial import warm_up
     from genflow.training import parse_seconds
@@ -92,14 +97,14 @@ def run(chosen: Arguments) -> None:
     check_options(cls, options)
     check_values(cls, options)
     set_threads(1 if chosen.threads is None else chosen.threads)
-    data = load(
-        chosen.data,
-        test=chosen.test,
-        columns=chosen.columns or None,
-        atoms=chosen.atoms,
-        condition=chosen.condition,
-        classes=chosen.classes,
-    )
+    loading = {
+        "test": chosen.test,
+        "columns": chosen.columns or None,
+        "atoms": chosen.atoms,
+        "condition": chosen.condition,
+        "classes": chosen.classes,
+    }
+    data = load(chosen.data, **loading)
     for remark in data.remarks:
         note(remark)
     torch.manual_seed(chosen.seed)
@@ -123,12 +128,7 @@ def run(chosen: Arguments) -> None:
         record = {
             "model": name,
             "options": options,
-            "data": chosen.data,
-            "test": chosen.test,
-            "columns": chosen.columns or None,
-            "atoms": chosen.atoms,
-            "condition": chosen.condition,
-            "classes": chosen.classes,
+            **described_origin(chosen.data, data, loading),
             "budget": chosen.budget,
             "iterations": chosen.iterations,
             "seed": chosen.seed,
@@ -139,7 +139,29 @@ def run(chosen: Arguments) -> None:
         (folder / "run.json").write_text(json.dumps(record, indent=1) + "\n")
     steps = sum(entry.get("steps", 0) for entry in fitted.history)
     print(f"{name} on {data.name}: {steps} steps in {seconds:.1f} s")
-    if fitted.has_log_prob:
-        log_p = log_prob(fitted, data.test, None if data.condition is None else data.condition.test)
-        print(f"test NLL {mean(-log_p)} nats per row ({len(data.test)} rows, units of the data)")
+    failure = _judge(fitted, data)
     print(f"model: {out}" + "".join(f", {out / picture}" for picture in pictures))
+    if failure:
+        raise ResultError(f"{failure}; the model is kept in {out} for a look")
+
+
+def _judge(fitted: Any, data: Any) -> str:
+    """Prints the NLL of the test rows; says what is wrong with it, or with samples of a model without one."""
+    import torch
+
+    given = None if data.condition is None else data.condition.test
+    try:
+        if fitted.has_log_prob:
+            log_p = log_prob(fitted, data.test, given)
+            print(f"test NLL {mean(-log_p)} nats per row ({len(data.test)} rows, units of the data)")
+            if bad := int((~log_p.isfinite()).sum()):
+                return f"the NLL is not finite: {bad} of {len(log_p)} test rows have no finite log density"
+        else:
+            few = min(_FEW, len(data.test))
+            with torch.no_grad():
+                rows = fitted.sample(few, given if given is None else given[:few], torch.Generator().manual_seed(0))
+            if bad := int((~rows.isfinite().all(-1)).sum()):
+                return f"{bad} of {few} samples are not finite"
+    except SolverError as error:
+        return str(error)
+    return ""

@@ -8,7 +8,7 @@ from jsonargparse import Namespace as Arguments
 
 from genflow.errors import InputError
 
-__all__ = ["condition_of", "loaded", "log_prob", "mean", "set_threads"]
+__all__ = ["loaded", "log_prob", "mean", "set_threads"]
 
 
 def loaded(chosen: Arguments) -> Any:
@@ -30,13 +30,6 @@ def loaded(chosen: Arguments) -> Any:
             raise InputError(f"steps: {steps} came; at least 1 would do")
         model = model.replace(scheduler=model.model.scheduler.with_steps(steps))
     return model
-
-
-def condition_of(model: Any) -> dict[str, Any]:
-    """The condition that a model was trained under, as `genflow.data.load` takes it."""
-    if model.encoding is None:
-        return {}
-    return {"condition": model.encoding.columns, "classes": model.encoding.class_columns}
 
 
 def set_threads(threads: int | None) -> None:

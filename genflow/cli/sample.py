@@ -10,7 +10,7 @@ from jsonargparse import Namespace as Arguments
 from genflow.cli.files import table_file, write_table
 from genflow.cli.flags import add_parts, add_run, add_seed
 from genflow.cli.models import loaded
-from genflow.errors import InputError
+from genflow.errors import InputError, ResultError
 
 __all__ = ["DESCRIPTION", "NEEDED", "SUMMARY", "USAGE", "add_arguments", "run"]
 
@@ -59,6 +59,11 @@ def run(chosen: Arguments) -> None:
         number = len(given)
     with torch.no_grad():
         rows = model.sample(number, given, torch.Generator().manual_seed(chosen.seed)).double().cpu().numpy()
+    if bad := int((~np.isfinite(rows).all(-1)).sum()):
+        raise ResultError(
+            f"{bad} of {number} samples are not finite, so {out} was not written; another integrator or more steps "
+            "may do, or a longer training"
+        )
     columns = model.columns
     if given is not None:  # so that the file can be scored
         columns = [*columns, *model.encoding.columns]

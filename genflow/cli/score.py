@@ -10,7 +10,8 @@ from jsonargparse import Namespace as Arguments
 
 from genflow.cli.files import table_file, write_table
 from genflow.cli.flags import add_data, add_parts, add_run, add_seed
-from genflow.cli.models import condition_of, loaded, log_prob, mean
+from genflow.cli.models import loaded, log_prob, mean
+from genflow.errors import ResultError
 
 __all__ = ["DESCRIPTION", "NEEDED", "SUMMARY", "USAGE", "add_arguments", "run"]
 
@@ -40,11 +41,12 @@ def run(chosen: Arguments) -> None:
     model = loaded(chosen)
     import torch
 
-    from genflow.data import load, names, read, read_with_condition
+    from genflow.data import names, read, read_with_condition
+    from genflow.studies.origin import loaded_for
 
     given = None
     if chosen.data in names() and not Path(chosen.data).exists():
-        data = load(chosen.data, **condition_of(model))
+        data = loaded_for(model, chosen.data)
         rows, given = data.test, data.condition and data.condition.test
         print(f"{chosen.data} is built in: its test rows are scored", file=sys.stderr)
     elif model.encoding is not None:
@@ -55,4 +57,10 @@ def run(chosen: Arguments) -> None:
         rows = torch.as_tensor(array, dtype=torch.float64)
     log_p = log_prob(model, rows, given, chosen.seed)
     write_table(out, log_p.double().cpu().numpy()[:, None], ["log_prob"])
-    print(f"mean log density {mean(log_p)} nats per row, {len(rows)} rows: {out}")
+    finite = log_p[log_p.isfinite()]
+    bad = len(log_p) - len(finite)
+    if len(finite):
+        of = f"the {len(finite)} rows that have one" if bad else f"{len(rows)} rows"
+        print(f"mean log density {mean(finite)} nats per row, {of}: {out}")
+    if bad:
+        raise ResultError(f"{bad} of {len(rows)} rows have no finite log density; {out} says which")

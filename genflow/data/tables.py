@@ -128,12 +128,14 @@ class Table:
             return self
         if set(columns) <= set(self.columns):
             return self.select(list(columns))
-        missing = [name for name in columns if name not in self.columns]
         count = len(self.columns)
+        if self.named and list(columns) != default_columns(len(columns)):
+            missing = [name for name in columns if name not in self.columns]
+            extra = [name for name in self.columns if name not in columns]
+            rest = f"; not asked for: {_listed(extra)}" if extra else ""
+            raise InputError(f"{self.origin}: missing columns: {_listed(missing)}{rest}")
         if count != len(columns):
             raise InputError(f"{self.origin}: {count} columns came, {len(columns)} are wanted: {_listed(columns)}")
-        if self.named and list(columns) != default_columns(count):
-            raise InputError(f"{self.origin}: no column {missing[0]!r}; it has {_listed(self.columns)}")
         return Table(self.values, columns, True, self.origin, self.remarks, self.line, self.classes)
 
     def recoded(self, classes: Sequence[Sequence[str]]) -> Table:

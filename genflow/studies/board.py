@@ -28,11 +28,14 @@ import numpy as np
 
 from genflow.errors import InputError
 from genflow.storage import atomic
+from genflow.studies.frames import write_csv
 
 if TYPE_CHECKING:
     import pandas as pd
 
 __all__ = ["COLUMNS", "Board", "records", "slug"]
+
+_NLL = ["nll", "nll_standardized"]
 
 COLUMNS = (
     "data",
@@ -106,11 +109,16 @@ class Board:
             row.update(data=run["data"], model=run["label"], seed=run["seed"], status=run["status"])
             row.update(w2_floor=_number(known["w2_floor"]), mmd_threshold=_number(known["mmd_threshold"]), **figures)
             rows.append(row)
-        frame = pd.DataFrame(rows)
+        return self._ordered(pd.DataFrame(rows))
+
+    def _ordered(self, frame: pd.DataFrame) -> pd.DataFrame:
+        """The data sets as they were named, the best of each first; an NLL that is not finite is no good one."""
         order = {name: index for index, name in enumerate(self.data_names)}
-        return frame.sort_values(
-            ["data", "nll"], key=lambda column: column.map(order) if column.name == "data" else column, kind="stable"
-        ).reset_index(drop=True)
+
+        def key(column: Any) -> Any:
+            return column.map(order) if column.name == "data" else column.where(np.isfinite(column))
+
+        return frame.sort_values(["data", "nll"], key=key, kind="stable").reset_index(drop=True)
 
     @property
     def data_names(self) -> list[str]:
@@ -154,7 +162,8 @@ class Board:
                     if model == other:
                         continue
                     count = min(len(own), len(their))
-                    difference = their[:count] - own[:count]
+                    with np.errstate(invalid="ignore"):  # an NLL that is not finite differs from none
+                        difference = their[:count] - own[:count]
                     mean, se = _mean_and_se(difference.mean(0))
                     spread = float(difference.mean(1).std(ddof=1)) if count > 1 else math.nan
                     ratio = mean / se if se else math.nan
@@ -177,23 +186,20 @@ class Board:
             row: dict[str, Any] = {"data": data, "model": model, "seeds": len(fine)}
             row["status"] = group["status"].iloc[0] if len(group) == 1 else _joined(group["status"])
             row.update((fine if len(fine) else group)[figures].mean())
+            row.update(fine[_NLL].mean(skipna=False))  # a seed without one can't be left out of the mean
             row["nll_seed_sd"] = fine["nll"].std() if len(fine) > 1 else math.nan
             if len(fine) > 1:
                 se = _mean_and_se(self.row_log_prob[str(data)][str(model)].mean(0))[1]
                 row["nll_se"] = row["nll_standardized_se"] = se
             rows.append(row)
-        summary = pd.DataFrame(rows)
-        order = {name: index for index, name in enumerate(self.data_names)}
-        summary = summary.sort_values(
-            ["data", "nll"], key=lambda column: column.map(order) if column.name == "data" else column, kind="stable"
-        ).reset_index(drop=True)
+        summary = self._ordered(pd.DataFrame(rows))
         best: dict[Any, Any] = {}
         for data, group in summary[np.isfinite(summary["nll"])].groupby("data"):
             best[data] = group.loc[group["nll"].idxmin(), "model"]
         tied = {
             (pair["data"], pair["model"])
             for pair in records(self.paired)
-            if pair["other"] == best.get(pair["data"]) and pair["difference"] <= pair["se"]
+            if pair["other"] == best.get(pair["data"]) and -math.inf < pair["difference"] <= pair["se"]
         }
         pairs = list(zip(summary["data"], summary["model"], strict=True))
         summary["best"] = [best.get(data) == model for data, model in pairs]
@@ -307,8 +313,8 @@ class Board:
 
         from genflow.studies import plots
 
-        self.frame.to_csv(self.folder / "leaderboard.csv", index=False)
-        self.paired.to_csv(self.folder / "paired.csv", index=False)
+        write_csv(self.frame, self.folder / "leaderboard.csv")
+        write_csv(self.paired, self.folder / "paired.csv")
         for data, models in self.row_log_prob.items():
             columns = {
                 label if len(rows) == 1 else f"{label} {index + 1}": row
@@ -338,8 +344,12 @@ def _mean_and_se(values: np.ndarray) -> tuple[float, float]:
 
 
 def _joined(statuses: Any) -> str:
-    fine = int(statuses.str.startswith("ok").sum())
-    if fine == len(statuses):
+    fine = [status for status in statuses if status.startswith("ok")]
+    if len(fine) < len(statuses):
+        reason = next(status for status in statuses if not status.startswith("ok"))
+        return f"ok with {len(fine)} of {len(statuses)} seeds; {reason}" if fine else str(reason)
+    remarked = [status for status in fine if status != "ok"]
+    if not remarked:
         return "ok"
-    reason = next(status for status in statuses if not status.startswith("ok"))
-    return f"ok with {fine} of {len(statuses)} seeds; {reason}" if fine else str(reason)
+    which = "" if len(remarked) == len(fine) else f"with {len(remarked)} of {len(fine)} seeds "
+    return f"ok; {which}{remarked[0].removeprefix('ok; ')}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 import time
 from collections.abc import Callable
@@ -86,10 +87,8 @@ class Lines(Silent):
             _say(f"{head}: {result['status']}")
             return
         nll = f"NLL {number(figures['nll'])} ± {number(figures['nll_se'])} nats"
-        _say(
-            f"{head}: {nll if figures['nll'] == figures['nll'] else 'no density'}, "
-            f"{figures['train_steps']:.0f} steps in {figures['train_seconds']:.1f} s"
-        )
+        said = nll if math.isfinite(figures["nll"]) else result["status"].removeprefix("ok; ")
+        _say(f"{head}: {said}, {figures['train_steps']:.0f} steps in {figures['train_seconds']:.1f} s")
 
 
 class Live(Silent):
@@ -200,7 +199,9 @@ class Live(Silent):
 
 
 _COLUMNS: dict[str, Callable[[dict[str, Any]], str]] = {
-    "NLL (nats)": lambda row: f"{number(row['nll'])} ±{number(row['nll_se'])}" if row["nll"] == row["nll"] else "–",
+    "NLL (nats)": lambda row: (
+        f"{number(row['nll'])} ±{number(row['nll_se'])}" if math.isfinite(row["nll"]) else number(row["nll"]) or "–"
+    ),
     "standardized": lambda row: number(row["nll_standardized"]),
     "W2": lambda row: number(row["w2"]),
     "MMD²": lambda row: "" if row["mmd"] != row["mmd"] else f"{row['mmd']:.1e}",

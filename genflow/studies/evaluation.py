@@ -111,20 +111,27 @@ def evaluate(
     # The data's own preprocessing: a model's may go further, and its units would be no other model's.
     z_test, log_det = data.preprocessor(data.test.double())
     log_p = torch.full((len(data.test),), math.nan, dtype=torch.float64)
+    lost = ""
     if model.has_log_prob:
-        log_p = model.log_prob(data.test.double(), given, _device_generator(like, seed)).double().cpu()
+        try:
+            log_p = model.log_prob(data.test.double(), given, _device_generator(like, seed)).double().cpu()
+        except SolverError as error:
+            lost = f" ({error})"
     figures["nll"], figures["nll_se"] = mean_and_se(-log_p)
     figures["nll_standardized"], figures["nll_standardized_se"] = mean_and_se(log_det - log_p)
     if not model.has_log_prob:
         remarks.append("no NLL, since rows have no density under it")
     elif bad := int((~log_p.isfinite()).sum()):
-        remarks.append(f"{bad} of {len(log_p)} test rows have no finite log-likelihood")
+        remarks.append(f"{bad} of {len(log_p)} test rows have no finite log-likelihood{lost}")
 
     notify("samples")
     began = time.perf_counter()
     drawn_at = _cycled(len(data.test), points, seed)
     given = None if given is None else given[drawn_at]
-    samples = model.sample(points, given, _device_generator(like, seed)).double().cpu()
+    try:
+        samples = model.sample(points, given, _device_generator(like, seed)).double().cpu()
+    except SolverError:
+        samples = torch.full((points, data.dim), math.nan, dtype=torch.float64)
     figures["sample_seconds"] = time.perf_counter() - began
     z_samples = _joined(data.preprocessor(samples)[0].cpu(), condition, "test", drawn_at)
     figures.update(w2=math.nan, mmd=math.nan, c2st=math.nan)

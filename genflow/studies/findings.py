@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from genflow.storage import atomic
 from genflow.studies.display import number
+from genflow.studies.frames import write_csv
 from genflow.studies.plots import Plot, styled
 
 if TYPE_CHECKING:
@@ -92,7 +93,7 @@ class Findings:
             InputError: The folder exists.
         """
         with atomic.folder(path) as folder:
-            self.frame.to_csv(folder / "findings.csv", index=False)
+            write_csv(self.frame, folder / "findings.csv")
             (folder / "config.json").write_text(json.dumps(self.config, indent=1) + "\n")
             (folder / "plots").mkdir()
             for name, png in self.pictures().items():

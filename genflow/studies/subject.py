@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
@@ -13,6 +12,7 @@ from torch import Tensor
 
 from genflow.errors import InputError
 from genflow.flow import Flow
+from genflow.studies.origin import loaded_for, reloaded
 
 __all__ = ["Subject", "subject_of"]
 
@@ -68,9 +68,8 @@ def subject_of(
         from genflow.checkpoint import load
 
         model, name = load(given, trust=trust), Path(given).name
-        data = _recorded(Path(given)) if data is None else {"source": data}
-    elif data is not None and hasattr(given, "preprocessor"):
-        data = {"source": data}
+        if data is None and (Path(given) / "run.json").is_file():
+            data = reloaded(given)
     flow = getattr(model, "model", model)
     if not isinstance(flow, Flow):
         raise InputError(
@@ -89,23 +88,8 @@ def subject_of(
     return _with_data(name, model, data, rows, generator)
 
 
-def _recorded(run: Path) -> dict[str, Any] | None:
-    """The data that a run was trained on, by its record."""
-    if not (run / "run.json").is_file():
-        return None
-    kept = json.loads((run / "run.json").read_text())
-    return {"source": kept["data"], "test": kept["test"], "atoms": kept["atoms"]}
-
-
-def _with_data(name: str, model: Any, given: dict[str, Any], rows: int, generator: torch.Generator) -> Subject:
-    from genflow.data import Dataset, load
-
-    source = given.pop("source")
-    if model.encoding is not None:
-        given |= {"condition": model.encoding.columns, "classes": model.encoding.class_columns}
-    dataset = source if isinstance(source, Dataset) else load(source, **given)
-    if dataset.dim != model.dim:
-        raise InputError(f"data: {dataset.name} has {dataset.dim} columns, the model was trained on {model.dim}")
+def _with_data(name: str, model: Any, source: Any, rows: int, generator: torch.Generator) -> Subject:
+    dataset = loaded_for(model, source)
     chosen = torch.randperm(len(dataset.test), generator=generator)[:rows]
     x = model._standardized(dataset.test[chosen])[0]
     condition = None

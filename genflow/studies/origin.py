@@ -1,0 +1,120 @@
+"""What a run was trained on: written down by `fit`, found again from any folder, and never taken for another table."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+from genflow.errors import InputError
+
+__all__ = ["described_origin", "loaded_for", "reloaded"]
+
+_LOADING = ("test", "columns", "atoms", "condition", "classes")  # arguments of `genflow.data.load`
+
+
+def described_origin(source: str, data: Any, loading: Mapping[str, Any]) -> dict[str, Any]:
+    """What `run.json` says of the data.
+
+    Args:
+        source: The name or path that was loaded.
+        data: The `Dataset` that came of it.
+        loading: The further arguments of `genflow.data.load`.
+    """
+    files = {name: path for name, path in (("data", source), ("test", loading.get("test"))) if path}
+    return {
+        "data": source,
+        **{name: loading.get(name) for name in _LOADING},
+        "paths": {name: str(Path(path).resolve()) for name, path in files.items() if Path(path).exists()},
+        "fingerprint": data.fingerprint,
+    }
+
+
+def reloaded(run: str | PathLike[str], *, test: str | None = None) -> Any:
+    """The data set that a run was trained on.
+
+    Args:
+        run: The folder that `fit` wrote.
+        test: Other test rows.
+
+    Raises:
+        InputError: It does not say what it was trained on, that is gone, or other rows stand there now.
+    """
+    record = Path(run) / "run.json"
+    if not record.is_file():
+        raise InputError(f"data: {run} does not say what it was trained on; name the data set")
+    try:
+        kept = json.loads(record.read_text(encoding="utf-8"))
+        source, loading = kept["data"], {name: kept.get(name) for name in _LOADING}
+        places, fingerprint = dict(kept.get("paths") or {}), kept.get("fingerprint")
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise InputError(f"{record}: damaged, it can't be read ({type(error).__name__}); name the data set") from None
+    source = _found(run, source, places.get("data"))
+    if test is not None or loading["test"] is not None:
+        loading["test"] = test or _found(run, loading["test"], places.get("test"))
+    from genflow.data import load
+
+    data = load(source, **{name: value for name, value in loading.items() if value})
+    if test is None and fingerprint is not None and data.fingerprint != fingerprint:
+        raise InputError(
+            f"data: {source} holds another table than {run} was trained on; name the data set to take it nevertheless"
+        )
+    return data
+
+
+def loaded_for(model: Any, source: Any, *, test: Any = None, atoms: str = "keep", columns: Any = None) -> Any:
+    """A data set for a trained model: of a table, the columns that the model was trained on, whatever else is there.
+
+    Args:
+        model: A model in the units of its data.
+        source: Anything that `genflow.data.load` takes.
+        test: See `genflow.data.load`.
+        atoms: See there.
+        columns: Columns of a table, in the place of those that have the model's names.
+
+    Raises:
+        InputError: Columns that are missing, or another number of them.
+    """
+    from genflow.data import PICTURES, Dataset, load, read, read_with_condition
+
+    encoding = model.encoding
+    given: dict[str, Any] = {"test": test, "atoms": atoms}
+    if encoding is not None:
+        given |= {"condition": encoding.columns, "classes": encoding.class_columns}
+    table = isinstance(source, str | PathLike) and Path(source).is_file() and Path(source).suffix not in PICTURES
+    if isinstance(source, Dataset):
+        data = source
+    elif columns or not table:
+        data = load(source, columns=columns or None, **given)
+    else:
+        try:
+            data = load(source, columns=model.columns, **given)
+        except InputError:
+            # Either this says which columns are missing, or the file names none, or others in their place.
+            if encoding is None:
+                read(source, columns=model.columns)
+            else:
+                read_with_condition(source, model.columns, encoding)
+            data = load(source, **given)
+    if data.dim != model.dim:
+        raise InputError(
+            f"data: {data.name} has {data.dim} columns ({_few(data.columns)}), "
+            f"the model was trained on {model.dim} ({_few(model.columns)})"
+        )
+    return data
+
+
+def _found(run: Any, name: str, place: str | None) -> str:
+    """The file by its place when the run was made; in the current folder, if it is there no more."""
+    if place is None or Path(place).exists():
+        return place or name
+    if Path(name).exists():
+        return name
+    raise InputError(f"data: {place}, which {run} was trained on, is not there any more; name the data set")
+
+
+def _few(names: Any) -> str:
+    shown = ", ".join(map(str, names[:6]))
+    return shown if len(names) <= 6 else f"{shown}, …"
