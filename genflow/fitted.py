@@ -122,7 +122,8 @@ class Transformed(Component, nn.Module):
         """
         if not hasattr(self.model, "latent_log_prob"):
             raise InputError(f"latent_log_prob: {type(self.model).__name__} has no latent space; log_prob would do")
-        return self.model.latent_log_prob(self._standardized(self._rows(x))[0], condition, generator)
+        x = self._rows(x)
+        return self.model.latent_log_prob(self._standardized(x)[0], self._encoded(condition, x.shape[:-1]), generator)
 
     def sample(
         self,

@@ -6,6 +6,7 @@ import math
 import struct
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
@@ -282,3 +283,53 @@ def test_a_comparison_without_any_likelihood_has_a_report_too():
     board = gf.compare("digits", "latent", iterations=5, threads=1, options=options, points=20, progress=False)
     assert not (board.folder / "plots" / "leaderboard.png").exists()
     assert "at a glance" not in (board.folder / "report.html").read_text()
+
+
+@pytest.mark.parametrize(("dim", "latent"), [(2, 1), (5, 4), (8, 7), (9, 8), (64, 8)])
+def test_the_latent_space_is_smaller_than_that_of_the_rows_by_default(dim, latent):
+    assert LatentFlow(dim, width=4, flow={"blocks": 1, "width": 4}).latent == latent
+
+
+def test_one_column_has_no_latent_space():
+    with pytest.raises(InputError, match="rows of 1 column"):
+        LatentFlow(1)
+
+
+def test_two_columns_are_fitted_from_the_command_line(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    options = 'width=8 flow={"blocks":1,"width":4}'
+    words = ["fit", "two-moons", "--model", "latent", "--iterations", "6", "-o", "run", "--set", *options.split()]
+    assert main(words) == 0
+    assert gf.load("run").model.latent == 1
+
+
+def test_samples_follow_their_condition(tmp_path):
+    # Rows on a line, x = u (1, 2, -1) + noise, with u ~ N(4 k, 1) under class k: one latent dimension holds it.
+    rng = np.random.default_rng(0)
+    k = rng.integers(0, 2, 3000)
+    u = rng.normal(4.0 * k, 1.0)
+    rows = u[:, None] * np.array([1.0, 2.0, -1.0]) + 0.05 * rng.normal(size=(3000, 3))
+    frame = pd.DataFrame(rows, columns=["x", "y", "z"]).assign(kind=np.array(["low", "high"])[k])
+    data = gf.data.load(frame, condition="kind")
+    torch.manual_seed(0)
+    flow = gf.models.FlowMatching(1, width=32, condition_dim=data.condition_dim)
+    model = LatentFlow(3, latent=1, width=32, flow=flow, condition_dim=data.condition_dim).fit(data, iterations=700)
+    with torch.no_grad():
+        low, high = (model.sample(1000, kind, generator()) for kind in ("low", "high"))
+    # The means are 4 (1, 2, -1) apart, each with a standard error of |a| sqrt(2 / 1000) = 0.045 |a| of the samples; the
+    # training's own error, over seeds, stays below a tenth of the distance.
+    apart = (high - low).mean(0)
+    torch.testing.assert_close(apart, torch.tensor([4.0, 8.0, -4.0]).double(), rtol=0.2, atol=0)
+    with pytest.raises(InputError, match="condition: none came"):
+        model.sample(3)
+    model.save(tmp_path / "run")
+    again = gf.load(tmp_path / "run")
+    with torch.no_grad():
+        assert torch.equal(again.sample(5, "low", generator()), model.sample(5, "low", generator()))
+        x, kinds = data.test[:4], data.condition.test[:4]
+        assert torch.equal(again.latent_log_prob(x, kinds), model.latent_log_prob(x, kinds))
+
+
+def test_a_flow_of_another_condition_is_refused():
+    with pytest.raises(InputError, match="condition_dim=0 came for condition_dim=2"):
+        LatentFlow(3, latent=1, flow=gf.models.FlowMatching(1, width=4), condition_dim=2)

@@ -5,8 +5,9 @@ The autoencoder is trained first, by the mean squared error of its reconstructio
 .. math:: \min_{E, D} \; \frac{1}{2 d} \, E_x |D(E(x)) - x|^2, \qquad E: R^d \to R^l, \quad D: R^l \to R^d,
 
 then a flow on the training rows' latents :math:`u = (E(x) - \mu) / s`, which have mean zero and variance one. A sample
-is :math:`D(\mu + s u)` of a sample u of the flow. All samples lie on a surface of l dimensions in the space of rows,
-where no density exists; that of the latent does.
+is :math:`D(\mu + s u)` of a sample u of the flow; under a condition c, of the flow's :math:`p(u | c)`, while the
+autoencoder, which only has to tell rows from each other, is one for all conditions. All samples lie on a surface of l
+dimensions in the space of rows, where no density exists; that of the latent does.
 
 | R. Rombach et al., High-resolution image synthesis with latent diffusion models, CVPR 2022,
   https://arxiv.org/abs/2112.10752
@@ -34,6 +35,7 @@ __all__ = ["LatentFlow"]
 
 _KIND = "autoencoder"
 _ROWS = 8192  # rows that are encoded at once
+_LATENT = 8  # dimensions of the latent space, where rows have more
 
 
 class LatentFlow(GenerativeModel):
@@ -43,7 +45,8 @@ class LatentFlow(GenerativeModel):
 
     Args:
         dim: Columns :math:`d` of a row, such as the pixels of a picture.
-        latent: Dimension :math:`l` of the latent space.
+        latent: Dimension :math:`l` of the latent space, less than :math:`d`. By default 8, or :math:`d - 1` if that is
+            less.
         width: Width of the autoencoder's hidden layers.
         picture: Height and width of the pictures that rows are, for a `ConvolutionalAutoencoder`; without it, the
             autoencoder takes a row for a vector.
@@ -54,6 +57,8 @@ class LatentFlow(GenerativeModel):
         flow: Options of the `JKOiFlow` in the latent space, such as `{"blocks": 4}`; from Python, any model of `latent`
             columns.
         autoencoder: From Python, another autoencoder: a component with `encode`, `decode` and `errors`.
+        condition_dim: Dimension of a condition, 0 for none: `data.condition_dim`. A model that comes as `flow` has to
+            be built with the same.
 
     Raises:
         InputError: A share that leaves nothing to the flow, a picture of another size than the rows, a flow that can't
@@ -72,7 +77,7 @@ class LatentFlow(GenerativeModel):
     def __init__(
         self,
         dim: int,
-        latent: int = 8,
+        latent: int | None = None,
         width: int = 256,
         picture: tuple[int, int] | None = None,
         channels: int = 16,
@@ -81,13 +86,20 @@ class LatentFlow(GenerativeModel):
         learning_rate: float = 2e-3,
         flow: dict[str, Any] | GenerativeModel | None = None,
         autoencoder: Any = None,
+        condition_dim: int = 0,
     ):
         super().__init__()
         if not 0 < share < 1:
             raise InputError(
                 f"share: {share} came; a share of the budget between 0 and 1 that leaves some for the flow"
             )
-        self.dim, self.latent, self.share = dim, latent, share
+        if latent is None and dim < 2:
+            raise InputError(
+                f"latent: rows of {dim} column have no space of fewer dimensions; a model of the rows themselves, "
+                "such as jko-iflow, would do"
+            )
+        latent = min(_LATENT, dim - 1) if latent is None else latent
+        self.dim, self.latent, self.share, self.condition_dim = dim, latent, share, condition_dim
         self.batch_size, self.learning_rate = batch_size, learning_rate
         if autoencoder is None and picture is not None:
             autoencoder = ConvolutionalAutoencoder(picture, latent, channels)
@@ -96,11 +108,11 @@ class LatentFlow(GenerativeModel):
                     f"picture: {list(picture)} came for rows of {dim} columns; a product of {dim} would do"
                 )
         self.autoencoder = Autoencoder(dim, latent, width) if autoencoder is None else autoencoder
-        self.flow: Any = _flow(latent, flow)
+        self.flow: Any = _flow(latent, flow, condition_dim)
         self.scale = Standardize(latent)
 
     def config(self) -> dict[str, Any]:
-        return {**super().config(), "flow": self.flow, "autoencoder": self.autoencoder}
+        return {**super().config(), "latent": self.latent, "flow": self.flow, "autoencoder": self.autoencoder}
 
     def preprocessing(self, data: Dataset) -> Preprocessor:
         """The data set's own units; of pictures, one scale for all pixels."""
@@ -173,12 +185,17 @@ class LatentFlow(GenerativeModel):
         if not history:
             return self._autoencoder_stage(data)
         if "latents" not in data.cache:
-            data.cache["latents"] = TrainingData(self._encoded(data.train), self._encoded(data.validation))
+            data.cache["latents"] = TrainingData(
+                self._encoded(data.train),
+                self._encoded(data.validation),
+                data.train_condition,
+                data.validation_condition,
+            )
         return self.flow.next_stage(data.cache["latents"], history[1:])
 
     def settle(self, x: Float[Tensor, "*batch dim"], condition: Any = None) -> None:
         with torch.no_grad():
-            self.flow.settle(self.latents(x))
+            self.flow.settle(self.latents(x), condition)
 
     def _autoencoder_stage(self, data: TrainingData) -> Stage:
         @torch.no_grad()
@@ -206,13 +223,18 @@ class LatentFlow(GenerativeModel):
         return torch.cat([self.latents(rows) for rows in x.split(_ROWS)])
 
 
-def _flow(latent: int, flow: Any) -> GenerativeModel:
+def _flow(latent: int, flow: Any, condition_dim: int) -> GenerativeModel:
     """The model of the latents: `JKOiFlow` with these options, or the one that came."""
     if isinstance(flow, GenerativeModel):
+        if flow.condition_dim != condition_dim:
+            raise InputError(
+                f"flow: a model with condition_dim={flow.condition_dim} came for condition_dim={condition_dim}; build "
+                "it with the same"
+            )
         return flow
     if flow is not None and not isinstance(flow, Mapping):
         raise InputError(f'flow: {flow!r} came; options of JKOiFlow such as {{"blocks": 4}}, or a model, would do')
     try:
-        return JKOiFlow(latent, **(flow or {}))
+        return JKOiFlow(latent, condition_dim=condition_dim, **(flow or {}))
     except TypeError as error:
         raise InputError(f"flow: {error}; the options of jko-iflow would do") from None
