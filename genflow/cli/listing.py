@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+import shutil
+import textwrap
 from collections.abc import Sequence
 
 from jsonargparse import ArgumentParser
@@ -9,6 +12,7 @@ from jsonargparse import Namespace as Arguments
 
 from genflow import registry
 from genflow.cli.experiment import list_experiments
+from genflow.cli.plain import plain
 
 __all__ = ["DESCRIPTION", "NEEDED", "SUMMARY", "USAGE", "add_arguments", "run"]
 
@@ -73,23 +77,58 @@ def _describe(name: str) -> None:
     """One name: what it is, where it lives, its options with their defaults."""
     import inspect
 
-    entry = next((e for kind in registry.KINDS for e in registry.entries(kind) if e.name == name), None)
+    kind, entry = next(((k, e) for k in registry.KINDS for e in registry.entries(k) if e.name == name), ("model", None))
+    if entry is None and ":" not in name and _describe_data(name):
+        return
     found = registry.lookup("model", name) if entry is None else entry.load()
     text = inspect.getdoc(found) or ""
-    print(f"{name}: {text.splitlines()[0] if text else ''}")
-    print(f"{found.__module__}:{found.__qualname__}\n")
+    print(f"{name}: {plain(text.partition(chr(10) * 2)[0])}".rstrip(": "))
+    print(f"{found.__module__}:{found.__qualname__}")
     described = _argument_texts(text)
-    for parameter in inspect.signature(found).parameters.values():
-        if parameter.kind in (parameter.VAR_KEYWORD, parameter.VAR_POSITIONAL):
-            continue
+    variadic = (inspect.Parameter.VAR_KEYWORD, inspect.Parameter.VAR_POSITIONAL)
+    parameters = [p for p in inspect.signature(found).parameters.values() if p.kind not in variadic]
+    parameters = [parameter for parameter in parameters if parameter.name not in _GIVEN.get(kind, ())]
+    if not parameters:
+        return
+    print(f"\n{_HOW.get(kind, 'options')}")
+    width = max(60, shutil.get_terminal_size().columns)
+    for parameter in parameters:
         default = "" if parameter.default is parameter.empty else f"={parameter.default!r}"
-        print(f"  {parameter.name + default:<30} {described.get(parameter.name, '')}".rstrip())
+        head = f"  {parameter.name + default:<28}  "
+        body = textwrap.wrap(described.get(parameter.name, ""), width - len(_MARGIN)) or [""]
+        if len(head) > len(_MARGIN):  # a long default has a line of its own
+            body.insert(0, "")
+        print("\n".join(line.rstrip() for line in [head + body[0], *(_MARGIN + line for line in body[1:])]))
+
+
+_MARGIN = " " * 32
+_GIVEN = {"model": ("dim", "condition_dim"), "velocity": ("dim", "condition_dim"), "metric": ("x", "y")}
+_HOW = {
+    "model": "options, each as --set OPTION=VALUE; the dimensions are those of the data",
+    "divergence": "options, each as --divergence NAME,OPTION=VALUE",
+    "integrator": "options, each as --integrator NAME,OPTION=VALUE",
+}
+
+
+def _describe_data(name: str) -> bool:
+    """A data set or an experiment; whether it is one."""
+    from genflow.data import downloads, names
+    from genflow.experiments import names as experiments
+
+    found = []
+    if name in names():
+        found.append(f"a built-in data set, such as in: genflow fit {name} --out run")
+    if name in downloads():
+        found.append("a data set that is read from a folder that you fill")
+    if name in experiments():
+        found.append(f"an experiment of the paper: genflow experiment {name}")
+    for line in found:
+        print(f"{name}: {line}")
+    return bool(found)
 
 
 def _argument_texts(docstring: str) -> dict[str, str]:
     """The explanations under `Args:` by argument."""
-    import re
-
     _, _, after = docstring.partition("Args:\n")
     found: dict[str, str] = {}
     last = ""
@@ -102,4 +141,4 @@ def _argument_texts(docstring: str) -> dict[str, str]:
             found[last] = match[2]
         elif last:
             found[last] += " " + line.strip()
-    return {name: re.sub(r":math:`([^`]*)`", r"\1", text).replace("`", "") for name, text in found.items()}
+    return {name: plain(text) for name, text in found.items()}

@@ -22,6 +22,7 @@ DESCRIPTION = """Draw samples from a trained model, with the column names and in
 examples:
   genflow sample run -n 1000 -o samples.csv
   genflow sample run -n 1000 --condition 35 -o samples.csv
+  genflow sample run -n 1000 --condition age=35 city=Graz -o samples.csv
   genflow sample run -n 1000 --integrator dopri5,rtol=1e-6 -o samples.csv
 """
 
@@ -33,7 +34,12 @@ def add_arguments(parser: ArgumentParser) -> None:
         "-n", "--number", type=int, metavar="N", help="how many (default: 1000), or how many for each row (default: 1)"
     )
     parser.add_argument(
-        "--condition", nargs="+", type=str, default=[], metavar="VALUE", help="a value for each column of the condition"
+        "--condition",
+        nargs="+",
+        type=str,
+        default=[],
+        metavar="VALUE",
+        help="a value for each column of the condition, or NAME=VALUE",
     )
     parser.add_argument("--condition-from", type=str, metavar="FILE", help="a table with the columns of the condition")
     parser.add_argument("-o", "--out", type=str, metavar="FILE", help="new file: .csv, .parquet or .npy")
@@ -84,12 +90,27 @@ def _given(chosen: Arguments, model: Any) -> Any:
 
     if chosen.condition_from:
         _, given = read_with_condition(chosen.condition_from, [], model.encoding)
-    elif len(chosen.condition) == len(model.encoding.columns):
-        given = [[text if names else _number(text) for text, names in zip(chosen.condition, model.encoding.classes)]]
     else:
-        raise InputError(f"condition: {len(chosen.condition)} values came; {model.encoding.wanted} would do")
+        given = [_typed(chosen.condition, model.encoding)]
     model.encoding(given, (len(given),))
     return np.asarray(given, dtype=object if model.encoding.class_columns else float)
+
+
+def _typed(words: list[str], encoding: Any) -> list[Any]:
+    """The values of the condition's columns, from VALUE in their order or NAME=VALUE in any."""
+    named = {
+        column: word[len(column) + 1 :]
+        for word in words
+        for column in encoding.columns
+        if word.startswith(f"{column}=")
+    }
+    if len(named) == len(words) == len(encoding.columns):
+        words = [named[column] for column in encoding.columns]
+    elif named or len(words) != len(encoding.columns):
+        came = f"{' '.join(words)} came"
+        columns = ", ".join(encoding.columns)
+        raise InputError(f"condition: {came}; a value for each of {columns}, or NAME=VALUE for each, would do")
+    return [text if names else _number(text) for text, names in zip(words, encoding.classes)]
 
 
 def _number(text: str) -> float | str:

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import difflib
 import inspect
-import json
 import math
-import types
-import typing
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any
 
 from genflow import registry
 from genflow.errors import InputError
 from genflow.studies.parts import part
+from genflow.studies.values import is_plain, shown, types_of, wanted
 
 __all__ = ["build", "check_options", "check_values"]
 
@@ -28,7 +26,6 @@ _PARTS = {
 """Options that name a part, and what they are registered as."""
 
 _COUNTS = ("batch_size", "bins", "blocks", "dim", "steps", "train_steps", "transforms", "width")
-_KINDS: dict[Any, str] = {int: "a whole number", float: "a number", str: "a word", bool: "true or false"}
 
 
 def build(cls: Any, dim: int, options: Mapping[str, Any], condition_dim: int = 0) -> Any:
@@ -47,7 +44,7 @@ def build(cls: Any, dim: int, options: Mapping[str, Any], condition_dim: int = 0
     options = {**options, "condition_dim": condition_dim} if condition_dim else options
     check_options(cls, options)
     check_values(cls, options)
-    hints = _annotations(cls)
+    hints = types_of(cls)
     arguments = {
         name: _part(name, value, dim, condition_dim) if name in _PARTS and name not in _plain(hints) else _tuples(value)
         for name, value in options.items()
@@ -88,25 +85,23 @@ def check_values(cls: Any, options: Mapping[str, Any]) -> None:
     Raises:
         InputError: With what would do.
     """
-    hints = _annotations(cls)
+    hints = types_of(cls)
     for name, value in options.items():
-        wanted = _refusal(name, value, hints.get(name, Any))
-        if wanted:
-            raise InputError(f"{registry.name_of(cls)}: {name}={_shown(value)} came; {wanted} would do")
+        if other := _refusal(name, value, hints.get(name, Any)):
+            raise InputError(f"{registry.name_of(cls)}: {name}={shown(value)} came; {other} would do")
 
 
 def _refusal(name: str, value: Any, hint: Any) -> str:
     """What would do in the place of a value; empty if it does."""
-    if name in _PARTS and not _is_plain(hint):
+    if name in _PARTS and not is_plain(hint):
         kind = _PARTS[name]
         if isinstance(value, bool | int | float | list) or value is None:
             return f"the name of a part, such as {registry.names(kind)[0]},"
         return ""
     if name == "base" and isinstance(value, str | bool | int | float | list | dict):
         return "a distribution, from Python,"
-    wanted = _wanted(value, hint)
-    if wanted:
-        return wanted
+    if other := wanted(value, hint):
+        return other
     if isinstance(value, int | float) and not isinstance(value, bool):
         if not math.isfinite(value):
             return "a finite number"
@@ -114,33 +109,6 @@ def _refusal(name: str, value: Any, hint: Any) -> str:
             return "at least 1"
         if name.endswith("_rate") and value <= 0:
             return "more than 0"
-    return ""
-
-
-def _wanted(value: Any, hint: Any) -> str:
-    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
-    if origin is Literal:
-        return "" if value in arguments else f"one of {', '.join(map(str, arguments))}"
-    if origin in (typing.Union, types.UnionType):
-        wanted = [_wanted(value, argument) for argument in arguments]
-        return "" if "" in wanted else " or ".join(dict.fromkeys(wanted))
-    if origin is tuple:
-        items = (
-            (arguments[0],) * len(value) if arguments[1:] == (...,) and isinstance(value, list | tuple) else arguments
-        )
-        if isinstance(value, list | tuple) and len(value) == len(items):
-            return next(filter(None, map(_wanted, value, items)), "")
-        return (
-            "a list such as [" + ", ".join("1" if item is int else "1.0" for item in arguments if item is not ...) + "]"
-        )
-    if hint is types.NoneType:
-        return "" if value is None else "null"
-    if hint is float:
-        return "" if isinstance(value, int | float) and not isinstance(value, bool) else _KINDS[float]
-    if hint is int:
-        return "" if isinstance(value, int) and not isinstance(value, bool) else _KINDS[int]
-    if hint in (str, bool):
-        return "" if isinstance(value, hint) else _KINDS[hint]
     return ""
 
 
@@ -152,20 +120,8 @@ def _part(name: str, value: Any, dim: int, condition_dim: int) -> Any:
     return part("velocity", value, dim, **({"condition_dim": condition_dim} if condition_dim else {}))
 
 
-def _annotations(cls: Any) -> dict[str, Any]:
-    """The types of the constructor's arguments, as far as they can be told."""
-    try:
-        return typing.get_type_hints(getattr(cls, "__init__") if isinstance(cls, type) else cls)  # noqa: B009
-    except Exception:  # annotations of the user's own may name anything
-        return {}
-
-
-def _is_plain(hint: Any) -> bool:
-    return hint in (int, float, str, bool)
-
-
 def _plain(hints: Mapping[str, Any]) -> set[str]:
-    return {name for name, hint in hints.items() if _is_plain(hint)}
+    return {name for name, hint in hints.items() if is_plain(hint)}
 
 
 def _tuples(value: Any) -> Any:
@@ -174,8 +130,4 @@ def _tuples(value: Any) -> Any:
 
 
 def _said(options: Mapping[str, Any]) -> str:
-    return " ".join(f"{name}={_shown(value)}" for name, value in options.items())
-
-
-def _shown(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(value, default=repr)
+    return " ".join(f"{name}={shown(value)}" for name, value in options.items())

@@ -12,6 +12,7 @@ from genflow.assignments import assignment
 from genflow.errors import InputError
 from genflow.flow import FROM_FUNCTION
 from genflow.interfaces import DivergenceEstimator, Integrator, NoiseSchedule, Scheduler, Velocity
+from genflow.studies.values import check_arguments
 
 __all__ = ["label_of", "part", "parts", "ready"]
 
@@ -22,6 +23,7 @@ _INTERFACES: dict[str, type] = {
     "scheduler": Scheduler,
     "noise": NoiseSchedule,
 }
+_ELSEWHERE = {"integrator": {"steps": "how many steps is told by the scheduler: steps=4"}}
 _KINDS = {"noise": "scheduler"}  # what a kind is registered as, where that has another name
 
 
@@ -55,6 +57,8 @@ def part(kind: str, given: Any, *first: Any, **defaults: Any) -> Any:
     if isinstance(found, _INTERFACES[kind]):
         made = found
     else:
+        if isinstance(found, type):
+            check_arguments(f"{kind}: {name}", found, arguments, _ELSEWHERE.get(kind, {}))
         try:
             if _is_the_part_itself(found) and kind in FROM_FUNCTION:
                 made = FROM_FUNCTION[kind](found, **arguments)
