@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Sequence
 from typing import Any
 
 from jsonargparse import ArgumentParser
@@ -60,24 +61,38 @@ def run(chosen: Arguments) -> None:
         print(json.dumps({"data": data.name, "remarks": found.remarks, **clean}))
         _check_finite(model, figures, found.log_prob)
         return
-    from rich import box
-    from rich.table import Table
-
-    table = Table(
-        title=f"{data.name}: {len(data.test)} test rows", title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False
-    )
-    table.add_column("figure", no_wrap=True)
-    table.add_column("value", justify="right", no_wrap=True)
-    table.add_column("meaning")
-    for name, meaning in _MEANINGS.items():
-        value = figures.get(name, float("nan"))
-        if value == value:
-            table.add_row(name, f"{value:,.0f}" if name in ("nfe", "parameters") else f"{value:.4g}", meaning)
     screen = console()
-    screen.print(table)
+    shown = [(name, _figure(name, figures[name]), meaning) for name, meaning in _MEANINGS.items() if name in figures]
+    shown = [row for row in shown if row[1]]
+    title = f"{data.name}: {len(data.test)} test rows"
+    # What a figure means is left out where it would have no room beside its value.
+    columns = ["figure", "value", "meaning"][: 3 if screen.width >= _WIDE else 2]
+    screen.print(_table(title, shown, columns))
     for remark in [*found.remarks, *data.remarks]:
         screen.print(remark, highlight=False, markup=False)
     _check_finite(model, figures, found.log_prob)
+
+
+def _figure(name: str, value: float) -> str:
+    if value != value:
+        return ""
+    return f"{value:,.0f}" if name in ("nfe", "parameters") and math.isfinite(value) else f"{value:.4g}"
+
+
+_WIDE = 60  # columns of a terminal
+
+
+def _table(title: str, rows: Sequence[tuple[str, ...]], columns: Sequence[str]) -> Any:
+    from rich import box
+    from rich.table import Table
+
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    for column in columns:
+        justify: Any = "right" if column == "value" else "left"
+        table.add_column(column, justify=justify, no_wrap=column == "value", overflow="fold")
+    for row in rows:
+        table.add_row(*row[: len(columns)])
+    return table
 
 
 def _check_finite(model: Any, figures: dict[str, float], log_p: Any) -> None:

@@ -5,10 +5,20 @@ from __future__ import annotations
 import math
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
-__all__ = ["Display", "Lines", "Live", "Silent", "display_for", "duration", "leaderboard_table"]
+__all__ = [
+    "Display",
+    "Lines",
+    "Live",
+    "Silent",
+    "as_wide_as_fits",
+    "display_for",
+    "duration",
+    "leaderboard_table",
+    "number",
+]
 
 
 class Display(Protocol):
@@ -214,7 +224,28 @@ _COLUMNS: dict[str, Callable[[dict[str, Any]], str]] = {
     "train s": lambda row: number(row["train_seconds"], 0),
     "MB": lambda row: number(row["peak_mb"], 0),
 }
-_DISPENSABLE = ("inversion", "MB", "train s", "MMD²", "steps", "NFE")
+_DISPENSABLE = ("inversion", "MB", "train s", "MMD²", "steps", "NFE", "C2ST", "W2", "standardized")
+
+
+def as_wide_as_fits(
+    build: Callable[[list[Any], bool], Any], columns: Sequence[Any], less: Sequence[Any], console: Any
+) -> Any:
+    """A rich table whose numbers are whole: columns go until it fits, and where none can go, cells are folded.
+
+    Args:
+        build: Makes the table of some columns; the flag says whether to fold what is too long.
+        columns: All columns.
+        less: Those that a narrow terminal goes without, the first to go first.
+        console: Where it is to be printed.
+    """
+    shown = list(columns)
+    for column in [*less, None]:
+        table = build(shown, False)
+        if console.measure(table, options=console.options.update(width=1000)).maximum <= console.width:
+            return table
+        if column is not None:
+            shown.remove(column)
+    return build(shown, True)
 
 
 def leaderboard_table(frame: Any, title: str, console: Any) -> Any:
@@ -225,17 +256,13 @@ def leaderboard_table(frame: Any, title: str, console: Any) -> Any:
         title: Its title.
         console: Where it is to be printed.
     """
-    columns = list(_COLUMNS)
-    table = _leaderboard(frame, title, columns)
-    for name in _DISPENSABLE:
-        if console.measure(table, options=console.options.update(width=1000)).maximum <= console.width:
-            break
-        columns.remove(name)
-        table = _leaderboard(frame, title, columns)
-    return table
+    widest = max(12, console.width // 3)
+    return as_wide_as_fits(
+        lambda columns, fold: _leaderboard(frame, title, columns, widest, fold), list(_COLUMNS), _DISPENSABLE, console
+    )
 
 
-def _leaderboard(frame: Any, title: str, columns: list[str]) -> Any:
+def _leaderboard(frame: Any, title: str, columns: list[str], widest: int, fold: bool) -> Any:
     from rich import box
     from rich.table import Table
     from rich.text import Text
@@ -243,9 +270,9 @@ def _leaderboard(frame: Any, title: str, columns: list[str]) -> Any:
     from genflow.studies.board import records
 
     table = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
-    table.add_column("  model", no_wrap=True)
+    table.add_column("  model", overflow="fold", max_width=widest)
     for name in columns:
-        table.add_column(name, justify="right", no_wrap=True)
+        table.add_column(name, justify="right", no_wrap=not fold, overflow="fold")
     for row in records(frame):
         if row["status"].startswith("failed"):
             table.add_row(Text(f"  {row['model']}", style="red"), Text("failed", style="red"))

@@ -179,7 +179,7 @@ def divergences(
     for draw, trial in followed(runs, len(runs), "integrating", progress):
         if trial.status == "ok" and not (trial.deterministic and draw >= 3):  # three times of it are enough
             _run(trial, flow, subject, seed + draw)
-    for trial in trials:
+    for trial in followed(trials, len(trials), "divergence on the way", progress):
         if trial.status == "ok":
             trial.along = _along(trial, points, subject, draws, seed)
     config = {

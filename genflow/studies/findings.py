@@ -6,6 +6,8 @@ import base64
 import io
 import json
 import math
+import sys
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from os import PathLike
@@ -13,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from genflow.storage import atomic
-from genflow.studies.display import number
+from genflow.studies.display import as_wide_as_fits, duration, number
 from genflow.studies.frames import write_csv
 from genflow.studies.plots import Plot, styled
 
@@ -146,13 +148,10 @@ class Findings:
         from rich.console import Console
 
         console = console or Console()
-        shown = list(self.columns)
-        for column in [*reversed([c for c in self.columns if c.dispensable]), None]:
-            table = self._table(shown)
-            needed = console.measure(table, options=console.options.update(width=1000)).maximum
-            if column is None or needed <= console.width:
-                break
-            shown.remove(column)
+        # The last first, but for what is asked for: who, in which setting, how far.
+        less = [*reversed([c for c in self.columns if c.dispensable])]
+        less += [c for c in reversed(self.columns[3:]) if not c.dispensable]
+        table = as_wide_as_fits(self._table, self.columns, less, console)
         console.print(self.title, style="bold", highlight=False, markup=False)
         console.print(self.about, style="dim", highlight=False, markup=False)
         console.print(table)
@@ -161,13 +160,14 @@ class Findings:
         for note in self.notes:
             console.print(note, style="dim", highlight=False, markup=False)
 
-    def _table(self, columns: Sequence[Column]) -> Any:
+    def _table(self, columns: Sequence[Column], fold: bool = False) -> Any:
         from rich import box
         from rich.table import Table
 
         table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
         for place, column in enumerate(columns):
-            table.add_column(column.heading, justify="right" if place > 1 else "left", no_wrap=True)
+            look: dict[str, Any] = {"no_wrap": place > 0 and not fold, "justify": "right" if place > 1 else "left"}
+            table.add_column(column.heading, overflow="fold", max_width=None if place else 24, **look)
         for own, cells in self._rows(columns):
             table.add_row(*cells, style="bold" if own else None)
         return table
@@ -191,14 +191,24 @@ class Findings:
         return str(self.frame[names].to_html(index=False, float_format="{:.4g}".format))
 
 
+_EVERY = 5.0  # seconds between two lines where no bar can be drawn
+
+
 def followed(items: Iterable[Any], total: int, what: str, wanted: bool) -> Iterator[Any]:
-    """The items, with a bar on a terminal's standard error while they last."""
-    import sys
-
-    if not (wanted and sys.stderr.isatty()):
+    """The items, with a bar on standard error while they last; where that is no terminal, with a line now and then."""
+    if not wanted:
         yield from items
-        return
-    from rich.console import Console
-    from rich.progress import track
+    elif sys.stderr.isatty():
+        from rich.console import Console
+        from rich.progress import track
 
-    yield from track(items, description=what, total=total, console=Console(stderr=True), transient=True)
+        yield from track(items, description=what, total=total, console=Console(stderr=True), transient=True)
+    else:
+        began = said = time.monotonic()
+        for done, item in enumerate(items):
+            now = time.monotonic()
+            if now - said >= _EVERY and done:
+                said = now
+                left = duration((now - began) / done * (total - done))
+                print(f"{what}: {done} of {total}, about {left} to go", file=sys.stderr, flush=True)  # noqa: T201
+            yield item

@@ -26,6 +26,7 @@ class Setting:
         samples: Its samples, where they were kept.
         status: `ok`, or what it could not do and why.
         stochastic: Whether it draws noise of its own, so that nothing but the law of its samples can be judged.
+        inapplicable: Whether it is for another kind of model: it gives neither log p nor samples of this one.
         reverse_equation: Whether it solves the model's reverse stochastic equation in the place of the velocity's.
     """
 
@@ -38,4 +39,5 @@ class Setting:
     samples: Tensor | None = None
     status: str = "ok"
     stochastic: bool = False
+    inapplicable: bool = False
     reverse_equation: bool = False

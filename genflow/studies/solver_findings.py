@@ -29,6 +29,7 @@ _COLUMNS = (
         "NLL shift",
         "what the reported NLL is off by: below 0 it flatters",
         scientific,
+        dispensable=True,
     ),
     Column("seconds", "time", "median wall time of log p for all rows", seconds),
     Column("error_x", "error x", "root mean square of x - reference, standardized units", scientific),
@@ -121,16 +122,28 @@ def _sentences(settings: list[Setting], wanted: float, count: int) -> list[str]:
 
 
 def _notes(settings: list[Setting]) -> list[str]:
-    """Why a setting has no log p or no samples, once for each integrator where all its settings say the same."""
+    """Why a setting has no log p or no samples: once for each reason, with the integrators that give it."""
+    strangers = list(dict.fromkeys(setting.label for setting in settings if setting.inapplicable))
+    settings = [setting for setting in settings if setting.label not in strangers]
+    samplers = list(
+        dict.fromkeys(s.label for s in settings if not s.integrator.carries_density and "sample_nfe" in s.figures)
+    )
+    counts = {s.label: sum(other.label == s.label for other in settings) for s in settings}
     said: dict[tuple[str, str], list[str]] = {}
     for setting in settings:
-        if setting.status != "ok":
+        if setting.status != "ok" and setting.label not in samplers:
             said.setdefault((setting.label, setting.status), []).append(setting.setting)
-    counts = {s.label: sum(other.label == s.label for other in settings) for s in settings}
-    return [
-        f"{label}{'' if len(which) == counts[label] else f' ({chr(44).join(which)})'}: {status}"
-        for (label, status), which in said.items()
-    ]
+    reasons: dict[str, list[str]] = {}
+    for (label, status), which in said.items():
+        part = "" if len(which) == counts[label] else f" ({', '.join(which)})"
+        # The name of the one that refuses stands in front already.
+        reasons.setdefault(status.replace(f" {label}:", ""), []).append(f"{label}{part}")
+    notes = [f"{', '.join(labels)}: {status}" for status, labels in reasons.items()]
+    if samplers:
+        notes.append(f"samples only, no log p: {', '.join(samplers)} (samplers of diffusions)")
+    if strangers:
+        notes.append(f"not applicable here: {', '.join(strangers)} (samplers of diffusions, which this model is not)")
+    return notes
 
 
 _HOW_TO_READ = (

@@ -115,7 +115,7 @@ def solvers(
     runs = [(repeat, setting) for repeat in range(repeats) for setting in settings]
     _measure(flow, own, subject, truth, seed)  # what the first solve pays for is no integrator's cost
     for repeat, setting in followed(runs, len(runs), "solving", progress):
-        if repeat == 0 or not setting.status.startswith("refused"):
+        if repeat == 0 or not (setting.inapplicable or setting.status.startswith("refused")):
             _measure(flow, setting, subject, truth, seed)
     config = {
         "run": str(run) if isinstance(run, str | PathLike) else None,
@@ -196,6 +196,7 @@ def _measure(flow: Flow, setting: Setting, subject: Subject, truth: Truth, seed:
     solver = flow.replace(integrator=setting.integrator, scheduler=setting.scheduler)
     figures = setting.figures
     refusals: dict[str, str] = {}
+    unsuited = 0
     if not setting.figures:
         _find_out(solver, setting, truth.z, subject.condition)
     if not setting.stochastic:
@@ -207,6 +208,7 @@ def _measure(flow: Flow, setting: Setting, subject: Subject, truth: Truth, seed:
             log_p = (solver.base.log_prob(transport.x) + transport.log_det).double()
         except (InputError, SolverError) as refusal:
             refusals["no log p"] = str(refusal)
+            unsuited += isinstance(refusal, InputError)
         else:
             difference = log_p - truth.log_p.double()
             figures["nfe"] = transport.nfe
@@ -220,6 +222,7 @@ def _measure(flow: Flow, setting: Setting, subject: Subject, truth: Truth, seed:
         taken = time.perf_counter() - began
     except (InputError, SolverError) as refusal:
         refusals["no samples"] = str(refusal)
+        unsuited += isinstance(refusal, InputError)
     else:
         figures["sample_nfe"] = nfe
         figures["error_x"] = math.nan if setting.stochastic else _rms(x, truth.x)
@@ -227,6 +230,7 @@ def _measure(flow: Flow, setting: Setting, subject: Subject, truth: Truth, seed:
         if setting.samples is None:
             figures["w2"] = _w2(x, subject.x)
             setting.samples = x
+    setting.inapplicable = unsuited == 2 and not setting.integrator.carries_density
     if len(set(refusals.values())) < len(refusals):
         refusals = {"refused": next(iter(refusals.values()))}
     remark = "samples only: its noise is its own" if setting.stochastic else "ok"
