@@ -60,12 +60,15 @@ class GenerativeModel(Component, nn.Module, ABC):
         """
 
     def preprocessing(self, data: Dataset) -> Preprocessor:
-        """The units that `fit` trains it in: the data set's own, whitened if `whiten` is set."""
+        """The units that `fit` trains it in: the data set's own, whitened if `whiten` is set and rows support it."""
         from genflow.data import Compose, Whiten
+        from genflow.data.shrinkage import shrinkage
 
         if not self.whiten:
             return data.preprocessor
-        return Compose([data.preprocessor, Whiten.fit(data.preprocessor(data.train)[0])])
+        rows = data.preprocessor(data.train)[0]
+        share = shrinkage(rows)
+        return data.preprocessor if share == 1 else Compose([data.preprocessor, Whiten.fit(rows, share)])
 
     def settle(self, x: Float[Tensor, "*shape"], condition: Any = None) -> None:
         """After training: makes sure, on validation rows, that log p is what it says. A flow chooses its grid."""

@@ -119,6 +119,22 @@ def test_nothing_shrunk_makes_the_covariance_the_identity():
     torch.testing.assert_close(torch.cov(z.T, correction=0), torch.eye(6, dtype=torch.float64))
 
 
+def test_columns_with_shapes_of_their_own_are_left_alone():
+    # Pixels, most of them empty most of the time, and correlated: whitened, every column is a mixture of all.
+    data = gf.data.load("digits")
+    z = data.preprocessor(data.train)[0]
+    assert shrinkage(z) == 1
+    assert gf.models.CNF(64).preprocessing(data) is data.preprocessor
+    # Of the same correlations but normal, they are believed.
+    assert 0 < shrinkage(normal(len(z), torch.cov(z.T))) < 0.2
+
+
+def test_a_repeated_value_is_no_reason_to_whiten_or_not():
+    # Rounded to a quarter of a deviation every value is an atom; what is correlated is so as before.
+    x = normal(400, equicorrelated(4, 0.8))
+    assert shrinkage((4 * x).round()) == pytest.approx(shrinkage(x), abs=0.02)
+
+
 def test_the_same_rows_give_the_same_map():
     x = normal(70, equicorrelated(8, 0.3))
     one, other = Whiten.fit(x), Whiten.fit(x.clone())

@@ -15,6 +15,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import torch
+
+from genflow.data.scales import moments, standardized
 
 __all__ = [
     "Repeats",
@@ -112,7 +115,7 @@ def grid_width(values: np.ndarray) -> float:
                 divisor = int(np.gcd.reduce(np.diff(whole).astype(np.int64)))
                 if divisor > 0:
                     return float(divisor / scale)
-    return float(np.diff(values).min())
+    return float(_distances(values).min())
 
 
 def grid_widths(column: np.ndarray) -> np.ndarray:
@@ -156,9 +159,15 @@ def isolated_share(column: np.ndarray, width: np.ndarray) -> float:
         0.25
     """
     values, first, counts = np.unique(column, return_index=True, return_counts=True)
-    gaps = np.concatenate([[np.inf], np.diff(values), [np.inf]])
-    alone = np.minimum(gaps[:-1], gaps[1:]) > 1.5 * width[first]
+    gaps = np.concatenate([[np.inf], _distances(values), [np.inf]])
+    alone = np.minimum(gaps[:-1], gaps[1:]) / 1.5 > width[first]
     return float(counts[alone].sum() / len(column))
+
+
+def _distances(values: np.ndarray) -> np.ndarray:
+    """Distances of neighbours; infinite where they pass the largest double."""
+    with np.errstate(over="ignore"):
+        return np.diff(values)
 
 
 def duplicate_rows(rows: np.ndarray) -> np.ndarray:
@@ -221,6 +230,6 @@ def dependent_columns(rows: np.ndarray, columns: Sequence[str]) -> list[str]:
     """
     if len(rows) <= rows.shape[1]:
         return []
-    centred = rows - rows.mean(0)
-    factor = np.linalg.qr(centred / np.linalg.norm(centred, axis=0), mode="r")
+    x = torch.from_numpy(np.asarray(rows, dtype=np.float64))
+    factor = np.linalg.qr(standardized(x, *moments(x)).numpy() / math.sqrt(len(rows)), mode="r")
     return [name for name, rest in zip(columns, np.abs(np.diag(factor)), strict=True) if rest < 1e-7]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+import torch
 
 from genflow.data.atoms import (
     Repeats,
@@ -16,6 +17,7 @@ from genflow.data.atoms import (
     repeats,
 )
 from genflow.data.dataset import FEWEST_ROWS, Dataset, assemble, conditions, split
+from genflow.data.scales import far_row
 from genflow.data.tables import Table
 from genflow.errors import InputError
 
@@ -37,7 +39,7 @@ def from_table(table: Table, test: Table | None, atoms: str, name: str, seed: in
             done about repeated values is about the others.
 
     Raises:
-        InputError: Too few rows, a constant column, or no column left.
+        InputError: Too few rows, a constant column, a value too far out, or no column left.
     """
     rows, columns, origin = table.values, table.columns, table.origin
     _check_size(len(rows), origin, "", test is None)
@@ -45,6 +47,7 @@ def from_table(table: Table, test: Table | None, atoms: str, name: str, seed: in
         if (rows[:, j] == rows[0, j]).all():
             advice = "a density needs columns that vary, leave it out with columns="
             raise InputError(f"{origin}: {table.label(j)} is constant ({rows[0, j]:g}); {advice}")
+    _refuse_far_values(table, test)
 
     remarks = list(table.remarks)
     rows, chance = _without_copies(rows, remarks)
@@ -88,6 +91,23 @@ def from_table(table: Table, test: Table | None, atoms: str, name: str, seed: in
     if condition:
         data.condition = conditions(_parts(known, len(rows), test is None), given, table.classes[count:])
     return data
+
+
+def _refuse_far_values(table: Table, test: Table | None) -> None:
+    """Raises an error for a value beside which the rest of its column is one and the same number to a model."""
+    rows = len(table.values)
+    for j in range(table.values.shape[1]):
+        if table.classes[j]:
+            continue
+        parts = [part.values[:, j] for part in (table, test) if part is not None]
+        column = torch.from_numpy(np.concatenate(parts))
+        i = far_row(column)
+        if i is not None:
+            place = table.place(i, j) if test is None or i < rows else test.place(i - rows, j)
+            raise InputError(
+                f"{place}: {column[i]:g} is so far out that most of the other values are the same beside it in single "
+                "precision; mend or drop the row, or give the column's logarithm"
+            )
 
 
 def _parts(everything: np.ndarray, count: int, with_test: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -9,6 +9,7 @@ They compute in float64, whatever the model does: a map and its inverse agree to
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from typing import Any, cast
@@ -17,15 +18,13 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from genflow.data.scales import moments, original, refuse_flat, scaled, standardized
+from genflow.data.scales import moments, original, refuse_flat, refuse_large, scaled, standardized
 from genflow.data.shrinkage import FLOOR, shrunk
 from genflow.data.shrinkage import shrinkage as chosen_share
 from genflow.errors import InputError
 from genflow.interfaces import Component
 
 __all__ = ["Compose", "Logit", "Preprocessor", "Standardize", "Whiten"]
-
-_ROOM = 16  # standard deviations from the mean within which a sample must be a double
 
 
 class Preprocessor(Component, nn.Module, ABC):
@@ -105,14 +104,7 @@ class Standardize(Preprocessor):
         mean, std = moments(x)
         names = [f"column {columns[j]!r}" if columns else f"column {j + 1}" for j in range(x.shape[-1])]
         refuse_flat(x, std, names)
-        most = torch.tensor(-1024, device=x.device)
-        beyond = scaled(mean.abs(), most) + _ROOM * scaled(std, most) >= 1
-        if beyond.any():
-            j = int(beyond.nonzero()[0])
-            raise InputError(
-                f"{names[j]}: mean {mean[j]:.3g} and deviation {std[j]:.3g} lie so near the largest double, 1.8e308, "
-                "that samples would pass it; give the column in a larger unit"
-            )
+        refuse_large(mean, std, names)
         return cls(x.shape[-1], mean, std)
 
     @classmethod
@@ -246,17 +238,22 @@ class Logit(Preprocessor):
         if not 0 < alpha < 0.5:
             raise InputError(f"Logit: alpha={alpha:g} came; give a number between 0 and 0.5")
         self.low, self.high, self.alpha = float(low), float(high), float(alpha)
+        # In units of a power of two: the interval's width may be no double, or its inverse.
+        self._exponent = math.frexp(max(abs(self.low), abs(self.high)))[1] + 1
+        self._low, self._high = (math.ldexp(bound, -self._exponent) for bound in (self.low, self.high))
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        slope = (1 - 2 * self.alpha) / (self.high - self.low)
-        u = self.alpha + slope * (x.to(torch.float64) - self.low)
-        v = self.alpha + slope * (self.high - x.to(torch.float64))  # 1 - u, without cancellation
-        log_slope = torch.as_tensor(slope, dtype=torch.float64, device=x.device).log()
+        slope = (1 - 2 * self.alpha) / (self._high - self._low)
+        x = scaled(x.to(torch.float64), torch.tensor(-self._exponent, device=x.device))
+        u = self.alpha + slope * (x - self._low)
+        v = self.alpha + slope * (self._high - x)  # 1 - u, without cancellation
+        log_slope = math.log(slope) - self._exponent * math.log(2)
         return u.log() - v.log(), (log_slope - u.log() - v.log()).sum(-1)
 
     def inverse(self, z: Tensor) -> Tensor:
         u = (z.to(torch.float64).sigmoid() - self.alpha) / (1 - 2 * self.alpha)
-        return self.low + (self.high - self.low) * u
+        x = self._low + (self._high - self._low) * u
+        return scaled(x, torch.tensor(self._exponent, device=x.device))
 
 
 class Compose(Preprocessor):

@@ -14,9 +14,11 @@ from torch import Tensor
 
 from genflow.errors import InputError
 
-__all__ = ["exponents", "moments", "original", "refuse_flat", "scaled", "standardized"]
+__all__ = ["exponents", "far_row", "moments", "original", "refuse_flat", "refuse_large", "scaled", "standardized"]
 
 _STEPS = 4  # of the doubles near a column's values that its deviation has to span: less is an artefact of rounding
+_ROOM = 16  # standard deviations from the mean within which a sample must be a double
+_CHECKED = 10_000  # rows among which values are looked for that single precision can't tell apart
 _BITS = 53  # of a double's mantissa
 _LEAST_EXPONENT = -1074  # of the least double
 
@@ -113,6 +115,55 @@ def refuse_flat(x: Float[Tensor, "n columns"], std: Float[Tensor, " columns"], n
             f"{names[j]}: its deviation of {std[j]:.3g} is rounding, since doubles near {x[0, j]:g} are {steps[j]:.3g} "
             "apart; subtract an offset before the values are rounded, or leave it out"
         )
+
+
+def refuse_large(mean: Float[Tensor, " columns"], std: Float[Tensor, " columns"], names: Sequence[str]) -> None:
+    """Raises an error for a column so near the largest double that its samples would pass it.
+
+    Args:
+        mean: Means of the columns.
+        std: Their standard deviations.
+        names: What the error calls the columns.
+
+    Raises:
+        InputError: One line that names the column.
+    """
+    largest = torch.tensor(-1024, device=std.device)
+    beyond = scaled(mean.abs(), largest) + _ROOM * scaled(std, largest) >= 1
+    if beyond.any():
+        j = int(beyond.nonzero()[0])
+        raise InputError(
+            f"{names[j]}: with a mean of {mean[j]:.3g} and a deviation of {std[j]:.3g}, samples would pass the largest "
+            "double, 1.8e308; give the column in a larger unit"
+        )
+
+
+def far_row(x: Float[Tensor, " n"]) -> int | None:
+    """The row of the value farthest out, if beside it most others are one and the same in standardized units.
+
+    Models compute in single precision: values nearer to each other than its rounding are equal to them.
+
+    Args:
+        x: Values of a column that varies, `(n,)`, float64.
+
+    Example:
+        >>> import torch
+        >>> x = torch.arange(100, dtype=torch.float64)
+        >>> x[7] = 1e6
+        >>> far_row(x) is None  # far out, but the others can still be told apart
+        True
+        >>> x[7] = 1e200
+        >>> far_row(x)
+        7
+    """
+    mean, std = moments(x[:, None])
+    values, counts = x[:: -(-len(x) // _CHECKED)].unique(return_counts=True)
+    merged = standardized(values[:, None], mean, std)[:, 0].float().diff() == 0
+    none = merged.new_zeros(1)
+    lost = counts[torch.cat([merged, none]) | torch.cat([none, merged])].sum()
+    if 2 * lost <= counts.sum():
+        return None
+    return int(standardized(x[:, None], mean, std).abs().argmax())
 
 
 def _shared(mean: Tensor, std: Tensor) -> tuple[Tensor, Tensor, Tensor]:

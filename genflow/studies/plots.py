@@ -16,7 +16,7 @@ from genflow.studies.board import records, slug
 if TYPE_CHECKING:
     from genflow.studies.board import Board
 
-__all__ = ["FURTHER_COLOURS", "Plot", "colour_of", "mosaic", "plots_of", "styled", "write"]
+__all__ = ["FURTHER_COLOURS", "Plot", "colour_of", "drawable_units", "mosaic", "plots_of", "styled", "write"]
 
 _COLOURS = {
     "jko-iflow": "#c8324a",
@@ -28,6 +28,7 @@ _COLOURS = {
 }
 FURTHER_COLOURS = ("#a0522d", "#5b6770", "#b83280", "#6b8e23", "#3949ab", "#8d6e63")
 _DATA = "#3b4252"
+_DRAWABLE = 50  # decades around one that an axis shows as they are
 _SHADE = "#c9d1dc"
 
 _STYLE = {
@@ -210,13 +211,41 @@ def _leaderboard(board: Board) -> Any:
     return figure
 
 
-def _first_runs(board: Board, data: str) -> list[tuple[str, dict[str, np.ndarray]]]:
+def _first_runs(board: Board, data: str, units: np.ndarray | float = 1.0) -> list[tuple[str, dict[str, np.ndarray]]]:
     """Each model that made it, in the order in which they were named, with the arrays of its first seed."""
     found = {}
     for run in board.runs:
         if run["data"] == data and run["status"].startswith("ok") and run["label"] not in found:
-            found[run["label"]] = board.arrays(data, run["name"])
+            arrays = board.arrays(data, run["name"])
+            found[run["label"]] = {**arrays, "samples": arrays["samples"] / units}
     return list(found.items())
+
+
+def _in_units(board: Board, data: str) -> tuple[dict[str, np.ndarray], list[str], np.ndarray]:
+    """Rows in units that can be drawn, the labels of the columns that say so, and the units."""
+    parts, description = board.data(data)
+    units = drawable_units(np.concatenate([parts["train"], parts["test"]]))
+    columns = [
+        name if unit == 1 else f"{name} / {unit:.0e}" for name, unit in zip(description["columns"], units, strict=True)
+    ]
+    rows = {part: parts[part] / units for part in ("train", "test")}
+    return {**parts, **rows}, columns, units
+
+
+def drawable_units(rows: np.ndarray) -> np.ndarray:
+    """One for each column, or a power of ten: matplotlib draws axes from about 1e-287 on, and areas are products.
+
+    Args:
+        rows: Rows, `(n, dim)`.
+
+    Example:
+        >>> import numpy as np
+        >>> drawable_units(np.array([[1.0, 2e307, 3e-300], [-20.0, 1.0, 0.0]]))
+        array([1.e+000, 1.e+307, 1.e-300])
+    """
+    largest = np.abs(rows).max(0)
+    decade = np.floor(np.log10(np.where(largest > 0, largest, 1.0))).clip(min=-307)  # 1e-308 is subnormal
+    return np.where(np.abs(decade) > _DRAWABLE, 10.0**decade, 1.0)
 
 
 def _panels(count: int, rows: int, size: float = 2.05) -> tuple[Any, Any]:
@@ -228,12 +257,13 @@ def _panels(count: int, rows: int, size: float = 2.05) -> tuple[Any, Any]:
 def _density(board: Board, data: str) -> Any:
     from genflow.studies.trial import grid_of
 
-    parts, description = board.data(data)
-    runs = _first_runs(board, data)
+    parts, columns, units = _in_units(board, data)
+    runs = _first_runs(board, data, units)
     rows = np.concatenate([parts["train"], parts["test"]])
     first, second = grid_of(rows, len(runs[0][1]["grid"]))
     extent = (first[0], first[-1], second[0], second[-1])
-    cell = (first[1] - first[0]) * (second[1] - second[0])
+    log_unit = np.log(units).sum()  # log p stays that of the data's own units
+    log_cell = np.log(first[1] - first[0]) + np.log(second[1] - second[0]) + log_unit
     if "true_grid" in parts:
         under_data = parts["true_grid"]
     else:
@@ -242,7 +272,7 @@ def _density(board: Board, data: str) -> Any:
             parts["train"][:, 0], parts["train"][:, 1], bins=bins, range=[extent[:2], extent[2:]], density=True
         )
         with np.errstate(divide="ignore"):
-            under_data = np.log(counts.T)
+            under_data = np.log(counts.T) - log_unit
     grids = [arrays["grid"] for _, arrays in runs if np.isfinite(arrays["grid"]).any()]
     # The scale of the true density or of the models' median peak: a single spike must not darken all others.
     peak = float(np.median([np.nanmax(grid) for grid in (grids or [under_data])]))
@@ -250,7 +280,6 @@ def _density(board: Board, data: str) -> Any:
         peak = float(np.nanmax(under_data))
     low, high = peak - 7.0, peak
     figure, axes = _panels(len(runs) + 1, 2)
-    columns = description["columns"]
     shown = min(len(parts["test"]), 1000)
     groups = [("data", _DATA, parts["test"], under_data)]
     groups += [(label, colour_of(board, label), arrays["samples"], arrays["grid"]) for label, arrays in runs]
@@ -270,7 +299,7 @@ def _density(board: Board, data: str) -> Any:
         )
         if index:
             row = board.summary[(board.summary["data"] == data) & (board.summary["model"] == label)].iloc[0]
-            mass = float(np.exp(grid.astype(float)).sum() * cell)
+            mass = float(np.exp(grid.astype(float) + log_cell).sum())
             figure_of = f"NLL {row['nll']:.3f}   ∫p = {mass:.3f}" if math.isfinite(mass) else "no density"
             top.set_title(label, color=colour)
             bottom.set_title(figure_of, fontsize=7.5, fontweight="normal")
@@ -337,9 +366,9 @@ def mosaic(rows: np.ndarray, shape: tuple[int, ...], down: int, across: int) -> 
 def _pairs(board: Board, data: str) -> Any:
     from scipy.stats import spearmanr
 
-    parts, description = board.data(data)
-    runs = _first_runs(board, data)
-    columns, dim = description["columns"], parts["test"].shape[1]
+    parts, columns, units = _in_units(board, data)
+    runs = _first_runs(board, data, units)
+    dim = parts["test"].shape[1]
     used = min(dim, 40)
     rank = np.abs(np.atleast_2d(spearmanr(parts["train"][:5000, :used]).statistic))
     if rank.shape[0] != used:  # of two columns scipy returns one number
@@ -376,8 +405,8 @@ def _pairs(board: Board, data: str) -> Any:
 def _marginals(board: Board, data: str) -> Any:
     import matplotlib.pyplot as plt
 
-    parts, description = board.data(data)
-    runs = _first_runs(board, data)
+    parts, columns, units = _in_units(board, data)
+    runs = _first_runs(board, data, units)
     shown = min(8, parts["test"].shape[1])
     across = min(4, shown)
     down = math.ceil(shown / across)
@@ -392,7 +421,7 @@ def _marginals(board: Board, data: str) -> Any:
             counts, _ = np.histogram(arrays["samples"][:, index], edges)
             heights = counts / max(1, len(arrays["samples"])) / np.diff(edges)
             axis.stairs(heights, edges, color=colour_of(board, label), lw=1.1, label=label)
-        axis.set_xlabel(description["columns"][index])
+        axis.set_xlabel(columns[index])
         axis.set_yticks([])
         axis.spines["left"].set_visible(False)
         axis.locator_params(axis="x", nbins=4)

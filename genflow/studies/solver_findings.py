@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from genflow.studies.findings import Column, Findings, scientific, seconds, whole
-from genflow.studies.plots import FURTHER_COLOURS, Plot, mosaic
+from genflow.studies.plots import FURTHER_COLOURS, Plot, drawable_units, mosaic
 from genflow.studies.references import Truth
 from genflow.studies.settings import Setting
 from genflow.studies.subject import Subject
@@ -236,12 +236,13 @@ def _samples(subject: Subject, settings: list[Setting], truth: Truth) -> Any:
             colour = _COLOURS[place % len(_COLOURS)]
             panels.append((1 + place // 2, across * (place % 2) + column, _caption(setting), colour, setting.samples))
     rows = subject.in_units_of_data(subject.x).cpu().numpy().reshape(len(subject.x), -1)
-    low, high = np.quantile(rows, [0.005, 0.995], axis=None if picture else 0)
+    units = 1.0 if picture else drawable_units(rows)
+    low, high = np.quantile(rows / units, [0.005, 0.995], axis=None if picture else 0)
     for axis in axes.flat:
         axis.set_axis_off()
     for down_, across_, title, colour, x in panels:
         axis = axes[down_, across_]
-        points = subject.in_units_of_data(x).cpu().numpy().reshape(len(x), -1)
+        points = subject.in_units_of_data(x).cpu().numpy().reshape(len(x), -1) / units
         axis.set_axis_on()
         axis.set(xticks=[], yticks=[])
         axis.set_title(title, color=colour, fontsize=7, fontweight="normal", pad=3)
