@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -14,7 +16,9 @@ import pandas as pd
 import pytest
 
 import genflow as gf
+import genflow.registry
 from genflow.cli import main
+from genflow.studies.display import leaderboard_table
 
 COMMANDS = ("compare", "fit", "sample", "score", "evaluate", "solvers", "divergences", "experiment", "list")
 QUICK = "--model maf --iterations 2 --set transforms=1 width=8"
@@ -151,3 +155,193 @@ def test_the_command_line_imports_nothing_heavy_before_it_can_be_interrupted():
     environment = {**os.environ, "PYTHONPATH": str(Path(gf.__file__).parent.parent)}
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment)
     assert done.stdout.strip() == "[]"
+
+
+def test_a_remark_of_data_that_are_named_like_a_flag(capsys, folder):
+    rows = np.random.default_rng(0).normal(size=(60, 2))
+    pd.DataFrame(np.concatenate([rows, rows[:1]]), columns=["a", "b"]).to_csv("test.csv", index=False)
+    _, _, err = answered(capsys, f"fit test.csv {QUICK} -o run")
+    assert err.startswith("test: 1 row of 61 repeated exactly")
+
+
+@pytest.fixture(scope="module")
+def trees(tmp_path_factory):
+    """A folder with a model of two columns under a number and a class, and one of a velocity in the plane."""
+    folder = tmp_path_factory.mktemp("trees")
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame(rng.normal(size=(80, 3)), columns=["age", "height", "2"])
+    frame["kind"] = rng.choice(["ash", "fir=red"], 80)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        frame.to_csv("trees.csv", index=False)
+        assert main(f"fit trees.csv --condition 0 kind {QUICK} -o run".split()) == 0
+        assert (
+            main(
+                ["fit", "two-moons", "--model", "cnf", "--iterations", "2", "--set", "width=8", "steps=2", "-o", "flow"]
+            )
+            == 0
+        )
+    return folder
+
+
+@pytest.fixture
+def in_trees(trees, monkeypatch):
+    monkeypatch.chdir(trees)
+
+
+def test_columns_of_a_condition_by_position(in_trees, capsys):
+    model = gf.load("run")
+    assert model.encoding.columns == ["age", "kind"]
+    assert model.columns == ["height", "2"]
+    # A name that looks like a position is a name.
+    assert answered(capsys, f"fit trees.csv --condition 2 --columns 0 height {QUICK} -o named")[0] == 0
+    assert gf.load("named").encoding.columns == ["2"]
+    assert gf.load("named").columns == ["age", "height"]
+    assert "no column '7'" in refused(capsys, f"fit trees.csv --condition 7 --columns 0 height {QUICK} -o new")
+
+
+def test_a_condition_by_name_or_in_order(in_trees, capsys):
+    for place, words in enumerate(("kind=fir=red age=30", "30 fir=red", "age=30 kind=fir=red")):
+        assert main(["sample", "run", "-n", "5", "-o", f"s{place}.csv", "--condition", *words.split()]) == 0
+    texts = {Path(f"s{place}.csv").read_text() for place in range(3)}
+    assert len(texts) == 1
+    capsys.readouterr()
+    for words in ("age=30", "age=30 fir=red", "30 ash 4", "age=30 age=31"):
+        error = refused(capsys, f"sample run -n 5 -o new.csv --condition {words}")
+        assert error.startswith("genflow: error: --condition: ")
+        assert "age, kind" in error
+        assert "NAME=VALUE" in error
+    assert "a number would do" in refused(capsys, "sample run -n 5 -o new.csv --condition age=old kind=ash")
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("sample flow -o new.csv --integrator heun,steps=4", ["--integrator: heun has no option 'steps'", "--steps 4"]),
+        ("sample flow -o new.csv --integrator dopri5,rtol=small", ["dopri5: rtol=small came; a number would do"]),
+        ("sample flow -o new.csv --integrator heun,gradient=none", ["gradient"]),
+        ("sample flow -o new.csv --integrator ,", ["--integrator: '' came"]),
+        ("score flow two-moons -o new.csv --divergence hutchinson,n=many", ["n=many came; a whole number"]),
+        ("score flow two-moons -o new.csv --divergence hutchinson,probes=3", ["no option 'probes'", "distribution"]),
+        ("solvers flow --integrators heun,steps=4", ["--integrators: heun has no option 'steps'"]),
+        ("sample flow -o new.csv --steps 0", ["--steps: 0 came"]),
+        ("sample run -o new.csv --condition 3 ash --steps 4", ["--steps: maf integrates no velocity"]),
+        ("sample flow -o new.csv -n 0", ["--number: 0 came"]),
+        ("sample flow -o new.csv --seed -1", ["--seed: -1 came"]),
+        ("sample flow -o new.csv --seed 99999999999999999999", ["--seed: 99999999999999999999 came"]),
+        ("sample flow -o new.csv -n 99999999999999999999", ["--number: 99999999999999999999 came"]),
+        ("sample flow -o new.csv --condition 3", ["--condition: one came, but the model was trained without any"]),
+        ("sample run -o new.csv", ["--condition: none came"]),
+        ("sample trees.csv -o new.csv", ["no model there"]),
+        ("score flow . -o new.csv", ["a folder"]),
+        ("score flow digits -o new.csv", ["64 columns", "trained on 2"]),
+        ("evaluate flow --points -3", ["--points: -3 came"]),
+        ("evaluate flow --columns x", ["--columns: "]),
+        ("compare two-moons --metrics nothing --out new", ["--metrics: no 'nothing'"]),
+        ("compare two-moons --models nothing --out new", ["--models: no 'nothing'"]),
+        ("fit two-moons --model cnf --set width=wide -o new", ["width=wide came; a whole number"]),
+        ("fit two-moons --model cnf --set width=-3 -o new", ["width=-3 came; at least 1"]),
+        ("fit two-moons --model cnf --set integrator=heun,steps=3 -o new", ["heun has no option 'steps'"]),
+        ("fit two-moons --model cnf --iterations 0 -o new", ["iterations: 0 came"]),
+        ("fit two-moons --model cnf --iterations -5 -o new", ["iterations: -5 came"]),
+        ("fit two-moons --model cnf --budget 0s -o new", ["budget: "]),
+        ("list hutchinsen", ["did you mean hutchinson"]),
+    ],
+)
+def test_what_can_not_be_is_said_in_one_line(in_trees, capsys, words, said):
+    error = refused(capsys, words)
+    for part in said:
+        assert part in error
+
+
+def test_memory_that_is_not_there_is_one_line(in_trees, capsys):
+    # 2^50 rows of two numbers: more than any machine has, and no library tries for long.
+    code, _, err = answered(capsys, f"sample flow -n {2**50} -o new.csv")
+    assert code == 1
+    assert err.count("\n") == 1
+    assert "memory" in err.lower()
+
+
+def test_every_name_is_described_for_a_reader_of_the_terminal(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "100")
+    for kind in gf.registry.KINDS:
+        for name in gf.registry.names(kind):
+            code, out, _ = answered(capsys, f"list {name}")
+            assert code == 0
+            assert not {"\\", "`"} & set(out), out
+            assert "ee above" not in out
+            assert "formulas above" not in out
+            assert max(map(len, out.splitlines()[1:])) <= 100
+    for name in ("two-moons", "rings", "power"):
+        assert name in answered(capsys, f"list {name}")[1]
+
+
+def numbers_in(text: str) -> list[str]:
+    return re.findall(r"[+-]?\d[\d.]*(?:e[+-]?\d+)?", text)
+
+
+@pytest.mark.parametrize("width", [25, 40, 60, 80, 100, 200])
+def test_no_number_of_a_leaderboard_is_cut(width):
+    row = {"status": "ok", "nll_se": 0.123, "w2": 0.4512, "mmd": 1.2e-3, "c2st": 0.51, "inversion_error": 1e-12}
+    row |= {"nfe": 1234.0, "train_steps": 176000.0, "train_seconds": 60.0, "peak_mb": 123.0, "tied": False}
+    names = ("jko-iflow", "a-model-of-a-very-long-name-indeed", "nsf")
+    rows = [
+        {**row, "model": name, "nll": nll, "nll_standardized": nll / 2, "best": nll < 0}
+        for name, nll in zip(names, (-12345.6789, 99.123, 3.4e7), strict=True)
+    ]
+    text = printed(lambda console: leaderboard_table(pd.DataFrame(rows), "title", console), width)
+    assert "…" not in text
+    assert max(map(len, text.splitlines())) <= width
+    whole = printed(lambda console: leaderboard_table(pd.DataFrame(rows), "title", console), 300)
+    assert set(numbers_in(text)) <= set(numbers_in(whole))
+    for nll in ("-12345.679", "99.123", "3.4e+07"):  # what is asked for is there at any width
+        assert nll in text
+
+
+def printed(table, width: int) -> str:
+    from rich.console import Console
+
+    file = io.StringIO()
+    console = Console(width=width, file=file, color_system=None)
+    console.print(table(console))
+    return file.getvalue()
+
+
+@pytest.mark.parametrize("width", ["40", "60", "80"])
+def test_no_figure_of_an_evaluation_is_cut(in_trees, capsys, monkeypatch, width):
+    monkeypatch.setenv("COLUMNS", "200")
+    whole = answered(capsys, "evaluate flow --points 20 --seed 1")[1]
+    figures = {line.split()[0]: line.split()[1] for line in whole.splitlines() if len(line.split()) > 2}
+    monkeypatch.setenv("COLUMNS", width)
+    text = answered(capsys, "evaluate flow --points 20 --seed 1")[1]
+    assert "…" not in text
+    assert max(map(len, text.splitlines())) <= int(width)
+    for name in ("nll", "nll_standardized", "w2_floor", "inversion_error", "parameters"):
+        assert re.search(rf"{name} +{re.escape(figures[name])}(\s|$)", text), (name, text)
+
+
+def test_solvers_that_do_not_apply_are_one_line(in_trees, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "300")
+    words = "solvers flow --integrators euler ddim dpm-solver euler-maruyama --steps 2 --rows 4 --repeats 1 --out work"
+    code, out, _ = answered(capsys, words)
+    assert code == 0
+    (line,) = [line for line in out.splitlines() if "ddim" in line]
+    assert line.startswith("not applicable here: ddim, dpm-solver, euler-maruyama (")
+    assert pd.read_csv("work/findings.csv", dtype=str)["nfe"].str.fullmatch(r"\d+").all()
+
+
+def test_progress_is_said_where_there_is_no_terminal(monkeypatch, capsys):
+    from genflow.studies.findings import followed
+
+    clock = iter(range(0, 1000, 2))
+    monkeypatch.setattr("time.monotonic", lambda: float(next(clock)))  # two seconds for each item
+    assert list(followed(range(10), 10, "integrating", True)) == list(range(10))
+    lines = capsys.readouterr().err.splitlines()
+    # Items are 2 s apart, lines at least 5: one in three items.
+    assert [line.partition(",")[0] for line in lines] == [
+        "integrating: 2 of 10",
+        "integrating: 5 of 10",
+        "integrating: 8 of 10",
+    ]
+    assert list(followed(range(10), 10, "integrating", False)) == list(range(10))
+    assert capsys.readouterr().err == ""

@@ -41,6 +41,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (SolverError, OSError, MemoryError) as error:
         return _complain(f"{type(error).__name__}: {error}", 1)
     except RuntimeError as error:
+        if "out of memory" in str(error) or "can't allocate memory" in str(error):  # torch has no error of its own
+            return _complain("not enough memory; fewer rows, samples or a smaller model would do", 1)
         if type(error).__name__ != "TrainingError":
             raise
         return _complain(str(error), 1)

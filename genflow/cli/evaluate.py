@@ -43,6 +43,8 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def run(chosen: Arguments) -> None:
     """Runs the command."""
+    if chosen.points < 20:
+        raise InputError(f"points: {chosen.points} came; at least 20 would do")
     model = loaded(chosen)
     from genflow.studies.evaluation import evaluate, reference
     from genflow.studies.origin import loaded_for, reloaded

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import re
 import shutil
 import textwrap
@@ -13,6 +14,7 @@ from jsonargparse import Namespace as Arguments
 from genflow import registry
 from genflow.cli.experiment import list_experiments
 from genflow.cli.plain import plain
+from genflow.errors import InputError
 
 __all__ = ["DESCRIPTION", "NEEDED", "SUMMARY", "USAGE", "add_arguments", "run"]
 
@@ -80,6 +82,11 @@ def _describe(name: str) -> None:
     kind, entry = next(((k, e) for k in registry.KINDS for e in registry.entries(k) if e.name == name), ("model", None))
     if entry is None and ":" not in name and _describe_data(name):
         return
+    if entry is None and ":" not in name:
+        known = [e.name for k in registry.KINDS for e in registry.entries(k)]
+        near = difflib.get_close_matches(name, known, n=3)
+        hint = f"did you mean {' or '.join(near)}? " if near else ""
+        raise InputError(f"no {name!r}; {hint}genflow list shows all names")
     found = registry.lookup("model", name) if entry is None else entry.load()
     text = inspect.getdoc(found) or ""
     print(f"{name}: {plain(text.partition(chr(10) * 2)[0])}".rstrip(": "))

@@ -14,6 +14,7 @@ __all__ = ["loaded", "log_prob", "mean", "set_threads"]
 def loaded(chosen: Arguments) -> Any:
     """The model of a run, in the units of its data, with the parts that the command line replaces."""
     from genflow.checkpoint import load
+    from genflow.interfaces import Scheduler
 
     model = load(chosen.run, trust=chosen.trust)
     if not hasattr(model, "columns"):
@@ -21,11 +22,16 @@ def loaded(chosen: Arguments) -> Any:
             f"{chosen.run}: a {type(model).__name__} came, without its data's units; use one that fit wrote"
         )
     named = {kind: chosen.get(kind) for kind in ("integrator", "divergence") if chosen.get(kind)}
-    if named or chosen.get("steps") is not None:
+    steps = chosen.get("steps")
+    if named or steps is not None:
+        from genflow.registry import name_of
         from genflow.studies.parts import part
 
+        if not isinstance(getattr(model.model, "scheduler", None), Scheduler):
+            flags = ", ".join([*named, *(["steps"] if steps is not None else [])])
+            raise InputError(f"{flags}: {name_of(type(model.model))} integrates no velocity; leave it out")
         model = model.replace(**{kind: part(kind, text) for kind, text in named.items()})
-    if (steps := chosen.get("steps")) is not None:
+    if steps is not None:
         if steps < 1:
             raise InputError(f"steps: {steps} came; at least 1 would do")
         model = model.replace(scheduler=model.model.scheduler.with_steps(steps))

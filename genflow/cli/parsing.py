@@ -63,6 +63,7 @@ def parsed(words: Sequence[str]) -> tuple[Any, Arguments]:
     except ArgumentError as error:
         raise InputError(f"{_explained(str(error), parser, rest)}; see genflow {name} --help") from None
     _take_data(chosen, rest)
+    _check_numbers(chosen)
     missing = [given for given in command.NEEDED if chosen.get(given) in (None, [])]
     if missing:
         typed = " and ".join(_typed(parser, given) for given in missing)
@@ -153,6 +154,21 @@ def _take_data(chosen: Arguments, words: Sequence[str]) -> None:
         chosen.data = placed  # what is typed counts more than what is in a file
     else:
         chosen.data = [*placed, *flagged]
+
+
+def _check_numbers(chosen: Arguments) -> None:
+    """Refuses whole numbers that no library takes, and seeds below zero."""
+    for name, value in vars(chosen).items():
+        for number in value if isinstance(value, list) else [value]:
+            if not isinstance(number, int) or isinstance(number, bool):
+                continue
+            if name in ("seed", "seeds") and not 0 <= number < _LARGEST:
+                raise InputError(f"{name}: {number} came; a whole number from 0 to 2^63 - 1 would do")
+            if abs(number) >= _LARGEST:
+                raise InputError(f"{name}: {number} came; a number below 2^63 would do")
+
+
+_LARGEST = 2**63
 
 
 def _explained(text: str, parser: ArgumentParser, words: Sequence[str]) -> str:

@@ -21,14 +21,20 @@ def speak_of(flags: Iterable[str]) -> None:
     Args:
         flags: The flags, such as `--condition-from`.
     """
+    known = {flag.lstrip("-").replace("-", "_"): flag for flag in flags}
     _flags.clear()
-    _flags.update({flag.lstrip("-").replace("-", "_"): flag for flag in flags})
+    # One of several is named in the singular: `integrator: no 'rk5'` of --integrators.
+    _flags.update({name[:-1]: flag for name, flag in known.items() if name.endswith("s") and name != "steps"} | known)
 
 
-def as_typed(text: str) -> str:
+def as_typed(text: str, *, remark: bool = False) -> str:
     """A message with arguments as the command line has them: `atoms=drop` is `--atoms drop` there.
 
     Errors and remarks are worded for Python; only flags of the command that runs are put in their place.
+
+    Args:
+        text: The message.
+        remark: Whether it is one of data, whose name it begins with; an error begins with the name of an argument.
 
     Example:
         >>> speak_of(["--atoms", "--budget", "--iterations"])
@@ -56,7 +62,7 @@ def as_typed(text: str) -> str:
         values = match[2].strip("[]").replace(",", " ").replace('"', "").replace("'", "")
         return f"{flag(match[1])}{' ' if values else ''}{' '.join(values.split())}"
 
-    head = re.match(rf"({names})(, ({names}))*(?=: )", text)
+    head = None if remark else re.match(rf"({names})(, ({names}))*(?=: )", text)
     if head is not None:
         text = ", ".join(flag(name) for name in head[0].split(", ")) + text[head.end() :]
     return re.sub(rf"(?<![\w,.-])({names})=(\[[^]]*\]|\w*)", assigned, text)
@@ -64,7 +70,7 @@ def as_typed(text: str) -> str:
 
 def note(text: str) -> None:
     """Prints a remark on standard error, in a line of its own."""
-    print(as_typed(text), file=sys.stderr, flush=True)
+    print(as_typed(text, remark=True), file=sys.stderr, flush=True)
 
 
 def console() -> Any:
@@ -73,7 +79,9 @@ def console() -> Any:
 
     class Spoken(Console):
         def print(self, *objects: Any, **options: Any) -> None:
-            super().print(*(as_typed(item) if isinstance(item, str) else item for item in objects), **options)
+            super().print(
+                *(as_typed(item, remark=True) if isinstance(item, str) else item for item in objects), **options
+            )
 
     return Spoken()
 

@@ -114,6 +114,11 @@ class LatentFlow(GenerativeModel):
     def config(self) -> dict[str, Any]:
         return {**super().config(), "latent": self.latent, "flow": self.flow, "autoencoder": self.autoencoder}
 
+    @property
+    def scheduler(self) -> Any:
+        """The grid of the flow in the latent space."""
+        return self.flow.scheduler
+
     def preprocessing(self, data: Dataset) -> Preprocessor:
         """The data set's own units; of pictures, one scale for all pixels."""
         return super().preprocessing(data) if data.image_shape is None else Standardize.fit_one_scale(data.train)

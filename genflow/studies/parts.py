@@ -49,7 +49,7 @@ def part(kind: str, given: Any, *first: Any, **defaults: Any) -> Any:
     """
     if isinstance(given, _INTERFACES[kind]):
         return given
-    name, arguments = _named(given) if isinstance(given, str | Mapping) else (given, {})
+    name, arguments = _named(kind, given) if isinstance(given, str | Mapping) else (given, {})
     if isinstance(name, str):
         found, arguments = _found(kind, name, arguments)
     else:
@@ -126,18 +126,18 @@ def label_of(given: Any, made: Any) -> str:
     return ",".join([name.rpartition(":")[2], *(f"{key}={value}" for key, value in options.items())])
 
 
-def _named(given: Any) -> tuple[str, dict[str, Any]]:
+def _named(kind: str, given: Any) -> tuple[str, dict[str, Any]]:
     """A name and its arguments."""
     if isinstance(given, str) and given.startswith("{"):
         try:
-            return _named(dict(json.loads(given)))
+            return _named(kind, dict(json.loads(given)))
         except ValueError as error:
-            raise InputError(f"{given}: no JSON ({error}); NAME,OPTION=VALUE would do") from None
+            raise InputError(f"{kind}: {given} is no JSON ({error}); NAME,OPTION=VALUE would do") from None
     if isinstance(given, Mapping):
         arguments = dict(given)
         return str(arguments.pop("name", "")), arguments
     name, *assignments = str(given).split(",")
-    return name, dict(assignment(text, "NAME,OPTION=VALUE, such as hutchinson,n=8,") for text in assignments)
+    return name, dict(assignment(text, "NAME,OPTION=VALUE, such as hutchinson,n=8,", of=kind) for text in assignments)
 
 
 def _found(kind: str, name: str, arguments: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
