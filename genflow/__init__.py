@@ -32,9 +32,10 @@ if TYPE_CHECKING:
         studies,
         velocities,
     )
+    from genflow.base import Base, StandardNormal
     from genflow.checkpoint import load
     from genflow.divergences import as_divergence
-    from genflow.flow import Flow, StandardNormal
+    from genflow.flow import Flow
     from genflow.functions import as_integrator, as_scheduler
     from genflow.interfaces import (
         Component,
@@ -53,6 +54,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "Base",
     "Component",
     "DivergenceEstimator",
     "Dynamics",
@@ -88,8 +90,9 @@ __all__ = [
 _HOME = {
     **dict.fromkeys(("Component", "DivergenceEstimator", "Dynamics", "Estimate", "Integrator"), "genflow.interfaces"),
     **dict.fromkeys(("NoiseSchedule", "Scheduler", "Solution", "Velocity"), "genflow.interfaces"),
+    "Base": "genflow.base",
     "Flow": "genflow.flow",
-    "StandardNormal": "genflow.flow",
+    "StandardNormal": "genflow.base",
     "as_divergence": "genflow.divergences",
     "as_integrator": "genflow.functions",
     "as_scheduler": "genflow.functions",

@@ -109,7 +109,7 @@ def audited(flow: Flow, x: Tensor, condition: Any, generator: torch.Generator | 
         return model.base.log_prob(transport.x) + transport.log_det, transport.standard_error
 
     log_p, standard_error = solved(flow, seed)
-    if standard_error is None and flow.divergence.probes(x, flow.velocity.event_ndim) is not None:
+    if standard_error is None and flow.divergence.probes(x, flow.velocity.event_ndim, None) is not None:
         # Two draws of one probe: half their squared difference is the variance of each.
         standard_error = (solved(flow, other_seed)[0] - log_p).abs() / math.sqrt(2)
     finer_flow, finer_by = _finer(flow)

@@ -24,6 +24,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from genflow.audit import Audit, audited
+from genflow.base import StandardNormal, check_base
 from genflow.divergences import Exact, as_divergence
 from genflow.errors import InputError, SolverError
 from genflow.functions import as_integrator, as_scheduler
@@ -32,12 +33,13 @@ from genflow.products import fast_products
 from genflow.recomputation import recomputed
 from genflow.schedulers import Uniform
 from genflow.solvers import RK4
+from genflow.solvers.states import is_lost, is_watched
 from genflow.velocities import as_velocity
 
 if TYPE_CHECKING:
     from typing import Self
 
-__all__ = ["FROM_FUNCTION", "Cost", "Flow", "StandardNormal", "Transport"]
+__all__ = ["FROM_FUNCTION", "Cost", "Flow", "StandardNormal", "Transport", "check_given"]
 
 Cost = Callable[[Tensor, Tensor, Estimate], Tensor]
 """A running cost `(t, x, estimate) -> (*batch,)`, integrated along the path."""
@@ -49,45 +51,6 @@ FROM_FUNCTION: dict[str, Callable[..., Any]] = {
     "divergence": as_divergence,
 }
 """What makes each part of a flow of a plain function."""
-
-
-class StandardNormal(Component, nn.Module):
-    r"""The base :math:`N(0, \sigma^2 I)`.
-
-    Args:
-        shape: Shape of an event; an integer for a vector.
-        scale: Standard deviation :math:`\sigma`.
-
-    Example:
-        >>> import torch, genflow as gf
-        >>> gf.StandardNormal(1).log_prob(torch.zeros(1))
-        tensor(-0.9189)
-    """
-
-    def __init__(self, shape: int | Sequence[int], scale: float = 1.0):
-        super().__init__()
-        self.shape = (shape,) if isinstance(shape, int) else tuple(shape)
-        self.scale = scale
-
-    def sample(
-        self,
-        batch: Sequence[int],
-        generator: torch.Generator | None = None,
-        *,
-        dtype: torch.dtype = torch.float32,
-        device: torch.device | str | None = None,
-    ) -> Float[Tensor, "*shape"]:
-        """Draws of the shape `(*batch, *event)`, made where the generator lives and moved to `device`."""
-        source = device if generator is None else generator.device
-        z = torch.randn(*batch, *self.shape, generator=generator, dtype=dtype, device=source)
-        return (z * self.scale).to(device)
-
-    def log_prob(self, z: Float[Tensor, "*shape"]) -> Float[Tensor, "*batch"]:
-        r""":math:`-|z|^2 / 2\sigma^2 - (d / 2) \log 2\pi\sigma^2`."""
-        if z.shape[z.ndim - len(self.shape) :] != self.shape:
-            raise InputError(f"z: events of shape {self.shape} are wanted, {tuple(z.shape)} came")
-        square = (z * z).flatten(z.ndim - len(self.shape)).sum(-1)
-        return -0.5 * square / self.scale**2 - math.prod(self.shape) * math.log(self.scale * math.sqrt(2 * math.pi))
 
 
 @dataclass
@@ -128,7 +91,10 @@ class Flow(Component, nn.Module):
         scheduler: The grid of times, on each piece of the velocity. Eight equal steps by default.
         integrator: The solver. `RK4` by default.
         divergence: The estimator of :math:`\nabla \cdot v`. Exact by default.
-        base: The law of the noise, with `sample` and `log_prob`. Standard normal by default.
+        base: The law of the noise, a `Base`. Standard normal by default.
+
+    Raises:
+        InputError: A base of other events than the velocity's; none, where the velocity does not say its dimension.
 
     Example:
         >>> import torch, genflow as gf
@@ -158,6 +124,7 @@ class Flow(Component, nn.Module):
         self.integrator = RK4() if integrator is None else integrator
         self.divergence = Exact() if divergence is None else divergence
         self.base = _base_of(velocity) if base is None else base
+        check_base(self.base, velocity.event())
 
     def config(self) -> dict[str, Any]:
         return {**super().config(), **self.parts()}
@@ -212,6 +179,7 @@ class Flow(Component, nn.Module):
             held_pieces: Of how many pieces, counted from the end, the graph is kept for a backward pass; the pieces
                 before them are computed again, one at a time, so that memory does not grow with their number.
         """
+        check_given(condition)
         event_ndim = self.velocity.event_ndim
         batch = x.shape[: x.ndim - event_ndim]
         augmented = log_det or bool(costs)
@@ -423,11 +391,44 @@ class Flow(Component, nn.Module):
 
         return load(path, trust)
 
+    def noise_like(self, rows: Float[Tensor, "n *event"], generator: torch.Generator | None = None) -> Tensor:
+        """Noise for each of these rows, drawn from the base: what a training joins them with.
+
+        Args:
+            rows: Rows, `(n, *event)`.
+            generator: Source of randomness.
+
+        Raises:
+            InputError: A base of other events than these.
+        """
+        z = self.base.sample(rows.shape[:1], generator, dtype=rows.dtype, device=rows.device)
+        if z.shape != rows.shape:
+            raise InputError(
+                f"base: its draws for {len(rows)} rows have the shape {tuple(z.shape)}, the rows {tuple(rows.shape)}; "
+                f"a base of events of the shape {tuple(rows.shape[1:])} would do"
+            )
+        return z
+
     def _noise(self, shape: int | Sequence[int], generator: torch.Generator | None) -> Tensor:
         batch = (shape,) if isinstance(shape, int) else tuple(shape)
         like = next(self.velocity.parameters(), torch.empty(0))
         dtype = like.dtype if like.dtype.is_floating_point and like.dtype.itemsize >= 4 else torch.float32
         return self.base.sample(batch, generator, dtype=dtype, device=like.device)
+
+
+def check_given(condition: Any) -> None:
+    """Refuses a condition with a number that is none: what is missing is said by `None`, or by the user's own value.
+
+    Raises:
+        InputError: An entry is not finite.
+    """
+    if isinstance(condition, Tensor) and is_watched(condition) and is_lost(condition):
+        place = (~condition.isfinite()).nonzero()[0].tolist()
+        value = condition[tuple(place)].item()
+        raise InputError(
+            f"condition: {value} came at {place}; finite numbers would do, or condition=None for none, where the model "
+            "was trained to do without"
+        )
 
 
 class _FlowDynamics(Dynamics):
@@ -439,18 +440,13 @@ class _FlowDynamics(Dynamics):
             tensors.append(condition)
         super().__init__(function, tensors)
         self.batch_ndim = batch_ndim
-        for name in ("denoise", "diffusion", "noise"):
-            if getattr(velocity, name, None) is not None:
-                setattr(self, name, getattr(velocity, name))
-        denoise: Any = self.denoise
-        if denoise is not None and condition is not None:
-            self.denoise = partial(denoise, condition=condition)
+        self.noise, self.diffusion, self.denoise = velocity.noise, velocity.diffusion, velocity.denoise
+        if self.denoise is not None and condition is not None:
+            self.denoise = partial(self.denoise, condition=condition)
 
 
 def _base_of(velocity: Velocity) -> StandardNormal:
-    fields = (velocity, *(piece for piece, _, _ in velocity.pieces()))
-    shapes = (getattr(field, "event_shape", getattr(field, "dim", None)) for field in fields)
-    shape: int | Sequence[int] | None = next(filter(None, shapes), None)
+    shape = velocity.event()
     if shape is None:
         raise InputError("base: the velocity does not say its dimension; give base=StandardNormal(shape)")
     return StandardNormal(shape)

@@ -65,8 +65,10 @@ class _Counted(Dynamics):
     """Dynamics that count how often they are evaluated, and offer what those behind them offer."""
 
     def __init__(self, dynamics: Any):
-        super().__init__(dynamics, getattr(dynamics, "tensors", ()), getattr(dynamics, "diffusion", None))
-        self.denoise, self.noise = getattr(dynamics, "denoise", None), getattr(dynamics, "noise", None)
+        offered = Dynamics.of(dynamics)
+        super().__init__(dynamics, offered.tensors, offered.diffusion)
+        self.denoise, self.noise = offered.denoise, offered.noise
+        self.batch_ndim, self.controlled = offered.batch_ndim, offered.controlled
         self.calls = 0
 
     def __call__(self, t: Tensor, state: State) -> State:

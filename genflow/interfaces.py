@@ -76,6 +76,24 @@ class Component:
         return dict(self._arguments)
 
 
+class _Undeclared:
+    """The default, `None`, of an optional attribute. What a network registers by that name comes before it."""
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self.name = name
+
+    def __get__(self, instance: Any, owner: type | None = None) -> Any:
+        for kind in ("_modules", "_parameters", "_buffers"):
+            found = {} if instance is None else instance.__dict__.get(kind, {})
+            if self.name in found:
+                return found[self.name]
+        return None
+
+
+def _undeclared() -> Any:
+    return _Undeclared()
+
+
 class Estimate(NamedTuple):
     """A velocity and its divergence at one point in time.
 
@@ -102,18 +120,50 @@ class Velocity(Component, nn.Module, ABC):
     Only `forward` has to be written. The other three follow from it by automatic differentiation; a network that knows
     a faster way overrides them.
 
+    What else a field may offer is declared here, too, with the default of one that does not. A field that is made of
+    others passes all of it on: see `genflow.wrappers`.
+
     Attributes:
         event_ndim: Rank of the event: 1 for a vector, 3 for an image.
         interval: The times :math:`(t_0, t_1)` on which it lives, data first.
         closed_form: Whether `divergence` is computed without pushing tangents.
         channels: Numbers that a layer holds for each entry of a tangent, where they are many: it bounds how many
             tangents are pushed at once.
+        dim: How many numbers an event has; `None` where it does not say.
+        event_shape: The shape of an event, where it is more than `(dim,)`.
+        condition_dim: How many numbers a condition has, 0 for none; `None` where it does not say.
+        condition_ndim: Rank of a condition: 1 for a vector, 2 for one with features of each node of a graph.
+        condition_optional: Whether it has learned to do without: `None` in the place of a condition is then the field
+            of all of them.
+        noise: The `NoiseSchedule` of a diffusion whose probability flow it is.
+        denoise: `(t, x, condition=None)`, the denoiser :math:`E[x_0 \mid x_t]` of that diffusion.
+        diffusion: `(t, x)`, the coefficient :math:`g` of a stochastic equation :math:`dx = v \, dt + g \, dW`.
+        scale_output: `(factor)`, multiplies the field by a number, in place.
     """
 
     event_ndim: int = 1
     interval: tuple[float, float] = (0.0, 1.0)
     closed_form: bool = False
     channels: int = 1
+    dim: int | None = _undeclared()
+    event_shape: tuple[int, ...] | None = _undeclared()
+    condition_dim: int | None = _undeclared()
+    condition_ndim: int = 1
+    condition_optional: bool = False
+    noise: NoiseSchedule | None = _undeclared()
+    denoise: Callable[..., Tensor] | None = _undeclared()
+    diffusion: Callable[..., Any] | None = _undeclared()
+    scale_output: Callable[[float], None] | None = _undeclared()
+
+    def register_parameter(self, name: str, param: nn.Parameter | None) -> None:
+        if isinstance(vars(Velocity).get(name), _Undeclared):
+            self._parameters.setdefault(name, None)  # the default makes way
+        super().register_parameter(name, param)
+
+    def register_buffer(self, name: str, tensor: Tensor | None, persistent: bool = True) -> None:
+        if isinstance(vars(Velocity).get(name), _Undeclared):
+            self._buffers.setdefault(name, None)
+        super().register_buffer(name, tensor, persistent)
 
     @abstractmethod
     def forward(self, x: Float[Tensor, "*shape"], t: Tensor, condition: Any = None) -> Float[Tensor, "*shape"]:
@@ -189,6 +239,15 @@ class Velocity(Component, nn.Module, ABC):
         """The smooth pieces `(velocity, start, stop)` in the order of time: one for each block of a chain."""
         return [(self, *self.interval)]
 
+    def event(self) -> tuple[int, ...] | None:
+        """The shape of an event, as far as the field, or one of its pieces, says it."""
+        for field in (self, *(piece for piece, _, _ in self.pieces())):
+            if field.event_shape:
+                return tuple(field.event_shape)
+            if field.dim and field.event_ndim == 1:
+                return (int(field.dim),)
+        return None
+
 
 # Tangents pushed at once hold at most this many numbers (64 MB in float32 for each layer's activations of one width).
 _PUSHED_ELEMENTS = 1 << 24
@@ -223,9 +282,11 @@ class DivergenceEstimator(Component, ABC):
 
     Attributes:
         has_per_probe: Whether its estimates carry `per_probe`, so that a solve can give the standard error of log p.
+        n: How many probes it draws, where an argument of that name says so.
     """
 
     has_per_probe: bool = False
+    n: int | None = None
 
     def probes(
         self, x: Float[Tensor, "*shape"], event_ndim: int, generator: torch.Generator | None = None
@@ -272,6 +333,9 @@ class Dynamics:
         0.3679
     """
 
+    function: Callable[[Tensor, Any], Any] | None = None
+    tensors: tuple[Tensor, ...] = ()
+    diffusion: Callable[[Tensor, Tensor], Any] | None = None
     noise: NoiseSchedule | None = None
     denoise: Callable[[Tensor, Tensor], Tensor] | None = None
     batch_ndim: int | None = 1
@@ -287,7 +351,13 @@ class Dynamics:
         self.tensors = tuple(tensors)
         self.diffusion = diffusion
 
+    @staticmethod
+    def of(function: Callable[[Tensor, State], State]) -> Dynamics:
+        """Dynamics as they are; a plain function as dynamics that offer no more."""
+        return function if isinstance(function, Dynamics) else Dynamics(function)
+
     def __call__(self, t: Tensor, state: State) -> State:
+        assert self.function is not None
         return self.function(t, state)
 
 

@@ -12,6 +12,7 @@ Song et al. 2021, Score-based generative modeling through SDEs, https://arxiv.or
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any, Literal
 
@@ -19,16 +20,19 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from genflow.base import StandardNormal
 from genflow.errors import InputError
-from genflow.flow import Flow, StandardNormal
+from genflow.flow import Flow, check_given
 from genflow.interfaces import Dynamics, NoiseSchedule
 from genflow.model import GenerativeModel
 from genflow.schedulers import EqualLogSNR, VariancePreserving
 from genflow.solvers import EulerMaruyama
 from genflow.training import Rows, Stage, TrainingData, paired, unpaired
-from genflow.velocities import ProbabilityFlow, conditional, struck_out
+from genflow.velocities import ProbabilityFlow, conditional, optional, struck_out
 
 __all__ = ["ScoreSDE"]
+
+_SLACK = 0.01  # of a deviation, between the law that the noise leads to and the base: 1e-4 nats in each dimension
 
 
 class ScoreSDE(Flow, GenerativeModel):
@@ -63,7 +67,8 @@ class ScoreSDE(Flow, GenerativeModel):
         parts: Parts of the `Flow` to be replaced: `velocity`, `scheduler`, `integrator`, `divergence`, `base`.
 
     Raises:
-        InputError: An unknown weighting or prediction.
+        InputError: An unknown weighting or prediction; a velocity that is no probability flow; a base that is not the
+            law at which the noise ends.
 
     References:
         | Song, Durkan, Murray, Ermon 2021, Maximum likelihood training of score-based diffusion models,
@@ -77,7 +82,7 @@ class ScoreSDE(Flow, GenerativeModel):
         torch.Size([4, 2])
     """
 
-    velocity: ProbabilityFlow
+    velocity: Any  # a ProbabilityFlow while it is trained; for sampling, anything around one
 
     def __init__(
         self,
@@ -100,7 +105,16 @@ class ScoreSDE(Flow, GenerativeModel):
         if velocity is None:
             network = conditional(dim, width, depth, condition_dim, condition_dropout)
             velocity = ProbabilityFlow(network, noise or VariancePreserving(t_min=1e-6), prediction, clock="log_snr")
-        parts = {"scheduler": EqualLogSNR(velocity.noise, steps), "base": StandardNormal(dim), **parts}
+        elif velocity.noise is None or velocity.denoise is None:
+            raise InputError(
+                f"velocity: a {type(velocity).__name__} came, which is the probability flow of no diffusion; "
+                "ProbabilityFlow(network, noise) would do"
+            )
+        if isinstance(velocity, ProbabilityFlow):
+            network = optional(velocity.network, condition_dim, condition_dropout)
+            velocity = velocity if network is velocity.network else velocity.around(network)
+        parts = {"scheduler": EqualLogSNR(velocity.noise, steps), **parts}
+        parts["base"] = _terminal(velocity.noise, velocity.event() or (dim,), parts.get("base"))
         super().__init__(velocity, **parts)
         self.dim, self.condition_dim, self.condition_dropout = dim, condition_dim, condition_dropout
         self.weighting = weighting
@@ -131,6 +145,7 @@ class ScoreSDE(Flow, GenerativeModel):
             return super().sample(shape, condition, generator)
         if sampler != "sde":
             raise InputError(f"sampler: {sampler!r} came; ode or sde would do")
+        check_given(condition)
         z = self._noise(shape, generator)
         t_min, t_max = self.velocity.interval
         times = EqualLogSNR(self.velocity.noise, steps).times(t_max, t_min, dtype=z.dtype, device=z.device)
@@ -176,13 +191,21 @@ class ScoreSDE(Flow, GenerativeModel):
     def next_stage(self, data: TrainingData, history: list[dict[str, Any]]) -> Stage | None:
         if history:
             return None
+        if not isinstance(self.velocity, ProbabilityFlow):
+            name = type(self.velocity).__name__
+            raise InputError(f"velocity: a {name} can't be trained as a diffusion; a ProbabilityFlow would do")
 
         def loss(batch: Rows, generator: torch.Generator) -> Tensor:
             x, condition = unpaired(batch)
             epsilon = torch.randn(x.shape, generator=generator, dtype=x.dtype, device=x.device)
             first = torch.rand((), generator=generator, dtype=x.dtype, device=x.device)
-            condition = struck_out(condition, self.condition_dropout, generator)
-            return self.losses(x, epsilon, (first + _spread(x)) % 1, condition).mean()
+            u = (first + _spread(x)) % 1
+            if condition is None or not self.condition_dropout:
+                return self.losses(x, epsilon, u, condition).mean()
+            without = struck_out(len(x), self.condition_dropout, generator)
+            losses = [self.losses(x[~without], epsilon[~without], u[~without], condition[~without])]
+            losses += [self.losses(x[without], epsilon[without], u[without])] if without.any() else []
+            return torch.cat(losses).mean()
 
         def validate(rows: Rows, generator: torch.Generator) -> Tensor:
             # Eight draws for each row, spread evenly over time.
@@ -205,6 +228,28 @@ class ScoreSDE(Flow, GenerativeModel):
             learning_rate=self.learning_rate,
             average=0.999,
         )
+
+
+def _terminal(noise: NoiseSchedule, event: Sequence[int], base: Any) -> StandardNormal:
+    r"""The base that a diffusion ends in, the law at `t_max` of data of variance one; or the given one, if it is that.
+
+    Raises:
+        InputError: It is another.
+    """
+    alpha, sigma = (f(torch.tensor(noise.t_max, dtype=torch.float64)).item() for f in (noise.alpha, noise.sigma))
+    law = math.hypot(alpha, sigma)
+    law = 1.0 if abs(law - 1) < _SLACK else law
+    if base is None:
+        return StandardNormal(event, law)
+    fits = type(base) is StandardNormal and sigma * (1 - _SLACK) <= base.scale <= law * (1 + _SLACK)
+    if not fits:
+        came = f" of scale {base.scale:g}" if isinstance(base, StandardNormal) else ""
+        wanted = ", ".join([f"{event[0] if len(event) == 1 else tuple(event)}", *([f"scale={law:.4g}"] * (law != 1))])
+        raise InputError(
+            f"base: a {type(base).__name__}{came} came, the noise of this diffusion ends in N(0, {law:.4g}²); leave it "
+            f"out, or give StandardNormal({wanted}); flow-matching, cnf and jko-iflow are trained to end in any base"
+        )
+    return base
 
 
 def _spread(x: Tensor) -> Tensor:

@@ -12,11 +12,12 @@ import torch
 from torch import Tensor
 
 from genflow.interfaces import DivergenceEstimator, Estimate, Velocity
+from genflow.wrappers import WrappedEstimator
 
 __all__ = ["Compiled"]
 
 
-class Compiled(DivergenceEstimator):
+class Compiled(WrappedEstimator):
     """One evaluation of a velocity with its divergence, and its backward pass, through `torch.compile`.
 
     The solver's loop stays outside, so that one compilation serves all its stages, and all its steps. It takes half a
@@ -40,18 +41,11 @@ class Compiled(DivergenceEstimator):
 
     def __init__(self, estimator: DivergenceEstimator, backend: str = "inductor"):
         self.estimator = estimator
-        self.has_per_probe = estimator.has_per_probe
         self.evaluate: Callable[..., Estimate] = estimator
         if backend == "inductor" and not any(map(shutil.which, (os.environ.get("CXX", "g++"), "clang++"))):
             warnings.warn("compile: no C++ compiler was found, so nothing is compiled; g++ would do", stacklevel=2)
         else:
             self.evaluate = torch.compile(estimator.__call__, backend=backend, dynamic=False)
-
-    def estimates(self, probes: Tensor | None) -> int:
-        return self.estimator.estimates(probes)
-
-    def probes(self, x: Tensor, event_ndim: int, generator: torch.Generator | None = None) -> Tensor | None:
-        return self.estimator.probes(x, event_ndim, generator)
 
     def __call__(
         self, velocity: Velocity, x: Tensor, t: Tensor, probes: Tensor | None = None, condition: Any = None

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from genflow.interfaces import DivergenceEstimator, Estimate, Velocity
+from genflow.wrappers import Composed, Question, WrappedEstimator
 
 __all__ = ["ControlVariate"]
 
 
-class ControlVariate(DivergenceEstimator):
+class ControlVariate(WrappedEstimator):
     r"""An estimate of the difference to a surrogate, plus the surrogate's own divergence.
 
     .. math::
@@ -40,13 +40,6 @@ class ControlVariate(DivergenceEstimator):
 
     def __init__(self, estimator: DivergenceEstimator, surrogate: Velocity):
         self.estimator, self.surrogate = estimator, surrogate
-        self.has_per_probe = estimator.has_per_probe
-
-    def estimates(self, probes: Tensor | None) -> int:
-        return self.estimator.estimates(probes)
-
-    def probes(self, x: Tensor, event_ndim: int, generator: torch.Generator | None = None) -> Tensor | None:
-        return self.estimator.probes(x, event_ndim, generator)
 
     def __call__(
         self, velocity: Velocity, x: Tensor, t: Tensor, probes: Tensor | None = None, condition: Any = None
@@ -57,26 +50,22 @@ class ControlVariate(DivergenceEstimator):
         return Estimate(rest.velocity + u, rest.divergence + known, None, per_probe, rest.pushes)
 
 
-class _Difference(Velocity):
+class _Difference(Composed):
     """The field v - u, by the two fields' own ways of pushing tangents."""
+
+    own = frozenset({"interval", "noise", "denoise", "diffusion", "scale_output"})
+    noise = denoise = diffusion = scale_output = None
 
     def __init__(self, first: Velocity, second: Velocity):
         super().__init__()
         self.first, self.second = first, second
-        self.event_ndim, self.interval, self.channels = first.event_ndim, first.interval, first.channels
-        self.closed_form = first.closed_form and second.closed_form
+        self.event_ndim, self.interval = first.event_ndim, first.interval
 
-    def forward(self, x: Tensor, t: Tensor, condition: Any = None) -> Tensor:
-        return self.first(x, t, condition) - self.second(x, t, condition)
+    def parts(self) -> tuple[Velocity, Velocity]:
+        return self.first, self.second
 
-    def pushforward(self, x: Tensor, t: Tensor, tangents: Tensor, condition: Any = None) -> tuple[Tensor, Tensor]:
-        (v, pushed), (u, known) = (f.pushforward(x, t, tangents, condition) for f in (self.first, self.second))
-        return v - u, pushed - known
-
-    def pullback(self, x: Tensor, t: Tensor, cotangents: Tensor, condition: Any = None) -> tuple[Tensor, Tensor]:
-        (v, pulled), (u, known) = (f.pullback(x, t, cotangents, condition) for f in (self.first, self.second))
-        return v - u, pulled - known
-
-    def divergence(self, x: Tensor, t: Tensor, condition: Any = None) -> tuple[Tensor, Tensor]:
-        (v, whole), (u, known) = (f.divergence(x, t, condition) for f in (self.first, self.second))
-        return v - u, whole - known
+    def ask(self, question: Question, x: Tensor, t: Tensor, condition: Any, *vectors: Tensor) -> Any:
+        first, second = (question(field, x, t, *vectors, condition) for field in self.parts())
+        if isinstance(first, Tensor):
+            return first - second
+        return tuple(a - b for a, b in zip(first, second, strict=True))

@@ -47,6 +47,7 @@ class FiniteDifference(DivergenceEstimator):
     """
 
     has_per_probe = True
+    n: int
 
     def __init__(self, sigma0: float = 0.02, n: int = 1, distribution: str = "rademacher"):
         checked_distribution(n, distribution)
@@ -61,7 +62,7 @@ class FiniteDifference(DivergenceEstimator):
         self, velocity: Velocity, x: Tensor, t: Tensor, probes: Tensor | None = None, condition: Any = None
     ) -> Estimate:
         if probes is None:
-            probes = self.probes(x, velocity.event_ndim)
+            probes = self.probes(x, velocity.event_ndim, None)
         size = math.prod(x.shape[x.ndim - velocity.event_ndim :])
         sigma = self.sigma0 / math.sqrt(size)
         v = velocity(x, t, condition)

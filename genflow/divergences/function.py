@@ -18,6 +18,8 @@ __all__ = ["FunctionDivergence", "as_divergence"]
 class FunctionDivergence(DivergenceEstimator):
     """An estimator made of a plain function; see `as_divergence`."""
 
+    n: int
+
     def __init__(self, function: Callable[..., Any], distribution: str | None = "rademacher", n: int = 1):
         if distribution is not None:
             checked_distribution(n, distribution)

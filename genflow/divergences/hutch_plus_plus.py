@@ -50,6 +50,7 @@ class HutchPlusPlus(DivergenceEstimator):
     """
 
     has_per_probe = True
+    n: int
 
     def __init__(self, n: int = 9, sketch: int | None = None, mode: str = "push"):
         checked_mode(mode)
@@ -71,7 +72,7 @@ class HutchPlusPlus(DivergenceEstimator):
         self, velocity: Velocity, x: Tensor, t: Tensor, probes: Tensor | None = None, condition: Any = None
     ) -> Estimate:
         if probes is None:
-            probes = self.probes(x, velocity.event_ndim)
+            probes = self.probes(x, velocity.event_ndim, None)
         k, size = self.sketch, math.prod(x.shape[x.ndim - velocity.event_ndim :])
         push = velocity.pushforward if self.mode == "push" else velocity.pullback
         with torch.no_grad():

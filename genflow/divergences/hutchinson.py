@@ -57,6 +57,7 @@ class Hutchinson(DivergenceEstimator):
     """
 
     has_per_probe = True
+    n: int
 
     def __init__(self, n: int = 1, distribution: str = "rademacher", mode: str = "push"):
         checked_distribution(n, distribution)
@@ -70,7 +71,7 @@ class Hutchinson(DivergenceEstimator):
         self, velocity: Velocity, x: Tensor, t: Tensor, probes: Tensor | None = None, condition: Any = None
     ) -> Estimate:
         if probes is None:
-            probes = self.probes(x, velocity.event_ndim)
+            probes = self.probes(x, velocity.event_ndim, None)
         push = velocity.pushforward if self.mode == "push" else velocity.pullback
         v, pushed = push(x, t, probes, condition)
         estimates = (pushed * probes).flatten(probes.ndim - velocity.event_ndim).sum(-1)

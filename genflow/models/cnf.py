@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
-from torch import Tensor
-
-from genflow.flow import Flow, StandardNormal
+from genflow.base import StandardNormal, check_base
+from genflow.flow import Flow
 from genflow.interfaces import Velocity
 from genflow.model import GenerativeModel
 from genflow.models.stages import initial_frequencies, likelihood_stage, matching_stage
@@ -88,6 +86,7 @@ class CNF(Flow, GenerativeModel):
         velocity: Velocity = parts.pop("velocity", None) or Shallow(dim, width, condition_dim, frequencies=frequencies)
         parts = {"scheduler": Warped(steps, warp), "base": StandardNormal(dim), **parts}
         super().__init__(velocity, **parts)
+        check_base(self.base, velocity.event() or (dim,))
         self.dim, self.condition_dim, self.whiten = dim, condition_dim, whiten
         self.kinetic, self.jacobian, self.disagreement = kinetic, jacobian, disagreement
         self.matching, self.optimizer = matching, optimizer
@@ -100,7 +99,7 @@ class CNF(Flow, GenerativeModel):
             return matching_stage(
                 self.velocity,
                 data,
-                _to_noise,
+                lambda x, generator: (x, self.noise_like(x, generator)),
                 name="matching",
                 share=self.matching,
                 batch_size=self.batch_size,
@@ -124,7 +123,3 @@ class CNF(Flow, GenerativeModel):
                 average=0.99,
             )
         return None
-
-
-def _to_noise(x: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    return x, torch.randn(x.shape, generator=generator, dtype=x.dtype, device=x.device)

@@ -7,12 +7,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from genflow.flow import Flow, StandardNormal
+from genflow.base import StandardNormal, check_base
+from genflow.flow import Flow
 from genflow.model import GenerativeModel
 from genflow.models.coupling import coupling as coupling_named
 from genflow.schedulers import Uniform
 from genflow.training import Rows, Stage, TrainingData, paired, unpaired
-from genflow.velocities import conditional, struck_out
+from genflow.velocities import conditional, optional, struck_out
 
 __all__ = ["FlowMatching", "matching_loss"]
 
@@ -39,8 +40,8 @@ class FlowMatching(Flow, GenerativeModel):
     .. math::
         \min_v \; E_{t, (x, z)} \bigl|v((1 - t) x + t z, t) - (z - x)\bigr|^2
 
-    with :math:`t` uniform on [0, 1] and the pairs :math:`(x, z)` independent, or coupled by optimal transport within
-    the batch.
+    with :math:`z` drawn from the base, :math:`t` uniform on [0, 1] and the pairs :math:`(x, z)` independent, or
+    coupled by optimal transport within the batch.
 
     Args:
         dim: Dimension :math:`d` of a point.
@@ -80,9 +81,13 @@ class FlowMatching(Flow, GenerativeModel):
         condition_dropout: float = 0.0,
         **parts: Any,
     ):
-        velocity = parts.pop("velocity", None) or conditional(dim, width, depth, condition_dim, condition_dropout)
+        velocity = parts.pop("velocity", None)
+        if velocity is None:
+            velocity = conditional(dim, width, depth, condition_dim, condition_dropout)
+        velocity = optional(velocity, condition_dim, condition_dropout)
         parts = {"scheduler": Uniform(steps), "base": StandardNormal(dim), **parts}
         super().__init__(velocity, **parts)
+        check_base(self.base, velocity.event() or (dim,))
         self.dim, self.condition_dim, self.condition_dropout = dim, condition_dim, condition_dropout
         self.coupling = coupling_named(coupling)
         self.batch_size, self.learning_rate = batch_size, learning_rate
@@ -93,12 +98,17 @@ class FlowMatching(Flow, GenerativeModel):
 
         def loss(batch: Rows, generator: torch.Generator) -> Tensor:
             x, condition = unpaired(batch)
-            z = torch.randn(x.shape, generator=generator, dtype=x.dtype, device=x.device)
+            z = self.noise_like(x, generator)
             rows, partners = self.coupling(x, z, generator, condition)
             t = torch.rand(len(x), generator=generator, dtype=x.dtype, device=x.device)
-            if condition is not None:
-                condition = struck_out(condition[rows], self.condition_dropout, generator)
-            return matching_loss(self.velocity, x[rows], z[partners], t, condition).mean()
+            x, z, condition = x[rows], z[partners], None if condition is None else condition[rows]
+            if condition is None or not self.condition_dropout:
+                return matching_loss(self.velocity, x, z, t, condition).mean()
+            without = struck_out(len(x), self.condition_dropout, generator)
+            parts = [(x[chosen], z[chosen], t[chosen]) for chosen in (~without, without)]
+            losses = [matching_loss(self.velocity, *parts[0], condition[~without])]
+            losses += [matching_loss(self.velocity, *parts[1])] if len(parts[1][0]) else []
+            return torch.cat(losses).mean()
 
         def validate(rows: Rows, generator: torch.Generator) -> Tensor:
             # Four draws for each row, spread evenly over time.
@@ -106,7 +116,7 @@ class FlowMatching(Flow, GenerativeModel):
                 None if part is None else part.repeat(4, *(1,) * (part.ndim - 1)) for part in unpaired(rows)
             )
             assert x is not None
-            z = torch.randn(x.shape, generator=generator, dtype=x.dtype, device=x.device)
+            z = self.noise_like(x, generator)
             t = (torch.randperm(len(x), generator=generator, device=x.device).to(x.dtype) + 0.5) / len(x)
             return matching_loss(self.velocity, x, z, t, condition)
 

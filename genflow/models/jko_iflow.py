@@ -6,7 +6,8 @@ The scheme is the implicit Euler method of the gradient flow of :math:`KL(\rho \
     \rho_k = \arg\min_\rho \; KL(\rho \| p_Z) + \frac{1}{2 h_k} W_2^2(\rho_{k-1}, \rho) .
 
 Block k carries :math:`\rho_{k-1}` to :math:`\rho_k` by an ordinary differential equation on
-:math:`[t_{k-1}, t_k]`, :math:`t_k - t_{k-1} = h_k`. With :math:`V(x) = |x|^2 / 2` its objective is
+:math:`[t_{k-1}, t_k]`, :math:`t_k - t_{k-1} = h_k`. With :math:`V(x) = -\log p_Z(x)`, of the standard normal base
+:math:`|x|^2 / 2` up to a constant, its objective is
 
 .. math::
     L_k = E_{x \sim \rho_{k-1}} \Bigl[ V(T_k x) - \int_{t_{k-1}}^{t_k} \nabla \cdot v \, dt
@@ -17,7 +18,8 @@ all have been trained, a round is over, and another may follow: the boundaries m
 blocks (re-parameterization), or every interval is halved (refinement), and the blocks go on from where they were.
 
 In front of that, each block may learn by local flow matching between two states of the Ornstein–Uhlenbeck flow, which
-the scheme discretizes; behind it, the assembled chain may be trained on by maximum likelihood.
+the scheme discretizes (of straight paths to draws from the base, where that is not normal); behind it, the assembled
+chain may be trained on by maximum likelihood.
 
 | C. Xu, X. Cheng, Y. Xie, Normalizing flow neural networks by JKO scheme, NeurIPS 2023, https://arxiv.org/abs/2212.14424
 | C. Xu, X. Cheng, Y. Xie, Local flow matching generative models, 2024, https://arxiv.org/abs/2410.02548
@@ -34,8 +36,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from genflow.base import StandardNormal, check_base
 from genflow.errors import InputError
-from genflow.flow import Flow, StandardNormal
+from genflow.flow import Flow
 from genflow.interfaces import Velocity
 from genflow.model import GenerativeModel
 from genflow.models.proximal import TRANSPORTS, proximal_stage
@@ -178,9 +181,10 @@ class JKOiFlow(Flow, GenerativeModel):
             raise InputError(
                 f"reparameterize, refine: {reparameterize}, {refine} came; objective='matching' has no rounds"
             )
-        shape = dim if block is None else _event_shape(block, dim)
+        shape = (dim,) if block is None else _event_shape(block, dim)
         parts = {"velocity": Chain(), "scheduler": Warped(steps, warp), "base": StandardNormal(shape), **parts}
         super().__init__(**parts)
+        check_base(self.base, shape)
         self.condition_dim = condition_dim
         self.dim, self.blocks, self.width, self.activation = dim, blocks, width or 0, activation
         self.proximal_steps = JKOSteps(first, growth, maximum, steps=blocks)
@@ -253,16 +257,24 @@ class JKOiFlow(Flow, GenerativeModel):
     def _local_stage(self, data: TrainingData, k: int) -> Stage:
         r"""Block k by flow matching from one state of the Ornstein–Uhlenbeck flow to another.
 
-        They lie :math:`\log(1 + h_k)` apart in its time, so that the mean contracts as in the proximal step. The free
-        block goes to the noise itself.
+        The mean contracts by :math:`e^{-\gamma_k} = 1 / (1 + h_k / \sigma^2)`, as in the proximal step towards the base
+        :math:`N(0, \sigma^2 I)`. The free block goes to the noise itself. Another base has no such flow in closed form:
+        its draws are then approached on straight paths, by the same shares of the way.
         """
-        gammas = [math.log1p(self.proximal_steps.step(j)) for j in range(k + 1)]
+        base = self.base
+        normal = type(base) is StandardNormal  # a law derived from it may be another
+        variance = base.scale**2 if normal else 1.0
+        gammas = [math.log1p(self.proximal_steps.step(j) / variance) for j in range(k + 1)]
         if self.free_block and k == self.blocks - 1:
             gammas[k] = math.inf
 
         def path(x: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-            left = diffused(x, sum(gammas[:k]), generator)
-            return left, diffused(left, gammas[k], generator)
+            if normal:
+                left = diffused(x, sum(gammas[:k]), generator, base.scale)
+                return left, diffused(left, gammas[k], generator, base.scale)
+            z = self.noise_like(x, generator)
+            left, right = (torch.lerp(z, x, math.exp(-sum(gammas[:j]))) for j in (k, k + 1))
+            return left, right
 
         block = self._block(k, data.train)
         later = (1 - self.matching) * self.blocks / self.matching  # the rest, in units of one of these stages
@@ -364,9 +376,9 @@ class JKOiFlow(Flow, GenerativeModel):
             shrunk = (before.interval[1] - before.interval[0]) / (interval[1] - interval[0])
             if shrunk == 1:
                 block.load_state_dict(before.state_dict())
-            elif scale := getattr(block, "scale_output", None):
+            elif block.scale_output is not None:
                 block.load_state_dict(before.state_dict())
-                scale(shrunk)
+                block.scale_output(shrunk)
         self.velocity.append(block)
         return block
 
@@ -407,7 +419,7 @@ def _event_shape(block: Velocity, dim: int) -> tuple[int, ...]:
     if "interval" not in inspect.signature(type(block).__init__).parameters:
         name = type(block).__name__
         raise InputError(f"block: {name} came, which takes no interval; a velocity with that argument would do")
-    shape: tuple[int, ...] = getattr(block, "event_shape", (getattr(block, "dim", dim),))
+    shape = block.event() or (dim,)
     if math.prod(shape) != dim:
         raise InputError(f"dim: {dim} came with a block for events of shape {shape}; {math.prod(shape)} would do")
     return shape
@@ -419,9 +431,18 @@ def _encoded(flow: Flow, x: Tensor, condition: Tensor | None) -> Tensor:
     return torch.cat([flow.encode(rows, c) for rows, c in zip(parts, conditions, strict=True)])
 
 
-def diffused(x: Tensor, gamma: float, generator: torch.Generator) -> Tensor:
-    r"""The Ornstein–Uhlenbeck flow's state after a time, :math:`e^{-\gamma} x + \sqrt{1 - e^{-2\gamma}} z`."""
+def diffused(x: Tensor, gamma: float, generator: torch.Generator, scale: float = 1.0) -> Tensor:
+    r"""The state of the Ornstein–Uhlenbeck flow to :math:`N(0, \sigma^2 I)` after a time.
+
+    .. math:: e^{-\gamma} x + \sigma \sqrt{1 - e^{-2\gamma}} \, z, \qquad z \sim N(0, I)
+
+    Args:
+        x: Points.
+        gamma: The time :math:`\gamma`, in units of the flow's own, :math:`\sigma^2`.
+        generator: Source of randomness.
+        scale: The deviation :math:`\sigma`.
+    """
     if gamma == 0:
         return x
     z = torch.randn(x.shape, generator=generator, dtype=x.dtype, device=x.device)
-    return math.exp(-gamma) * x + math.sqrt(-math.expm1(-2 * gamma)) * z
+    return math.exp(-gamma) * x + scale * math.sqrt(-math.expm1(-2 * gamma)) * z

@@ -2,7 +2,7 @@ r"""One proximal step of the Jordan–Kinderlehrer–Otto scheme, as a stage of 
 
 .. math::
     L_k = E_{x \sim \rho_{k-1}} \Bigl[ V(T_k x) - \int_{t_{k-1}}^{t_k} \nabla \cdot v \, dt
-    + \frac{|T_k x - x|^2}{2 h_k} \Bigr], \qquad V(x) = |x|^2 / 2
+    + \frac{|T_k x - x|^2}{2 h_k} \Bigr], \qquad V(x) = -\log p_Z(x)
 
 Up to a constant, the first two terms are :math:`KL(T_k \# \rho_{k-1} \| p_Z)`. A step that lowers :math:`L_k` below its
 value at the identity dissipates: :math:`\Delta KL + E|\Delta x|^2 / 2h_k \le 0`.

@@ -28,6 +28,7 @@ from genflow.models.jko_iflow import JKOiFlow, diffused
 from genflow.schedulers import Uniform
 from genflow.solvers import Adaptive
 from genflow.training import Stage, TrainingData
+from genflow.wrappers import Wrapper
 
 __all__ = ["PublishedJKOiFlow", "PublishedNetwork"]
 
@@ -61,15 +62,14 @@ class PublishedNetwork(Velocity):
         return self.layers(x)
 
 
-class _Part(Velocity):
+class _Part(Wrapper):
     """A velocity on a part of its interval; the weights are shared."""
+
+    own = frozenset({"interval"})
 
     def __init__(self, velocity: Velocity, interval: tuple[float, float]):
         super().__init__()
-        self.velocity, self.interval, self.event_ndim = velocity, interval, velocity.event_ndim
-
-    def forward(self, x: Float[Tensor, "*shape"], t: Tensor, condition: Any = None) -> Float[Tensor, "*shape"]:
-        return self.velocity(x, t, condition)
+        self.velocity, self.interval = velocity, interval
 
 
 class PublishedJKOiFlow(JKOiFlow):
@@ -172,7 +172,7 @@ class PublishedJKOiFlow(JKOiFlow):
                 moved = third.integrate(x, generator=generator)
                 assert moved.log_det is not None
                 x, log_det = moved.x, log_det + moved.log_det
-            potential = x.square().sum(-1) / 2
+            potential = -self.base.log_prob(x)
             return (potential - log_det + (x - batch).square().sum(-1) / (2 * h)).mean()
 
         return dataclasses.replace(stage, loss=loss, clip=1.0, average=0.0, annealed=False, tolerance=math.inf)

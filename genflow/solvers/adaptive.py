@@ -20,7 +20,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from genflow.errors import InputError, SolverError
-from genflow.interfaces import Integrator, Solution, State
+from genflow.interfaces import Dynamics, Integrator, Solution, State
 from genflow.recomputation import recomputed
 from genflow.solvers.gradients import checked_gradient, tensors_of
 from genflow.solvers.states import detached, grid_of, is_finite, is_lost, is_watched, stacked
@@ -136,7 +136,7 @@ class Adaptive(Integrator):
             SolverError: With time, step, tolerance and the state that was reached: the step falls below the resolution
                 of the state's dtype, the evaluations are used up, or the velocity or the state is not finite.
         """
-        steps = grid_of(times.detach())
+        dynamics, steps = Dynamics.of(dynamics), grid_of(times.detach())
         if not any(steps):
             return Solution(state, states=stacked([state] * len(times)) if save == "all" else None)
         if not all(steps):
@@ -145,9 +145,7 @@ class Adaptive(Integrator):
             return self._by_intervals(dynamics, state, times, save)
         return self._solved(dynamics, state, times, save)
 
-    def _by_intervals(
-        self, dynamics: Callable[[Tensor, State], State], state: State, times: Tensor, save: Literal["last", "all"]
-    ) -> Solution:
+    def _by_intervals(self, dynamics: Dynamics, state: State, times: Tensor, save: Literal["last", "all"]) -> Solution:
         """One solve for each interval of the grid, of which the graph keeps the state at its begin."""
         total, kept = Solution(state), [state]
         for interval in times.unfold(0, 2, 1):
@@ -158,9 +156,7 @@ class Adaptive(Integrator):
         total.states = stacked(kept) if save == "all" else None
         return total
 
-    def _solved(
-        self, dynamics: Callable[[Tensor, State], State], state: State, times: Tensor, save: Literal["last", "all"]
-    ) -> Solution:
+    def _solved(self, dynamics: Dynamics, state: State, times: Tensor, save: Literal["last", "all"]) -> Solution:
         adaptive = self.method in ADAPTIVE_METHODS
         if adaptive and save == "last":
             times = times[[0, -1]]

@@ -26,7 +26,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from genflow.errors import InputError, SolverError
-from genflow.interfaces import Integrator, Solution, State
+from genflow.interfaces import Dynamics, Integrator, Solution, State
 from genflow.recomputation import recomputed
 from genflow.solvers import tableaus
 from genflow.solvers.fixed import stages
@@ -98,7 +98,7 @@ class Embedded(Integrator):
             SolverError: With time, step and the state that was reached: the step falls below the resolution of the
                 times, the evaluations are used up, or the velocity or the state is not finite.
         """
-        steps = grid_of(times.detach())
+        dynamics, steps = Dynamics.of(dynamics), grid_of(times.detach())
         if not any(steps):
             return Solution(state, states=stacked([state] * len(times)) if save == "all" else None)
         if not all(steps):
@@ -136,7 +136,7 @@ class _Walk:
         self.solver, self.dynamics, self.tableau = solver, dynamics, solver.tableau
         self.y: Any = state
         self.batch = _rows_of(dynamics, state) if solver.per_row else torch.Size()
-        self.controlled = getattr(dynamics, "controlled", None)
+        self.controlled = dynamics.controlled
         self.power = self.tableau.error_order + 1
         self.start, self.stop = times[0].item(), times[-1].item()
         self.direction = 1.0 if self.stop > self.start else -1.0
@@ -318,7 +318,7 @@ def _largest(flat: Tensor) -> Tensor:
 
 def _rows_of(dynamics: Any, state: State) -> torch.Size:
     """The shape of the batch, with which every part of the state begins."""
-    count = getattr(dynamics, "batch_ndim", 1)
+    count = dynamics.batch_ndim
     if count is None:  # the adjoint's integrals over the parameters belong to no row
         return torch.Size()
     shapes = [part.shape for part in parts_of(state)]

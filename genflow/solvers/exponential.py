@@ -101,7 +101,7 @@ class Denoising(OnGrid):
     ) -> Advance:
         name = type(self).__name__
         x = one_tensor(name, state)
-        denoise, schedule = getattr(dynamics, "denoise", None), getattr(dynamics, "noise", None)
+        denoise, schedule = dynamics.denoise, dynamics.noise
         if denoise is None or schedule is None:
             raise InputError(f"dynamics: {name} needs a denoise(t, x) and its noise, these have none; RK4 would do")
         t_all, values = times.unbind(), torch.tensor(times.tolist(), dtype=torch.float64)

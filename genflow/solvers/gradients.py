@@ -52,10 +52,10 @@ def checked_gradient(gradient: str, solver: str, known: Sequence[str] = GRADIENT
     return gradient
 
 
-def tensors_of(dynamics: Any) -> tuple[Tensor, ...]:
+def tensors_of(dynamics: Dynamics) -> tuple[Tensor, ...]:
     """What the adjoint needs gradients for: the tensors listed, and the parameters of a module; each once."""
-    found = list(getattr(dynamics, "tensors", ()))
-    for module in (dynamics, getattr(dynamics, "function", None)):
+    found = list(dynamics.tensors)
+    for module in (dynamics, dynamics.function):
         if isinstance(module, nn.Module):
             found += module.parameters()
     return tuple({id(tensor): tensor for tensor in found if tensor.requires_grad}.values())
@@ -63,7 +63,7 @@ def tensors_of(dynamics: Any) -> tuple[Tensor, ...]:
 
 def solved_by_adjoint(
     solve: Callable[[Any, State, Tensor], Solution],
-    dynamics: Callable[[Tensor, State], State],
+    dynamics: Dynamics,
     state: State,
     times: Tensor,
     save: Literal["last", "all"],

@@ -12,7 +12,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from genflow.errors import InputError, SolverError
-from genflow.interfaces import Integrator, Solution, State
+from genflow.interfaces import Dynamics, Integrator, Solution, State
 from genflow.products import fast_products
 from genflow.recomputation import recomputed
 from genflow.solvers.gradients import GRADIENTS, checked_gradient, solved_by_adjoint
@@ -84,7 +84,7 @@ class OnGrid(Integrator):
             SolverError: A state that is not finite at the end, with the last one before that was. On a GPU it is looked
                 for outside of grad mode only.
         """
-        watch = is_watched(state)
+        dynamics, watch = Dynamics.of(dynamics), is_watched(state)
         with fast_products(times.device):
             if self.gradient == "adjoint" and torch.is_grad_enabled() and len(times) > 1:
                 return solved_by_adjoint(partial(self._walked, watch=watch), dynamics, state, times, save)

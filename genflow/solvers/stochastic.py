@@ -26,7 +26,7 @@ import torch
 from torch import Tensor
 
 from genflow.errors import InputError
-from genflow.interfaces import State
+from genflow.interfaces import Dynamics, State
 from genflow.solvers.grid import Advance, OnGrid, drawing, one_tensor
 from genflow.solvers.states import moved
 
@@ -36,16 +36,15 @@ Field = Callable[[Tensor, Tensor], Any]
 """A drift or a diffusion, `(t, x)`."""
 
 
-def equation_of(solver: str, dynamics: Any, times: Tensor) -> tuple[Field, Field]:
+def equation_of(solver: str, dynamics: Dynamics, times: Tensor) -> tuple[Field, Field]:
     """Drift and diffusion: those that the dynamics have, or those of the reverse equation that a denoiser makes.
 
     Raises:
         InputError: Neither a diffusion nor a denoiser; a denoiser and rising times.
     """
-    diffusion = getattr(dynamics, "diffusion", None)
-    if diffusion is not None:
-        return dynamics, diffusion
-    denoise, noise = getattr(dynamics, "denoise", None), getattr(dynamics, "noise", None)
+    if dynamics.diffusion is not None:
+        return dynamics, dynamics.diffusion
+    denoise, noise = dynamics.denoise, dynamics.noise
     if denoise is None or noise is None:
         raise InputError(
             f"dynamics: {solver} needs a diffusion(t, x), or a denoise(t, x) with its noise; these have none; "

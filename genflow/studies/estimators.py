@@ -209,7 +209,7 @@ def _trials(flow: Flow, x: Tensor, chosen: dict[str, DivergenceEstimator], probe
     for label, estimator in chosen.items():
         if type(estimator) is Exact:
             continue
-        own = getattr(estimator, "n", None) if "n" in inspect.signature(type(estimator)).parameters else None
+        own = estimator.n if "n" in inspect.signature(type(estimator)).parameters else None
         if own is not None and _draws(estimator, x, flow.velocity.event_ndim):
             counts = probes if _plain(label) else (own,)
             for n in counts:
@@ -225,7 +225,7 @@ def _trials(flow: Flow, x: Tensor, chosen: dict[str, DivergenceEstimator], probe
 def _draws(estimator: DivergenceEstimator, x: Tensor, event_ndim: int) -> bool:
     """Whether an estimator is random; one that refuses its own number of probes may draw another."""
     try:
-        return estimator.probes(x[:1], event_ndim) is not None
+        return estimator.probes(x[:1], event_ndim, None) is not None
     except InputError:
         return True
 
@@ -241,7 +241,7 @@ def _run(trial: Trial, flow: Flow, subject: Subject, seed: int) -> None:
     x = subject.x
     generator = torch.Generator(x.device).manual_seed(seed)
     try:
-        trial.deterministic = trial.estimator.probes(x[:1], flow.velocity.event_ndim) is None
+        trial.deterministic = trial.estimator.probes(x[:1], flow.velocity.event_ndim, None) is None
         began = time.perf_counter()
         transport = solver.integrate(x, condition=subject.condition, generator=generator)
         taken = time.perf_counter() - began

@@ -19,6 +19,7 @@ from genflow.testing.model import check_model
 from genflow.testing.promises import BrokenPromise
 from genflow.testing.scheduler import check_scheduler
 from genflow.testing.velocity import check_velocity
+from genflow.testing.wrapper import check_wrapper
 
 __all__ = [
     "BrokenPromise",
@@ -27,4 +28,5 @@ __all__ = [
     "check_model",
     "check_scheduler",
     "check_velocity",
+    "check_wrapper",
 ]

@@ -71,7 +71,8 @@ def _field(velocity: Velocity | None, event_ndim: int) -> tuple[Velocity, Tensor
     """A linear field with off-diagonal entries, and rows."""
     if velocity is not None:
         velocity = velocity.double()
-        shape = getattr(velocity, "event_shape", None) or (velocity.dim,)  # type: ignore[attr-defined]
+        if (shape := velocity.event()) is None:
+            raise InputError("velocity: it does not say the shape of its events; one with dim or event_shape would do")
         return velocity, torch.randn(_ROWS, *shape, generator=generator(1), dtype=torch.float64)
     return _linear(_matrix(), event_ndim), _points(event_ndim)
 
@@ -95,7 +96,7 @@ def _linear(matrix: Tensor, event_ndim: int) -> Velocity:
 def _estimate(
     estimator: DivergenceEstimator, field: Velocity, x: Tensor, probes: Tensor | None, t: Tensor = _T
 ) -> Estimate:
-    found = estimator(field, x, t.to(x.dtype), probes)
+    found = estimator(field, x, t.to(x.dtype), probes, None)
     promise(isinstance(found, Estimate), estimator, f"it returned a {type(found).__name__}; an Estimate is promised")
     return found
 

@@ -63,9 +63,7 @@ def check_velocity(
 
 
 def _event(velocity: Velocity, shape: int | tuple[int, ...] | None) -> tuple[int, ...]:
-    fields = (velocity, *(piece for piece, _, _ in velocity.pieces()))
-    shapes = (getattr(field, "event_shape", None) or getattr(field, "dim", None) for field in fields)
-    found = shape or next(filter(None, shapes), None)
+    found = shape or velocity.event()
     if found is None:
         raise InputError("shape: the velocity does not say its dimension; give the shape of an event")
     return (found,) if isinstance(found, int) else tuple(found)

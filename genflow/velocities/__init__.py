@@ -6,7 +6,7 @@ from genflow.velocities.chebyshev import Chebyshev
 from genflow.velocities.flattened import Flattened
 from genflow.velocities.function import FunctionVelocity, as_velocity
 from genflow.velocities.graph_attention import GraphAttention
-from genflow.velocities.guided import Guided, OptionalCondition, conditional, struck_out
+from genflow.velocities.guided import Guided, NullCondition, OptionalCondition, conditional, optional, struck_out
 from genflow.velocities.hollow import Hollow
 from genflow.velocities.linear import Linear
 from genflow.velocities.potential import PotentialGradient
@@ -25,6 +25,7 @@ __all__ = [
     "Guided",
     "Hollow",
     "Linear",
+    "NullCondition",
     "OptionalCondition",
     "Parallel",
     "PotentialGradient",
@@ -34,5 +35,6 @@ __all__ = [
     "UNet",
     "as_velocity",
     "conditional",
+    "optional",
     "struck_out",
 ]

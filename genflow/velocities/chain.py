@@ -8,16 +8,20 @@ from collections.abc import Iterator, Sequence
 from typing import Any, cast
 
 import torch
-from jaxtyping import Float
 from torch import Tensor, nn
 
 from genflow.errors import InputError
 from genflow.interfaces import Velocity
+from genflow.velocities.function import as_velocity
+from genflow.wrappers import Composed, Question
 
 __all__ = ["Chain"]
 
 
-class Chain(Velocity):
+_STILL = as_velocity(lambda x, t, condition: torch.zeros_like(x))
+
+
+class Chain(Composed):
     r"""Velocities on adjoining intervals :math:`[t_0, t_1], [t_1, t_2], \dots`, in the order of time.
 
     The field jumps where one block ends and the next begins. A solver's step across such a time loses its order, so an
@@ -32,6 +36,8 @@ class Chain(Velocity):
         >>> [(start, stop) for _, start, stop in chain.pieces()]
         [(0.0, 0.4), (0.4, 1.0)]
     """
+
+    own = frozenset({"interval"})
 
     def __init__(self, blocks: list[Velocity] | None = None):
         super().__init__()
@@ -51,8 +57,6 @@ class Chain(Velocity):
                 raise InputError(f"block: its events have rank {block.event_ndim}, the chain's {self.event_ndim}")
         self.blocks.append(block)
         self.interval = (self[0].interval[0], block.interval[1])
-        self.event_ndim = block.event_ndim
-        self.closed_form = all(block.closed_form for block in self)
 
     def __len__(self) -> int:
         return len(self.blocks)
@@ -87,18 +91,36 @@ class Chain(Velocity):
     def pieces(self) -> list[tuple[Velocity, float, float]]:
         return list(itertools.chain.from_iterable(block.pieces() for block in self))
 
-    def forward(self, x: Float[Tensor, "*shape"], t: Tensor, condition: Any = None) -> Float[Tensor, "*shape"]:
+    def parts(self) -> list[Velocity]:
+        return list(self)
+
+    def ask(self, question: Question, x: Tensor, t: Tensor, condition: Any, *vectors: Tensor) -> Any:
         if not len(self):
-            return torch.zeros_like(x)
+            return question(_STILL, x, t, *vectors, condition)
         # A time on a boundary belongs to the block that starts there; times outside go to the nearest block.
         stops = torch.tensor([block.interval[1] for block in list(self)[:-1]], dtype=t.dtype, device=t.device)
         index = torch.bucketize(t.contiguous(), stops, right=True)
         if t.ndim == 0:
-            return self[int(index)](x, t, condition)
-        v = torch.empty_like(x)
+            return question(self[int(index)], x, t, *vectors, condition)
         if isinstance(condition, Tensor):
-            condition = condition.expand(*t.shape, -1)
+            condition = condition.expand(*t.shape, *condition.shape[condition.ndim - self.condition_ndim :])
+        found: list[tuple[Tensor, Any]] = []
         for k in index.unique().tolist():
             rows = index == k
-            v[rows] = self[k](x[rows], t[rows], None if condition is None else condition[rows])
-        return v
+            given = condition[rows] if isinstance(condition, Tensor) else condition
+            found.append((rows, question(self[k], x[rows], t[rows], *(v[:, rows] for v in vectors), given)))
+        if isinstance(found[0][1], Tensor):
+            return _placed(found, torch.empty_like(x))
+        firsts, seconds = ([(rows, answer[i]) for rows, answer in found] for i in (0, 1))
+        second = torch.empty_like(vectors[0]) if vectors else x.new_empty(t.shape)
+        return _placed(firsts, torch.empty_like(x)), _placed(seconds, second, t.ndim)
+
+
+def _placed(found: list[tuple[Tensor, Tensor]], where: Tensor, ndim: int = 0) -> Tensor:
+    """Answers for some of the rows each, put where these rows are."""
+    for rows, answer in found:
+        if ndim and where.ndim > ndim:
+            where[:, rows] = answer
+        else:
+            where[rows] = answer
+    return where

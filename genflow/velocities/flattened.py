@@ -5,16 +5,16 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from jaxtyping import Float
 from torch import Tensor
 
 from genflow.errors import InputError
 from genflow.interfaces import Velocity
+from genflow.wrappers import Question, Wrapper
 
 __all__ = ["Flattened"]
 
 
-class Flattened(Velocity):
+class Flattened(Wrapper):
     r"""A velocity whose events have axes of their own, on rows: entry by entry the same field.
 
     A table whose columns are measurements at the nodes of a graph, node by node, is a table of such rows, and so are
@@ -35,46 +35,27 @@ class Flattened(Velocity):
         torch.Size([5, 6])
     """
 
+    own = frozenset({"event_ndim", "dim", "event_shape", "condition_ndim"})
     event_ndim = 1
+    event_shape = None
+    condition_ndim = 1
+    dim: int
 
     def __init__(self, velocity: Velocity, interval: tuple[float, float] | None = None):
         super().__init__()
-        self.shape: tuple[int, ...] = getattr(velocity, "event_shape", ())
-        if not self.shape:
+        if not velocity.event_shape:
             raise InputError(f"velocity: a {type(velocity).__name__} came, without event_shape; a graph's would do")
+        self.shape = tuple(velocity.event_shape)
         self.dim = torch.Size(self.shape).numel()
         self.velocity = velocity.on(velocity.interval if interval is None else interval)
-        self.interval = self.velocity.interval
-        self.closed_form, self.channels = velocity.closed_form, velocity.channels
 
-    @torch.no_grad()
-    def scale_output(self, factor: float) -> None:
-        """Multiplies the field by a number."""
-        self.velocity.scale_output(factor)  # type: ignore[operator]
-
-    def on(self, interval: tuple[float, float]) -> Flattened:
-        return Flattened(self.velocity, interval)
-
-    def forward(self, x: Float[Tensor, "*shape"], t: Tensor, condition: Any = None) -> Float[Tensor, "*shape"]:
-        return self.velocity(self._event(x), t, self._given(condition)).reshape(x.shape)
-
-    def pushforward(
-        self, x: Float[Tensor, "*shape"], t: Tensor, tangents: Float[Tensor, "n *shape"], condition: Any = None
-    ) -> tuple[Float[Tensor, "*shape"], Float[Tensor, "n *shape"]]:
-        v, pushed = self.velocity.pushforward(self._event(x), t, self._event(tangents), self._given(condition))
-        return v.reshape(x.shape), pushed.reshape(tangents.shape)
-
-    def pullback(
-        self, x: Float[Tensor, "*shape"], t: Tensor, cotangents: Float[Tensor, "n *shape"], condition: Any = None
-    ) -> tuple[Float[Tensor, "*shape"], Float[Tensor, "n *shape"]]:
-        v, pulled = self.velocity.pullback(self._event(x), t, self._event(cotangents), self._given(condition))
-        return v.reshape(x.shape), pulled.reshape(cotangents.shape)
-
-    def divergence(
-        self, x: Float[Tensor, "*shape"], t: Tensor, condition: Any = None
-    ) -> tuple[Float[Tensor, "*shape"], Float[Tensor, "*batch"]]:
-        v, divergence = self.velocity.divergence(self._event(x), t, self._given(condition))
-        return v.reshape(x.shape), divergence
+    def ask(self, question: Question, x: Tensor, t: Tensor, condition: Any, *vectors: Tensor) -> Any:
+        events = map(self._event, vectors)
+        answer = super().ask(question, self._event(x), t, self._given(condition), *events)
+        if isinstance(answer, Tensor):
+            return answer.reshape(x.shape)
+        v, second = answer
+        return v.reshape(x.shape), second.reshape(vectors[0].shape) if vectors else second
 
     def _event(self, x: Tensor) -> Tensor:
         if x.shape[-1] != self.dim:
@@ -82,5 +63,6 @@ class Flattened(Velocity):
         return x.unflatten(-1, self.shape)
 
     def _given(self, condition: Any) -> Any:
-        """Of a condition, too, the entries of a node stand side by side."""
-        return condition.unflatten(-1, (self.shape[0], -1)) if isinstance(condition, Tensor) else condition
+        """Of a condition for each node, too, the entries of a node stand side by side."""
+        of_nodes = isinstance(condition, Tensor) and self.velocity.condition_ndim > 1
+        return condition.unflatten(-1, (self.shape[0], -1)) if of_nodes else condition

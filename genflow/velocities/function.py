@@ -7,9 +7,16 @@ from typing import Any
 
 from torch import Tensor
 
-from genflow.interfaces import Velocity
+from genflow.interfaces import NoiseSchedule, Velocity
 
 __all__ = ["FunctionVelocity", "as_velocity"]
+
+# What a module, or another object that can be called, may declare as a velocity does. No more than that: its gradients
+# are found by automatic differentiation, so it has no closed form.
+_OFFERED: dict[str, Any] = {
+    "dim": int, "event_shape": tuple, "condition_dim": int, "condition_optional": bool, "noise": NoiseSchedule,
+    "denoise": Callable, "diffusion": Callable, "scale_output": Callable,
+}  # fmt: skip
 
 
 class FunctionVelocity(Velocity):
@@ -22,6 +29,10 @@ class FunctionVelocity(Velocity):
         self.function = function
         self.event_ndim = event_ndim
         self.interval = (float(interval[0]), float(interval[1]))
+        for name, kind in _OFFERED.items():
+            offered = getattr(function, name, None)
+            if isinstance(offered, kind):
+                object.__setattr__(self, name, offered)
 
     def forward(self, x: Tensor, t: Tensor, condition: Any = None) -> Tensor:
         return self.function(x, t, condition)
@@ -32,7 +43,8 @@ def as_velocity(
 ) -> Velocity:
     r"""A plain `f(x, t, condition)` as a `Velocity`; a velocity is returned as it is.
 
-    If `function` is a module, its parameters are those of the velocity.
+    If `function` is a module, its parameters are those of the velocity; and of what a `Velocity` may declare, its
+    attributes `dim`, `event_shape`, `condition_dim`, `noise`, `denoise`, … are those of the velocity, too.
 
     Args:
         function: The field :math:`f(x, t, c)`.

@@ -30,9 +30,12 @@ class GraphVelocity(Velocity):
     Attributes:
         adjacency: :math:`A`, a buffer.
         event_shape: `(nodes, features)`.
+        condition_dim: Numbers in a condition, `nodes * condition_features`.
     """
 
     event_ndim = 2
+    condition_ndim = 2
+    event_shape: tuple[int, ...]
     adjacency: Tensor
 
     def __init__(
@@ -47,6 +50,7 @@ class GraphVelocity(Velocity):
             )
         self.register_buffer("adjacency", weights.to(torch.get_default_dtype()))
         self.event_shape = (len(weights), features)
+        self.dim, self.condition_dim = len(weights) * features, len(weights) * condition_features
         self.features, self.condition_features, self.time_features = features, condition_features, time_features
         self.interval = (float(interval[0]), float(interval[1]))
 

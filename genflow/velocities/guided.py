@@ -5,7 +5,7 @@ r"""Guidance: a conditional field exaggerated by what the condition changes in i
     \nabla \cdot v_w = (1 + w) \, \nabla \cdot v(\cdot \mid c) - w \, \nabla \cdot v(\cdot \mid \varnothing)
 
 Everything about it is linear in the two branches. The empty condition is learned beside the others: in training, a
-share of the conditions is struck out.
+share of the rows is trained on without.
 
 Ho, Salimans 2022, Classifier-free diffusion guidance, https://arxiv.org/abs/2207.12598
 """
@@ -16,25 +16,30 @@ import math
 from typing import Any
 
 import torch
-from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 
 from genflow.errors import InputError
 from genflow.interfaces import Velocity
 from genflow.velocities.residual import ResidualMLP
 from genflow.velocities.time import check_condition
+from genflow.wrappers import Question, Wrapper
 
-__all__ = ["Guided", "OptionalCondition", "conditional", "struck_out"]
+__all__ = ["Guided", "NullCondition", "OptionalCondition", "conditional", "optional", "struck_out"]
+
+_FAR = -3.0  # deviations of a standardized condition, and no entry of a one-hot one
 
 
-class OptionalCondition(Velocity):
-    r"""A conditional network that can do without its condition, for all rows or for some of them.
+class OptionalCondition(Wrapper):
+    r"""A conditional network that can do without its condition.
 
     One more entry of the network's condition says whether there is none: it sees :math:`(c, 0)`, or :math:`(0, 1)` for
-    the empty condition. That is `None` for all rows, and a row of NaN for one of them.
+    the empty condition, `None`.
 
     Args:
         network: A velocity whose `condition_dim` is one more than that of the conditions.
+
+    Raises:
+        InputError: A network that takes no such condition.
 
     Example:
         >>> import torch, genflow as gf
@@ -44,44 +49,74 @@ class OptionalCondition(Velocity):
         (torch.Size([5, 2]), torch.Size([5, 2]))
     """
 
+    inside = "network"
+    own = frozenset({"condition_dim", "condition_optional"})
+    condition_optional = True
+    condition_dim: int
+
     def __init__(self, network: Velocity):
         super().__init__()
-        inputs = getattr(network, "condition_dim", 0)
-        if inputs < 2:
+        inputs = network.condition_dim or 0
+        if inputs < 2 or network.condition_ndim != 1:
             raise InputError(f"network: its condition_dim is {inputs}; one more than that of the conditions would do")
         self.network, self.condition_dim = network, inputs - 1
-        self.event_ndim, self.interval, self.closed_form = network.event_ndim, network.interval, network.closed_form
-        _take_dim(self, network)
 
     def marked(self, x: Tensor, condition: Any) -> Tensor:
         """The network's condition: `(c, 0)` or `(0, 1)`."""
         if condition is None:
-            return torch.nn.functional.one_hot(torch.tensor(self.condition_dim), self.condition_dim + 1).to(x)
+            return nn.functional.one_hot(torch.tensor(self.condition_dim), self.condition_dim + 1).to(x)
         check_condition(condition, self.condition_dim, "the velocity")
-        empty = condition.isnan().any(-1, keepdim=True)
-        return torch.cat([condition.masked_fill(empty, 0.0), empty.to(condition.dtype)], -1)
+        return nn.functional.pad(condition, (0, 1))
 
-    def forward(self, x: Float[Tensor, "*shape"], t: Tensor, condition: Any = None) -> Float[Tensor, "*shape"]:
-        return self.network(x, t, self.marked(x, condition))
-
-    def divergence(
-        self, x: Float[Tensor, "*shape"], t: Tensor, condition: Any = None
-    ) -> tuple[Float[Tensor, "*shape"], Float[Tensor, "*batch"]]:
-        return self.network.divergence(x, t, self.marked(x, condition))
-
-    def pushforward(
-        self, x: Float[Tensor, "*shape"], t: Tensor, tangents: Float[Tensor, "n *shape"], condition: Any = None
-    ) -> tuple[Float[Tensor, "*shape"], Float[Tensor, "n *shape"]]:
-        return self.network.pushforward(x, t, tangents, self.marked(x, condition))
-
-    def pullback(
-        self, x: Float[Tensor, "*shape"], t: Tensor, cotangents: Float[Tensor, "n *shape"], condition: Any = None
-    ) -> tuple[Float[Tensor, "*shape"], Float[Tensor, "n *shape"]]:
-        return self.network.pullback(x, t, cotangents, self.marked(x, condition))
+    def ask(self, question: Question, x: Tensor, t: Tensor, condition: Any, *vectors: Tensor) -> Any:
+        return super().ask(question, x, t, self.marked(x, condition), *vectors)
 
 
-class Guided(Velocity):
+class NullCondition(Wrapper):
+    r"""A conditional velocity that can do without its condition: a vector of its own, which it learns, stands for none.
+
+    It makes a field of any kind fit for `condition_dropout` and for guidance. The vector begins where no condition is
+    to be expected, three deviations below the mean in each entry.
+
+    Args:
+        velocity: A velocity that takes a condition.
+        condition_dim: Dimension of a condition; that of the velocity by default.
+
+    Raises:
+        InputError: A velocity that takes no condition, or does not say of which dimension.
+
+    Example:
+        >>> import torch, genflow as gf
+        >>> field = gf.velocities.NullCondition(gf.velocities.Shallow(2, condition_dim=3))
+        >>> field(torch.randn(5, 2), torch.tensor(0.0), None).shape
+        torch.Size([5, 2])
+    """
+
+    own = frozenset({"condition_dim", "condition_optional"})
+    condition_optional = True
+    condition_dim: int
+
+    def __init__(self, velocity: Velocity, condition_dim: int | None = None):
+        super().__init__()
+        condition_dim = velocity.condition_dim if condition_dim is None else condition_dim
+        if not condition_dim or velocity.condition_ndim != 1:
+            raise InputError(
+                f"condition_dim: {condition_dim} came; the dimension of the condition vectors that the velocity takes "
+                "would do"
+            )
+        self.velocity, self.condition_dim = velocity, condition_dim
+        self.null = nn.Parameter(torch.full((condition_dim,), _FAR))
+
+    def ask(self, question: Question, x: Tensor, t: Tensor, condition: Any, *vectors: Tensor) -> Any:
+        if condition is None:
+            condition = self.null.to(x.dtype).expand(*x.shape[: x.ndim - self.event_ndim], -1)
+        return super().ask(question, x, t, condition, *vectors)
+
+
+class Guided(Wrapper):
     r"""Classifier-free guidance of a velocity; see the formulas above.
+
+    The score and the denoiser of a diffusion are linear in the branches, too: all its samplers can be guided.
 
     Args:
         velocity: A field that takes a condition and also `None` in its place, such as that of a model trained with
@@ -101,44 +136,16 @@ class Guided(Velocity):
         if not math.isfinite(weight):
             raise InputError(f"weight: {weight} came; a finite number would do")
         self.velocity, self.weight = velocity, float(weight)
-        self.event_ndim, self.interval, self.closed_form = velocity.event_ndim, velocity.interval, velocity.closed_form
-        _take_dim(self, velocity)
-        # What a diffusion's samplers ask for; its score is linear in the branches, too.
-        for name in ("noise", "condition_dim"):
-            if hasattr(velocity, name):
-                setattr(self, name, getattr(velocity, name))
 
-    def pieces(self) -> list[tuple[Velocity, float, float]]:
-        pieces = self.velocity.pieces()
-        if len(pieces) == 1:
-            return [(self, *self.interval)]
-        return [(Guided(piece, self.weight), start, stop) for piece, start, stop in pieces]
-
-    def forward(self, x: Float[Tensor, "*shape"], t: Tensor, condition: Any = None) -> Float[Tensor, "*shape"]:
-        return self._blend(self.velocity(x, t, condition), self.velocity(x, t, None))
-
-    def divergence(
-        self, x: Float[Tensor, "*shape"], t: Tensor, condition: Any = None
-    ) -> tuple[Float[Tensor, "*shape"], Float[Tensor, "*batch"]]:
-        return self._both(self.velocity.divergence(x, t, condition), self.velocity.divergence(x, t, None))
-
-    def pushforward(
-        self, x: Float[Tensor, "*shape"], t: Tensor, tangents: Float[Tensor, "n *shape"], condition: Any = None
-    ) -> tuple[Float[Tensor, "*shape"], Float[Tensor, "n *shape"]]:
-        push = self.velocity.pushforward
-        return self._both(push(x, t, tangents, condition), push(x, t, tangents, None))
-
-    def pullback(
-        self, x: Float[Tensor, "*shape"], t: Tensor, cotangents: Float[Tensor, "n *shape"], condition: Any = None
-    ) -> tuple[Float[Tensor, "*shape"], Float[Tensor, "n *shape"]]:
-        pull = self.velocity.pullback
-        return self._both(pull(x, t, cotangents, condition), pull(x, t, cotangents, None))
+    def ask(self, question: Question, x: Tensor, t: Tensor, condition: Any, *vectors: Tensor) -> Any:
+        ask = super().ask
+        conditional, empty = (ask(question, x, t, given, *vectors) for given in (condition, None))
+        if isinstance(conditional, Tensor):
+            return self._blend(conditional, empty)
+        return tuple(map(self._blend, conditional, empty))
 
     def _blend(self, conditional: Tensor, empty: Tensor) -> Tensor:
         return (1 + self.weight) * conditional - self.weight * empty
-
-    def _both(self, conditional: tuple[Tensor, Tensor], empty: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
-        return self._blend(conditional[0], empty[0]), self._blend(conditional[1], empty[1])
 
 
 def conditional(dim: int, width: int, depth: int, condition_dim: int, dropout: float) -> Velocity:
@@ -154,29 +161,50 @@ def conditional(dim: int, width: int, depth: int, condition_dim: int, dropout: f
     Raises:
         InputError: A share that is none, or one without a condition.
     """
-    if not 0 <= dropout < 1:
-        raise InputError(f"condition_dropout: {dropout} came; a share from 0 to less than 1 would do")
-    if not dropout:
+    if not _checked(dropout, condition_dim):
         return ResidualMLP(dim, width, depth, condition_dim)
-    if not condition_dim:
-        raise InputError(f"condition_dropout: {dropout} came without a condition; give condition_dim, or leave it out")
     return OptionalCondition(ResidualMLP(dim, width, depth, condition_dim + 1))
 
 
-def struck_out(condition: Tensor | None, share: float, generator: torch.Generator) -> Tensor | None:
-    """Conditions of which a random share of the rows is replaced by the empty one.
+def optional(velocity: Velocity, condition_dim: int, dropout: float) -> Velocity:
+    """A velocity that came from outside, made to do without its condition where that is to be trained.
 
     Args:
-        condition: Conditions, `(n, k)`.
+        velocity: The velocity.
+        condition_dim: Dimension of a condition, 0 for none.
+        dropout: Share of the rows that are trained on without their condition.
+
+    Raises:
+        InputError: A share that is none, or one without a condition.
+    """
+    if not _checked(dropout, condition_dim) or velocity.condition_optional:
+        return velocity
+    return NullCondition(velocity, condition_dim)
+
+
+def _checked(dropout: float, condition_dim: int) -> float:
+    if not 0 <= dropout < 1:
+        raise InputError(f"condition_dropout: {dropout} came; a share from 0 to less than 1 would do")
+    if dropout and not condition_dim:
+        raise InputError(f"condition_dropout: {dropout} came without a condition; give condition_dim, or leave it out")
+    return dropout
+
+
+def struck_out(count: int, share: float, generator: torch.Generator) -> Tensor:
+    """A mask `(count,)` of the rows to be trained on without their condition, spread evenly over the rows.
+
+    Args:
+        count: How many rows there are.
         share: The probability of each row.
         generator: Source of randomness.
+
+    Example:
+        >>> import torch
+        >>> from genflow.velocities import struck_out
+        >>> int(struck_out(100, 0.25, torch.Generator().manual_seed(0)).sum())
+        25
     """
-    if condition is None or not share:
-        return condition
-    drawn = torch.rand(len(condition), 1, generator=generator, dtype=condition.dtype, device=condition.device)
-    return condition.masked_fill(drawn < share, math.nan)
-
-
-def _take_dim(velocity: Velocity, other: Velocity) -> None:
-    if hasattr(other, "dim"):
-        velocity.dim = other.dim
+    first = torch.rand((), generator=generator, device=generator.device)
+    # A row is struck out where the multiples of the share, from a random start, pass a whole number.
+    places = (first + share * torch.arange(count + 1, device=generator.device)).floor()
+    return places.diff() > 0

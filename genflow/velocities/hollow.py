@@ -56,6 +56,8 @@ class Hollow(Velocity):
     entering_mask: Tensor
     inner_mask: Tensor
     leaving_mask: Tensor
+    dim: int
+    condition_dim: int
 
     def __init__(
         self,

@@ -64,6 +64,8 @@ class PotentialGradient(Velocity):
     """
 
     closed_form = True
+    dim: int
+    condition_dim: int
 
     def __init__(
         self,

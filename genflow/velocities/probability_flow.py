@@ -32,17 +32,19 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from genflow.errors import InputError
 from genflow.interfaces import NoiseSchedule, Velocity
 from genflow.velocities.function import as_velocity
+from genflow.wrappers import Question, Wrapper
 
 __all__ = ["ProbabilityFlow"]
 
 
-class ProbabilityFlow(Velocity):
+class ProbabilityFlow(Wrapper):
     r"""A diffusion's network as a velocity on :math:`[t_{min}, t_{max}]`. See the formulas above.
 
     Args:
@@ -65,6 +67,11 @@ class ProbabilityFlow(Velocity):
         torch.Size([4, 2])
     """
 
+    inside = "network"
+    own = frozenset({"interval", "noise", "denoise", "diffusion", "scale_output"})
+    diffusion = scale_output = None
+    noise: NoiseSchedule
+
     def __init__(
         self,
         network: Any,
@@ -79,11 +86,7 @@ class ProbabilityFlow(Velocity):
             raise InputError(f"clock: {clock!r} came; time or log_snr would do")
         self.network = as_velocity(network)
         self.noise, self.prediction, self.clock = noise, prediction, clock
-        self.event_ndim = self.network.event_ndim
-        self.closed_form = self.network.closed_form
         self.interval = (noise.t_min, noise.t_max)
-        if hasattr(self.network, "dim"):
-            self.dim = self.network.dim
 
     def predict(self, x: Float[Tensor, "*shape"], t: Tensor, condition: Any = None) -> Float[Tensor, "*shape"]:
         """The network's prediction."""
@@ -103,7 +106,7 @@ class ProbabilityFlow(Velocity):
             return x_0
         return self._over(self.noise.alpha(t)) * epsilon - self._over(self.noise.sigma(t)) * x_0
 
-    def denoise(self, t: Tensor, x: Tensor, condition: Any = None) -> Tensor:
+    def denoise(self, t: Tensor, x: Tensor, condition: Any = None) -> Tensor:  # type: ignore[override]
         r"""The denoised point :math:`E[x_0 \mid x_t = x]`."""
         alpha, sigma = self.noise.alpha(t), self.noise.sigma(t)
         prediction = self.predict(x, t, condition)
@@ -116,27 +119,35 @@ class ProbabilityFlow(Velocity):
             c, e = alpha / norm, -sigma / norm
         return self._over(c) * x + self._over(e) * prediction
 
-    def forward(self, x: Float[Tensor, "*shape"], t: Tensor, condition: Any = None) -> Float[Tensor, "*shape"]:
-        a, b = self.coefficients(t)
-        return self._over(a) * x + self._over(b) * self.predict(x, t, condition)
+    def pieces(self) -> list[tuple[Velocity, float, float]]:
+        """Those of the network, on the times that its clock shows at their ends."""
+        inner = self.network.pieces()
+        if len(inner) == 1:
+            return [(self, *self.interval)]
+        found: list[tuple[Velocity, float, float]] = []
+        for i, (piece, start, stop) in enumerate(inner):
+            low = self.interval[0] if i == 0 else max(self.interval[0], self._time_of(start))
+            high = self.interval[1] if i == len(inner) - 1 else min(self.interval[1], self._time_of(stop))
+            if low < high:
+                part = self.around(piece)
+                part.interval = (low, high)
+                found.append((part, low, high))
+        return found
 
-    def divergence(
-        self, x: Float[Tensor, "*shape"], t: Tensor, condition: Any = None
-    ) -> tuple[Float[Tensor, "*shape"], Float[Tensor, "*batch"]]:
+    def on(self, interval: tuple[float, float]) -> Velocity:
+        return Velocity.on(self, interval)
+
+    def ask(self, question: Question, x: Tensor, t: Tensor, condition: Any, *vectors: Tensor) -> Any:
         a, b = self.coefficients(t)
-        prediction, divergence = self.network.divergence(x, self._clock(t), condition)
+        answer = super().ask(question, x, self._clock(t), condition, *vectors)
+        if isinstance(answer, Tensor):
+            return self._over(a) * x + self._over(b) * answer
+        prediction, second = answer
+        v = self._over(a) * x + self._over(b) * prediction
+        if vectors:
+            return v, self._over(a) * vectors[0] + self._over(b) * second
         dim = math.prod(x.shape[x.ndim - self.event_ndim :])
-        return self._over(a) * x + self._over(b) * prediction, a * dim + b * divergence
-
-    def pushforward(
-        self, x: Float[Tensor, "*shape"], t: Tensor, tangents: Float[Tensor, "n *shape"], condition: Any = None
-    ) -> tuple[Float[Tensor, "*shape"], Float[Tensor, "n *shape"]]:
-        return self._linear(x, t, tangents, *self.network.pushforward(x, self._clock(t), tangents, condition))
-
-    def pullback(
-        self, x: Float[Tensor, "*shape"], t: Tensor, cotangents: Float[Tensor, "n *shape"], condition: Any = None
-    ) -> tuple[Float[Tensor, "*shape"], Float[Tensor, "n *shape"]]:
-        return self._linear(x, t, cotangents, *self.network.pullback(x, self._clock(t), cotangents, condition))
+        return v, a * dim + b * second
 
     def coefficients(self, t: Tensor) -> tuple[Tensor, Tensor]:
         """The coefficients a and b of the velocity, of the shape of the times."""
@@ -149,16 +160,20 @@ class ProbabilityFlow(Velocity):
         norm = alpha**2 + sigma**2
         return (alpha * alpha_dot + sigma * sigma_dot) / norm, (alpha * sigma_dot - sigma * alpha_dot) / norm
 
-    def _linear(self, x: Tensor, t: Tensor, tangents: Tensor, prediction: Tensor, pushed: Tensor) -> tuple[Any, Any]:
-        a, b = map(self._over, self.coefficients(t))
-        return a * x + b * prediction, a * tangents + b * pushed
-
     def _clock(self, t: Tensor) -> Tensor:
         if self.clock == "time":
             return t
         first, last = (self.noise.log_snr(t.new_tensor(end)) for end in self.interval)
         start, stop = self.network.interval
         return start + (stop - start) * (first - self.noise.log_snr(t)) / (first - last)
+
+    def _time_of(self, shown: float) -> float:
+        """The time at which the network's clock shows a number."""
+        if self.clock == "time":
+            return shown
+        first, last = self.noise.log_snr(torch.tensor(self.interval, dtype=torch.float64))
+        start, stop = self.network.interval
+        return self.noise.time_of(first - (first - last) * (shown - start) / (stop - start)).item()
 
     def _over(self, coefficient: Tensor) -> Tensor:
         """A coefficient for each time, to be multiplied with points."""

@@ -59,6 +59,9 @@ class ResidualMLP(Velocity):
         torch.Size([7, 5, 2])
     """
 
+    dim: int
+    condition_dim: int
+
     def __init__(
         self,
         dim: int,

@@ -14,8 +14,9 @@ one more matrix product of the size of the hidden layer, whatever the dimension.
 
 from __future__ import annotations
 
+import copy
+import itertools
 import math
-from collections.abc import Iterator
 from typing import Any, cast
 
 import torch
@@ -27,6 +28,7 @@ from genflow.interfaces import Velocity
 from genflow.velocities.activations import activation as activation_named
 from genflow.velocities.fused import layers, modulated, velocity_and_divergence, velocity_and_pushed
 from genflow.velocities.time import modulation
+from genflow.wrappers import Composed, Question
 
 __all__ = ["Parallel", "Shallow"]
 
@@ -57,6 +59,8 @@ class Shallow(Velocity):
     """
 
     closed_form = True
+    dim: int
+    condition_dim: int
 
     def __init__(
         self,
@@ -137,7 +141,7 @@ class Shallow(Velocity):
         return v, hidden @ self.w1.mT + cotangents @ self.skip
 
 
-class Parallel(Velocity):
+class Parallel(Composed):
     r"""Branches side by side, :math:`v = \sum_b v_b`; their divergences and pushed tangents add up as well.
 
     Args:
@@ -150,6 +154,9 @@ class Parallel(Velocity):
         torch.Size([4, 2])
     """
 
+    own = frozenset({"noise", "denoise", "diffusion"})
+    noise = denoise = diffusion = None  # a sum of probability flows is none
+
     def __init__(self, branches: list[Velocity]):
         super().__init__()
         if not branches:
@@ -157,30 +164,30 @@ class Parallel(Velocity):
         if len({(branch.interval, branch.event_ndim) for branch in branches}) > 1:
             raise InputError("branches: they differ in interval or event rank; all must agree")
         self.branches = nn.ModuleList(branches)
-        self.interval = branches[0].interval
-        self.event_ndim = branches[0].event_ndim
-        self.closed_form = all(branch.closed_form for branch in branches)
 
-    def _all(self) -> Iterator[Velocity]:
-        return (cast(Velocity, branch) for branch in self.branches)
+    def parts(self) -> list[Velocity]:
+        return [cast(Velocity, branch) for branch in self.branches]
 
-    def forward(self, x: Float[Tensor, "*shape"], t: Tensor, condition: Any = None) -> Float[Tensor, "*shape"]:
-        return torch.stack([branch(x, t, condition) for branch in self._all()]).sum(0)
+    def pieces(self) -> list[tuple[Velocity, float, float]]:
+        """A piece from each time at which a branch jumps to the next such time."""
+        inner = [branch.pieces() for branch in self.parts()]
+        cuts = sorted({time for pieces in inner for _, *ends in pieces for time in ends})
+        if len(cuts) <= 2:
+            return [(self, *self.interval)]
+        found: list[tuple[Velocity, float, float]] = []
+        for start, stop in itertools.pairwise(cuts):
+            middle = (start + stop) / 2
+            chosen = [next(field for field, low, high in pieces if low <= middle <= high) for pieces in inner]
+            part = copy.copy(self)
+            object.__setattr__(part, "_modules", {"branches": nn.ModuleList(chosen)})
+            object.__setattr__(part, "_arguments", {"branches": chosen})
+            part.interval = (start, stop)
+            found.append((part, start, stop))
+        return found
 
-    def divergence(
-        self, x: Float[Tensor, "*shape"], t: Tensor, condition: Any = None
-    ) -> tuple[Float[Tensor, "*shape"], Float[Tensor, "*batch"]]:
-        return _added([branch.divergence(x, t, condition) for branch in self._all()])
-
-    def pushforward(
-        self, x: Float[Tensor, "*shape"], t: Tensor, tangents: Float[Tensor, "n *shape"], condition: Any = None
-    ) -> tuple[Float[Tensor, "*shape"], Float[Tensor, "n *shape"]]:
-        return _added([branch.pushforward(x, t, tangents, condition) for branch in self._all()])
-
-    def pullback(
-        self, x: Float[Tensor, "*shape"], t: Tensor, cotangents: Float[Tensor, "n *shape"], condition: Any = None
-    ) -> tuple[Float[Tensor, "*shape"], Float[Tensor, "n *shape"]]:
-        return _added([branch.pullback(x, t, cotangents, condition) for branch in self._all()])
+    def ask(self, question: Question, x: Tensor, t: Tensor, condition: Any, *vectors: Tensor) -> Any:
+        answers = [question(branch, x, t, *vectors, condition) for branch in self.parts()]
+        return torch.stack(answers).sum(0) if isinstance(answers[0], Tensor) else _added(answers)
 
 
 def _added(pairs: list[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:

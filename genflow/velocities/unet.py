@@ -67,6 +67,8 @@ class UNet(Velocity):
     """
 
     event_ndim = 3
+    event_shape: tuple[int, ...]
+    condition_dim: int
 
     def __init__(
         self,
