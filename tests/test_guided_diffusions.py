@@ -192,6 +192,7 @@ def test_a_condition_that_is_not_a_number_is_one_line(value):
         lambda: model.sample(4, condition),
         lambda: score.sample(4, condition, sampler="sde", steps=2),
         lambda: model.replace(velocity=Guided(model.velocity, 1.0)).sample(4, condition),
+        lambda: gf.baselines.NSF(2, width=8, transforms=1, condition_dim=2).log_prob(torch.zeros(4, 2), condition),
     ):
         with pytest.raises(gf.InputError, match=rf"condition: {value} came at \[2, 1\]") as caught:
             ask()

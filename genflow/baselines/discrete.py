@@ -18,8 +18,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from genflow.base import StandardNormal
 from genflow.errors import InputError
-from genflow.flow import StandardNormal
+from genflow.flow import check_given
 from genflow.model import GenerativeModel
 from genflow.products import fast_products
 from genflow.training import Rows, Stage, TrainingData, paired, unpaired
@@ -137,6 +138,7 @@ class DiscreteFlow(GenerativeModel):
 
     def _transform(self, x: Tensor, condition: Any) -> Any:
         check_condition(condition, self.condition_dim, f"this {type(self).__name__}")
+        check_given(condition)
         if not x.ndim or x.shape[-1] != self.dim:
             raise InputError(f"x: events of shape ({self.dim},) are wanted, {tuple(x.shape)} came")
         return self.transform() if condition is None else self.transform(condition.to(x.dtype))
