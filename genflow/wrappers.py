@@ -163,7 +163,7 @@ class Wrapper(Composed):
     inside: str = "velocity"
 
     def parts(self) -> Sequence[Velocity]:
-        return (self._modules[self.inside],)  # type: ignore[return-value]
+        return (getattr(self, self.inside),)
 
     def ask(self, question: Question, x: Tensor, t: Tensor, condition: Any, *vectors: Tensor) -> Any:
         return question(self.parts()[0], x, t, *vectors, condition)
