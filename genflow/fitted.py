@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from os import PathLike
 from typing import TYPE_CHECKING, Any
 
@@ -13,36 +14,19 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from genflow.draws import batch_shape, check_generator
 from genflow.errors import InputError
+from genflow.fitting import FitRecord, budget_of, check_dtype, fit, like_of, warn
 from genflow.interfaces import Component
+from genflow.portions import Portions
+from genflow.training import Budget, Progress
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from genflow.audit import Audit
 
 __all__ = ["FitRecord", "Transformed"]
-
-_CHUNK = 8192  # rows at once when a whole table is scored: the working set stays in the cache
-
-
-@dataclass(frozen=True)
-class FitRecord(Component):
-    """What a training was given, and what came of it.
-
-    Attributes:
-        data: Name of the data set.
-        seconds: What the training took on its budget's clock, whatever the model did until it could be used.
-        steps: Optimizer steps.
-        nll: Mean negative log-likelihood of validation rows, in nats, in the units of the file; NaN without one.
-        nll_se: Its standard error.
-        nll_rows: How many rows it is the mean of.
-    """
-
-    data: str
-    seconds: float = math.nan
-    steps: int = 0
-    nll: float = math.nan
-    nll_se: float = math.nan
-    nll_rows: int = 0
 
 
 class Transformed(Component, nn.Module):
@@ -81,6 +65,7 @@ class Transformed(Component, nn.Module):
         self.encoding = encoding
         self.remarks = list(remarks)
         self.record = record
+        self._portions = Portions()
 
     def config(self) -> dict[str, Any]:
         names = ("model", "preprocessor", "columns", "history", "encoding", "remarks", "record")
@@ -96,21 +81,91 @@ class Transformed(Component, nn.Module):
         """Whether rows have a density under the model."""
         return bool(getattr(self.model, "has_log_prob", True))
 
+    def fit(
+        self,
+        data: Any,
+        *,
+        warm_start: bool = False,
+        budget: str | float | Budget | None = None,
+        iterations: int | None = None,
+        seed: int = 0,
+        progress: Progress | bool | None = None,
+        checkpoint: str | PathLike[str] | None = None,
+    ) -> Transformed:
+        """Goes on from the weights of this model, in its units, and returns the further fitted one.
+
+        The last kind of stage is trained again: of `CNF` the likelihood, not the matching before it.
+
+        Args:
+            data: As in `GenerativeModel.fit`, of the same columns.
+            warm_start: Says that going on is what is meant.
+            budget: As in `GenerativeModel.fit`.
+            iterations: Likewise.
+            seed: Likewise.
+            progress: Likewise.
+            checkpoint: Likewise.
+
+        Raises:
+            InputError: `warm_start` is not said; other columns; see `GenerativeModel.fit`.
+
+        Example:
+            >>> import genflow as gf
+            >>> fitted = gf.models.FlowMatching(2, width=16).fit("two-moons", iterations=5)
+            >>> len(fitted.fit("two-moons", iterations=5, warm_start=True).history)
+            2
+        """
+        from genflow.data import load
+
+        if not warm_start:
+            raise InputError(
+                "fit: this model is fitted; fit(…, warm_start=True) goes on from its weights, "
+                "fit of the model that it came of begins anew"
+            )
+        limit = budget_of(budget, iterations)
+        dataset = load(data)
+        if dataset.columns != self.columns:
+            came, wanted = (", ".join(columns[:8]) for columns in (dataset.columns, self.columns))
+            raise InputError(f"data: the columns {came} came, the model was fitted to {wanted}")
+        with torch.inference_mode(False):
+            model = copy.deepcopy(self.model)
+        behind = model.stages_behind(self.history)
+        done = fit(
+            model, dataset, self.preprocessor, self.encoding, limit,
+            seed=seed, progress=progress, checkpoint=checkpoint, history=behind,
+        )  # fmt: skip
+        warn(done.remarks)
+        history = [*self.history, *done.history[len(behind) :]]
+        changed = {"model": model, "history": history, "remarks": done.remarks, "record": done.record}
+        return Transformed(**{**self.config(), **changed})
+
     def log_prob(
-        self, x: Any, condition: Any = None, generator: torch.Generator | None = None
+        self,
+        x: Any,
+        condition: Any = None,
+        generator: torch.Generator | None = None,
+        *,
+        differentiable: bool = False,
     ) -> Float[Tensor, "*batch"]:
         """The log density of rows, in nats, in the units of the file.
 
         Args:
-            x: Rows, `(*batch, d)`: a tensor, or an array.
-            condition: What the density is conditioned on.
+            x: Rows, `(*batch, d)`: a tensor, an array or a list; a pandas frame or the path of a table, whose columns
+                are taken by name.
+            condition: What the density is conditioned on; taken from the frame or the table where that has its columns.
             generator: Source of the divergence estimator's probes, if it is random.
+            differentiable: Whether to record a graph, for gradients of the weights. One is recorded in any case where x
+                or the condition require a gradient.
+
+        Raises:
+            InputError: Other columns, a value that is missing or infinite, a condition that does not fit.
         """
-        x = self._rows(x)
-        z, log_det = self._standardized(x)
-        parts = self._chunks(z, self._encoded(condition, x.shape[:-1]))
-        log_p = torch.cat([self.model.log_prob(z_k, c_k, generator) for z_k, c_k in parts]).reshape(x.shape[:-1])
-        return (log_p.to(log_det) + log_det).to(x.device, x.dtype)
+        check_generator(generator)
+        x, condition = self._rows(x, condition)
+        with self._graph(differentiable, x, condition) as graph:
+            z, log_det = self._standardized(x)
+            given = self._encoded(condition, x.shape[:-1])
+            log_p = self._portioned(("log_prob", graph), self.model.log_prob, z, given, generator)
+            return (log_p.to(log_det) + log_det).to(x.device, x.dtype)
 
     def latent_log_prob(
         self, x: Any, condition: Any = None, generator: torch.Generator | None = None
@@ -122,14 +177,18 @@ class Transformed(Component, nn.Module):
         """
         if not hasattr(self.model, "latent_log_prob"):
             raise InputError(f"latent_log_prob: {type(self.model).__name__} has no latent space; log_prob would do")
-        x = self._rows(x)
-        return self.model.latent_log_prob(self._standardized(x)[0], self._encoded(condition, x.shape[:-1]), generator)
+        x, condition = self._rows(x, condition)
+        with self._graph(False, x, condition) as graph:
+            z, given = self._standardized(x)[0], self._encoded(condition, x.shape[:-1])
+            return self._portioned(("latent_log_prob", graph), self.model.latent_log_prob, z, given, generator)
 
     def sample(
         self,
         shape: int | Sequence[int],
         condition: Any = None,
         generator: torch.Generator | None = None,
+        *,
+        differentiable: bool = False,
         **options: Any,
     ) -> Float[Tensor, "*shape"]:
         """Samples in the units of the file, `(*shape, d)`, in float64.
@@ -138,36 +197,89 @@ class Transformed(Component, nn.Module):
             shape: How many, or the shape of the batch.
             condition: What the density is conditioned on.
             generator: Source of randomness.
+            differentiable: Whether to record a graph; see `log_prob`.
             options: Passed on to the model's own `sample`.
+
+        Raises:
+            InputError: A number that is none, another kind of generator, a condition that does not fit.
         """
-        condition = self._encoded(condition, _batch(shape))
-        return self._original(self.model.sample(shape, condition, generator, **options))
+        return self._drawn(self.model.sample, shape, condition, generator, differentiable, options)[0]
 
     def sample_with_log_prob(
-        self, shape: int | Sequence[int], condition: Any = None, generator: torch.Generator | None = None
+        self,
+        shape: int | Sequence[int],
+        condition: Any = None,
+        generator: torch.Generator | None = None,
+        *,
+        differentiable: bool = False,
     ) -> tuple[Float[Tensor, "*shape"], Float[Tensor, "*batch"]]:
-        """Samples and their log density in the units of the file, in float64."""
-        z, log_p = self.model.sample_with_log_prob(shape, self._encoded(condition, _batch(shape)), generator)
-        x = self._original(z)
-        return x, log_p.to(x) + self.preprocessor(x)[1]
+        """Samples and their log density in the units of the file, in float64; see `sample`."""
+        x, log_p = self._drawn(self.model.sample_with_log_prob, shape, condition, generator, differentiable, {})
+        with self._graph(differentiable, x, log_p):
+            return x, log_p.to(x) + self.preprocessor(x)[1]
 
-    def encode(self, x: Any, condition: Any = None) -> Float[Tensor, "*shape"]:
-        """The noise of each row."""
-        x = self._rows(x)
-        return self.model.encode(self._standardized(x)[0], self._encoded(condition, x.shape[:-1]))
+    def sample_frame(
+        self, number: int, condition: Any = None, generator: torch.Generator | None = None, **options: Any
+    ) -> pd.DataFrame:
+        """Samples as a pandas frame, with the names of the columns; those of the condition come behind them.
 
-    def decode(self, z: Float[Tensor, "*shape"], condition: Any = None) -> Float[Tensor, "*shape"]:
+        Args:
+            number: How many.
+            condition: What the density is conditioned on.
+            generator: Source of randomness.
+            options: Passed on to `sample`.
+
+        Example:
+            >>> import genflow as gf
+            >>> gf.models.FlowMatching(2, width=16).fit("two-moons", iterations=5).sample_frame(3).columns.tolist()
+            ['x', 'y']
+        """
+        import pandas as pd
+
+        (count,) = batch_shape((number,))
+        rows = self.sample(count, condition, generator, **options)
+        frame = pd.DataFrame(rows.cpu().numpy(), columns=self.columns)
+        if condition is not None and self.encoding is not None:
+            for name, values in self.encoding.table(condition, count).items():
+                frame[name] = values
+        return frame
+
+    def encode(self, x: Any, condition: Any = None, *, differentiable: bool = False) -> Float[Tensor, "*shape"]:
+        """The noise of each row, which is taken in the forms that `log_prob` takes."""
+        x, condition = self._rows(x, condition)
+        with self._graph(differentiable, x, condition) as graph:
+            z, given = self._standardized(x)[0], self._encoded(condition, x.shape[:-1])
+            return self._portioned(("encode", graph), self.model.encode, z, given)
+
+    def decode(self, z: Any, condition: Any = None, *, differentiable: bool = False) -> Float[Tensor, "*shape"]:
         """The row of each noise, in the units of the file, in float64."""
-        return self._original(self.model.decode(z, self._encoded(condition, z.shape[:-1])))
+        z = torch.as_tensor(z)
+        like = self._like()
+        with self._graph(differentiable, z, condition) as graph:
+            given = self._encoded(condition, z.shape[:-1])
+            x = self._portioned(("decode", graph), self.model.decode, z.to(like.device, like.dtype), given)
+            return self._original(x)
 
-    def score(self, x: Any, condition: Any = None) -> Float[Tensor, "*shape"]:
-        r"""The score :math:`\nabla_x \log p(x)` in the units of the file."""
-        differentiable = torch.is_grad_enabled()
-        with torch.enable_grad():
-            x = self._rows(x)
-            x = x if differentiable and x.requires_grad else x.detach().requires_grad_()
-            (score,) = torch.autograd.grad(self.log_prob(x, condition).sum(), x, create_graph=differentiable)
-        return score
+    def score(self, x: Any, condition: Any = None, *, differentiable: bool = False) -> Float[Tensor, "*shape"]:
+        r"""The score :math:`\nabla_x \log p(x)` in the units of the file.
+
+        Args:
+            x: Rows, in the forms that `log_prob` takes.
+            condition: What the density is conditioned on.
+            differentiable: Whether the score itself is to be differentiated; it is where x requires a gradient.
+        """
+        x, condition = self._rows(x, condition)
+        given = self._encoded(condition, x.shape[:-1])
+        with self._graph(differentiable, x, given) as graph:
+
+            def gradient(rows: Tensor, c: Any) -> Tensor:
+                with torch.enable_grad():
+                    rows = rows if graph and rows.requires_grad else rows.detach().requires_grad_()
+                    z, log_det = self._standardized(rows)
+                    log_p = self.model.log_prob(z, c).to(log_det) + log_det
+                    return torch.autograd.grad(log_p.sum(), rows, create_graph=graph)[0]
+
+            return self._portioned(("score", graph), gradient, x, given)
 
     def audit(
         self, x: Any, condition: Any = None, generator: torch.Generator | None = None, tolerance: float = 0.01
@@ -186,7 +298,7 @@ class Transformed(Component, nn.Module):
         if not hasattr(self.model, "audit"):
             name = type(self.model).__name__
             raise InputError(f"audit: {name} solves no differential equation, so there is nothing to audit")
-        x = self._rows(x)
+        x, condition = self._rows(x, condition)
         z, log_det = self._standardized(x)
         audit = self.model.audit(z, self._encoded(condition, x.shape[:-1]), generator, tolerance)
         log_p, finer = (log_p.to(log_det) + log_det for log_p in (audit.log_prob, audit.finer))
@@ -196,8 +308,7 @@ class Transformed(Component, nn.Module):
         """The same model with other parts, such as an integrator or a divergence: the weights are shared."""
         if not hasattr(self.model, "replace"):
             raise InputError(f"replace: {type(self.model).__name__} has no velocity, so it has no parts to replace")
-        model = self.model.replace(**parts)
-        return Transformed(**{**self.config(), "model": model})
+        return Transformed(**{**self.config(), "model": self.model.replace(**parts)})
 
     def save(self, path: str | PathLike[str]) -> None:
         """Writes the model to a folder: weights as safetensors, structure as JSON. See `genflow.load`."""
@@ -205,12 +316,25 @@ class Transformed(Component, nn.Module):
 
         save(self, path)
 
-    def _rows(self, x: Any) -> Tensor:
-        x = torch.as_tensor(x)
-        x = x if x.is_floating_point() else x.double()
-        if not x.ndim or x.shape[-1] != self.dim:
-            raise InputError(f"x: rows of {self.dim} numbers are wanted, the shape {tuple(x.shape)} came")
-        return x
+    def __repr__(self) -> str:
+        name, count = type(self.model).__name__, len(self.columns)
+        shown = ", ".join(self.columns[:4]) + (", …" if count > 4 else "")
+        if self.record is None:
+            return f"{name} of {count} columns ({shown})"
+        about = self.record
+        text = f"{name} fitted to {about.data}: {count} columns ({shown}), {about.steps} steps"
+        text += f" in {about.seconds:.1f} s" if math.isfinite(about.seconds) else ""
+        if about.nll_rows:
+            text += f", validation NLL {about.nll:.3f} ± {about.nll_se:.3f} nats ({about.nll_rows} rows)"
+        return text
+
+    def _rows(self, x: Any, condition: Any = None) -> tuple[Tensor, Any]:
+        """Rows as a tensor, and their condition: the one that was given, or that which came with them."""
+        from genflow.data.rows import rows_of
+
+        columns = self.columns or [str(j + 1) for j in range(self.dim)]
+        rows, brought = rows_of(x, columns, self.encoding if condition is None else None)
+        return rows, brought if condition is None else condition
 
     def _encoded(self, condition: Any, batch: Sequence[int]) -> Any:
         """The model's condition: one vector for each row of the batch, or one that all share."""
@@ -224,8 +348,53 @@ class Transformed(Component, nn.Module):
         like = self._like()
         return self.encoding(condition, batch).to(like.device, like.dtype)
 
+    @contextmanager
+    def _graph(self, differentiable: bool, *inputs: Any) -> Iterator[bool]:
+        """Records a graph only where it is wanted, or where an input is part of one; says whether it does."""
+        needed = differentiable or any(isinstance(part, Tensor) and part.requires_grad for part in inputs)
+        with torch.set_grad_enabled(needed and torch.is_grad_enabled()):
+            yield torch.is_grad_enabled()
+
+    def _portioned(
+        self, operation: Any, compute: Callable[..., Tensor], x: Tensor, condition: Any, *rest: Any
+    ) -> Tensor:
+        """`compute(rows, their condition, …)` of all rows, a portion at a time."""
+        flat = x.reshape(-1, x.shape[-1])
+        each = _of_each(condition, x.shape[:-1])
+        parts = self._portions.run(
+            (operation, flat.dtype, flat.device),
+            len(flat),
+            lambda start, stop: compute(flat[start:stop], each(start, stop), *rest),
+        )
+        whole = torch.cat(parts)
+        return whole.reshape(*x.shape[:-1], *whole.shape[1:])
+
+    def _drawn(
+        self, draw: Callable[..., Any], shape: Any, condition: Any, generator: Any, differentiable: bool, options: Any
+    ) -> tuple[Tensor, ...]:
+        """What a model draws, a portion at a time, the samples in the units of the file."""
+        batch = batch_shape(shape)
+        check_generator(generator)
+        with self._graph(differentiable, condition) as graph:
+            given = self._encoded(condition, batch)
+            each = _of_each(given, batch)
+            operation = (draw.__name__, graph, str(sorted(options.items())), self._like().dtype)
+
+            def drawn(start: int, stop: int) -> tuple[Tensor, ...]:
+                found = draw(stop - start, each(start, stop), generator, **options)
+                return found if isinstance(found, tuple) else (found,)
+
+            if not math.prod(batch):
+                return torch.zeros(*batch, self.dim, dtype=torch.float64), torch.zeros(batch, dtype=torch.float64)
+            parts = self._portions.run(operation, math.prod(batch), drawn)
+            z, *rest = (torch.cat(part) for part in zip(*parts, strict=True))
+            x = self._original(z).reshape(*batch, z.shape[-1])
+            return x, *(part.reshape(batch) for part in rest)
+
     def _like(self) -> Tensor:
-        return next(self.model.parameters(), torch.empty(0))
+        like = like_of(self.model)
+        check_dtype(like)
+        return like
 
     def _standardized(self, x: Tensor) -> tuple[Tensor, Tensor]:
         z, log_det = self.preprocessor(x.to(self._preprocessing_device(), torch.float64))
@@ -238,15 +407,10 @@ class Transformed(Component, nn.Module):
     def _preprocessing_device(self) -> torch.device:
         return next(self.preprocessor.buffers(), self._like()).device
 
-    def _chunks(self, z: Tensor, condition: Any) -> list[tuple[Tensor, Any]]:
-        flat = z.reshape(-1, z.shape[-1])
-        count = max(1, math.ceil(len(flat) / _CHUNK))
-        if isinstance(condition, Tensor) and condition.ndim > 1:
-            conditions = condition.expand(*z.shape[:-1], -1).reshape(len(flat), -1).chunk(count)
-        else:
-            conditions = (condition,) * count
-        return list(zip(flat.chunk(count), conditions, strict=False))
 
-
-def _batch(shape: int | Sequence[int]) -> tuple[int, ...]:
-    return (shape,) if isinstance(shape, int) else tuple(shape)
+def _of_each(condition: Any, batch: Sequence[int]) -> Callable[[int, int], Any]:
+    """The condition of the rows from `start` to before `stop`: their own vectors, or the one that all share."""
+    if not (isinstance(condition, Tensor) and condition.ndim > 1):
+        return lambda start, stop: condition
+    vectors = condition.expand(*batch, -1).reshape(-1, condition.shape[-1])
+    return lambda start, stop: vectors[start:stop]

@@ -26,6 +26,7 @@ from torch import Tensor, nn
 from genflow.audit import Audit, audited
 from genflow.base import StandardNormal, check_base
 from genflow.divergences import Exact, as_divergence
+from genflow.draws import batch_shape, check_generator
 from genflow.errors import InputError, SolverError
 from genflow.functions import as_integrator, as_scheduler
 from genflow.interfaces import Component, DivergenceEstimator, Dynamics, Estimate, Integrator, Scheduler, Velocity, Work
@@ -410,7 +411,8 @@ class Flow(Component, nn.Module):
         return z
 
     def _noise(self, shape: int | Sequence[int], generator: torch.Generator | None) -> Tensor:
-        batch = (shape,) if isinstance(shape, int) else tuple(shape)
+        check_generator(generator)
+        batch = batch_shape(shape)
         like = next(self.velocity.parameters(), torch.empty(0))
         dtype = like.dtype if like.dtype.is_floating_point and like.dtype.itemsize >= 4 else torch.float32
         return self.base.sample(batch, generator, dtype=dtype, device=like.device)

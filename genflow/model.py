@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from functools import partial
 from os import PathLike
 from typing import TYPE_CHECKING, Any
 
@@ -13,16 +15,21 @@ from torch import Tensor, nn
 
 from genflow.errors import InputError
 from genflow.fitted import Transformed
+from genflow.fitting import budget_of, fit, warn
 from genflow.interfaces import Component
-from genflow.training import Budget, Progress, Stage, TrainingData, parse_seconds, train
+from genflow.training import Budget, Progress, Stage, TrainingData
 
 if TYPE_CHECKING:
+    from typing import Self
+
     from genflow.data import Dataset, Preprocessor
 
 __all__ = ["GenerativeModel"]
 
-_VALIDATION_ROWS = 2048  # of the validation part, for every model alike: its cost counts against the budget
-_SETTLING_ROWS = 64  # enough to see how fine a grid has to be
+_INFERENCE = (
+    "log_prob", "sample", "sample_with_log_prob", "encode", "decode", "trajectory", "score", "audit", "latent_log_prob",
+    "save",
+)  # fmt: skip
 
 
 class GenerativeModel(Component, nn.Module, ABC):
@@ -34,11 +41,18 @@ class GenerativeModel(Component, nn.Module, ABC):
         whiten: Whether `fit` hands it rows without correlation, on top of the data set's own preprocessing.
         has_log_prob: Whether rows have a density under it; where they have none, `log_prob` raises an `InputError`.
         condition_dim: Dimension of the condition that it was built for, 0 for none.
+        condition_dropout: The share of rows that it is trained on without their condition: above 0, it can do without.
     """
 
     whiten: bool = False
     has_log_prob: bool = True
     condition_dim: int = 0
+    condition_dropout: float = 0.0
+
+    def __init__(self) -> None:
+        super().__init__()
+        # Takes the dtype and the device that the model is moved to, also before it has a parameter.
+        self.register_buffer("_like", torch.empty(0), persistent=False)
 
     @abstractmethod
     def log_prob(
@@ -70,6 +84,20 @@ class GenerativeModel(Component, nn.Module, ABC):
         share = shrinkage(rows)
         return data.preprocessor if share == 1 else Compose([data.preprocessor, Whiten.fit(rows, share)])
 
+    def stages_behind(self, history: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """Of an ended training's history, what stays behind a model that goes on from its weights.
+
+        All but the last kind of stage: that one is trained again, from where it ended.
+
+        Args:
+            history: The history of the training that made it.
+        """
+        kinds = [entry.get("kind", entry["stage"]) for entry in history]
+        kept = len(kinds)
+        while kept and kinds[kept - 1] == kinds[-1]:
+            kept -= 1
+        return history[:kept]
+
     def settle(self, x: Float[Tensor, "*shape"], condition: Any = None) -> None:
         """After training: makes sure, on validation rows, that log p is what it says. A flow chooses its grid."""
 
@@ -80,21 +108,27 @@ class GenerativeModel(Component, nn.Module, ABC):
         budget: str | float | Budget | None = None,
         iterations: int | None = None,
         seed: int = 0,
-        progress: Progress | None = None,
+        progress: Progress | bool | None = None,
         checkpoint: str | PathLike[str] | None = None,
     ) -> Transformed:
-        """Trains on a data set and returns the model in the data's own units.
+        """Trains a copy on a data set and returns it in the data's own units; this model stays as it is.
+
+        Another `fit` begins anew. To go on from the weights of a fitted model: `fitted.fit(…, warm_start=True)`.
 
         Args:
             data: A `Dataset`, or anything that `genflow.data.load` takes: a name, a path, an array.
             budget: Wall time of the training, such as `"60s"`, `"2min"` or a number of seconds; or a `Budget`.
             iterations: Optimizer steps instead of a time.
             seed: Seed of everything random in the training.
-            progress: Called now and then with where it stands; see `genflow.training.Progress`.
+            progress: `True` for a line on standard error; or a function that is called now and then with where it
+                stands, see `genflow.training.Progress`.
             checkpoint: A folder that the state is kept in; a training that was cut off goes on from there.
 
         Raises:
-            InputError: Neither or both of budget and iterations; data that can't be read.
+            InputError: Both budget and iterations; data that can't be read; weights in half precision.
+
+        Warns:
+            Remark: What a reader of its figures should know, such as very few steps.
 
         Example:
             >>> import genflow as gf
@@ -104,37 +138,34 @@ class GenerativeModel(Component, nn.Module, ABC):
         """
         from genflow.data import load
 
-        if budget is None and iterations is None:
-            budget = "60s"
-        if isinstance(budget, Budget) and iterations is None:
-            limit = budget
-        else:
-            limit = Budget(None if budget is None else parse_seconds(str(budget)), iterations)
+        limit = budget_of(budget, iterations)
         dataset = load(data)
-        dim = getattr(self, "dim", None)
-        if dim is not None and dim != dataset.dim:
-            raise InputError(f"data: {dataset.name} has {dataset.dim} columns, the model was built for {dim}")
-        if dataset.condition_dim != self.condition_dim:
-            raise InputError(
-                f"condition: that of {dataset.name} has dimension {dataset.condition_dim}, the model was built with "
-                f"condition_dim={self.condition_dim}; build it with condition_dim={dataset.condition_dim}"
-            )
-        like = next(self.parameters(), torch.empty(0))
+        model = self._unfitted()
+        preprocessor = model.preprocessing(dataset)
+        encoding = None if dataset.condition is None else dataset.condition.encoding
+        done = fit(
+            model, dataset, preprocessor, encoding, limit, seed=seed, progress=progress, checkpoint=checkpoint
+        )  # fmt: skip
+        self._refuse_inference()
+        warn(done.remarks)
+        return Transformed(
+            model, preprocessor, dataset.columns, done.history, encoding, done.remarks, done.record
+        )  # fmt: skip
 
-        preprocessor = self.preprocessing(dataset)
+    def _unfitted(self) -> Self:
+        """A copy to train: this one stays as it is, and a second training begins where the first did."""
+        with torch.inference_mode(False):  # a copy made within can't be trained
+            model = copy.deepcopy(self)
+        for name in _INFERENCE:
+            model.__dict__.pop(name, None)
+        return model
 
-        def prepared(x: Tensor) -> Tensor:
-            return preprocessor(x)[0].to(like.device, like.dtype)
+    def _refuse_inference(self) -> None:
+        """From now on, says that `fit` returned the model that is wanted."""
+        for name in _INFERENCE:
+            if hasattr(self, name):
+                self.__dict__[name] = partial(_not_fitted, type(self).__name__)
 
-        rows = TrainingData(prepared(dataset.train), prepared(dataset.validation[:_VALIDATION_ROWS]))
-        encoding = None
-        if (given := dataset.condition) is not None:
-            encoding = given.encoding
-            vectors = (given.vectors(part) for part in (given.train, given.validation[:_VALIDATION_ROWS]))
-            first, second = (part.to(like.device, like.dtype) for part in vectors)
-            rows = TrainingData(rows.train, rows.validation, first, second)
-        history = train(self, rows, limit, seed=seed, progress=progress, checkpoint=checkpoint)
-        self.eval()
-        few = rows.validation_condition
-        self.settle(rows.validation[:_SETTLING_ROWS], None if few is None else few[:_SETTLING_ROWS])
-        return Transformed(self, preprocessor, dataset.columns, history, encoding)
+
+def _not_fitted(name: str, *arguments: Any, **options: Any) -> None:
+    raise InputError(f"{name}: this model is not fitted, fit returned the one that is; fitted = model.fit(…) would do")

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from os import PathLike
 from typing import Any
@@ -224,6 +224,7 @@ def train(
     seed: int = 0,
     progress: Progress | None = None,
     checkpoint: str | PathLike[str] | None = None,
+    history: Sequence[dict[str, Any]] = (),
 ) -> History:
     """Runs a model's stages until it has no more, or the budget is spent.
 
@@ -235,6 +236,7 @@ def train(
         progress: Called now and then; see `Progress`.
         checkpoint: A folder that the state is kept in. A training that was cut off goes on from there: counted in
             iterations, to the same weights, bit for bit on the same machine; on a clock, with the seconds it has left.
+        history: The stages that are behind the model, where it goes on from its weights.
 
     Returns:
         One entry for each stage: its name, steps, seconds, validation loss, curve, and what the model remembers of it.
@@ -248,19 +250,19 @@ def train(
 
     snapshots = None if checkpoint is None else Snapshots(checkpoint, seed, budget, model, data)
     resumed = snapshots.read(model) if snapshots else None
-    history: History = resumed.history if resumed else []
+    entries: History = resumed.history if resumed else list(history)
     if resumed:
         budget.spend(resumed.used)
-    begin = budget.clock() - (history[-1]["ends"] if history else 0.0)
-    while not history or budget.left > 0 or (resumed and resumed.run):
+    begin = budget.clock() - (entries[-1]["ends"] if entries else 0.0)
+    while len(entries) == len(history) or budget.left > 0 or (resumed and resumed.run):
         if snapshots:
-            snapshots.begin_stage(model, history)
+            snapshots.begin_stage(model, entries)
         with torch.random.fork_rng():
-            torch.manual_seed(_mixed(seed, len(history)))
-            stage = model.next_stage(data, history)
+            torch.manual_seed(_mixed(seed, len(entries)))
+            stage = model.next_stage(data, entries)
         if stage is None:
             break
-        generator = torch.Generator(stage.points.device).manual_seed(_mixed(seed, len(history)) + 1)
+        generator = torch.Generator(stage.points.device).manual_seed(_mixed(seed, len(entries)) + 1)
         run = StageRun(stage, budget, generator, begin)
         if resumed and resumed.run:
             run.restore(*resumed.run)
@@ -269,11 +271,11 @@ def train(
         with fast_products(stage.points.device):
             entry = run(progress, snapshots)
         stage.finish(entry)
-        history.append({**entry, "ends": budget.clock() - begin})
+        entries.append({**entry, "ends": budget.clock() - begin})
     if snapshots:
-        snapshots.begin_stage(model, history)
+        snapshots.begin_stage(model, entries)
         snapshots.write()
-    return history
+    return entries
 
 
 def _mixed(seed: int, count: int) -> int:

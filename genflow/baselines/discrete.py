@@ -19,6 +19,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from genflow.base import StandardNormal
+from genflow.draws import batch_shape, check_generator
 from genflow.errors import InputError
 from genflow.flow import check_given
 from genflow.model import GenerativeModel
@@ -98,7 +99,8 @@ class DiscreteFlow(GenerativeModel):
             condition: What the density is conditioned on, `(*batch, k)` or `(k,)`.
             generator: Source of randomness.
         """
-        batch = (shape,) if isinstance(shape, int) else tuple(shape)
+        check_generator(generator)
+        batch = batch_shape(shape)
         like = next(self.parameters())
         return self.decode(self.base.sample(batch, generator, dtype=like.dtype, device=like.device), condition)
 

@@ -118,6 +118,20 @@ class Encoding(Component):
             raise InputError(f"condition: {came} rows came for {wanted or 1}; one for all, or one for each would do")
         return vectors
 
+    def table(self, condition: Any, count: int) -> dict[str, list[Any]]:
+        """A condition as columns of `count` rows each, in the user's own numbers and class names.
+
+        Args:
+            condition: As in a call.
+            count: The number of rows.
+        """
+        self(condition, (count,))  # so that what does not fit is refused
+        columns = {}
+        for name, values in zip(self.columns, self._values(condition)):
+            listed = values.reshape(-1).tolist()
+            columns[name] = listed * count if len(listed) == 1 else listed
+        return columns
+
     def _values(self, condition: Any) -> list[Any]:
         """The values of each column: a tensor or an array, of one shape for all columns."""
         count = len(self.columns)

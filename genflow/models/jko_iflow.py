@@ -222,6 +222,12 @@ class JKOiFlow(Flow, GenerativeModel):
             return self._joint_stage(data)
         return None
 
+    def stages_behind(self, history: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        behind = super().stages_behind(history)
+        if any(entry.get("moves") or entry.get("halvings") for entry in history[len(behind) :]):
+            raise InputError("fit: a chain that ends with rounds can't go on from its weights; joint=0.75 would do")
+        return behind
+
     def _next_round(self, entries: list[dict[str, Any]]) -> tuple[int, int] | None:
         """The round after the one that is over, with the boundaries moved or halved for it; `None` after the last.
 

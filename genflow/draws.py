@@ -1,0 +1,51 @@
+"""What people give for how many to draw, and for where the randomness comes from."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+
+from genflow.errors import InputError
+
+__all__ = ["batch_shape", "check_generator"]
+
+
+def batch_shape(shape: Any) -> tuple[int, ...]:
+    """The shape of a batch: a number of rows, or a shape, of any kind of integers.
+
+    Raises:
+        InputError: Something that is no number of rows, or a negative one.
+
+    Example:
+        >>> batch_shape(5), batch_shape(torch.tensor(5)), batch_shape([2, 3])
+        ((5,), (5,), (2, 3))
+    """
+    listed = isinstance(shape, Sequence) and not isinstance(shape, str)
+    try:
+        sizes = tuple(map(_integer, shape if listed else (shape,)))
+    except (TypeError, ValueError, RuntimeError):
+        raise InputError(f"shape: {shape!r} came; a number of samples, or a shape such as (3, 5), would do") from None
+    if any(size < 0 for size in sizes):
+        raise InputError(f"shape: {shape!r} came; a number from 0 up, or a shape of such, would do")
+    return sizes
+
+
+def check_generator(generator: Any) -> None:
+    """Refuses what is no `torch.Generator`.
+
+    Raises:
+        InputError: Another source of randomness, such as NumPy's.
+    """
+    if generator is not None and not isinstance(generator, torch.Generator):
+        kind = type(generator)
+        came = repr(generator) if isinstance(generator, int) else f"a {kind.__name__} of {kind.__module__}"
+        raise InputError(f"generator: {came} came; torch.Generator().manual_seed(0) would do")
+
+
+def _integer(size: Any) -> int:
+    if isinstance(size, bool):
+        raise TypeError
+    return operator.index(size)

@@ -1,0 +1,175 @@
+"""Fitting: what `fit` does between the user's data and a model in the user's units."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from os import PathLike
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from genflow.errors import InputError, Remark
+from genflow.interfaces import Component
+from genflow.progress import Line
+from genflow.training import Budget, Progress, TrainingData, parse_seconds, train
+
+if TYPE_CHECKING:
+    from genflow.data import Dataset, Encoding, Preprocessor
+
+__all__ = ["Fit", "FitRecord", "budget_of", "check_dtype", "fit", "like_of", "warn"]
+
+_VALIDATION_ROWS = 2048  # of the validation part, for every model alike: its cost counts against the budget
+_SETTLING_ROWS = 64  # enough to see how fine a grid has to be
+
+
+@dataclass(frozen=True)
+class FitRecord(Component):
+    """What a training was given, and what came of it.
+
+    Attributes:
+        data: Name of the data set.
+        seconds: What the training took on its budget's clock, whatever the model did until it could be used.
+        steps: Optimizer steps.
+        nll: Mean negative log-likelihood of validation rows, in nats, in the units of the file; NaN without one.
+        nll_se: Its standard error.
+        nll_rows: How many rows it is the mean of.
+    """
+
+    data: str
+    seconds: float = math.nan
+    steps: int = 0
+    nll: float = math.nan
+    nll_se: float = math.nan
+    nll_rows: int = 0
+
+
+@dataclass
+class Fit:
+    """What a training leaves beside the weights.
+
+    Attributes:
+        history: One entry for each stage.
+        record: What it was given, and what came of it.
+        remarks: What a reader of its figures should know, one line each.
+    """
+
+    history: list[dict[str, Any]]
+    record: FitRecord
+    remarks: list[str] = field(default_factory=list)
+
+
+def budget_of(budget: str | float | Budget | None, iterations: int | None) -> Budget:
+    """The budget that people mean: a time, a number of steps, or 60 seconds where neither is given.
+
+    Raises:
+        InputError: Both, or something that is no time.
+    """
+    if isinstance(budget, Budget) and iterations is None:
+        return budget
+    if budget is None and iterations is None:
+        budget = "60s"
+    return Budget(None if budget is None else parse_seconds(str(budget)), iterations)
+
+
+def fit(
+    model: Any,
+    data: Dataset,
+    preprocessor: Preprocessor,
+    encoding: Encoding | None,
+    budget: Budget,
+    *,
+    seed: int = 0,
+    progress: Progress | bool | None = None,
+    checkpoint: str | PathLike[str] | None = None,
+    history: Sequence[dict[str, Any]] = (),
+) -> Fit:
+    """Trains a model, in place, on a data set in the units of a preprocessor, and settles it.
+
+    Args:
+        model: A `genflow.model.GenerativeModel`.
+        data: The data set.
+        preprocessor: The units that it is trained in.
+        encoding: What makes vectors of the conditions.
+        budget: Seconds or iterations.
+        seed: Seed of everything random.
+        progress: Called now and then; `True` for a line on standard error.
+        checkpoint: A folder that the state is kept in.
+        history: The stages that are behind it, where it goes on from its weights.
+
+    Raises:
+        InputError: Another number of columns, or another condition, than the model was built for.
+    """
+    _check(model, data)
+    like = like_of(model)
+    check_dtype(like)
+
+    def prepared(x: Tensor) -> Tensor:
+        return preprocessor(x)[0].to(like.device, like.dtype)
+
+    # Also where the caller has switched gradients off.
+    with torch.inference_mode(False), torch.enable_grad():
+        rows = TrainingData(prepared(data.train), prepared(data.validation[:_VALIDATION_ROWS]))
+        if data.condition is not None:
+            given = replace(data.condition, encoding=encoding or data.condition.encoding)
+            vectors = (given.vectors(part) for part in (given.train, given.validation[:_VALIDATION_ROWS]))
+            first, second = (part.to(like.device, like.dtype) for part in vectors)
+            rows = TrainingData(rows.train, rows.validation, first, second)
+        with Line() if progress is True else _Given(progress) as shown:
+            entries = train(model, rows, budget, seed=seed, progress=shown, checkpoint=checkpoint, history=history)
+    model.eval()
+    few = rows.validation_condition
+    model.settle(rows.validation[:_SETTLING_ROWS], None if few is None else few[:_SETTLING_ROWS])
+    steps = sum(entry.get("steps", 0) for entry in entries[len(history) :])
+    return Fit(entries, FitRecord(data.name, steps=steps))
+
+
+def like_of(model: nn.Module) -> Tensor:
+    """A tensor of the dtype and on the device that a model computes in, also before it has a parameter."""
+    return next(model.parameters(), next(model.buffers(), torch.empty(0)))
+
+
+def check_dtype(like: Tensor) -> None:
+    """Refuses a model in half precision: its log densities would be good to no digit.
+
+    Raises:
+        InputError: With what would do.
+    """
+    if like.dtype not in (torch.float32, torch.float64):
+        raise InputError(
+            f"model: its weights are {str(like.dtype).removeprefix('torch.')}, a log density wants float32 or float64; "
+            "model.float() would do"
+        )
+
+
+def warn(remarks: Sequence[str], stacklevel: int = 2) -> None:
+    """Warns of remarks, one by one."""
+    for remark in remarks:
+        warnings.warn(remark, Remark, stacklevel=stacklevel + 1)
+
+
+class _Given:
+    """A progress that somebody gave, or none."""
+
+    def __init__(self, progress: Progress | bool | None):
+        self.progress = progress if callable(progress) else None
+
+    def __enter__(self) -> Progress | None:
+        return self.progress
+
+    def __exit__(self, *exception: object) -> None:
+        pass
+
+
+def _check(model: Any, data: Dataset) -> None:
+    dim = getattr(model, "dim", None)
+    if dim is not None and dim != data.dim:
+        raise InputError(f"data: {data.name} has {data.dim} columns, the model was built for {dim}")
+    if data.condition_dim != model.condition_dim:
+        raise InputError(
+            f"condition: that of {data.name} has dimension {data.condition_dim}, the model was built with "
+            f"condition_dim={model.condition_dim}; build it with condition_dim={data.condition_dim}"
+        )
