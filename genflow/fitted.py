@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 __all__ = ["FitRecord", "Transformed"]
 
+_FEW_NUMBERS = 1 << 14  # 1024 rows of 16 columns
+
 
 class Transformed(Component, nn.Module):
     r"""A model behind an invertible preprocessing: densities and samples in the user's own units.
@@ -365,6 +367,7 @@ class Transformed(Component, nn.Module):
             (operation, flat.dtype, flat.device),
             len(flat),
             lambda start, stop: compute(flat[start:stop], each(start, stop), *rest),
+            _few(flat.shape[-1]),
         )
         whole = torch.cat(parts)
         return whole.reshape(*x.shape[:-1], *whole.shape[1:])
@@ -386,7 +389,7 @@ class Transformed(Component, nn.Module):
 
             if not math.prod(batch):
                 return torch.zeros(*batch, self.dim, dtype=torch.float64), torch.zeros(batch, dtype=torch.float64)
-            parts = self._portions.run(operation, math.prod(batch), drawn)
+            parts = self._portions.run(operation, math.prod(batch), drawn, _few(self.dim))
             z, *rest = (torch.cat(part) for part in zip(*parts, strict=True))
             x = self._original(z).reshape(*batch, z.shape[-1])
             return x, *(part.reshape(batch) for part in rest)
@@ -406,6 +409,11 @@ class Transformed(Component, nn.Module):
 
     def _preprocessing_device(self) -> torch.device:
         return next(self.preprocessor.buffers(), self._like()).device
+
+
+def _few(dim: int) -> int:
+    """Rows that need no portions, without a graph; with one, every step of a solver is kept."""
+    return 0 if torch.is_grad_enabled() else _FEW_NUMBERS // dim
 
 
 def _of_each(condition: Any, batch: Sequence[int]) -> Callable[[int, int], Any]:

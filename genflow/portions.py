@@ -92,15 +92,18 @@ class Portions:
         self.limit = limit
         self._bytes: dict[Any, float] = {}  # that a row takes
 
-    def run(self, operation: Any, count: int, compute: Callable[[int, int], Result]) -> list[Result]:
+    def run(
+        self, operation: Any, count: int, compute: Callable[[int, int], Result], few: int = _MEASURED
+    ) -> list[Result]:
         """The results of `compute(start, stop)` for adjoining portions of `count` rows, at least one.
 
         Args:
             operation: What the operation goes by: portions of one that was measured before are not measured again.
             count: The number of rows.
             compute: The operation on the rows from `start` to before `stop`.
+            few: So many rows go at once in any case: the meter would cost more than it saves.
         """
-        if count <= _MEASURED:
+        if count <= max(few, _MEASURED):
             return [compute(0, count)]
         done, results = 0, []
         if operation not in self._bytes:
