@@ -17,7 +17,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from genflow.errors import InputError, SolverError
+from genflow.errors import InputError, Remark, SolverError
 
 if TYPE_CHECKING:
     from genflow import (
@@ -63,6 +63,7 @@ __all__ = [
     "InputError",
     "Integrator",
     "NoiseSchedule",
+    "Remark",
     "Scheduler",
     "Solution",
     "SolverError",

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from genflow.errors import InputError, Remark
+from genflow.errors import InputError, Remark, SolverError
 from genflow.interfaces import Component
+from genflow.metrics.likelihood import mean_and_se
 from genflow.progress import Line
 from genflow.training import Budget, Progress, TrainingData, parse_seconds, train
 
@@ -121,10 +122,24 @@ def fit(
         with Line() if progress is True else _Given(progress) as shown:
             entries = train(model, rows, budget, seed=seed, progress=shown, checkpoint=checkpoint, history=history)
     model.eval()
-    few = rows.validation_condition
-    model.settle(rows.validation[:_SETTLING_ROWS], None if few is None else few[:_SETTLING_ROWS])
+    few = rows.validation[:_SETTLING_ROWS]
+    condition = None if rows.validation_condition is None else rows.validation_condition[:_SETTLING_ROWS]
+    model.settle(few, condition)
+    nll = _nll(model, few, condition, preprocessor(data.validation[: len(few)])[1])
     steps = sum(entry.get("steps", 0) for entry in entries[len(history) :])
-    return Fit(entries, FitRecord(data.name, steps=steps))
+    return Fit(entries, FitRecord(data.name, math.nan, steps, *nll))
+
+
+@torch.no_grad()
+def _nll(model: Any, z: Tensor, condition: Any, log_det: Tensor) -> tuple[float, float, int]:
+    """The mean NLL of a few validation rows in the user's units, its standard error, and of how many rows."""
+    if not model.has_log_prob:
+        return math.nan, math.nan, 0
+    try:
+        log_p = model.log_prob(z, condition, torch.Generator(z.device).manual_seed(0)).to(log_det) + log_det
+    except SolverError:
+        return math.nan, math.nan, 0
+    return *mean_and_se(-log_p), len(z)
 
 
 def like_of(model: nn.Module) -> Tensor:

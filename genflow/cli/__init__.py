@@ -5,10 +5,11 @@ from __future__ import annotations
 
 import os
 import sys
+import warnings
 from collections.abc import Sequence
 
 from genflow.cli.words import as_typed
-from genflow.errors import InputError, ResultError, SolverError, WriteError
+from genflow.errors import InputError, Remark, ResultError, SolverError, WriteError
 
 __all__ = ["main"]
 
@@ -27,7 +28,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print_help()
             return 2
         command, chosen = parsed(words)
-        code = command.run(chosen)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Remark)  # a command prints remarks where they belong
+            code = command.run(chosen)
         sys.stdout.flush()
     except InputError as error:
         return _complain(str(error), 2)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import difflib
+import functools
 import re
-from collections.abc import Mapping, Sequence
+import warnings
+from collections.abc import Callable, Mapping, Sequence
 from os import PathLike, fspath
 from pathlib import Path
 from typing import Any
@@ -20,7 +22,7 @@ from genflow.data.mixtures import GaussianMixture
 from genflow.data.pictures import PICTURES, Picture
 from genflow.data.sensors import sensors
 from genflow.data.toys import TOYS, Density
-from genflow.errors import InputError
+from genflow.errors import InputError, Remark
 
 __all__ = ["downloads", "load", "names"]
 
@@ -53,6 +55,20 @@ def downloads() -> list[str]:
     return [*BENCHMARKS, *_IDX]
 
 
+def _remarked(load: Callable[..., Dataset]) -> Callable[..., Dataset]:
+    """Warns of what is remarked on, where the data set was not there before."""
+
+    @functools.wraps(load)
+    def loaded(source: Any, **options: Any) -> Dataset:
+        data = load(source, **options)
+        for remark in [] if data is source else data.remarks:
+            warnings.warn(remark, Remark, stacklevel=2)
+        return data
+
+    return loaded
+
+
+@_remarked
 def load(
     source: Any,
     *,
@@ -90,6 +106,9 @@ def load(
         seed: Seed of what is generated and of the noise; the split does not depend on it.
         folder: Where the files of a download are.
         checksums: SHA-256 of a download's files by name, where they are on record; see `genflow.data.files`.
+
+    Warns:
+        Remark: Each of the data set's `remarks`.
 
     Raises:
         InputError: An unknown name, or anything wrong with the table: one line.
