@@ -24,6 +24,7 @@ KINDS = {
     "maf": lambda dim=3: gf.baselines.MAF(dim, width=8, transforms=2),
 }
 kinds = pytest.mark.parametrize("kind", KINDS)
+two_kinds = pytest.mark.parametrize("kind", ["jko-iflow", "nsf"])  # where all share the code
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +54,7 @@ def test_fit_leaves_the_model_as_it_was_and_a_second_one_begins_anew(kind, frame
     assert torch.equal(first.log_prob(frame), second.log_prob(frame))
 
 
-@kinds
+@two_kinds
 @pytest.mark.parametrize("call", ["sample", "log_prob", "encode", "save"])
 def test_the_model_that_fit_was_called_on_says_that_it_is_not_fitted(kind, call, frame, tmp_path):
     model = KINDS[kind]()
@@ -137,13 +138,13 @@ def test_no_graph_is_recorded_unless_it_is_wanted(kind, fitted, frame):
 
 
 @pytest.mark.parametrize("number", [np.int64(5), torch.tensor(5), (5,), torch.Size([5]), np.array(5)])
-@kinds
+@two_kinds
 def test_a_number_of_samples_of_any_kind_of_integer(kind, number, fitted):
     assert fitted[kind].sample(number).shape == (5, 3)
 
 
 @pytest.mark.parametrize("number", [-1, 2.5, "5", True, None, (2, -3), np.array([2.0])])
-@kinds
+@two_kinds
 def test_what_is_no_number_of_samples_is_one_line(kind, number, fitted):
     with pytest.raises(gf.InputError, match=r"shape: .* came"):
         fitted[kind].sample(number)
@@ -158,14 +159,14 @@ def test_no_sample_at_all(kind, fitted):
     assert log_p.shape == (0,)
 
 
-@kinds
+@two_kinds
 def test_another_kind_of_generator_is_one_line(kind, fitted):
     for generator in (np.random.default_rng(0), 0):
         with pytest.raises(gf.InputError, match=r"generator: .* torch\.Generator"):
             fitted[kind].sample(3, generator=generator)
 
 
-@kinds
+@two_kinds
 def test_samples_as_a_frame(kind, fitted):
     generator = torch.Generator().manual_seed(1)
     table = fitted[kind].sample_frame(4, generator=generator)
@@ -205,7 +206,7 @@ def test_a_default_dtype_of_double_serves(kind, frame):
         torch.set_default_dtype(torch.float32)
 
 
-@kinds
+@two_kinds
 def test_half_precision_is_refused_in_one_line(kind, frame):
     for dtype in (torch.bfloat16, torch.float16):
         with pytest.raises(gf.InputError, match=r"model: .*float16.* model\.float\(\)"):
@@ -215,7 +216,7 @@ def test_half_precision_is_refused_in_one_line(kind, frame):
             model.sample(2)
 
 
-@kinds
+@two_kinds
 @pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
 def test_fit_where_gradients_are_switched_off(kind, mode, frame):
     with mode():
