@@ -83,8 +83,8 @@ class Standardize(Preprocessor):
     def __init__(self, dim: int, mean: Tensor | None = None, std: Tensor | None = None):
         super().__init__()
         self.dim = dim
-        mean = torch.zeros(dim) if mean is None else torch.as_tensor(mean)
-        std = torch.ones(dim) if std is None else torch.as_tensor(std)
+        mean = torch.zeros(dim) if mean is None else torch.as_tensor(mean, dtype=torch.float64)
+        std = torch.ones(dim) if std is None else torch.as_tensor(std, dtype=torch.float64)
         self.register_buffer("mean", mean.detach().to(torch.float64).clone())
         self.register_buffer("std", std.detach().to(torch.float64).clone())
 
