@@ -17,7 +17,7 @@ from sybil import Document
 from sybil.parsers.markdown import PythonCodeBlockParser
 
 from genflow import registry
-from genflow.cli import _parsers
+from genflow.cli.parsing import parsed
 from genflow.studies.trial import check_options
 
 ROOT = Path(__file__).parent.parent
@@ -50,14 +50,12 @@ def test_python_blocks_run(page: Path, workplace: Path, monkeypatch: pytest.Monk
 
 @_named
 def test_commands_parse(page: Path, workplace: Path) -> None:
-    parser, _ = _parsers()
     for block in re.findall(r"```sh\n(.*?)```", page.read_text(), flags=re.DOTALL):
         for line in block.replace("\\\n", " ").splitlines():
             words = shlex.split(line, comments=True)
             if words[:1] != ["genflow"]:
                 continue
-            chosen = parser.parse_args(words[1:])
-            arguments = chosen[chosen.subcommand]
+            _, arguments = parsed(words[1:])
             models = arguments.get("models") or [m for m in [arguments.get("model")] if m]
             own = {model.rpartition(":")[2] for model in models if ":" in model}
             found = {model: registry.lookup("model", model) for model in models if ":" not in model}

@@ -36,7 +36,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         type=str,
         default=["jko-iflow", "cnf", "flow-matching", "score-sde", "nsf"],
         metavar="MODEL",
-        help="names of `genflow list`, or module:Name",
+        help="names of `genflow list`, or module:Name (default: jko-iflow cnf flow-matching score-sde nsf)",
     )
     add_budget(parser, "training of each model")
     add_seed(parser)
@@ -53,7 +53,11 @@ def add_arguments(parser: ArgumentParser) -> None:
         help="further metrics, names of `genflow list` or module:Name",
     )
     parser.add_argument(
-        "--points", type=int, default=1000, metavar="N", help="samples drawn, and rows at most in their figures"
+        "--points",
+        type=int,
+        default=1000,
+        metavar="N",
+        help="samples drawn, and rows at most in their figures (default: 1000)",
     )
     add_data_options(parser)
     add_condition(parser)

@@ -36,7 +36,9 @@ def add_arguments(parser: ArgumentParser) -> None:
         "--probes", nargs="+", type=int, metavar="N", help="numbers of probes, for estimators with an n"
     )
     parser.add_argument("--draws", type=int, default=16, metavar="N", help="runs with fresh probes (default: 16)")
-    parser.add_argument("--wanted", type=float, default=0.01, metavar="NATS", help="standard error to be reached")
+    parser.add_argument(
+        "--wanted", type=float, default=0.01, metavar="NATS", help="standard error to be reached (default: 0.01)"
+    )
     add_study(parser, repeats=False)
 
 

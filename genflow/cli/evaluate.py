@@ -34,7 +34,11 @@ def add_arguments(parser: ArgumentParser) -> None:
     add_data(parser, text="a table, a picture or a built-in name (default: what the model was trained on)")
     add_seed(parser, "the samples")
     parser.add_argument(
-        "--points", type=int, default=1000, metavar="N", help="samples drawn, and rows at most in their figures"
+        "--points",
+        type=int,
+        default=1000,
+        metavar="N",
+        help="samples drawn, and rows at most in their figures (default: 1000)",
     )
     parser.add_argument("--json", action="store_true", help="print one JSON document")
     add_data_options(parser)

@@ -31,9 +31,9 @@ def add_data(
     """Data by their place or by `--data`; both are `data` of what was chosen."""
     parser.add_argument("sources", nargs="*", type=str, metavar="DATA", help=text)
     if many:
-        parser.add_argument("--data", nargs="+", type=str, default=[], metavar="DATA", help="the same")
+        parser.add_argument("--data", nargs="+", type=str, default=[], metavar="DATA", help="DATA by a flag")
     else:
-        parser.add_argument("--data", type=str, metavar="DATA", help="the same")
+        parser.add_argument("--data", type=str, metavar="DATA", help="DATA by a flag")
 
 
 def add_options(parser: ArgumentParser, flag: str, example: str) -> None:

@@ -36,7 +36,9 @@ def add_arguments(parser: ArgumentParser) -> None:
         "--steps", nargs="+", type=int, metavar="N", help="steps on each piece, for integrators that walk a grid"
     )
     parser.add_argument("--tolerances", nargs="+", type=float, metavar="TOL", help="tolerances, for adaptive ones")
-    parser.add_argument("--wanted", type=float, default=0.01, metavar="NATS", help="error of log p to be reached")
+    parser.add_argument(
+        "--wanted", type=float, default=0.01, metavar="NATS", help="error of log p to be reached (default: 0.01)"
+    )
     parser.add_argument("--dtype", type=str, metavar="NAME", help="float32 or float64 (default: the model's own)")
     add_study(parser)
 
