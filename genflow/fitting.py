@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from genflow.errors import InputError, Remark, SolverError
+from genflow.closing import Closing, few_steps
+from genflow.errors import InputError, Remark
 from genflow.interfaces import Component
-from genflow.metrics.likelihood import mean_and_se
 from genflow.progress import Line
 from genflow.training import Budget, Progress, TrainingData, parse_seconds, train
 
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 __all__ = ["Fit", "FitRecord", "budget_of", "check_dtype", "fit", "like_of", "warn"]
 
 _VALIDATION_ROWS = 2048  # of the validation part, for every model alike: its cost counts against the budget
-_SETTLING_ROWS = 64  # enough to see how fine a grid has to be
 
 
 @dataclass(frozen=True)
@@ -107,39 +106,29 @@ def fit(
     _check(model, data)
     like = like_of(model)
     check_dtype(like)
-
-    def prepared(x: Tensor) -> Tensor:
-        return preprocessor(x)[0].to(like.device, like.dtype)
+    budget.start()
 
     # Also where the caller has switched gradients off.
     with torch.inference_mode(False), torch.enable_grad():
-        rows = TrainingData(prepared(data.train), prepared(data.validation[:_VALIDATION_ROWS]))
+        (z_train, _), (z, log_det) = (preprocessor(x) for x in (data.train, data.validation[:_VALIDATION_ROWS]))
+        rows = TrainingData(*(part.to(like.device, like.dtype) for part in (z_train, z)))
         if data.condition is not None:
             given = replace(data.condition, encoding=encoding or data.condition.encoding)
             vectors = (given.vectors(part) for part in (given.train, given.validation[:_VALIDATION_ROWS]))
             first, second = (part.to(like.device, like.dtype) for part in vectors)
             rows = TrainingData(rows.train, rows.validation, first, second)
+        closing = Closing(model, rows, log_det, budget)
+        settings: dict[str, Any] = {"checkpoint": checkpoint, "history": history, "reserve": closing.reserve}
         with Line() if progress is True else _Given(progress) as shown:
-            entries = train(model, rows, budget, seed=seed, progress=shown, checkpoint=checkpoint, history=history)
+            entries = train(model, rows, budget, seed=seed, progress=shown, **settings)
     model.eval()
-    few = rows.validation[:_SETTLING_ROWS]
-    condition = None if rows.validation_condition is None else rows.validation_condition[:_SETTLING_ROWS]
-    model.settle(few, condition)
-    nll = _nll(model, few, condition, preprocessor(data.validation[: len(few)])[1])
-    steps = sum(entry.get("steps", 0) for entry in entries[len(history) :])
-    return Fit(entries, FitRecord(data.name, math.nan, steps, *nll))
-
-
-@torch.no_grad()
-def _nll(model: Any, z: Tensor, condition: Any, log_det: Tensor) -> tuple[float, float, int]:
-    """The mean NLL of a few validation rows in the user's units, its standard error, and of how many rows."""
-    if not model.has_log_prob:
-        return math.nan, math.nan, 0
-    try:
-        log_p = model.log_prob(z, condition, torch.Generator(z.device).manual_seed(0)).to(log_det) + log_det
-    except SolverError:
-        return math.nan, math.nan, 0
-    return *mean_and_se(-log_p), len(z)
+    closed = closing()
+    new = entries[len(history) :]
+    remarks = [*few_steps(new, len(rows.train)), *closed.remarks]
+    steps = sum(entry.get("steps", 0) for entry in new)
+    return Fit(
+        entries, FitRecord(data.name, budget.seconds, steps, closed.nll, closed.nll_se, closed.nll_rows), remarks
+    )  # fmt: skip
 
 
 def like_of(model: nn.Module) -> Tensor:

@@ -25,14 +25,16 @@ from torch import Tensor, nn
 
 from genflow.audit import Audit, audited
 from genflow.base import StandardNormal, check_base
-from genflow.divergences import Exact, as_divergence
+from genflow.deadline import check_time
+from genflow.divergences import Exact, Hutchinson, as_divergence
 from genflow.draws import batch_shape, check_generator
-from genflow.errors import InputError, SolverError
+from genflow.errors import InputError
 from genflow.functions import as_integrator, as_scheduler
 from genflow.interfaces import Component, DivergenceEstimator, Dynamics, Estimate, Integrator, Scheduler, Velocity, Work
 from genflow.products import fast_products
 from genflow.recomputation import recomputed
 from genflow.schedulers import Uniform
+from genflow.settling import settled
 from genflow.solvers import RK4
 from genflow.solvers.states import is_lost, is_watched
 from genflow.velocities import as_velocity
@@ -52,6 +54,9 @@ FROM_FUNCTION: dict[str, Callable[..., Any]] = {
     "divergence": as_divergence,
 }
 """What makes each part of a flow of a plain function."""
+
+
+_FEW_DIRECTIONS = 8  # to push so many costs little more than to push one
 
 
 @dataclass
@@ -191,6 +196,7 @@ class Flow(Component, nn.Module):
         def dynamics_of(velocity: Velocity) -> Dynamics:
             def augmented_velocity(t: Tensor, state: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
                 nonlocal pushes
+                check_time()
                 estimate = self.divergence(velocity, state[0], t, probes, condition)
                 pushes += estimate.pushes
                 rates = [estimate.velocity, estimate.divergence]
@@ -201,6 +207,7 @@ class Flow(Component, nn.Module):
                 return tuple(rates)
 
             def plain_velocity(t: Tensor, state: Tensor) -> Tensor:
+                check_time()
                 return velocity(state, t, condition)
 
             function: Callable[[Tensor, Any], Any] = augmented_velocity if augmented else plain_velocity
@@ -339,45 +346,48 @@ class Flow(Component, nn.Module):
         """
         return audited(self, x, condition, generator, tolerance)
 
-    @torch.no_grad()
     def settle(
         self, x: Float[Tensor, "*shape"], condition: Any = None, tolerance: float = 0.01, most: int = 128
-    ) -> None:
+    ) -> Any:
         r"""Doubles the steps of the grid until log p and the inverse no longer depend on them.
 
         Halving the steps of a method of order p leaves 2^-p of its error, so what doubling changes is what it had. The
         grid is fine enough where log p of the rows moves by less than `tolerance` nats in the mean of its absolute
         value, and decode(encode(x)) returns them with a mean squared error below 1e-7 of their mean square.
 
+        Within a `genflow.deadline.deadline` it takes what time there is, with a cheaper estimator of the divergence
+        where the exact one is dear, and leaves a valid grid whenever that ends.
+
         Args:
             x: Rows to try it on; not those that the model is judged by.
             condition: What the density is conditioned on.
             tolerance: Nats.
             most: The largest number of steps on a piece.
+
+        Returns:
+            A `genflow.settling.Settled`: log p of the rows on the grid that was chosen, and what remains undone.
         """
-        log_p = self._log_prob_on(x, condition)
-        while self.scheduler.steps < most:
-            finer = self.replace(scheduler=self.scheduler.with_steps(2 * self.scheduler.steps))
-            finer_log_p = finer._log_prob_on(x, condition)
-            # Short of a solution, both are infinite: their difference is not a number, and no reason to stop.
-            if (finer_log_p - log_p).abs().mean() < tolerance and self._lost(x, condition) < 1e-7:
-                return
-            self.scheduler, log_p = finer.scheduler, finer_log_p
+        return settled(self, x, condition, tolerance, most)
 
-    def _log_prob_on(self, x: Tensor, condition: Any) -> Tensor:
-        """The log density, with the same probes each time; minus infinity where the grid is too coarse to solve."""
-        try:
-            return self.log_prob(x, condition, torch.Generator(x.device).manual_seed(0))
-        except SolverError:
-            return torch.tensor(-math.inf)
+    def cheaper(self, x: Float[Tensor, "*shape"]) -> Self | None:
+        """The same flow with one random probe in the place of an exact divergence that pushes every direction.
 
-    def _lost(self, x: Tensor, condition: Any) -> float:
-        """The mean squared error of decode(encode(x)) by the mean square of x."""
-        try:
-            back = self.decode(self.encode(x, condition), condition)
-        except SolverError:
-            return math.inf
-        return ((back - x).square().mean() / x.square().mean()).item()
+        It is Hutchinson's estimator: log p is right in the mean over the probes, and takes a fraction of the time.
+
+        Args:
+            x: Rows, for their dimension.
+
+        Returns:
+            The flow; `None` where there is nothing to gain.
+        """
+        few = x.shape[x.ndim - self.velocity.event_ndim :].numel() <= _FEW_DIRECTIONS
+        if few or not isinstance(self.divergence, Exact):
+            return None
+        return (
+            None
+            if all(piece.closed_form for piece, _, _ in self.velocity.pieces())
+            else self.replace(divergence=Hutchinson(1))
+        )
 
     def save(self, path: str | PathLike[str]) -> None:
         """Writes the model to a folder: weights as safetensors, structure as JSON. See `genflow.load`."""

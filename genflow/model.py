@@ -17,6 +17,7 @@ from genflow.errors import InputError
 from genflow.fitted import Transformed
 from genflow.fitting import budget_of, fit, warn
 from genflow.interfaces import Component
+from genflow.settling import Settled
 from genflow.training import Budget, Progress, Stage, TrainingData
 
 if TYPE_CHECKING:
@@ -42,12 +43,14 @@ class GenerativeModel(Component, nn.Module, ABC):
         has_log_prob: Whether rows have a density under it; where they have none, `log_prob` raises an `InputError`.
         condition_dim: Dimension of the condition that it was built for, 0 for none.
         condition_dropout: The share of rows that it is trained on without their condition: above 0, it can do without.
+        settles: Whether `settle` has something to do, so that a training leaves it its time.
     """
 
     whiten: bool = False
     has_log_prob: bool = True
     condition_dim: int = 0
     condition_dropout: float = 0.0
+    settles: bool = True
 
     def __init__(self) -> None:
         super().__init__()
@@ -98,8 +101,23 @@ class GenerativeModel(Component, nn.Module, ABC):
             kept -= 1
         return history[:kept]
 
-    def settle(self, x: Float[Tensor, "*shape"], condition: Any = None) -> None:
-        """After training: makes sure, on validation rows, that log p is what it says. A flow chooses its grid."""
+    def settle(self, x: Float[Tensor, "*shape"], condition: Any = None) -> Settled | None:
+        """After training: makes sure, on validation rows, that log p is what it says. A flow chooses its grid.
+
+        On a clock it runs within a `genflow.deadline.deadline`, and leaves a model that can be used whenever that ends.
+
+        Returns:
+            log p of the rows and what remains undone; `None` where there is nothing to say.
+        """
+        return None
+
+    def cheaper(self, x: Float[Tensor, "*shape"]) -> Self | None:
+        """The same model with a log p of rows like these that is random but right in the mean, for less time.
+
+        Returns:
+            The model; `None` where there is no such thing, or nothing to gain.
+        """
+        return None
 
     def fit(
         self,
@@ -141,6 +159,7 @@ class GenerativeModel(Component, nn.Module, ABC):
         limit = budget_of(budget, iterations)
         dataset = load(data)
         model = self._unfitted()
+        limit.start()
         preprocessor = model.preprocessing(dataset)
         encoding = None if dataset.condition is None else dataset.condition.encoding
         done = fit(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import statistics
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
+from genflow.deadline import OutOfTime, check_time, deadline
 from genflow.errors import InputError, SolverError
 from genflow.soap import SOAP
 from genflow.training import Budget, Progress, Rows, Stage, TrainingError, picked, unpaired
@@ -22,6 +24,10 @@ __all__ = ["StageRun"]
 _REPORT_EVERY = 20  # steps between two calls of the progress display
 _FEWEST_ROWS = 256  # in a validation, where there are more
 _REFINEMENTS = 4  # most refinements of a stage's grid
+_TOO_FEW_ROWS = 16  # below which a validation says nothing
+_SLICE = 256  # validation rows at once on a clock, which is looked at between them
+_NONE = -1  # validation rows, where not even one is affordable
+_REMEMBERED_STEPS = 8  # whose median says how long the next one may take
 _PATIENCE, _RETREATS = 5, 4  # non-finite steps until a retreat to the best weights; retreats until giving up
 
 
@@ -49,20 +55,30 @@ class StageRun:
         self.best: list[Tensor] = _copied(self.parameters)
         self.best_loss = math.inf
         self.rows = torch.empty(0, dtype=torch.long, device=stage.points.device)  # of this epoch, not yet drawn
+        budget.start()
         self.spent_before = budget.used
         allowance = stage.share * budget.left
-        self.allowance = max(1e-9, allowance) if budget.timed else max(1.0, round(allowance))
+        self.allowance = allowance if budget.timed else max(1.0, round(allowance))
         self.began, self.seconds_before = self.budget.clock(), 0.0
         self.step, self.skipped, self.retreats, self.refinements = 0, 0, 0, 0
         self.rate = stage.learning_rate
         self.next_validation, self.validated = 0.0, 0
         self.curve: list[list[float]] = []
         self.validation = math.nan
+        self.best_rows: Tensor | None = None  # the loss of each validation row under the best weights
+        self.validation_seconds, self.mean_seconds = 0.0, 0.0  # of the last validation, and of its mean alone
+        self.step_seconds: list[float] = []  # of the first step and of the last few
 
     @property
     def fraction(self) -> float:
         """How much of the stage's allowance is spent."""
-        return (self.budget.used - self.spent_before) / self.allowance
+        return (self.budget.used - self.spent_before) / self.allowance if self.allowance else 1.0
+
+    @property
+    def left(self) -> float:
+        """What is left of the stage's allowance, and a little more, so that it does not end before."""
+        slack = max(0.005 * self.budget.total, 0.05)
+        return self.spent_before + self.allowance + slack - self.budget.used if self.allowance else 0.0
 
     @property
     def seconds(self) -> float:
@@ -73,26 +89,58 @@ class StageRun:
         """Runs the stage to its end, leaves its best weights in place, and returns its entry of the history."""
         self.began, loss = self.budget.clock(), math.nan
         while (fraction := self.fraction) < 1:
-            if fraction >= self.next_validation:
+            if fraction >= self.next_validation and self._affords(self.validation_seconds + self.pace):
                 self._validate(fraction)
                 if snapshots:
                     snapshots.write(self)
-            loss = self._step(fraction)
+            if not self._affords(self.pace):
+                break
+            try:
+                loss = self._timed_step(fraction)
+            except OutOfTime:
+                break
             if progress is not None and self.step % _REPORT_EVERY == 0:
                 progress(self._event(loss))
-        self._validate(1.0)
-        _assign(self.parameters, self.best)
+        if not self.budget.timed or not self.curve or self.curve[-1][1] != self.step:
+            self._validate(1.0, last=True)
+        if self.curve:
+            _assign(self.parameters, self.best)
+        elif self.averaged:  # there was no time to validate anything: the average is the better guess
+            _assign(self.parameters, self.averaged)
         if progress is not None:
             progress(self._event(loss))
         return {
             "stage": self.stage.name,
             "steps": self.step,
+            "batch": min(self.stage.batch_size, len(self.stage.points)),
+            "rows": max(0, self.validated),
             "seconds": self.seconds,
             "validation": self.best_loss,
             "learning_rate": self.rate,
             "refinements": self.refinements,
             "curve": self.curve,
         }
+
+    @property
+    def pace(self) -> float:
+        """Seconds of a step: the median of the last few, without the first of all, which pays what is paid once."""
+        return statistics.median(self.step_seconds[1:] or self.step_seconds or [0.0])
+
+    def _affords(self, seconds: float) -> bool:
+        """Whether so much time is left beside that of the last validation and of the stage's end."""
+        return not self.budget.timed or self.left >= seconds + (1 + self.stage.closing) * self.mean_seconds
+
+    def _timed_step(self, fraction: float) -> float:
+        """A step, given up at the end of the stage."""
+        if not self.budget.timed:
+            return self._step(fraction)
+        began = self.budget.clock()
+        with deadline(self.left, self.budget.clock):
+            loss = self._step(fraction)
+        self.step_seconds.append(self.budget.clock() - began)
+        if len(self.step_seconds) > 1 + _REMEMBERED_STEPS:
+            del self.step_seconds[1]
+        return loss
 
     def _step(self, fraction: float) -> float:
         for group in self.optimizer.param_groups:
@@ -174,7 +222,9 @@ class StageRun:
         """Makes the grid finer where the candidate lives on the solver's error."""
         if self.stage.coarse is None or self.refinements == _REFINEMENTS:
             return
-        if not abs(self._validated(self.stage.coarse) - self.validation) <= self.stage.tolerance:
+        coarse = self._losses(self.stage.coarse)
+        fine = self._mean(self.fine[: len(coarse)])
+        if len(coarse) and not abs(self._mean(coarse) - fine) <= self.stage.tolerance:
             self.refinements += 1
             self.stage.refine(self.refinements)
             self._retreat()
@@ -189,47 +239,114 @@ class StageRun:
         return picked(self.stage.train, drawn)
 
     @torch.no_grad()
-    def _validate(self, fraction: float) -> None:
+    def _validate(self, fraction: float, last: bool = False) -> None:
         began = self.budget.clock()
         candidate = self.averaged or [parameter.data for parameter in self.parameters]
         current = _copied(self.parameters)
         _assign(self.parameters, candidate)
         if not self.validated:
-            self.validated = self._affordable_rows()
-        self.validation = self._validated(self.stage.validate)
-        if math.isfinite(self.validation) and self.validation < self.best_loss:
-            self.best_loss, self.best = self.validation, _copied(self.parameters)
+            self.validated = self._affordable_rows() or _NONE
+        if self.validated == _NONE:
+            self.next_validation = math.inf
+            _assign(self.parameters, current)
+            return
+        started = self.budget.clock()
+        self.fine = self._losses(self.stage.validate)
+        self.mean_seconds = self.budget.clock() - started
+        self.validation = self._mean(self.fine)
+        if self._improved():
+            self.best_loss, self.best, self.best_rows = self.validation, _copied(self.parameters), self.fine
         refinements = self.refinements
-        self._refine_if_exploited()
+        if not (last and self.budget.timed):  # no step would follow
+            self._refine_if_exploited()
         if refinements == self.refinements:
             _assign(self.parameters, current)
-        self.curve.append([round(self.budget.clock() - self.begin, 3), self.step, self.validation])
+        if len(self.fine):
+            self.curve.append([round(self.budget.clock() - self.begin, 3), self.step, self.validation])
         # On a clock, validation takes at most about a tenth of the stage.
-        seconds = self.budget.clock() - began
-        least = 10 * seconds / self.allowance if self.budget.timed else 0.0
+        self.validation_seconds = self.budget.clock() - began
+        least = 10 * self.validation_seconds / max(self.allowance, 1e-9) if self.budget.timed else 0.0
         self.next_validation = fraction + max(1 / self.stage.validations, least)
 
-    def _validated(self, losses: Callable[[Rows, torch.Generator], Tensor], count: int | None = None) -> float:
-        """The mean loss of so many validation rows; not a number where this candidate can't be integrated."""
-        rows = picked(self.stage.validation, slice(count or self.validated))
-        generator = torch.Generator(self.stage.points.device).manual_seed(0)
-        try:
-            return losses(rows, generator).double().mean().item()
-        except SolverError:
-            return math.nan
+    def _improved(self) -> bool:
+        """Whether the mean is the lowest so far; of a validation that was cut off, on the rows that it came to."""
+        if not math.isfinite(self.validation):
+            return False
+        if len(self.fine) == self.validated:
+            return self.validation < self.best_loss
+        return self.best_rows is not None and self.validation < self._mean(self.best_rows[: len(self.fine)])
+
+    def _losses(self, losses: Callable[[Rows, torch.Generator], Tensor], count: int | None = None) -> Tensor:
+        """The losses of so many validation rows, of fewer where the stage's time ends before.
+
+        They are not a number where this candidate can't be integrated.
+        """
+        count = self.validated if count is None else count
+        like = self.stage.points
+        generator = torch.Generator(like.device).manual_seed(0)
+        size = _SLICE if self.budget.timed else max(1, count)
+        found: list[Tensor] = []
+        taken = 0.0
+        for begin in range(0, count, size):
+            part = slice(begin, min(begin + size, count))
+            if self.budget.timed and self.left < taken:
+                break
+            began = self.budget.clock()
+            try:
+                with deadline(self.left if self.budget.timed else math.inf, self.budget.clock):
+                    check_time()
+                    value = losses(picked(self.stage.validation, part), generator).double()
+            except SolverError:
+                return like.new_full((count,), math.nan, dtype=torch.double)
+            except OutOfTime:
+                break
+            taken = self.budget.clock() - began
+            # Of several draws for each row, one after the other, the mean.
+            found.append(value.reshape(-1, part.stop - part.start).mean(0))
+        return torch.cat(found) if found else like.new_empty(0, dtype=torch.double)
+
+    def _mean(self, losses: Tensor) -> float:
+        return losses.mean().item() if len(losses) else math.nan
 
     def _affordable_rows(self) -> int:
-        """How many rows to validate on: all, or on a clock as many as take a hundredth of the stage."""
+        """How many rows to validate on: all, or on a clock as many as take a hundredth of the stage; 0 for none.
+
+        A few hundred are worth a tenth of it. What they take is found on few rows, by a straight line through two
+        counts; before there are two, more are tried where one row takes next to nothing.
+        """
         count = len(unpaired(self.stage.validation)[0])
-        if not self.budget.timed or count <= _FEWEST_ROWS:
+        if not self.budget.timed:
             return count
-        for rows in (1, _FEWEST_ROWS):  # what is only paid once is paid by the first
-            began = self.budget.clock()
-            for losses in (self.stage.validate, self.stage.coarse):
-                if losses is not None:
-                    self._validated(losses, rows)
-            seconds = self.budget.clock() - began
-        return min(count, max(_FEWEST_ROWS, int(_FEWEST_ROWS * 0.01 * self.allowance / max(seconds, 1e-9))))
+        if self._seconds_of(1) > 0.25 * self.allowance:  # what is only paid once is paid by this one
+            return 0
+        least = min(_TOO_FEW_ROWS, count)
+        begin, each, rows, seconds = 0.0, math.inf, 0, 0.0
+        for more in dict.fromkeys((1, least, min(_FEWEST_ROWS, count))):
+            hopeful = rows == 1 and seconds <= 0.05 * self.allowance
+            if rows and begin + each * more > 0.1 * self.allowance and not hopeful:
+                break
+            taken = self._seconds_of(more)
+            if taken == math.inf:
+                break
+            each = max(0.0, taken - seconds) / (more - rows)
+            begin, rows, seconds = max(0.0, taken - each * more), more, taken
+
+        def within(share: float) -> float:
+            return max(0.0, share * self.allowance - begin) / max(each, 1e-12)
+
+        rows = min(count, math.floor(max(within(0.01), min(_FEWEST_ROWS, within(0.1))) + 1e-9))
+        return rows if rows >= least else 0  # on fewer, chance decides which weights are kept
+
+    def _seconds_of(self, rows: int) -> float:
+        """What a validation of so many rows takes; infinite where it was given up after a quarter of the stage."""
+        began = self.budget.clock()
+        with deadline(0.25 * self.allowance, self.budget.clock):
+            complete = all(
+                len(self._losses(losses, rows)) == rows
+                for losses in (self.stage.validate, self.stage.coarse)
+                if losses is not None
+            )
+        return self.budget.clock() - began if complete else math.inf
 
     def _event(self, loss: float) -> dict[str, Any]:
         return {

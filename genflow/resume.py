@@ -30,7 +30,8 @@ class Resumed:
     """What a snapshot holds beside the model: the history, what was spent, and the state of the running stage."""
 
     history: list[dict[str, Any]]
-    used: float
+    seconds: float
+    steps: int
     run: tuple[dict[str, Tensor], dict[str, Any]] | None
 
 
@@ -111,7 +112,10 @@ class Snapshots:
         run = None
         if document["run"] is not None:
             run = ({n.removeprefix("run."): t for n, t in tensors.items() if n.startswith("run.")}, document["run"])
-        return Resumed(history, used, run)
+        # On a clock what was used are seconds; where steps are counted, the last entry knows the time.
+        elapsed = run[1]["elapsed"] if run else history[-1]["ends"] if history else 0.0
+        seconds, steps = (used, 0) if self.budget.timed else (elapsed, int(used))
+        return Resumed(history, seconds, steps, run)
 
 
 def _fingerprint(data: TrainingData) -> str:

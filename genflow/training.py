@@ -7,6 +7,7 @@ learning rate, clipping, averaging of the weights, early stopping, progress, che
 
 from __future__ import annotations
 
+import math
 import re
 import time
 from collections.abc import Callable, Sequence
@@ -18,6 +19,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from genflow.deadline import OutOfTime, deadline
 from genflow.errors import InputError
 from genflow.products import fast_products
 
@@ -95,6 +97,8 @@ class Stage:
             average are kept. The generator starts anew every time, so that two validations can be compared.
         share: Its share of the budget that is left when it begins.
         finish: Called at the end with the stage's entry of the history; may change the model, and adds to the entry.
+            The entry says how many rows were affordable in a validation, `rows`: it should look at no more of them.
+        closing: What `finish` takes, in validations; on a clock its time is left for it.
         batch_size: Rows in a batch.
         optimizer: `adam`, or `soap`, which pays where a step costs many evaluations of a small network.
         learning_rate: Peak learning rate.
@@ -125,6 +129,7 @@ class Stage:
     validate: Callable[[Any, torch.Generator], Tensor]
     share: float = 1.0
     finish: Callable[[dict[str, Any]], None] = lambda entry: None
+    closing: float = 0.0
     batch_size: int = 512
     optimizer: str = "adam"
     learning_rate: float = 3e-3
@@ -167,11 +172,17 @@ def parse_seconds(text: str | float) -> float:
 class Budget:
     """What is left of a training's seconds or of its iterations.
 
+    The clock starts with the model's own work, `start`: what it does until it can be used counts, the reading of the
+    data before that does not.
+
     Args:
         seconds: Seconds.
         iterations: Optimizer steps; exactly one of the two is given.
         clock: What tells the time, wall time by default. On one thread of a busy machine `time.process_time` gives a
             training the seconds that it would have had alone, more or less.
+
+    Attributes:
+        reserve: Seconds that the stages leave for what comes after them; see `GenerativeModel.settle`.
 
     Example:
         >>> import time, genflow as gf
@@ -193,27 +204,44 @@ class Budget:
         self.timed = seconds is not None
         self.total = float(seconds if seconds is not None else iterations)  # type: ignore[arg-type]
         self.clock = clock
-        self._begin = clock()
+        self.reserve = 0.0
+        self._begin: float | None = None
+        self._before = 0.0  # seconds of earlier sessions
         self._steps = 0
+
+    def start(self) -> None:
+        """Starts the clock, where it does not run yet."""
+        if self._begin is None:
+            self._begin = self.clock()
 
     def step(self) -> None:
         """Counts an optimizer step."""
         self._steps += 1
 
-    def spend(self, amount: float) -> None:
-        """Counts what was spent in an earlier session."""
-        self._begin -= amount
-        self._steps += int(amount)
+    def spend(self, seconds: float = 0.0, steps: int = 0) -> None:
+        """Counts what was spent in an earlier session, or before the clock was started."""
+        self._before += seconds
+        self._steps += steps
+
+    @property
+    def seconds(self) -> float:
+        """Seconds on the clock so far, whatever the limit."""
+        return self._before + (0.0 if self._begin is None else self.clock() - self._begin)
 
     @property
     def used(self) -> float:
         """Seconds or steps spent so far."""
-        return self.clock() - self._begin if self.timed else self._steps
+        return self.seconds if self.timed else self._steps
 
     @property
     def left(self) -> float:
-        """Seconds or steps left."""
-        return max(0.0, self.total - self.used)
+        """Seconds or steps left, without the reserve."""
+        return max(0.0, self.total - self.reserve - self.used)
+
+    @property
+    def seconds_left(self) -> float:
+        """Seconds left, the reserve included; infinite where steps are counted."""
+        return max(0.0, self.total - self.used) if self.timed else math.inf
 
 
 def train(
@@ -225,8 +253,11 @@ def train(
     progress: Progress | None = None,
     checkpoint: str | PathLike[str] | None = None,
     history: Sequence[dict[str, Any]] = (),
+    reserve: Callable[[], float] = lambda: 0.0,
 ) -> History:
     """Runs a model's stages until it has no more, or the budget is spent.
+
+    On a clock no stage begins what does not fit into its time any more: a step, a validation, what it does at its end.
 
     Args:
         model: The model; see `genflow.model.GenerativeModel.next_stage`.
@@ -237,6 +268,8 @@ def train(
         checkpoint: A folder that the state is kept in. A training that was cut off goes on from there: counted in
             iterations, to the same weights, bit for bit on the same machine; on a clock, with the seconds it has left.
         history: The stages that are behind the model, where it goes on from its weights.
+        reserve: Asked at the beginning of each stage, on a clock, how many seconds are to be left at the end for what
+            comes after the stages.
 
     Returns:
         One entry for each stage: its name, steps, seconds, validation loss, curve, and what the model remembers of it.
@@ -251,17 +284,25 @@ def train(
     snapshots = None if checkpoint is None else Snapshots(checkpoint, seed, budget, model, data)
     resumed = snapshots.read(model) if snapshots else None
     entries: History = resumed.history if resumed else list(history)
+    budget.start()
     if resumed:
-        budget.spend(resumed.used)
+        budget.spend(resumed.seconds, resumed.steps)
     begin = budget.clock() - (entries[-1]["ends"] if entries else 0.0)
     while len(entries) == len(history) or budget.left > 0 or (resumed and resumed.run):
         if snapshots:
             snapshots.begin_stage(model, entries)
-        with torch.random.fork_rng():
+        # What a stage that was cut off had made is worth more than the time that its preparation takes.
+        patience = budget.left if budget.timed and not (resumed and resumed.run) else math.inf
+        with torch.random.fork_rng(), deadline(patience, budget.clock):
             torch.manual_seed(_mixed(seed, len(entries)))
-            stage = model.next_stage(data, entries)
+            try:
+                stage = model.next_stage(data, entries)
+            except OutOfTime:
+                break
         if stage is None:
             break
+        if budget.timed:
+            budget.reserve = reserve()
         generator = torch.Generator(stage.points.device).manual_seed(_mixed(seed, len(entries)) + 1)
         run = StageRun(stage, budget, generator, begin)
         if resumed and resumed.run:

@@ -48,6 +48,8 @@ class DiscreteFlow(GenerativeModel):
         | https://zuko.readthedocs.io
     """
 
+    settles = False
+
     def __init__(
         self,
         dim: int,

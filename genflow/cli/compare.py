@@ -8,7 +8,15 @@ from jsonargparse import ArgumentParser
 from jsonargparse import Namespace as Arguments
 
 from genflow.cli.files import fresh, must_not_exist
-from genflow.cli.flags import add_budget, add_condition, add_data, add_data_options, add_options, add_seed
+from genflow.cli.flags import (
+    add_budget,
+    add_condition,
+    add_data,
+    add_data_options,
+    add_evaluation,
+    add_options,
+    add_seed,
+)
 from genflow.cli.words import console, options_by_model
 
 __all__ = ["DESCRIPTION", "NEEDED", "SUMMARY", "USAGE", "add_arguments", "run"]
@@ -43,6 +51,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--seeds", nargs="+", type=int, metavar="SEED", help="several: each training is repeated with each"
     )
+    add_evaluation(parser)
     add_options(parser, "--set", "jko-iflow.blocks=6")
     parser.add_argument(
         "--metrics",
@@ -85,6 +94,7 @@ def run(chosen: Arguments) -> None:
         columns=chosen.columns or None,
         atoms=chosen.atoms,
         points=chosen.points,
+        evaluation=chosen.evaluation_budget,
         condition=chosen.condition,
         classes=chosen.classes,
     )

@@ -10,7 +10,7 @@ from typing import Any
 from jsonargparse import ArgumentParser
 from jsonargparse import Namespace as Arguments
 
-from genflow.cli.flags import add_data, add_data_options, add_parts, add_run, add_seed
+from genflow.cli.flags import add_data, add_data_options, add_evaluation, add_parts, add_run, add_seed
 from genflow.cli.models import loaded
 from genflow.cli.words import console
 from genflow.errors import InputError, ResultError
@@ -40,6 +40,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         metavar="N",
         help="samples drawn, and rows at most in their figures (default: 1000)",
     )
+    add_evaluation(parser)
     parser.add_argument("--json", action="store_true", help="print one JSON document")
     add_data_options(parser)
     add_parts(parser)
@@ -50,8 +51,11 @@ def run(chosen: Arguments) -> None:
     if chosen.points < 20:
         raise InputError(f"points: {chosen.points} came; at least 20 would do")
     model = loaded(chosen)
+    from genflow.studies.display import Telling
     from genflow.studies.evaluation import evaluate, reference
     from genflow.studies.origin import loaded_for, reloaded
+    from genflow.studies.ration import evaluation_seconds
+    from genflow.training import Budget
 
     source = chosen.data
     if source is None:
@@ -60,7 +64,10 @@ def run(chosen: Arguments) -> None:
         source = reloaded(chosen.run, test=chosen.test)
     data = loaded_for(model, source, test=chosen.test, atoms=chosen.atoms, columns=chosen.columns)
     known = reference(data, points=chosen.points)
-    found = evaluate(model, data, seed=chosen.seed, points=chosen.points)
+    trained = None if model.record is None else model.record.seconds
+    limit = Budget(evaluation_seconds(chosen.evaluation_budget, trained))
+    with Telling() as tell:
+        found = evaluate(model, data, seed=chosen.seed, points=chosen.points, notify=tell, budget=limit)
     figures = {**found.figures, **known}
     if chosen.json:
         clean = {name: value if math.isfinite(value) else None for name, value in figures.items()}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +12,16 @@ from jsonargparse import Namespace as Arguments
 
 from genflow import registry
 from genflow.cli.files import must_not_exist
-from genflow.cli.flags import add_budget, add_condition, add_data, add_data_options, add_options, add_seed
-from genflow.cli.models import log_prob, mean, set_threads
+from genflow.cli.flags import (
+    add_budget,
+    add_condition,
+    add_data,
+    add_data_options,
+    add_evaluation,
+    add_options,
+    add_seed,
+)
+from genflow.cli.models import mean, set_threads
 from genflow.cli.words import note, option, version
 from genflow.errors import InputError, ResultError, SolverError
 from genflow.storage import atomic
@@ -48,6 +55,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     )
     parser.add_argument("-o", "--out", type=str, metavar="RUN", help="new folder for the model")
     add_budget(parser, "training")
+    add_evaluation(parser)
     add_seed(parser)
     parser.add_argument(
         "--recipe", type=str, metavar="NAME", help="published: JKO-iFlow by the recipe of its authors' code"
@@ -85,6 +93,7 @@ def run(chosen: Arguments) -> None:
     from genflow.studies.display import display_for
     from genflow.studies.options import build, check_options, check_values
     from genflow.studies.origin import described_origin
+    from genflow.studies.ration import evaluation_seconds
     from genflow.studies.rounds import write_pictures
     from genflow.studies.trial import warm_up
     from genflow.training import parse_seconds
@@ -94,6 +103,7 @@ def run(chosen: Arguments) -> None:
     budget = None if chosen.budget is None else parse_seconds(chosen.budget)
     if budget is None and chosen.iterations is None:
         budget = 60.0
+    allowed = evaluation_seconds(chosen.evaluation_budget, budget)
     check_options(cls, options)
     check_values(cls, options)
     set_threads(1 if chosen.threads is None else chosen.threads)
@@ -114,7 +124,6 @@ def run(chosen: Arguments) -> None:
     trials = [{"data": data.name, "label": name, "seed": chosen.seed, "several": False}]
     with atomic.folder(out) as folder:
         with display_for(trials, budget) as display:
-            began = time.perf_counter()
             fitted = model.fit(
                 data,
                 budget=budget,
@@ -122,7 +131,7 @@ def run(chosen: Arguments) -> None:
                 seed=chosen.seed,
                 progress=lambda event: display.event(0, {"what": "training", **event}),
             )
-            seconds = time.perf_counter() - began
+        seconds = fitted.record.seconds
         write_model(fitted, folder)
         pictures = [path.name for path in write_pictures(fitted, data, folder)]
         record = {
@@ -139,21 +148,35 @@ def run(chosen: Arguments) -> None:
         (folder / "run.json").write_text(json.dumps(record, indent=1) + "\n")
     steps = sum(entry.get("steps", 0) for entry in fitted.history)
     print(f"{name} on {data.name}: {steps} steps in {seconds:.1f} s")
-    failure = _judge(fitted, data)
+    for remark in fitted.remarks:
+        note(f"{name}: {remark}")
+    failure = _judge(fitted, data, allowed)
     print(f"model: {out}" + "".join(f", {out / picture}" for picture in pictures))
     if failure:
         raise ResultError(f"{failure}; the model is kept in {out} for a look")
 
 
-def _judge(fitted: Any, data: Any) -> str:
-    """Prints the NLL of the test rows; says what is wrong with it, or with samples of a model without one."""
+def _judge(fitted: Any, data: Any, seconds: float) -> str:
+    """Prints the NLL of the test rows that there is time for; says what is wrong with it, or with samples of a model
+    without one."""
     import torch
+
+    from genflow.studies.display import Telling
+    from genflow.studies.ration import Ration
+    from genflow.training import Budget
 
     given = None if data.condition is None else data.condition.test
     try:
         if fitted.has_log_prob:
-            log_p = log_prob(fitted, data.test, given)
-            print(f"test NLL {mean(-log_p)} nats per row ({len(data.test)} rows, units of the data)")
+            with Telling() as tell:
+                ration = Ration(Budget(seconds), tell)
+                log_p = ration.log_prob(fitted, data.test, given, lambda: torch.Generator().manual_seed(0))
+            log_p = log_p[ration.reached]
+            for remark in ration.remarks:
+                note(remark)
+            if not len(log_p):
+                return ""
+            print(f"test NLL {mean(-log_p)} nats per row ({len(log_p)} rows, units of the data)")
             if bad := int((~log_p.isfinite()).sum()):
                 return f"the NLL is not finite: {bad} of {len(log_p)} test rows have no finite log density"
         else:

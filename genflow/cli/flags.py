@@ -9,6 +9,7 @@ __all__ = [
     "add_condition",
     "add_data",
     "add_data_options",
+    "add_evaluation",
     "add_options",
     "add_parts",
     "add_run",
@@ -23,6 +24,15 @@ def add_budget(parser: ArgumentParser, of: str, default: str = "60s") -> None:
     )
     parser.add_argument("--iterations", type=int, metavar="N", help="optimizer steps, in the place of a time")
     parser.add_argument("--threads", type=int, metavar="N", help="threads of torch (default: 1)")
+
+
+def add_evaluation(parser: ArgumentParser, default: str = "as long as the training, at least 30s") -> None:
+    parser.add_argument(
+        "--evaluation-budget",
+        type=str,
+        metavar="TIME",
+        help=f"time for the figures of a model: fewer rows, then a cheaper estimator (default: {default})",
+    )
 
 
 def add_data(

@@ -29,6 +29,7 @@ from genflow.errors import InputError
 from genflow.model import GenerativeModel
 from genflow.models.autoencoders import Autoencoder, ConvolutionalAutoencoder
 from genflow.models.jko_iflow import JKOiFlow
+from genflow.settling import Settled
 from genflow.training import Stage, TrainingData
 
 __all__ = ["LatentFlow"]
@@ -198,9 +199,11 @@ class LatentFlow(GenerativeModel):
             )
         return self.flow.next_stage(data.cache["latents"], history[1:])
 
-    def settle(self, x: Float[Tensor, "*batch dim"], condition: Any = None) -> None:
-        with torch.no_grad():
-            self.flow.settle(self.latents(x), condition)
+    @torch.no_grad()
+    def settle(self, x: Float[Tensor, "*batch dim"], condition: Any = None) -> Settled | None:
+        found = self.flow.settle(self.latents(x), condition)
+        # What it says of latents is no density of rows.
+        return None if found is None else Settled(x.new_empty(0), found.remark)
 
     def _autoencoder_stage(self, data: TrainingData) -> Stage:
         @torch.no_grad()
@@ -218,6 +221,7 @@ class LatentFlow(GenerativeModel):
             validate=lambda rows, generator: self.autoencoder.errors(rows) / 2,
             share=self.share,
             finish=finish,
+            closing=1 + len(data.train) / max(1, len(data.validation)),
             batch_size=self.batch_size,
             learning_rate=self.learning_rate,
             average=0.99,

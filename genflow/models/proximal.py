@@ -23,11 +23,12 @@ from genflow.flow import Flow
 from genflow.interfaces import Scheduler
 from genflow.models.likelihood import kinetic_energy
 from genflow.models.stages import CoarseFlow
-from genflow.training import Rows, Stage, unpaired
+from genflow.training import Rows, Stage, picked, unpaired
 
 __all__ = ["TRANSPORTS", "proximal_stage"]
 
 TRANSPORTS = ("dynamic", "endpoint")
+_FEWEST_ROWS = 16  # that say whether a block is kept
 
 
 def proximal_stage(
@@ -86,8 +87,9 @@ def proximal_stage(
 
     @torch.no_grad()
     def remember(entry: dict[str, Any]) -> None:
-        x, _ = unpaired(validation)
-        nll, _, movement, moved = terms(flow, validation, torch.Generator(x.device).manual_seed(0))
+        rows = picked(validation, slice(max(_FEWEST_ROWS, entry["rows"])))
+        x, _ = unpaired(rows)
+        nll, _, movement, moved = terms(flow, rows, torch.Generator(x.device).manual_seed(0))
         change = (nll + flow.base.log_prob(x)).double()
         dissipation = change if free else change + movement.double() / (2 * h)
         entry.update(
@@ -110,5 +112,6 @@ def proximal_stage(
         coarse=lambda rows, generator: losses(coarse.flow, rows, generator),
         refine=coarse.refine,
         finish=remember,
+        closing=1.0,
         **settings,
     )

@@ -137,7 +137,10 @@ class Board:
 
     @cached_property
     def row_log_prob(self) -> dict[str, dict[str, np.ndarray]]:
-        """Log density of each test row by data set and model, `(seeds, rows)`, in nats, in the units of the data."""
+        """Log density of each test row by data set and model, `(seeds, rows)`, in nats, in the units of the data.
+
+        NaN for a row that the evaluation had no time for; see `scored`.
+        """
         found: dict[str, dict[str, list[np.ndarray]]] = {}
         for run in self.runs:
             if run["status"].startswith("ok"):
@@ -146,8 +149,20 @@ class Board:
         return {data: {label: np.stack(rows) for label, rows in models.items()} for data, models in found.items()}
 
     @cached_property
+    def scored(self) -> dict[str, dict[str, np.ndarray]]:
+        """Which test rows were scored, by data set and model, under each of the seeds, `(rows,)`."""
+        found: dict[str, dict[str, np.ndarray]] = {}
+        for run in self.runs:
+            if run["status"].startswith("ok"):
+                arrays = self.arrays(run["data"], run["name"])
+                rows = arrays.get("scored", np.ones(len(arrays["log_prob"]), dtype=bool))
+                models = found.setdefault(run["data"], {})
+                models[run["label"]] = models.get(run["label"], True) & rows
+        return found
+
+    @cached_property
     def paired(self) -> pd.DataFrame:
-        """Every two models on the same test rows.
+        """Every two models on the same test rows, those that both were scored on.
 
         `difference` is the NLL of `model` less that of `other`, in nats per row, averaged over the seeds: negative
         where `model` is better. `se` is its standard error over the test rows, `ratio` the one by the other; with
@@ -161,11 +176,12 @@ class Board:
                 for other, their in models.items():
                     if model == other:
                         continue
+                    both = self.scored[data][model] & self.scored[data][other]
                     count = min(len(own), len(their))
                     with np.errstate(invalid="ignore"):  # an NLL that is not finite differs from none
-                        difference = their[:count] - own[:count]
-                    mean, se = _mean_and_se(difference.mean(0))
-                    spread = float(difference.mean(1).std(ddof=1)) if count > 1 else math.nan
+                        difference = (their[:count] - own[:count])[:, both]
+                    mean, se = _mean_and_se(difference.mean(0)) if both.any() else (math.nan, math.nan)
+                    spread = float(difference.mean(1).std(ddof=1)) if count > 1 and both.any() else math.nan
                     ratio = mean / se if se else math.nan
                     rows.append((data, model, other, mean, se, ratio, difference.shape[1], count, spread))
         names = ["data", "model", "other", "difference", "se", "ratio", "rows", "seeds", "seed_sd"]
@@ -189,7 +205,9 @@ class Board:
             row.update(fine[_NLL].mean(skipna=False))  # a seed without one can't be left out of the mean
             row["nll_seed_sd"] = fine["nll"].std() if len(fine) > 1 else math.nan
             if len(fine) > 1:
-                se = _mean_and_se(self.row_log_prob[str(data)][str(model)].mean(0))[1]
+                known = self.scored[str(data)][str(model)]
+                own = self.row_log_prob[str(data)][str(model)].mean(0)[known]
+                se = _mean_and_se(own)[1] if len(own) else math.nan
                 row["nll_se"] = row["nll_standardized_se"] = se
             rows.append(row)
         summary = self._ordered(pd.DataFrame(rows))

@@ -2,7 +2,7 @@ r"""Models × data sets × seeds under one equal budget.
 
 Every trial runs in a fresh process, one after the other: the clock of the budget is its own, its peak of memory is its
 own, and a model that fails gets its reason in `status` while the others go on. The budget is of training alone;
-evaluation is off the clock. Early stopping on the validation rows is the training loop's and the same for all.
+evaluation has a time of its own. Early stopping on the validation rows is the training loop's and the same for all.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from genflow.storage import atomic
 from genflow.studies.board import Board, slug
 from genflow.studies.display import Display, display_for
 from genflow.studies.environment import environment
+from genflow.studies.ration import evaluation_seconds
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -58,6 +59,7 @@ def compare(
     columns: str | int | Sequence[str | int] | None = None,
     atoms: str = "keep",
     points: int = 1000,
+    evaluation: str | float | None = None,
     condition: str | Sequence[str] = (),
     classes: str | Sequence[str] = (),
 ) -> Board:
@@ -84,6 +86,8 @@ def compare(
         columns: Columns of the tables to keep, all by default; see `genflow.data.load`.
         atoms: What to do with repeated values; see `genflow.data.load`.
         points: Samples drawn, and at most as many rows in the figures of samples.
+        evaluation: Time that the figures of each model may take; by default as long as its training, and half a minute
+            at least. What there is no time for is remarked: rows, points, the exact divergence.
         condition: Columns that the others are conditioned on; see `genflow.data.load`.
         classes: Those of them that hold classes although they look like numbers.
 
@@ -106,7 +110,9 @@ def compare(
         "condition": [condition] if isinstance(condition, str) else list(condition),
         "classes": [classes] if isinstance(classes, str) else list(classes),
     }
-    plan = _planned(data, models, budget, iterations, seeds or [seed], threads, options, metrics, points, loading)
+    plan = _planned(
+        data, models, budget, iterations, seeds or [seed], threads, options, metrics, points, evaluation, loading
+    )
     with _results(out) as folder:
         _run(plan, folder, progress)
         board = Board(folder)
@@ -152,6 +158,7 @@ def _planned(
     options: Mapping[str, Mapping[str, Any]] | None,
     metrics: Sequence[str],
     points: int,
+    evaluation: str | float | None,
     loading: dict[str, Any],
 ) -> dict[str, Any]:
     """Checks every argument, loads the data, and lists the trials."""
@@ -166,6 +173,7 @@ def _planned(
         raise InputError(f"iterations: {iterations} came; at least 1 would do")
     if threads is not None and threads < 1:
         raise InputError(f"threads: {threads} came; at least 1 would do")
+    allowed = evaluation_seconds(evaluation, seconds)
     if points < 20:
         raise InputError(f"points: {points} came; at least 20 would do")
     for name in metrics:
@@ -194,6 +202,7 @@ def _planned(
             "iterations": iterations,
             "threads": threads,
             "points": points,
+            "evaluation": allowed,
             "metrics": list(metrics),
             "class": cls,
         }
@@ -215,6 +224,7 @@ def _planned(
         "test": str(test) if isinstance(test, str | PathLike) else None,
         **{key: loading[key] for key in ("columns", "atoms", "condition", "classes")},
         "points": points,
+        "evaluation_budget": None if evaluation is None else str(evaluation),
     }
     # What came from memory can be repeated from Python alone.
     from_names = all(isinstance(source, str | PathLike) for source in [*sources, *([] if test is None else [test])])
@@ -504,6 +514,7 @@ def _repeatable(arguments: Mapping[str, Any]) -> dict[str, Any]:
             "condition",
             "classes",
             "points",
+            "evaluation_budget",
         )
     }
     return {key: value for key, value in {"data": data, **kept, "set": settings, "test": test}.items() if value}
@@ -516,7 +527,7 @@ def _command(arguments: Mapping[str, Any]) -> str:
         if (key, value) in (("atoms", "keep"), ("points", 1000), ("seeds", [0])):
             continue
         given = arguments["data"] if key == "data" else value
-        words += [f"--{key}", *(map(str, given) if isinstance(given, list) else [str(given)])]
+        words += [f"--{key.replace('_', '-')}", *(map(str, given) if isinstance(given, list) else [str(given)])]
     return shlex.join(words)
 
 

@@ -13,12 +13,15 @@ __all__ = [
     "Lines",
     "Live",
     "Silent",
+    "Telling",
     "as_wide_as_fits",
     "display_for",
     "duration",
     "leaderboard_table",
     "number",
 ]
+
+_PATIENCE = 10.0  # seconds without a word
 
 
 class Display(Protocol):
@@ -71,16 +74,44 @@ class Silent:
         pass
 
 
+class Telling:
+    """Says on standard error what is being done: on one line of a terminal, elsewhere a line now and then."""
+
+    def __init__(self) -> None:
+        self.said = time.monotonic()
+        self.status: Any = None
+
+    def __enter__(self) -> Telling:
+        if sys.stderr.isatty():
+            from rich.console import Console
+
+            self.status = Console(stderr=True).status("")
+            self.status.start()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        if self.status is not None:
+            self.status.stop()
+
+    def __call__(self, what: str) -> None:
+        if self.status is not None:
+            self.status.update(what)
+        elif time.monotonic() - self.said > _PATIENCE:
+            self.said = time.monotonic()
+            _say(what)
+
+
 def _say(line: str) -> None:
     print(line, file=sys.stderr, flush=True)  # noqa: T201
 
 
 class Lines(Silent):
-    """One line when a trial begins and one when it ends."""
+    """One line when a trial begins and one when it ends; now and then where a long evaluation stands."""
 
     def __init__(self, trials: list[dict[str, Any]]):
         self.trials = trials
         self.begun: set[int] = set()
+        self.said = 0.0
 
     def __enter__(self) -> Lines:
         return self
@@ -89,6 +120,11 @@ class Lines(Silent):
         if index not in self.begun:
             self.begun.add(index)
             _say(f"[{index + 1}/{len(self.trials)}] {_title(self.trials[index])}: training")
+        if event["what"] != "evaluation":
+            self.said = time.monotonic()
+        elif time.monotonic() - self.said > _PATIENCE:
+            self.said = time.monotonic()
+            _say(f"[{index + 1}/{len(self.trials)}] {_title(self.trials[index])}: evaluation, {event['stage']}")
 
     def done(self, index: int, result: dict[str, Any]) -> None:
         head = f"[{index + 1}/{len(self.trials)}] {_title(self.trials[index])}"
@@ -221,7 +257,7 @@ _COLUMNS: dict[str, Callable[[dict[str, Any]], str]] = {
     ),
     "NFE": lambda row: number(row["nfe"], 0),
     "steps": lambda row: number(row["train_steps"], 0),
-    "train s": lambda row: number(row["train_seconds"], 0),
+    "train s": lambda row: number(row["train_seconds"], 1),
     "MB": lambda row: number(row["peak_mb"], 0),
 }
 _DISPENSABLE = ("inversion", "MB", "train s", "MMD²", "steps", "NFE", "C2ST", "W2", "standardized")

@@ -20,6 +20,7 @@ import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -29,6 +30,8 @@ from torch import Tensor
 from genflow import registry
 from genflow.errors import InputError, SolverError
 from genflow.metrics import c2st, inversion_error, mean_and_se, mmd, mmd_threshold, wasserstein2
+from genflow.studies.ration import Ration
+from genflow.training import Budget
 
 __all__ = ["POINTS", "Evaluation", "evaluate", "extra_metrics", "reference"]
 
@@ -44,13 +47,16 @@ class Evaluation:
         figures: By the names of the leaderboard's columns.
         log_prob: Log density of each test row, in nats, in the units of the data, `(n,)`; NaN where there is none.
         samples: Samples in the units of the data, `(m, d)`.
-        remarks: What a reader should know: rows without a finite density, samples that are not finite.
+        remarks: What a reader should know: rows without a finite density, samples that are not finite, what there was
+            no time for.
+        scored: Which test rows their log density is of, `(n,)`: all, or those that there was time for.
     """
 
     figures: dict[str, float]
     log_prob: Tensor
     samples: Tensor
     remarks: list[str] = field(default_factory=list)
+    scored: Tensor = field(default_factory=lambda: torch.ones(0, dtype=torch.bool))
 
 
 @torch.no_grad()
@@ -84,8 +90,12 @@ def evaluate(
     points: int = POINTS,
     metrics: Mapping[str, Callable[[Tensor, Tensor], float]] | None = None,
     notify: Callable[[str], None] = lambda what: None,
+    budget: Budget | None = None,
 ) -> Evaluation:
     """Scores a trained model on the test rows of a data set.
+
+    Within a budget it takes fewer rows, then a cheaper estimator of the divergence, and fewer samples for their figures
+    where all of them would take too long, and remarks it. Half of the time is for the log densities.
 
     Args:
         model: A `Transformed` model.
@@ -94,6 +104,7 @@ def evaluate(
         points: Samples drawn, and at most as many rows of either side in a figure of samples.
         metrics: Further figures of samples by name: functions `(samples, test rows) -> number`, in standardized units.
         notify: Called with what is being done.
+        budget: The time that it may take; as long as it takes by default.
 
     Returns:
         The figures, with the log density of each row and the samples that they were computed from.
@@ -105,69 +116,97 @@ def evaluate(
     like = next(inner.parameters(), torch.empty(0))
 
     notify("log-likelihood")
+    ration = Ration(budget, notify)
     # The vectors of the model's own encoding: another file may have other means.
     condition = data.condition and replace(data.condition, encoding=model.encoding)
     given = None if condition is None else condition.test
     # The data's own preprocessing: a model's may go further, and its units would be no other model's.
     z_test, log_det = data.preprocessor(data.test.double())
     log_p = torch.full((len(data.test),), math.nan, dtype=torch.float64)
+    scored = torch.ones(len(data.test), dtype=torch.bool)
     lost = ""
     if model.has_log_prob:
         try:
-            log_p = model.log_prob(data.test.double(), given, _device_generator(like, seed)).double().cpu()
+            log_p = ration.log_prob(model, data.test.double(), given, lambda: _device_generator(like, seed), 0.5)
+            scored = ration.reached
         except SolverError as error:
             lost = f" ({error})"
-    figures["nll"], figures["nll_se"] = mean_and_se(-log_p)
-    figures["nll_standardized"], figures["nll_standardized_se"] = mean_and_se(log_det - log_p)
+    figures["nll"], figures["nll_se"] = _mean_and_se(-log_p[scored])
+    figures["nll_standardized"], figures["nll_standardized_se"] = _mean_and_se((log_det - log_p)[scored])
     if not model.has_log_prob:
         remarks.append("no NLL, since rows have no density under it")
-    elif bad := int((~log_p.isfinite()).sum()):
+    elif bad := int((~log_p[scored].isfinite()).sum()):
         remarks.append(f"{bad} of {len(log_p)} test rows have no finite log-likelihood{lost}")
 
     notify("samples")
-    began = time.perf_counter()
     drawn_at = _cycled(len(data.test), points, seed)
-    given = None if given is None else given[drawn_at]
-    try:
-        samples = model.sample(points, given, _device_generator(like, seed)).double().cpu()
-    except SolverError:
-        samples = torch.full((points, data.dim), math.nan, dtype=torch.float64)
-    figures["sample_seconds"] = time.perf_counter() - began
-    z_samples = _joined(data.preprocessor(samples)[0].cpu(), condition, "test", drawn_at)
+
+    def sampled(count: int) -> tuple[Tensor, float]:
+        began = time.perf_counter()
+        where = None if given is None else given[drawn_at[:count]]
+        try:
+            samples = model.sample(count, where, _device_generator(like, seed)).double().cpu()
+        except SolverError:
+            samples = torch.full((count, data.dim), math.nan, dtype=torch.float64)
+        return samples, time.perf_counter() - began
+
+    found, count = ration.points(sampled, points, 0.7)
+    samples, figures["sample_seconds"] = found or (torch.empty(0, data.dim, dtype=torch.float64), math.nan)
+    if count < points:
+        ration.remarks.append(f"{count:,} of {points:,} samples, for lack of time")
     figures.update(w2=math.nan, mmd=math.nan, c2st=math.nan)
     further = dict(metrics or {})
     figures.update(dict.fromkeys(further, math.nan))
+    z_samples = _joined(data.preprocessor(samples)[0].cpu(), condition, "test", drawn_at[:count])
     if bad := int((~z_samples.isfinite().all(-1)).sum()):
-        remarks.append(f"{bad} of {points} samples are not finite, no figure is computed from them")
-    else:
-        test = _some(_joined(z_test, condition, "test"), points, generator)
+        remarks.append(f"{bad} of {count} samples are not finite, no figure is computed from them")
+    elif count:
+        test = _some(_joined(z_test, condition, "test"), count, generator)
         drawn = _some(z_samples, len(test), generator)
-        for name, figure in _sample_figures(seed).items():
+        for name, figure in {**_sample_figures(seed), **further}.items():
             notify(name)
-            figures[name] = _or_nan(figure, drawn, test)
-        for name, metric in further.items():
-            notify(name)
-            figures[name] = float(metric(drawn, test))
+            # Two of the three that are built in grow faster than the number of points.
+            value, used = ration.points(
+                partial(_of_first, figure, drawn, test),
+                len(test),
+                0.85,
+                power=1.0 if name == "c2st" else 2.5,
+                tries=(100,),
+            )
+            figures[name] = math.nan if value is None else value
+            if used < len(test):
+                ration.remarks.append(f"{name} of {used} points, for lack of time" if used else f"no time for {name}")
 
     notify("inversion error")
     figures.update(inversion_error=math.nan, nfe=math.nan)
     if hasattr(inner, "encode") and hasattr(inner, "decode"):
-        at = torch.randperm(len(data.test), generator=generator)[:points]
-        where = None if condition is None else condition.test[at.numpy()]
-        try:
-            figures["inversion_error"] = inversion_error(
+        order = torch.randperm(len(data.test), generator=generator)[:points]
+
+        def inverted(count: int) -> tuple[float, float]:
+            at = order[:count]
+            where = None if condition is None else condition.test[at.numpy()]
+            error = inversion_error(
                 lambda z: model.encode(data.preprocessor.inverse(z), where),
                 lambda noise: data.preprocessor(model.decode(noise, where))[0],
                 z_test[at],
             )
-            if hasattr(inner, "integrate"):
-                rows = model.preprocessor(data.test[at].double())[0].to(like.device, like.dtype)
-                vectors = None if condition is None else condition.vectors(where).to(rows)
-                figures["nfe"] = float(inner.integrate(rows, log_det=False, condition=vectors).nfe)
+            if not hasattr(inner, "integrate"):
+                return error, math.nan
+            rows = model.preprocessor(data.test[at].double())[0].to(like.device, like.dtype)
+            vectors = None if condition is None else condition.vectors(where).to(rows)
+            return error, float(inner.integrate(rows, log_det=False, condition=vectors).nfe)
+
+        try:
+            pair, count = ration.points(inverted, len(order), 0.95)
+            figures["inversion_error"], figures["nfe"] = pair or (math.nan, math.nan)
+            if count < len(order):
+                ration.remarks.append(
+                    f"inversion error of {count} rows, for lack of time" if count else "no time for the inversion error"
+                )
         except (InputError, SolverError) as error:
             remarks.append(f"inversion: {error}")
     figures["parameters"] = float(sum(parameter.numel() for parameter in inner.parameters()))
-    return Evaluation(figures, log_p, samples, remarks)
+    return Evaluation(figures, log_p, samples, [*remarks, *ration.remarks], scored)
 
 
 def extra_metrics(names: Sequence[str] = ()) -> dict[str, Callable[[Tensor, Tensor], float]]:
@@ -194,9 +233,9 @@ def _cycled(count: int, points: int, seed: int) -> np.ndarray:
 
 def _sample_figures(seed: int) -> dict[str, Callable[[Tensor, Tensor], float]]:
     return {
-        "w2": wasserstein2,
-        "mmd": lambda samples, test: mmd(test, samples, _bandwidth(test)),
-        "c2st": lambda samples, test: c2st(test, samples, seed=seed).accuracy,
+        "w2": partial(_or_nan, wasserstein2),
+        "mmd": partial(_or_nan, lambda samples, test: mmd(test, samples, _bandwidth(test))),
+        "c2st": partial(_or_nan, lambda samples, test: c2st(test, samples, seed=seed).accuracy),
     }
 
 
@@ -211,6 +250,14 @@ def _or_nan(figure: Callable[[Tensor, Tensor], float], *samples: Tensor) -> floa
         return float(figure(*samples))
     except (InputError, SolverError):
         return math.nan
+
+
+def _of_first(figure: Callable[[Tensor, Tensor], float], drawn: Tensor, test: Tensor, count: int) -> float:
+    return float(figure(drawn[:count], test[:count]))
+
+
+def _mean_and_se(values: Tensor) -> tuple[float, float]:
+    return mean_and_se(values) if len(values) else (math.nan, math.nan)
 
 
 def _some(x: Tensor, count: int, generator: torch.Generator) -> Tensor:

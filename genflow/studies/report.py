@@ -75,7 +75,7 @@ def _columns(board: Board) -> list[tuple[str, str, str]]:
         ("inversion_error", "inversion", "mean squared error of decode(encode(x)), standardized units"),
         ("nfe", "NFE", "evaluations of the velocity from x to z"),
         ("train_steps", "steps", "optimizer steps in training"),
-        ("train_seconds", "train s", "wall seconds of training"),
+        ("train_seconds", "train s", "wall seconds of training: all that the model did until it could be used"),
         ("sample_seconds", "sample s", f"wall seconds for {board.config['arguments']['points']} samples"),
         ("peak_mb", "peak MB", "what training added to the resident memory of its process, at its peak"),
         ("parameters", "parameters", "trained numbers"),
@@ -117,7 +117,9 @@ def _cell(row: dict[str, Any], column: str) -> str:
         return f"{number(value)} ± {number(row['nll_se'])}"
     if column in ("nfe", "train_steps", "parameters"):
         return f"{value:,.0f}".replace(",", "\u202f")
-    if column in ("train_seconds", "peak_mb"):
+    if column == "train_seconds":
+        return f"{value:.1f}"
+    if column == "peak_mb":
         return f"{value:.0f}"
     if column == "inversion_error":
         return f"{value:.0e}"

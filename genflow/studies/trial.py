@@ -31,9 +31,12 @@ import torch
 
 from genflow import registry
 from genflow.checkpoint import built, described, load, write_model
+from genflow.closing import few_steps
+from genflow.deadline import OutOfTime, check_time, deadline
 from genflow.errors import InputError
 from genflow.storage import atomic
 from genflow.studies.options import build, check_options
+from genflow.training import Budget
 
 __all__ = ["GRID", "check_options", "grid_of", "read_data", "run_trial", "warm_up", "write_data"]
 
@@ -103,7 +106,7 @@ def run_trial(
     """Trains, saves and scores one model.
 
     Args:
-        trial: `model`, `options`, `budget` or `iterations`, `seed`, `points`, `metrics`.
+        trial: `model`, `options`, `budget` or `iterations`, `evaluation` (seconds), `seed`, `points`, `metrics`.
         data: A `Dataset`.
         folder: Where the model and the arrays are left.
         notify: Called with every event of the training and the evaluation.
@@ -117,7 +120,7 @@ def run_trial(
     cls = registry.lookup("model", trial["model"]) if model_class is None else model_class
     torch.manual_seed(trial["seed"])
     model = build(cls, data.dim, trial["options"], data.condition_dim)
-    began, last = time.perf_counter(), 0.0
+    last = 0.0
 
     def progress(event: dict[str, Any]) -> None:
         nonlocal last
@@ -128,15 +131,14 @@ def run_trial(
 
     reset = _reset_peak()
     before = _resident_peak()
-    began = time.perf_counter()
-    fitted = model.fit(
-        data, budget=trial["budget"], iterations=trial["iterations"], seed=trial["seed"], progress=progress
-    )
-    seconds = time.perf_counter() - began
+    limit = Budget(trial["budget"], trial["iterations"])
+    fitted = model.fit(data, budget=limit, seed=trial["seed"], progress=progress)
+    seconds = limit.seconds if fitted.record is None else fitted.record.seconds
     peak = _resident_peak()
     trained = time.perf_counter()
     fitted.save(folder / "model")
     notify({"what": "evaluation", "stage": "evaluating"})
+    time_for_it = Budget(trial["evaluation"])
     evaluation = evaluate(
         fitted,
         data,
@@ -144,11 +146,21 @@ def run_trial(
         points=trial["points"],
         metrics=extra_metrics(trial["metrics"]),
         notify=lambda what: notify({"what": "evaluation", "stage": what}),
+        budget=time_for_it,
     )
-    arrays: dict[str, Any] = {"log_prob": evaluation.log_prob.numpy(), "samples": evaluation.samples.numpy()}
+    # Where steps are counted, all have equally many, and the heading says how many.
+    known = [] if limit.timed else few_steps(fitted.history, len(data.train))
+    remarks = [remark for remark in fitted.remarks if remark not in known] + evaluation.remarks
+    arrays: dict[str, Any] = {
+        "log_prob": evaluation.log_prob.numpy(),
+        "scored": evaluation.scored.numpy(),
+        "samples": evaluation.samples.numpy(),
+    }
     if data.dim == 2 and data.condition is None:
         notify({"what": "evaluation", "stage": "density on a grid"})
-        arrays["grid"] = _density(fitted, data)
+        arrays["grid"] = _density(fitted, data, time_for_it)
+        if fitted.has_log_prob and np.isnan(arrays["grid"]).all():
+            remarks.append("no density on a grid, for lack of time")
     np.savez_compressed(folder / "arrays.npz", **arrays)
     figures = {
         **evaluation.figures,
@@ -157,7 +169,7 @@ def run_trial(
         "peak_mb": peak - before if reset else math.nan,
     }
     return {
-        "status": "; ".join(["ok", *evaluation.remarks]),
+        "status": "; ".join(["ok", *remarks]),
         "figures": figures,
         "history": fitted.history,
         "process_peak_mb": peak,
@@ -166,11 +178,17 @@ def run_trial(
 
 
 @torch.no_grad()
-def _density(model: Any, data: Any) -> np.ndarray:
+def _density(model: Any, data: Any, limit: Budget) -> np.ndarray:
+    none = np.full((GRID, GRID), np.nan)
     if not model.has_log_prob:
-        return np.full((GRID, GRID), np.nan)
+        return none
     generator = torch.Generator(next(model.parameters(), torch.empty(0)).device).manual_seed(0)
-    return _on_grid(lambda points: model.log_prob(points, generator=generator), data)
+    try:
+        with deadline(limit.left, limit.clock):
+            check_time()
+            return _on_grid(lambda points: model.log_prob(points, generator=generator), data)
+    except OutOfTime:
+        return none
 
 
 def _on_grid(log_prob: Callable[[torch.Tensor], torch.Tensor], data: Any) -> np.ndarray:

@@ -1,0 +1,214 @@
+"""An evaluation ends in its time: fewer rows, a cheaper estimator, fewer points, and a word about each."""
+
+from __future__ import annotations
+
+import json
+import math
+
+import numpy as np
+import pytest
+import torch
+
+import genflow as gf
+from genflow.cli import main
+from genflow.deadline import check_time
+from genflow.errors import InputError
+from genflow.studies.evaluation import evaluate
+from genflow.studies.ration import Ration, evaluation_seconds
+from genflow.studies.trial import run_trial
+from genflow.training import Budget
+
+
+class Clock:
+    """A time that goes on where it is told to."""
+
+    def __init__(self):
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock():
+    return Clock()
+
+
+@pytest.fixture(scope="module")
+def table():
+    return gf.data.load(np.random.default_rng(0).normal(size=(4000, 12)))
+
+
+@pytest.fixture(scope="module")
+def fitted(table):
+    return gf.models.FlowMatching(12, width=8, steps=4).fit(table, iterations=5)
+
+
+def costing(monkeypatch, clock, fitted, row=0.0, probed=0.0, sample=0.0, plain=0.0):
+    """Rows of log p that take so many seconds, under the exact divergence or one probe; samples, other solves."""
+    integrate = gf.Flow.integrate
+
+    def slow(self, x, **named):
+        if named.get("log_det", True):
+            each = row if isinstance(self.divergence, gf.divergences.Exact) else probed
+        else:
+            each = sample if named.get("reverse") else plain
+        for _ in range(len(x)):
+            clock.now += each
+            check_time()
+        return integrate(self, x, **named)
+
+    monkeypatch.setattr(gf.Flow, "integrate", slow)
+
+
+def test_with_time_enough_nothing_changes(fitted, table, clock, monkeypatch):
+    whole = evaluate(fitted, table, points=200)
+    costing(monkeypatch, clock, fitted, row=1e-3, sample=1e-3)
+    timed = evaluate(fitted, table, points=200, budget=Budget(100.0, clock=clock))
+    assert timed.remarks == []
+    assert timed.scored.all()
+    torch.testing.assert_close(timed.log_prob, whole.log_prob, rtol=1e-4, atol=1e-4)  # other parts of float32
+    torch.testing.assert_close(timed.samples, whole.samples)
+    for name in ("nll", "w2", "mmd", "c2st", "inversion_error", "nfe"):
+        assert timed.figures[name] == pytest.approx(whole.figures[name], rel=1e-4)
+
+
+def test_fewer_rows_first(fitted, table, clock, monkeypatch):
+    costing(monkeypatch, clock, fitted, row=0.2, probed=0.01)
+    found = evaluate(fitted, table, points=50, budget=Budget(100.0, clock=clock))
+    count = int(found.scored.sum())
+    assert 100 <= count <= 250  # half of the time at 0.2 s a row
+    assert clock.now <= 100
+    assert (found.log_prob.isnan() == ~found.scored).all()
+    known = -found.log_prob[found.scored]
+    assert found.figures["nll"] == pytest.approx(known.mean().item())
+    assert found.figures["nll_se"] == pytest.approx(known.std().item() / math.sqrt(count))
+    assert found.remarks == [f"log p of {count} of 400 rows, for lack of time"]
+
+
+def test_then_a_cheaper_estimator(fitted, table, clock, monkeypatch):
+    costing(monkeypatch, clock, fitted, row=2.0, probed=0.01)
+    found = evaluate(fitted, table, points=50, budget=Budget(100.0, clock=clock))
+    assert clock.now <= 100
+    assert found.scored.all()
+    assert len(found.remarks) == 1
+    assert "one random probe a row (Hutchinson)" in found.remarks[0]
+    exact = fitted.log_prob(table.test.double())
+    assert abs(found.figures["nll"] + exact.mean().item()) < 4 * found.figures["nll_se"]
+
+
+def test_then_fewer_rows_of_it(fitted, table, clock, monkeypatch):
+    costing(monkeypatch, clock, fitted, row=8.0, probed=0.5)
+    found = evaluate(fitted, table, points=50, budget=Budget(100.0, clock=clock))
+    assert clock.now <= 101
+    assert 40 <= found.scored.sum() <= 100
+    assert len(found.remarks) == 2
+
+
+def test_fewer_samples_and_points(fitted, table, clock, monkeypatch):
+    costing(monkeypatch, clock, fitted, sample=0.5, plain=0.01)
+    found = evaluate(fitted, table, points=400, budget=Budget(100.0, clock=clock))
+    count = len(found.samples)
+    assert clock.now <= 101
+    assert 50 <= count < 150
+    assert any(f"{count} of 400 samples" in remark for remark in found.remarks)
+    assert any("inversion error" in remark for remark in found.remarks)
+    assert all(math.isfinite(found.figures[name]) for name in ("w2", "mmd"))
+
+
+def test_what_there_is_no_time_for_is_empty_and_said(fitted, table, clock, monkeypatch):
+    costing(monkeypatch, clock, fitted, row=1e3, probed=1e3, sample=1e3, plain=1e3)
+    found = evaluate(fitted, table, points=50, budget=Budget(100.0, clock=clock))
+    assert not found.scored.any()
+    assert math.isnan(found.figures["nll"])
+    assert math.isnan(found.figures["w2"])
+    assert len(found.remarks) >= 3
+    assert all("\n" not in remark for remark in found.remarks)
+
+
+def test_progress_is_told_row_by_row(fitted, table, clock, monkeypatch):
+    costing(monkeypatch, clock, fitted, row=0.1)
+    said, times = [], [0.0]
+
+    def notify(what):
+        said.append(what)
+        times.append(clock.now)
+
+    ration = Ration(Budget(400.0, clock=clock), notify)
+    ration.log_prob(fitted, table.test, None, torch.Generator)
+    assert said[-1] == "log p 400/400"
+    counts = [int(what.split()[2].partition("/")[0]) for what in said]
+    assert counts == sorted(counts)
+    assert len(counts) >= 3
+
+
+def test_two_models_meet_on_the_same_rows(fitted, table, clock, monkeypatch):
+    found = []
+    for row in (0.1, 0.3):
+        monkeypatch.undo()
+        costing(monkeypatch, clock, fitted, row=row)
+        ration = Ration(Budget(40.0, clock=clock))
+        ration.log_prob(fitted, table.test, None, torch.Generator)
+        found.append(ration.reached)
+    assert found[0].sum() > found[1].sum() >= 100
+    assert (found[0] | ~found[1]).all()  # the fewer rows are among the more
+    assert found[1][:200].any()  # whatever the order of the file
+    assert found[1][200:].any()
+
+
+def test_pairs_are_taken_of_the_rows_that_both_have(tmp_path):
+    board = gf.compare("two-moons", ["maf", "nsf"], iterations=3, points=30, progress=False, out=tmp_path / "board")
+    whole = board.paired.iloc[0]
+    place = board.folder / "evaluation" / "two-moons" / "maf.npz"
+    arrays = board.arrays("two-moons", "maf")
+    arrays["scored"][7:] = False
+    arrays["log_prob"][7:] = np.nan
+    np.savez_compressed(place, **arrays)
+    pair = gf.studies.Board(board.folder).paired.iloc[0]
+    own, other = (board.row_log_prob["two-moons"][name][0][:7] for name in (whole.model, whole.other))
+    assert pair.rows == 7
+    assert pair.difference == pytest.approx(np.mean(other - own))
+    assert whole.rows == len(arrays["scored"])
+
+
+@pytest.mark.parametrize(
+    ("given", "budget", "seconds"), [(None, None, 60), (None, 5, 30), (None, 90.0, 90), ("2min", 5, 120), (7, None, 7)]
+)
+def test_as_long_as_the_training_and_half_a_minute_at_least(given, budget, seconds):
+    assert evaluation_seconds(given, budget) == seconds
+
+
+def test_a_time_that_is_none_is_refused_before_anything_runs(capsys):
+    with pytest.raises(InputError, match="evaluation: 'soon' came"):
+        gf.compare("two-moons", ["maf"], iterations=1, evaluation="soon", progress=False)
+
+
+def test_the_commands_take_it(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    words = "compare --data two-moons --models maf --iterations 3 --points 30 --evaluation-budget 20s --out board"
+    assert main(words.split()) == 0
+    board = gf.studies.Board("board")
+    assert board.runs[0]["evaluation"] == 20
+    assert "--evaluation-budget 20s" in board.config["command"]
+    assert json.loads((tmp_path / "board" / "repeat.json").read_text())["evaluation_budget"] == "20s"
+    assert main(["compare", "--config", "board/repeat.json", "--out", "again"]) == 0
+    assert gf.studies.Board("again").runs[0]["evaluation"] == 20
+    capsys.readouterr()
+    assert (
+        main(["evaluate", "board/models/two-moons/maf", "two-moons", "--points", "30", "--evaluation-budget", "9s"])
+        == 0
+    )
+    assert (
+        main(["fit", "two-moons", "--model", "maf", "--iterations", "3", "--evaluation-budget", "9s", "-o", "run"]) == 0
+    )
+    said = capsys.readouterr()
+    assert "trained for 3 steps only" in said.err
+    assert "test NLL" in said.out
+
+
+def test_a_trial_says_what_its_training_left_undone(tmp_path, table):
+    trial = {"model": "maf", "options": {}, "budget": 0.2, "iterations": None, "seed": 0, "evaluation": 30.0}
+    result = run_trial({**trial, "points": 30, "metrics": []}, table, tmp_path, lambda event: None)
+    steps = result["figures"]["train_steps"]
+    assert (f"trained for {steps} step" in result["status"]) == (steps < 50 or steps * 512 < 3200)
+    assert result["figures"]["train_seconds"] > 0
