@@ -6,16 +6,15 @@ import importlib
 import inspect
 import json
 from collections.abc import Iterator, Sequence
-from contextlib import nullcontext
 from os import PathLike
 from pathlib import Path
 from typing import Any
 
 from torch import nn
 
-from genflow import registry
 from genflow.errors import InputError
 from genflow.interfaces import Component
+from genflow.own_modules import own_module
 from genflow.storage import atomic
 
 __all__ = ["FORMAT", "built", "described", "load", "named_classes", "save", "write_model"]
@@ -52,7 +51,7 @@ def write_model(model: nn.Module, folder: Path, structure: Any = None) -> None:
     text = json.dumps({"format": FORMAT, "genflow": __version__, "model": structure}, indent=1)
     weights = {name: tensor.detach().contiguous().clone() for name, tensor in model.state_dict().items()}
     (folder / _WEIGHTS).write_bytes(serialized(weights))
-    (folder / _STRUCTURE).write_text(text + "\n")
+    (folder / _STRUCTURE).write_text(text + "\n", encoding="utf-8")
 
 
 def load(path: str | PathLike[str], trust: Sequence[str] = ()) -> Any:
@@ -75,7 +74,7 @@ def load(path: str | PathLike[str], trust: Sequence[str] = ()) -> Any:
     if not (folder / _STRUCTURE).is_file():
         raise InputError(f"{folder}: no model there ({_STRUCTURE} is missing); name a folder that fit or save wrote")
     try:
-        document = json.loads((folder / _STRUCTURE).read_text())
+        document = json.loads((folder / _STRUCTURE).read_text(encoding="utf-8"))
         number, structure = document["format"], document["model"]
     except (ValueError, KeyError, TypeError) as error:
         raise InputError(
@@ -178,8 +177,8 @@ def _named_object(path: str, what: str, trust: frozenset[str], folder: Path, kno
         )
     try:
         # Only what the user trusts is looked for in the current folder, too.
-        with registry.current_folder_on_path() if path in trust else nullcontext():
-            return getattr(importlib.import_module(module), name)
+        imported = own_module(module) if path in trust else importlib.import_module(module)
+        return getattr(imported, name)
     except Exception as error:  # a module of the user's own may fail in any way
         advice = (
             "which is not there in this version; install the one that wrote it"

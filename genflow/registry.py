@@ -1,26 +1,23 @@
 """Names of parts, models and metrics: what the command line, the studies and `genflow list` know them by.
 
 A name is one of genflow's own (`jko-iflow`), one that an installed package adds by an entry point in the group
-`genflow.models` (`genflow.velocities`, …), or `module:Name`, looked up with the current folder on the path. Nothing is
-imported before it is asked for.
+`genflow.models` (`genflow.velocities`, …), or `module:Name`, where the module may be one of the current folder. Nothing
+is imported before it is asked for.
 """
 
 from __future__ import annotations
 
 import difflib
-import importlib
-import os
 import re
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import entry_points
 from typing import Any
 
 from genflow.errors import InputError
+from genflow.own_modules import own_module
 
-__all__ = ["KINDS", "Entry", "current_folder_on_path", "entries", "lookup", "name_of", "names"]
+__all__ = ["KINDS", "Entry", "entries", "lookup", "name_of", "names"]
 
 KINDS = ("model", "velocity", "divergence", "integrator", "scheduler", "metric")
 """What is registered, in the order in which it is listed."""
@@ -236,8 +233,7 @@ def _imported(target: str, kind: str, name: str) -> Any:
     if not module or not attribute:
         raise InputError(f"{kind}: {name!r} came; a module and a name in it, such as my_flows:MyFlow, would do")
     try:
-        with current_folder_on_path():
-            found: Any = importlib.import_module(module)
+        found: Any = own_module(module)
     except Exception as error:  # a module of the user's own may fail in any way
         raise InputError(f"{kind}: {name!r} can't be imported ({type(error).__name__}: {error})") from error
     for part in attribute.split("."):
@@ -248,17 +244,3 @@ def _imported(target: str, kind: str, name: str) -> Any:
     if not callable(found) and not hasattr(found, "config"):  # a component that was made there is welcome, too
         raise InputError(f"{kind}: {name!r} is a {type(found).__name__}; a class or a function would do")
     return found
-
-
-@contextmanager
-def current_folder_on_path() -> Iterator[None]:
-    """Modules of the user's own are found in the current folder, wherever the command itself is installed."""
-    folder = os.getcwd()
-    if folder in sys.path:
-        yield
-        return
-    sys.path.insert(0, folder)
-    try:
-        yield
-    finally:
-        sys.path.remove(folder)

@@ -8,8 +8,10 @@ import sys
 import warnings
 from collections.abc import Sequence
 
+from genflow.cli.output import say_what_can_be_said
 from genflow.cli.words import as_typed
 from genflow.errors import InputError, Remark, ResultError, SolverError, WriteError
+from genflow.interrupts import kept, stopped_like_interrupted
 
 __all__ = ["main"]
 
@@ -21,6 +23,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: What follows the program's name; from `sys.argv` by default.
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
+    say_what_can_be_said()
     try:
         from genflow.cli.parsing import parsed, print_help
 
@@ -28,28 +31,34 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print_help()
             return 2
         command, chosen = parsed(words)
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), stopped_like_interrupted():
             warnings.simplefilter("ignore", Remark)  # a command prints remarks where they belong
             code = command.run(chosen)
         sys.stdout.flush()
     except InputError as error:
-        return _complain(str(error), 2)
-    except KeyboardInterrupt:
-        return _complain("interrupted, nothing was written", 130, kind="")
+        return _complain(_with_kept(error, str(error)), 2)
+    except KeyboardInterrupt as interrupt:
+        there = kept(interrupt)
+        return _complain(f"interrupted: {there}" if there else "interrupted, nothing was written", 130, kind="")
     except BrokenPipeError:  # `genflow list | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except (ResultError, WriteError) as error:
-        return _complain(str(error), 1)
+        return _complain(_with_kept(error, str(error)), 1)
     except (SolverError, OSError, MemoryError) as error:
-        return _complain(f"{type(error).__name__}: {error}", 1)
+        return _complain(_with_kept(error, f"{type(error).__name__}: {error}"), 1)
     except RuntimeError as error:
         if "out of memory" in str(error) or "can't allocate memory" in str(error):  # torch has no error of its own
             return _complain("not enough memory; fewer rows, samples or a smaller model would do", 1)
         if type(error).__name__ != "TrainingError":
             raise
-        return _complain(str(error), 1)
+        return _complain(_with_kept(error, str(error)), 1)
     return int(code or 0)
+
+
+def _with_kept(error: Exception, line: str) -> str:
+    there = kept(error)
+    return f"{line}; {there}" if there else line
 
 
 def _complain(message: str, code: int, kind: str = "error: ") -> int:

@@ -7,7 +7,7 @@ from pathlib import Path
 from jsonargparse import ArgumentParser
 from jsonargparse import Namespace as Arguments
 
-from genflow.cli.files import fresh, must_not_exist
+from genflow.cli.files import fresh
 from genflow.cli.flags import (
     add_budget,
     add_condition,
@@ -18,6 +18,7 @@ from genflow.cli.flags import (
     add_seed,
 )
 from genflow.cli.words import console, options_by_model
+from genflow.interrupts import keeping
 
 __all__ = ["DESCRIPTION", "NEEDED", "SUMMARY", "USAGE", "add_arguments", "run"]
 
@@ -76,7 +77,6 @@ def add_arguments(parser: ArgumentParser) -> None:
 def run(chosen: Arguments) -> None:
     """Runs the command."""
     out = Path(chosen.out or fresh("comparison"))
-    must_not_exist(out)
     from genflow.studies import compare
 
     board = compare(
@@ -98,5 +98,7 @@ def run(chosen: Arguments) -> None:
         condition=chosen.condition,
         classes=chosen.classes,
     )
-    board.print(console())
-    print(f"report: {out / 'report.html'}")
+    with keeping(f"all results are in {out}"):
+        board.print(console())
+        if (out / "report.html").exists():
+            print(f"report: {out / 'report.html'}")

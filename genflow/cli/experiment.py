@@ -10,6 +10,7 @@ from jsonargparse import Namespace as Arguments
 from genflow.cli.files import fresh
 from genflow.cli.flags import add_budget, add_seed
 from genflow.cli.words import console
+from genflow.interrupts import keeping
 
 __all__ = ["DESCRIPTION", "NEEDED", "SUMMARY", "USAGE", "add_arguments", "run"]
 
@@ -59,12 +60,13 @@ def run(chosen: Arguments) -> None:
         out=out,
     )
     screen = console()
-    board.print(screen)
     about = board.config["experiment"]
-    screen.print(table(about["table"], f"{about['name']}: the paper's figures and those of this run"))
-    for remark in about["remarks"]:
-        screen.print(f"  {remark}", style="dim", highlight=False, markup=False)
-    print(f"report: {out / 'report.html'}")
+    with keeping(f"all results are in {out}"):
+        board.print(screen)
+        screen.print(table(about["table"], f"{about['name']}: the paper's figures and those of this run"))
+        for remark in about["remarks"]:
+            screen.print(f"  {remark}", style="dim", highlight=False, markup=False)
+        print(f"report: {out / 'report.html'}")
 
 
 def list_experiments() -> None:

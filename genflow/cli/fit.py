@@ -24,6 +24,7 @@ from genflow.cli.flags import (
 from genflow.cli.models import mean, set_threads
 from genflow.cli.words import note, option, version
 from genflow.errors import InputError, ResultError, SolverError
+from genflow.interrupts import keeping
 from genflow.storage import atomic
 
 __all__ = ["DESCRIPTION", "NEEDED", "SUMMARY", "USAGE", "add_arguments", "run"]
@@ -133,7 +134,6 @@ def run(chosen: Arguments) -> None:
             )
         seconds = fitted.record.seconds
         write_model(fitted, folder)
-        pictures = [path.name for path in write_pictures(fitted, data, folder)]
         record = {
             "model": name,
             "options": options,
@@ -145,13 +145,17 @@ def run(chosen: Arguments) -> None:
             "seconds": round(seconds, 1),
             "versions": {"genflow": version(), "torch": torch.__version__, "python": sys.version.split()[0]},
         }
-        (folder / "run.json").write_text(json.dumps(record, indent=1) + "\n")
-    steps = sum(entry.get("steps", 0) for entry in fitted.history)
-    print(f"{name} on {data.name}: {steps} steps in {seconds:.1f} s")
-    for remark in fitted.remarks:
-        note(f"{name}: {remark}")
-    failure = _judge(fitted, data, allowed)
-    print(f"model: {out}" + "".join(f", {out / picture}" for picture in pictures))
+        (folder / "run.json").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    with keeping(f"the model is in {out}"):
+        drawn, undrawn = write_pictures(fitted, data, out)
+        for line in undrawn:
+            note(line)
+        steps = sum(entry.get("steps", 0) for entry in fitted.history)
+        print(f"{name} on {data.name}: {steps} steps in {seconds:.1f} s")
+        for remark in fitted.remarks:
+            note(f"{name}: {remark}")
+        failure = _judge(fitted, data, allowed)
+        print(f"model: {out}" + "".join(f", {picture}" for picture in drawn))
     if failure:
         raise ResultError(f"{failure}; the model is kept in {out} for a look")
 

@@ -9,8 +9,9 @@ from typing import Any
 
 from jsonargparse import Namespace as Arguments
 
-from genflow.cli.files import fresh, must_not_exist
+from genflow.cli.files import fresh
 from genflow.cli.models import set_threads
+from genflow.interrupts import keeping
 
 __all__ = ["run_study"]
 
@@ -24,7 +25,6 @@ def run_study(name: str, chosen: Arguments, **options: Any) -> None:
         options: The study's own options; its default stands where one is `None`.
     """
     out = Path(chosen.out or fresh(name))
-    must_not_exist(out)
     set_threads(chosen.threads)
     from genflow import studies
 
@@ -40,5 +40,6 @@ def run_study(name: str, chosen: Arguments, **options: Any) -> None:
         command=shlex.join(["genflow", *sys.argv[1:]]),
         **{option: value for option, value in options.items() if value is not None},
     )
-    found.print()
-    print(f"report: {out / 'report.html'}")
+    with keeping(f"what was found is in {out}"):
+        found.print()
+        print(f"report: {out / 'report.html'}")

@@ -204,7 +204,7 @@ def _miniboone(file: Checked) -> Read:
     if file.path.suffix == ".npy":
         x, _ = read(file.path)
         return _split_and_standardized(x, default_columns(x.shape[1]), "prepared as published")
-    with file.path.open(errors="replace") as text:
+    with file.path.open(encoding="utf-8", errors="replace") as text:
         head = text.readline().split()
     if len(head) != 2 or not all(word.isdigit() for word in head):
         raise InputError(f"{file.path}: its first line should hold two counts, of signals and of background")

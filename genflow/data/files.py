@@ -96,7 +96,7 @@ def _pins(path: Path) -> dict[str, str]:
     if not path.is_file():
         return {}
     pins = {}
-    for number, line in enumerate(path.read_text(errors="replace").splitlines(), 1):
+    for number, line in enumerate(path.read_text(encoding="utf-8", errors="replace").splitlines(), 1):
         match = re.fullmatch(r"([0-9a-fA-F]{64}) [ *](.+)", line.rstrip())
         if match:
             pins[match[2].removeprefix("./")] = match[1]

@@ -113,7 +113,11 @@ def read(name: str) -> Experiment:
         path = Path(name)
         if not path.is_file():
             raise InputError(f"{path}: no such file")
-        return _parsed(path.read_text(), path.stem, str(path))
+        try:
+            text = path.read_text(encoding="utf-8")
+        except UnicodeDecodeError as error:
+            raise InputError(f"{path}: no text in UTF-8 ({error.reason} at byte {error.start})") from None
+        return _parsed(text, path.stem, str(path))
     near = difflib.get_close_matches(name, names(), n=2, cutoff=0.5)
     hint = f"did you mean {' or '.join(near)}? " if near else ""
     raise InputError(f"experiment: no {name!r}; {hint}known: {', '.join(names())}, or a file that ends in {_ENDING}")

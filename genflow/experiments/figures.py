@@ -69,7 +69,7 @@ def table(text: list[list[str]], title: str) -> Any:
     return made
 
 
-def draw(experiment: Experiment, board: Board, figures: pd.DataFrame, path: Path) -> None:
+def draw(experiment: Experiment, board: Board, figures: pd.DataFrame, path: Path) -> str:
     """Draws the NLL of every row, published ones grey; nothing where the paper has none.
 
     Args:
@@ -77,29 +77,40 @@ def draw(experiment: Experiment, board: Board, figures: pd.DataFrame, path: Path
         board: What came out.
         figures: See `beside_the_paper`.
         path: The picture.
+
+    Returns:
+        A line if it could not be drawn.
     """
-    from genflow.studies.plots import colour_of, styled
+    from genflow.studies.drawing import picture
 
     rows = [row for row in records(figures) if math.isfinite(row["nll"])]
     if not any(row["source"] == _SOURCES[0] for row in rows):
-        return
+        return ""
     rows.sort(key=lambda row: row["nll"])
-    with styled() as plt:
-        figure, axis = plt.subplots(figsize=(6.4, 0.8 + 0.27 * len(rows)))
-        for place, row in enumerate(rows):
-            ours = row["source"] == _SOURCES[1]
-            colour = colour_of(board, row["model"]) if ours else "#8a94a3"
-            spread = row["nll_se"] if math.isfinite(row["nll_se"]) else None
-            axis.errorbar(row["nll"], place, xerr=spread, fmt="o" if ours else "D", ms=5, color=colour, capsize=2.5)
-        labels = [f"{row['model']}, {row['source']}" for row in rows]
-        labels = [f"{label}, {row['note']}" if row["note"] else label for label, row in zip(labels, rows, strict=True)]
-        axis.set_yticks(range(len(rows)), labels)
-        axis.set_ylim(len(rows) - 0.5, -0.5)
-        axis.grid(axis="x", color="#e8ebf0", lw=0.7)
-        axis.set_title(f"{experiment.name}: beside the paper", loc="left")
-        axis.set_xlabel("test NLL, nats per row, units of the paper; lower is better")
-        figure.savefig(path)
-        plt.close(figure)
+    drawn, failure = picture(path.stem, lambda: _nll(experiment, board, rows))
+    if not failure:
+        path.write_bytes(drawn)
+    return failure
+
+
+def _nll(experiment: Experiment, board: Board, rows: list[dict[str, Any]]) -> Any:
+    from genflow.studies.drawing import plain, subplots
+    from genflow.studies.plots import colour_of
+
+    figure, axis = subplots(figsize=(6.4, 0.8 + 0.27 * len(rows)))
+    for place, row in enumerate(rows):
+        ours = row["source"] == _SOURCES[1]
+        colour = colour_of(board, row["model"]) if ours else "#8a94a3"
+        spread = row["nll_se"] if math.isfinite(row["nll_se"]) else None
+        axis.errorbar(row["nll"], place, xerr=spread, fmt="o" if ours else "D", ms=5, color=colour, capsize=2.5)
+    labels = [f"{row['model']}, {row['source']}" for row in rows]
+    labels = [f"{label}, {row['note']}" if row["note"] else label for label, row in zip(labels, rows, strict=True)]
+    axis.set_yticks(range(len(rows)), [plain(label, 80) for label in labels])
+    axis.set_ylim(len(rows) - 0.5, -0.5)
+    axis.grid(axis="x", color="#e8ebf0", lw=0.7)
+    axis.set_title(f"{plain(experiment.name)}: beside the paper", loc="left")
+    axis.set_xlabel("test NLL, nats per row, units of the paper; lower is better")
+    return figure
 
 
 _HEADINGS = {

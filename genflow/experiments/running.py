@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import shlex
-import shutil
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -12,8 +10,9 @@ from typing import Any
 from genflow.errors import InputError
 from genflow.experiments.configuration import Experiment, read
 from genflow.experiments.figures import as_text, beside_the_paper, draw
-from genflow.storage import atomic
+from genflow.interrupts import keeping
 from genflow.studies import Board, compare
+from genflow.studies.place import refuse_taken, write_json
 
 __all__ = ["run"]
 
@@ -43,7 +42,7 @@ def run(
         iterations: Optimizer steps of each training instead.
         seed: Seed of everything random.
         threads: Threads of each training; 1 by default.
-        out: The folder for the results; it must not exist, and appears when all is done.
+        out: The folder for the results; it must not exist.
         progress: Whether to show where it stands, on standard error.
 
     Returns:
@@ -59,8 +58,7 @@ def run(
     if scale not in experiment.scales:
         raise InputError(f"scale: {scale!r} came; {' or '.join(experiment.scales)} would do")
     chosen = experiment.scales[scale]
-    if Path(out).exists():
-        raise InputError(f"out: {out} exists already; name one that does not, or remove it")
+    refuse_taken(out)
     if folder is not None and experiment.data not in downloads():
         raise InputError(f"folder: {experiment.name} needs none, its data are built in; leave it out")
     where: dict[str, Any] = {}
@@ -79,13 +77,13 @@ def run(
         options={model: options for model, options in experiment.options(scale).items() if options},
         points=chosen.points,
         progress=progress,
+        out=out,
     )
     words = ["genflow", "experiment", name, "--scale", scale]
     for flag, value in (("folder", folder), ("budget", budget), ("iterations", iterations), ("seed", seed or None)):
         words += [] if value is None else [f"--{flag}", str(value)]
-    with atomic.folder(out) as home:
-        shutil.copytree(board.folder, home, dirs_exist_ok=True)
-        _add_figures(experiment, scale, shlex.join([*words, "--out", "NEW"]), home)
+    with keeping(f"the comparison is in {out}"):
+        _add_figures(experiment, scale, shlex.join([*words, "--out", "NEW"]), board.folder)
     return Board(out)
 
 
@@ -103,6 +101,7 @@ def _add_figures(experiment: Experiment, scale: str, command: str, home: Path) -
         "remarks": experiment.remarks,
         "table": as_text(figures),
     }
-    (home / "config.json").write_text(json.dumps(board.config, indent=1) + "\n")
-    draw(experiment, board, figures, home / "plots" / "published.png")
+    failure = draw(experiment, board, figures, home / "plots" / "published.png")
+    board.config.setdefault("notes", []).extend([failure] if failure else [])
+    write_json(home / "config.json", board.config)
     board.report(home / "report.html")

@@ -6,7 +6,7 @@ Everything is read from one folder, so that a comparison of last week is the sam
     paired.csv           the difference of every two models, row by row, with its standard error
     report.html          all of it in one file
     config.json          arguments, seeds, versions, data        repeat.json   for `genflow compare --config`
-    runs.json            each trial: figures, history, reason of a failure
+    runs.json            each trial: figures, history, reason of a failure, and which are not done yet
     models/DATA/MODEL    the trained models, for `genflow sample` and `genflow score`
     evaluation/DATA      log density of each test row, samples, density on a grid
     plots/               the pictures
@@ -17,8 +17,10 @@ from __future__ import annotations
 import io
 import json
 import math
+import os
 import re
 import shutil
+from collections.abc import Iterable
 from functools import cached_property
 from os import PathLike
 from pathlib import Path
@@ -28,12 +30,13 @@ import numpy as np
 
 from genflow.errors import InputError
 from genflow.storage import atomic
+from genflow.studies.drawing import plain, printable
 from genflow.studies.frames import write_csv
 
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["COLUMNS", "Board", "records", "slug"]
+__all__ = ["COLUMNS", "Board", "file_names", "records", "slug"]
 
 _NLL = ["nll", "nll_standardized"]
 
@@ -67,6 +70,35 @@ def slug(name: str) -> str:
     return re.sub(r"[^\w.+-]+", "-", name).strip("-.") or "unnamed"
 
 
+def file_names(names: Iterable[str], longest: int = 60) -> dict[str, str]:
+    """Names as the names of files, no two of them alike even where a file system takes `A` for `a`.
+
+    Args:
+        names: Any texts, each once.
+        longest: Characters at most.
+
+    Example:
+        >>> from genflow.studies.board import file_names
+        >>> file_names(["a/b", "a b", "A b", "x"])
+        {'a/b': 'a-b', 'a b': 'a-b-2', 'A b': 'A-b-3', 'x': 'x'}
+    """
+    found: dict[str, str] = {}
+    taken: set[str] = set()
+    for name in names:
+        short = slug(name)[:longest]
+        try:
+            os.fsencode(short)
+        except UnicodeEncodeError:  # the locale's file names can't hold it
+            short = slug(short.encode("ascii", "replace").decode("ascii"))
+        chosen, count = short, 1
+        while chosen.casefold() in taken:
+            count += 1
+            chosen = f"{short}-{count}"
+        taken.add(chosen.casefold())
+        found[name] = chosen
+    return found
+
+
 class Board:
     """What a comparison found.
 
@@ -87,8 +119,8 @@ class Board:
     def __init__(self, folder: str | PathLike[str]):
         self.folder = Path(folder).resolve()
         try:
-            self.config: dict[str, Any] = json.loads((self.folder / "config.json").read_text())
-            self.runs: list[dict[str, Any]] = json.loads((self.folder / "runs.json").read_text())
+            self.config: dict[str, Any] = json.loads((self.folder / "config.json").read_text(encoding="utf-8"))
+            self.runs: list[dict[str, Any]] = json.loads((self.folder / "runs.json").read_text(encoding="utf-8"))
         except FileNotFoundError:
             raise InputError(
                 f"{folder}: no comparison there; name a folder that `genflow compare --out` wrote"
@@ -119,6 +151,17 @@ class Board:
             return column.map(order) if column.name == "data" else column.where(np.isfinite(column))
 
         return frame.sort_values(["data", "nll"], key=key, kind="stable").reset_index(drop=True)
+
+    @property
+    def state(self) -> str:
+        """`done`, `running`, `interrupted`, or `broken off` with the reason."""
+        return str(self.config.get("state", "done"))
+
+    @property
+    def progress(self) -> str:
+        """How far the comparison got."""
+        done = sum(not run["status"].startswith("not done") for run in self.runs)
+        return f"{self.state}: {done} of {len(self.runs)} trials are done"
 
     @property
     def data_names(self) -> list[str]:
@@ -224,16 +267,20 @@ class Board:
         summary["tied"] = [pair in tied for pair in pairs]
         return summary
 
+    def home(self, data: str) -> str:
+        """The name that a data set goes by in the names of folders and files."""
+        return str(self.config["data"][data].get("folder", slug(data)))
+
     def arrays(self, data: str, name: str) -> dict[str, np.ndarray]:
         """What a trial left: `log_prob`, `samples`, and `grid` for two-dimensional data."""
-        with np.load(self.folder / "evaluation" / slug(data) / f"{name}.npz") as arrays:
+        with np.load(self.folder / "evaluation" / self.home(data) / f"{name}.npz") as arrays:
             return dict(arrays)
 
     def data(self, name: str) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         """A data set as it was compared on: its parts `train`, `validation`, `test`, and its description."""
-        folder = self.folder / "evaluation" / slug(name)
+        folder = self.folder / "evaluation" / self.home(name)
         with np.load(folder / "data.npz") as arrays:
-            return dict(arrays), json.loads((folder / "data.json").read_text())
+            return dict(arrays), json.loads((folder / "data.json").read_text(encoding="utf-8"))
 
     def model(self, data: str, model: str, seed: int | None = None) -> Any:
         """A trained model, in the units of its data.
@@ -250,7 +297,7 @@ class Board:
                 parts = [value.get("name") if isinstance(value, dict) else value for value in run["options"].values()]
                 named = [str(name).partition(",")[0] for name in (run["model"], *parts)]
                 trust = [name for name in named if ":" in name]
-                return load(self.folder / "models" / slug(data) / run["name"], trust=trust)
+                return load(self.folder / "models" / self.home(data) / run["name"], trust=trust)
         raise InputError(f"model: no trial of {model!r} on {data!r}; models: {', '.join(self.model_names)}")
 
     def report(self, path: str | PathLike[str]) -> Path:
@@ -265,7 +312,7 @@ class Board:
         target = Path(path)
         target.parent.mkdir(parents=True, exist_ok=True)
         with atomic.file(target) as part:
-            part.write_text(text, encoding="utf-8")
+            part.write_text(printable(text), encoding="utf-8")
         return target
 
     def save(self, path: str | PathLike[str]) -> Path:
@@ -275,7 +322,7 @@ class Board:
             InputError: The folder exists.
         """
         with atomic.folder(path) as folder:
-            shutil.copytree(self.folder, folder, dirs_exist_ok=True)
+            shutil.copytree(self.folder, folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns(".*"))
         return Path(path)
 
     def __str__(self) -> str:
@@ -303,6 +350,8 @@ class Board:
         from genflow.studies.display import leaderboard_table
 
         console = console or Console()
+        if self.state != "done":
+            console.print(self.progress, highlight=False, markup=False)
         for data in self.data_names:
             known = self.config["data"][data]
             title = f"{data}: {known['rows']['test']} test rows, d = {len(known['columns'])}"
@@ -311,10 +360,14 @@ class Board:
             for row in records(rows):
                 if row["status"] != "ok":
                     console.print(f"  {row['model']}: {row['status']}", highlight=False, markup=False)
-            aside = [f"W2 floor {_number(known['w2_floor']):.3f}, MMD threshold {_number(known['mmd_threshold']):.1e}"]
+            aside = []
+            if known["w2_floor"] is not None:
+                mmd = _number(known["mmd_threshold"])
+                aside.append(f"W2 floor {_number(known['w2_floor']):.3f}, MMD threshold {mmd:.1e}")
             if "nll_true" in known:
                 aside.append(f"true density {known['nll_true']:.3f} ±{known['nll_true_se']:.3f} nats")
-            console.print("  " + "; ".join(aside), style="dim", highlight=False)
+            if aside:
+                console.print("  " + "; ".join(aside), style="dim", highlight=False)
             for remark in known["remarks"]:
                 console.print(f"  {remark}", style="dim", highlight=False, markup=False)
             console.print()
@@ -325,11 +378,9 @@ class Board:
             highlight=False,
         )
 
-    def _write(self) -> None:
-        """Writes the tables, the plots and the report into the folder."""
+    def write_tables(self) -> None:
+        """Writes the tables into the folder, as far as trials are done."""
         import pandas as pd
-
-        from genflow.studies import plots
 
         write_csv(self.frame, self.folder / "leaderboard.csv")
         write_csv(self.paired, self.folder / "paired.csv")
@@ -339,9 +390,32 @@ class Board:
                 for label, rows in models.items()
                 for index, row in enumerate(rows)
             }
-            pd.DataFrame(columns).to_csv(self.folder / "evaluation" / slug(data) / "log_prob.csv", index=False)
-        plots.write(self, self.folder / "plots")
-        self.report(self.folder / "report.html")
+            write_csv(pd.DataFrame(columns), self.folder / "evaluation" / self.home(data) / "log_prob.csv")
+
+    def draw(self) -> list[str]:
+        """Draws the pictures into the folder.
+
+        Returns:
+            A line for each that could not be drawn.
+        """
+        from genflow.studies import plots
+
+        try:
+            return plots.write(self, self.folder / "plots")
+        except Exception as error:
+            return [f"the pictures could not be drawn ({type(error).__name__}: {plain(error, 200)})"]
+
+    def write_report(self) -> str:
+        """Writes the report into the folder.
+
+        Returns:
+            A line if it could not be written.
+        """
+        try:
+            self.report(self.folder / "report.html")
+        except Exception as error:
+            return f"report.html could not be written ({type(error).__name__}: {plain(error, 200)})"
+        return ""
 
 
 def records(frame: pd.DataFrame) -> list[dict[str, Any]]:

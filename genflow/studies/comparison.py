@@ -7,17 +7,10 @@ evaluation has a time of its own. Early stopping on the validation rows is the t
 
 from __future__ import annotations
 
-import contextlib
 import json
 import math
-import os
 import shlex
 import shutil
-import signal
-import subprocess
-import sys
-import tempfile
-import time
 from collections.abc import Callable, Mapping, Sequence
 from os import PathLike
 from pathlib import Path
@@ -25,21 +18,23 @@ from typing import TYPE_CHECKING, Any
 
 from genflow import registry
 from genflow.errors import InputError
-from genflow.storage import atomic
-from genflow.studies.board import Board, slug
+from genflow.studies.board import Board, file_names
 from genflow.studies.display import Display, display_for
+from genflow.studies.drawing import check, plain, printable
 from genflow.studies.environment import environment
+from genflow.studies.place import taken, write_json
 from genflow.studies.ration import evaluation_seconds
+from genflow.studies.report import render
+from genflow.studies.results import Results
+from genflow.studies.workshop import Workshop
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    pass
 
 __all__ = ["DEFAULT_MODELS", "compare"]
 
 DEFAULT_MODELS = ("jko-iflow", "cnf", "flow-matching", "score-sde", "nsf")
 """What is compared where no model is named."""
-
-_GRACE = 120.0  # seconds that a training may overrun twice its budget before its process is ended
 
 
 def compare(
@@ -78,7 +73,8 @@ def compare(
         seeds: Several seeds: every trial is run with each of them.
         threads: Threads of each trial, 1 by default: networks of this size gain little from more, and threads that
             wait for each other on a busy machine bring a training to a crawl.
-        out: A folder for the results; it must not exist, and appears when all is done.
+        out: A folder for the results; it must not exist. Each trial's outcome is in it as soon as the trial ends, and
+            stays there when the comparison is interrupted.
         progress: Whether to show where it stands, on standard error.
         options: Constructor arguments by model, `{"jko-iflow": {"blocks": 6}}`.
         metrics: Further metrics: registered names or `module:Name`, functions `(samples, test rows) -> number`.
@@ -110,17 +106,29 @@ def compare(
         "condition": [condition] if isinstance(condition, str) else list(condition),
         "classes": [classes] if isinstance(classes, str) else list(classes),
     }
-    plan = _planned(
-        data, models, budget, iterations, seeds or [seed], threads, options, metrics, points, evaluation, loading
-    )
-    with _results(out) as folder:
-        _run(plan, folder, progress)
-        board = Board(folder)
-        board._write()
+    with taken(out, "comparison") as place:
+        plan = _planned(
+            data, models, budget, iterations, seeds or [seed], threads, options, metrics, points, evaluation, loading
+        )
+        # All that the end needs is tried before anything is trained.
+        check([*plan["datasets"], *(column for dataset in plan["datasets"].values() for column in dataset.columns)])
+        results = Results(place, _config(plan), [{**trial, "class": None} for trial in plan["trials"]])
+        if plan["named"]:
+            write_json(place.folder / "repeat.json", _repeatable(plan["arguments"]))
+        render(Board(place.folder))
+        try:
+            _run(plan, results, progress)
+        except BaseException as error:
+            if results.done:
+                state = "interrupted" if isinstance(error, KeyboardInterrupt) else f"broken off: {plain(error, 300)}"
+                results.close(state)
+            raise
+        board = results.close("done")
+    for note in board.config["notes"]:
+        display_for([], None, progress).say(note)
     if out is None:
-        board._temporary = _Temporary(folder)
-        return board
-    return Board(out)
+        board._temporary = _Temporary(board.folder)
+    return board
 
 
 class _Temporary:
@@ -132,20 +140,6 @@ class _Temporary:
     def __del__(self) -> None:
         if shutil is not None:
             shutil.rmtree(self.folder, ignore_errors=True)
-
-
-@contextlib.contextmanager
-def _results(out: str | PathLike[str] | None) -> Iterator[Path]:
-    if out is None:
-        folder = Path(tempfile.mkdtemp(prefix="genflow-"))
-        try:
-            yield folder
-        except BaseException:
-            shutil.rmtree(folder, ignore_errors=True)
-            raise
-    else:
-        with atomic.folder(out) as folder:
-            yield folder
 
 
 def _planned(
@@ -190,9 +184,13 @@ def _planned(
     _try_options(chosen, datasets)
     if len(set(seeds)) < len(seeds):
         raise InputError(f"seeds: {' '.join(map(str, seeds))} came; each may come once")
+    homes = file_names(datasets)
+    own = file_names(f"{label}-seed{seed}" if len(seeds) > 1 else label for label in chosen for seed in seeds)
     trials = [
         {
             "data": name,
+            "home": homes[name],
+            "name": own[f"{label}-seed{seed}" if len(seeds) > 1 else label],
             "label": label,
             "model": model,
             "options": dict(arguments),
@@ -228,7 +226,14 @@ def _planned(
     }
     # What came from memory can be repeated from Python alone.
     from_names = all(isinstance(source, str | PathLike) for source in [*sources, *([] if test is None else [test])])
-    return {"datasets": datasets, "trials": trials, "arguments": arguments, "seconds": seconds, "named": from_names}
+    return {
+        "datasets": datasets,
+        "homes": homes,
+        "trials": trials,
+        "arguments": arguments,
+        "seconds": seconds,
+        "named": from_names,
+    }
 
 
 def _models(models: Sequence[Any], options: Mapping[str, Mapping[str, Any]]) -> dict[str, tuple[str, Any, dict]]:
@@ -283,172 +288,95 @@ def _loaded(sources: list[Any], loading: dict[str, Any]) -> dict[str, Any]:
     datasets: dict[str, Any] = {}
     for source in sources:
         dataset = load(source, **loading)
-        name, count = dataset.name, 2
+        own = printable(dataset.name)
+        name, count = own, 2
         while name in datasets:
-            name, count = f"{dataset.name}-{count}", count + 1
+            name, count = f"{own}-{count}", count + 1
         datasets[name] = dataset
     return datasets
 
 
-def _run(plan: dict[str, Any], folder: Path, progress: bool) -> None:
-    from genflow.studies.evaluation import reference
-    from genflow.studies.trial import write_data
-
-    began = time.time()
-    references, runs = {}, []
-    work = folder / ".work"
-    with _Workshop() as workshop, display_for(plan["trials"], plan["seconds"], progress) as display:
-        for name, dataset in plan["datasets"].items():
-            home = work / slug(name)
-            write_data(dataset, home / "data")
-            references[name] = reference(dataset, points=plan["arguments"]["points"])
-            for index, trial in enumerate(plan["trials"]):
-                if trial["data"] == name:
-                    runs.append(_trial(index, trial, dataset, home, folder, workshop, display))
-            kept = folder / "evaluation" / slug(name)
-            kept.mkdir(parents=True, exist_ok=True)
-            shutil.copy(home / "data" / "data.npz", kept / "data.npz")
-            shutil.copy(home / "data" / "data.json", kept / "data.json")
-            shutil.rmtree(home)
-    shutil.rmtree(work)
-    config = {
+def _config(plan: dict[str, Any]) -> dict[str, Any]:
+    return {
         "arguments": plan["arguments"],
         "command": _command(plan["arguments"]) if plan["named"] else None,
         "data": {
             name: {
+                "folder": plan["homes"][name],
                 "rows": {part: len(getattr(d, part)) for part in ("train", "validation", "test")},
                 "columns": d.columns,
                 "remarks": d.remarks,
-                **references[name],
+                "w2_floor": None,
+                "mmd_threshold": None,
             }
             for name, d in plan["datasets"].items()
         },
         "environment": environment(),
-        "began": time.strftime("%Y-%m-%d %H:%M:%S %z", time.localtime(began)),
-        "seconds": round(time.time() - began, 1),
     }
-    _write_json(folder / "config.json", config)
-    _write_json(folder / "runs.json", runs)
-    if plan["named"]:
-        _write_json(folder / "repeat.json", _repeatable(plan["arguments"]))
+
+
+def _run(plan: dict[str, Any], results: Results, progress: bool) -> None:
+    from genflow.studies.evaluation import reference
+    from genflow.studies.trial import write_data
+
+    with Workshop() as workshop, display_for(plan["trials"], plan["seconds"], progress) as display:
+        for name, dataset in plan["datasets"].items():
+            home = results.folder / ".work" / plan["homes"][name]
+            write_data(dataset, home / "data")
+            kept = results.folder / "evaluation" / plan["homes"][name]
+            kept.mkdir(parents=True, exist_ok=True)
+            shutil.copy(home / "data" / "data.npz", kept / "data.npz")
+            shutil.copy(home / "data" / "data.json", kept / "data.json")
+            results.config["data"][name].update(reference(dataset, points=plan["arguments"]["points"]))
+            for index, trial in enumerate(plan["trials"]):
+                if trial["data"] == name:
+                    _trial(index, trial, dataset, home / "trial", results, workshop, display)
+            shutil.rmtree(home)
 
 
 def _trial(
     index: int,
     trial: dict[str, Any],
     dataset: Any,
-    home: Path,
-    folder: Path,
-    workshop: _Workshop,
+    place: Path,
+    results: Results,
+    workshop: Workshop,
     display: Display,
-) -> dict[str, Any]:
-    """Runs one trial and takes over what it leaves."""
-    cls = trial.pop("class")
-    place = home / "trial"
+) -> None:
+    """Runs one trial and takes over what it leaves, also where it is interrupted."""
+    cls = trial["class"]
+    trial = {key: value for key, value in trial.items() if key != "class"}
     place.mkdir()
-    (place / "trial.json").write_text(json.dumps(trial, indent=1))
-    display.event(index, {"what": "starting", "stage": "starting"})
+    (place / "trial.json").write_text(json.dumps(trial, indent=1), encoding="utf-8")
+    doing = "training"
 
     def notify(event: dict[str, Any]) -> None:
+        nonlocal doing
+        doing = event["what"]
         display.event(index, event)
 
-    result = workshop.run(trial, place.resolve(), notify) if cls is None else _here(trial, dataset, place, notify, cls)
-    display.done(index, result)
-    name = slug(trial["label"]) + (f"-seed{trial['seed']}" if trial["several"] else "")
-    for source, target in (("model", "models"), ("arrays.npz", "evaluation")):
-        if (place / source).exists() and result["status"].startswith("ok"):
-            kept = folder / target / slug(trial["data"]) / (name if source == "model" else f"{name}.npz")
-            kept.parent.mkdir(parents=True, exist_ok=True)
-            (place / source).rename(kept)
-    shutil.rmtree(place)
-    return {**trial, "name": name, **result}
-
-
-class _Workshop:
-    """Where the trials run: a process that has imported what they need, and forks one for each of them."""
-
-    def __init__(self) -> None:
-        self.process: subprocess.Popen[bytes] | None = None
-
-    def __enter__(self) -> _Workshop:
-        self._start()  # it imports while the data are prepared
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        if self.process is not None:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(self.process.pid, signal.SIGKILL)
-            self.process.wait()
-            for stream in (self.process.stdin, self.process.stdout):
-                if stream is not None:
-                    stream.close()
-
-    def _start(self) -> None:
-        # A session of its own: an interrupt at the terminal comes to this process alone, which then ends all.
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "genflow.studies.trial"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            bufsize=0,
-            env=_child_environment(),
-            start_new_session=True,
-        )
-
-    def run(self, trial: dict[str, Any], place: Path, notify: Callable[[dict[str, Any]], None]) -> dict[str, Any]:
-        """Runs one trial; a process that died is a failure with its reason."""
-        if self.process is None or self.process.poll() is not None:
-            self.__exit__()
-            self._start()
-        assert self.process is not None
-        assert self.process.stdin is not None
-        try:
-            self.process.stdin.write(f"{place}\n".encode())
-            code, limit = self._listened(trial, notify)
-        except BrokenPipeError:
-            code, limit = 1, 0.0
-        with contextlib.suppress(FileNotFoundError):
-            return json.loads((place / "result.json").read_text())
-        errors = place / "errors.txt"
-        lines = errors.read_text(errors="replace").strip().splitlines() if errors.exists() else []
-        if limit:
-            status = f"failed: training took more than {limit:.0f} s, its process was ended"
-        elif code < 0:
-            name = signal.Signals(-code).name
-            status = f"failed: the process was ended by {name}{' (out of memory?)' if name == 'SIGKILL' else ''}"
+    notify({"what": "training", "stage": "starting"})
+    try:
+        if cls is None:
+            result = workshop.run(trial, place.resolve(), notify)
         else:
-            status = f"failed: the process ended with code {code}: {lines[-1] if lines else 'no reason given'}"
-        return {"status": status, "traceback": "\n".join(lines)}
+            result = _here(trial, dataset, place, notify, cls)
+    except BaseException:
+        results.take(index, {"status": f"not done: interrupted in its {doing}"}, place)
+        raise
+    results.take(index, result, place)
+    display.done(index, result)
+    _pass_on(result.get("output", ""), display)
+    shutil.rmtree(place)
 
-    def _listened(self, trial: dict[str, Any], notify: Callable[[dict[str, Any]], None]) -> tuple[int, float]:
-        """Passes events on until the trial is through: its exit code, and the limit in seconds if it overran one."""
-        import selectors
 
-        assert self.process is not None
-        assert self.process.stdout is not None
-        limit = math.inf if trial["budget"] is None else 2 * trial["budget"] + _GRACE
-        began, training, overrun, child, buffer = time.monotonic(), True, 0.0, 0, b""
-        with selectors.DefaultSelector() as selector:
-            selector.register(self.process.stdout, selectors.EVENT_READ)
-            while True:
-                if training and child and not overrun and time.monotonic() - began > limit:
-                    os.kill(child, signal.SIGKILL)
-                    overrun = limit
-                if not selector.select(timeout=1.0):
-                    continue
-                text = os.read(self.process.stdout.fileno(), 65536)
-                if not text:  # it ended: as it does after a trial where nothing can be forked
-                    return self.process.wait(), overrun
-                *lines, buffer = (buffer + text).split(b"\n")
-                for line in lines:
-                    event = json.loads(line)
-                    if event["what"] == "pid":
-                        child = event["pid"]
-                    elif event["what"] == "exit":
-                        return event["code"], overrun
-                    else:
-                        training = training and event["what"] == "training"
-                        notify(event)
+def _pass_on(output: str, display: Display, longest: int = 20) -> None:
+    """Shows the last lines of what a trial's process wrote; runs.json has more of them."""
+    lines = output.splitlines()
+    if len(lines) > longest:
+        lines = [f"({len(lines) - longest} lines more in runs.json)", *lines[-longest:]]
+    for line in lines:
+        display.say(f"  | {line}")
 
 
 def _here(
@@ -473,22 +401,6 @@ def _here(
     # This process has held other things before, and more than the training: its peak would not compare.
     result["figures"]["peak_mb"] = math.nan
     return result
-
-
-def _child_environment() -> dict[str, str]:
-    """The environment of the trials: modules are found where this process found them."""
-    environment = dict(os.environ)
-    # Threads that wait by spinning bring a busy machine to a crawl (measured: a tenth of one thread's speed).
-    environment.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    roots = tuple({sys.prefix, sys.base_prefix, sys.exec_prefix})
-    import genflow
-
-    package = str(Path(genflow.__file__).resolve().parent.parent)
-    extra = [os.path.abspath(path or ".") for path in [*sys.path, package]]
-    extra = [path for path in dict.fromkeys(extra) if not path.startswith(roots) and os.path.isdir(path)]
-    inherited = [environment["PYTHONPATH"]] if environment.get("PYTHONPATH") else []
-    environment["PYTHONPATH"] = os.pathsep.join([*extra, *inherited])
-    return environment
 
 
 def _repeatable(arguments: Mapping[str, Any]) -> dict[str, Any]:
@@ -529,18 +441,3 @@ def _command(arguments: Mapping[str, Any]) -> str:
         given = arguments["data"] if key == "data" else value
         words += [f"--{key.replace('_', '-')}", *(map(str, given) if isinstance(given, list) else [str(given)])]
     return shlex.join(words)
-
-
-def _write_json(path: Path, document: Any) -> None:
-    path.write_text(json.dumps(_finite(document), indent=1, default=str, allow_nan=False) + "\n")
-
-
-def _finite(value: Any) -> Any:
-    """JSON knows no NaN: a missing number is null, an infinite one is its name."""
-    if isinstance(value, dict):
-        return {key: _finite(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(item) for item in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return None if math.isnan(value) else ("inf" if value > 0 else "-inf")
-    return value

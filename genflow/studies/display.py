@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -14,6 +15,7 @@ __all__ = [
     "Live",
     "Silent",
     "Telling",
+    "as_it_is",
     "as_wide_as_fits",
     "display_for",
     "duration",
@@ -31,6 +33,7 @@ class Display(Protocol):
     def __exit__(self, *exception: object) -> None: ...
     def event(self, index: int, event: dict[str, Any]) -> None: ...
     def done(self, index: int, result: dict[str, Any]) -> None: ...
+    def say(self, line: str) -> None: ...
 
 
 def display_for(trials: list[dict[str, Any]], budget: float | None, wanted: bool = True) -> Display:
@@ -72,6 +75,10 @@ class Silent:
 
     def done(self, index: int, result: dict[str, Any]) -> None:
         pass
+
+    def say(self, line: str) -> None:
+        """Passes a line on that was not its own."""
+        _say(line)
 
 
 class Telling:
@@ -169,6 +176,9 @@ class Live(Silent):
         self.results[index] = result
         self.lengths.append(time.monotonic() - self.states[index].get("began", time.monotonic()))
 
+    def say(self, line: str) -> None:
+        self.console.print(line, markup=False, highlight=False, emoji=False, soft_wrap=True)
+
     def _remaining(self) -> float | None:
         left = sum(result is None for result in self.results)
         running = [state for state, result in zip(self.states, self.results, strict=True) if state and result is None]
@@ -206,17 +216,17 @@ class Live(Silent):
         for trial, state, result in self._visible():
             seed = [str(trial["seed"])] if several else []
             bar: Any = ""
-            data = trial["data"] if trial["data"] != shown else ""
+            data, label = as_it_is(trial["data"] if trial["data"] != shown else ""), as_it_is(trial["label"])
             shown = trial["data"]
             if result is not None:
                 figures = result.get("figures")
                 if figures is None:
-                    table.add_row(data, trial["label"], *seed, Text("failed", style="red"), "", "", "", "", "")
+                    table.add_row(data, label, *seed, Text("failed", style="red"), "", "", "", "", "")
                     continue
                 bar = _bar(1.0, "green")
                 steps = f"{figures['train_steps']:.0f}"
                 done = Text("done", style="green")
-                table.add_row(data, trial["label"], *seed, done, bar, steps, "", number(state.get("validation")), "")
+                table.add_row(data, label, *seed, done, bar, steps, "", number(state.get("validation")), "")
             elif state:
                 fraction = state.get("fraction", 0.0)
                 training = state.get("what") == "training"
@@ -228,9 +238,9 @@ class Live(Silent):
                 bar = _bar(fraction, "cyan")
                 numbers = (str(state.get("step", "")), number(state.get("loss")), number(state.get("validation")))
                 stage = state.get("stage", "starting")
-                table.add_row(data, trial["label"], *seed, stage, bar, *numbers, left)
+                table.add_row(data, label, *seed, stage, bar, *numbers, left)
             else:
-                table.add_row(data, trial["label"], *seed, Text("waiting", style="dim"), "", "", "", "", "")
+                table.add_row(data, label, *seed, Text("waiting", style="dim"), "", "", "", "", "")
         return table
 
     def _visible(self) -> list[tuple[dict[str, Any], dict[str, Any], dict[str, Any] | None]]:
@@ -305,16 +315,17 @@ def _leaderboard(frame: Any, title: str, columns: list[str], widest: int, fold: 
 
     from genflow.studies.board import records
 
-    table = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
+    table = Table(title=as_it_is(title), title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("  model", overflow="fold", max_width=widest)
     for name in columns:
         table.add_column(name, justify="right", no_wrap=not fold, overflow="fold")
     for row in records(frame):
-        if row["status"].startswith("failed"):
-            table.add_row(Text(f"  {row['model']}", style="red"), Text("failed", style="red"))
+        if not row["status"].startswith("ok"):
+            style = "red" if row["status"].startswith("failed") else "dim"
+            table.add_row(Text(f"  {row['model']}", style=style), Text(row["status"].partition(":")[0], style=style))
             continue
         mark = "*" if row["best"] else "=" if row["tied"] else " "
-        cells = [f"{mark} {row['model']}", *(_COLUMNS[name](row) for name in columns)]
+        cells = [as_it_is(f"{mark} {row['model']}"), *(_COLUMNS[name](row) for name in columns)]
         table.add_row(*cells, style="bold" if row["best"] else None)
     return table
 
@@ -326,4 +337,12 @@ def _bar(fraction: float, style: str) -> Any:
 
 
 def _title(trial: dict[str, Any]) -> str:
-    return f"{trial['data']}, {trial['label']}" + (f", seed {trial['seed']}" if trial["several"] else "")
+    title = f"{trial['data']}, {trial['label']}" + (f", seed {trial['seed']}" if trial["several"] else "")
+    return " ".join(title.split())
+
+
+def as_it_is(text: str) -> Any:
+    """A text for a cell of a table, of which rich makes no markup, no picture and no second line."""
+    from rich.text import Text
+
+    return Text(re.sub(r"[\r\n\t\v\f]+", " ", text))

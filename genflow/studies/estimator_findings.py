@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from genflow.studies.drawing import plain, subplots
 from genflow.studies.findings import Column, Findings, scientific, seconds, whole
 from genflow.studies.plots import FURTHER_COLOURS, Plot
 from genflow.studies.subject import Subject
@@ -188,9 +189,7 @@ def _look(frame: Any, label: str) -> dict[str, Any]:
 
 
 def _cost(frame: Any, wanted: float) -> Any:
-    import matplotlib.pyplot as plt
-
-    figure, axes = plt.subplots(1, 2, figsize=(8.4, 3.7), sharey=True)
+    figure, axes = subplots(1, 2, figsize=(8.4, 3.7), sharey=True)
     for axis, name, abscissa in zip(
         axes, ("seconds", "pushes"), ("seconds", "tangents pushed in a solve"), strict=True
     ):
@@ -201,7 +200,7 @@ def _cost(frame: Any, wanted: float) -> Any:
                     axis.axvline(group[name].iloc[0], color=colour, ls=style, lw=1.4, label=label)
                 continue
             shown = group[group["standard_error"] > 0]
-            axis.plot(shown[name], shown["standard_error"], ms=4.5, lw=1.3, label=label, **_look(frame, label))
+            axis.plot(shown[name], shown["standard_error"], ms=4.5, lw=1.3, label=plain(label), **_look(frame, label))
             for row in shown.to_dict("records") if axis is axes[0] else ():
                 if row["n"]:
                     axis.annotate(
@@ -222,10 +221,8 @@ def _cost(frame: Any, wanted: float) -> Any:
 
 
 def _bias(frame: Any) -> Any:
-    import matplotlib.pyplot as plt
-
     rows = [row for row in frame.to_dict("records") if row["divergence"] not in _EXACT]
-    figure, axis = plt.subplots(figsize=(6.4, 0.7 + 0.24 * max(1, len(rows))))
+    figure, axis = subplots(figsize=(6.4, 0.7 + 0.24 * max(1, len(rows))))
     for place, row in enumerate(rows):
         look = _look(frame, row["divergence"])
         axis.errorbar(
@@ -239,7 +236,7 @@ def _bias(frame: Any) -> Any:
             capsize=2.5,
         )
     axis.axvline(0, color="#9aa3af", lw=0.9, zorder=0)
-    axis.set_yticks(range(len(rows)), [_name(row) for row in rows])
+    axis.set_yticks(range(len(rows)), [plain(_name(row)) for row in rows])
     axis.set_ylim(len(rows) - 0.4, -0.6)
     axis.tick_params(axis="y", length=0)
     axis.spines["left"].set_visible(False)
@@ -251,9 +248,7 @@ def _bias(frame: Any) -> Any:
 
 
 def _along(trials: list[Trial], times: Sequence[float]) -> Any:
-    import matplotlib.pyplot as plt
-
-    figure, axes = plt.subplots(1, 2, figsize=(8.4, 3.4))
+    figure, axes = subplots(1, 2, figsize=(8.4, 3.4))
     shown: dict[str, Trial] = {}
     for trial in trials:
         shown.setdefault(trial.label, trial)
@@ -274,7 +269,7 @@ def _along(trials: list[Trial], times: Sequence[float]) -> Any:
                     np.where(np.isfinite(values) & (values > 0), values, np.nan),
                     ms=3.5,
                     lw=1.2,
-                    label=shown[label].name,
+                    label=plain(shown[label].name),
                     **look,
                 )
         axis.set(yscale="log" if axis is axes[0] else "linear", xlabel="time")

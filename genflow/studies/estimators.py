@@ -20,7 +20,6 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from os import PathLike
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -30,7 +29,7 @@ from genflow.divergences import Exact
 from genflow.errors import InputError, SolverError
 from genflow.flow import Flow
 from genflow.interfaces import DivergenceEstimator, Estimate, Velocity
-from genflow.studies.findings import Findings, followed
+from genflow.studies.findings import Findings, followed, found_in_a_folder
 from genflow.studies.parts import parts, ready
 from genflow.studies.references import like, precise
 from genflow.studies.subject import Subject, subject_of
@@ -109,6 +108,7 @@ class Trial:
         }
 
 
+@found_in_a_folder
 @torch.no_grad()
 def divergences(
     run: Any,
@@ -162,8 +162,6 @@ def divergences(
         raise InputError(f"draws: {draws} came; at least 2 would do")
     if not wanted > 0:
         raise InputError(f"wanted: {wanted} came; a positive number of nats, such as 0.01, would do")
-    if out is not None and Path(out).exists():
-        raise InputError(f"out: {out} exists already; name one that does not, or remove it")
     chosen = parts("divergence", ready("divergence") if divergences is None else divergences)
     subject = subject_of(run, rows=rows, data=data, seed=seed, trust=list(trust))
     flow = subject.flow
@@ -196,8 +194,6 @@ def divergences(
     from genflow.studies.estimator_findings import findings_of
 
     findings = findings_of(subject, trials, exact, [time for _, time, _ in points], config)
-    if out is not None:
-        findings.save(out)
     return findings
 
 

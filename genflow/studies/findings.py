@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import base64
+import functools
 import io
-import json
 import math
 import sys
 import time
@@ -15,14 +15,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from genflow.storage import atomic
-from genflow.studies.display import as_wide_as_fits, duration, number
+from genflow.studies.display import as_it_is, as_wide_as_fits, duration, number
+from genflow.studies.drawing import check, picture, printable
 from genflow.studies.frames import write_csv
-from genflow.studies.plots import Plot, styled
+from genflow.studies.place import Place, taken, write_json
+from genflow.studies.plots import Plot
 
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Column", "Findings", "followed", "scientific", "seconds", "whole"]
+__all__ = ["Column", "Findings", "followed", "found_in_a_folder", "scientific", "seconds", "whole"]
 
 
 def scientific(value: float) -> str:
@@ -95,13 +97,19 @@ class Findings:
             InputError: The folder exists.
         """
         with atomic.folder(path) as folder:
-            write_csv(self.frame, folder / "findings.csv")
-            (folder / "config.json").write_text(json.dumps(self.config, indent=1) + "\n")
-            (folder / "plots").mkdir()
-            for name, png in self.pictures().items():
-                (folder / "plots" / f"{name}.png").write_bytes(png)
-            self.report(folder / "report.html")
+            self._write(folder)
         return Path(path)
+
+    def _write(self, folder: Path, place: Place | None = None) -> None:
+        """Writes all into a folder, pictures last; then `place` keeps what there is."""
+        write_csv(self.frame, folder / "findings.csv")
+        write_json(folder / "config.json", self.config)
+        if place is not None:
+            place.kept = f"the figures are in {folder / 'findings.csv'}"
+        (folder / "plots").mkdir()
+        for name, png in self.pictures().items():
+            (folder / "plots" / f"{name}.png").write_bytes(png)
+        self.report(folder / "report.html")
 
     def report(self, path: str | PathLike[str]) -> Path:
         """Writes the report: one HTML file that needs nothing else.
@@ -119,24 +127,27 @@ class Findings:
             pictures=[
                 {"title": plot.title, "caption": plot.caption, "png": base64.b64encode(drawn[plot.name]).decode()}
                 for plot in self.plots
+                if plot.name in drawn
             ],
             environment=[(name, value) for name, value in environment().items() if value is not None],
         )
         target = Path(path)
         target.parent.mkdir(parents=True, exist_ok=True)
         with atomic.file(target) as part:
-            part.write_text(text, encoding="utf-8")
+            part.write_text(printable(text), encoding="utf-8")
         return target
 
     def pictures(self) -> dict[str, bytes]:
-        """The pictures by name, as PNG; drawn at the first call."""
+        """The pictures by name, as PNG; drawn at the first call. One that can't be drawn is a line in `notes`."""
         if not self._pictures:
-            with styled() as plt:
-                for plot in self.plots:
-                    figure, drawn = plot.draw(), io.BytesIO()
-                    figure.savefig(drawn, format="png")
-                    plt.close(figure)
-                    self._pictures[plot.name] = drawn.getvalue()
+            failures = []
+            for plot in self.plots:
+                drawn, failure = picture(plot.name, plot.draw)
+                if failure:
+                    failures.append(failure)
+                else:
+                    self._pictures[plot.name] = drawn
+            self.notes = list(dict.fromkeys([*self.notes, *failures]))
         return self._pictures
 
     def print(self, console: Any = None) -> None:
@@ -169,7 +180,7 @@ class Findings:
             look: dict[str, Any] = {"no_wrap": place > 0 and not fold, "justify": "right" if place > 1 else "left"}
             table.add_column(column.heading, overflow="fold", max_width=None if place else 24, **look)
         for own, cells in self._rows(columns):
-            table.add_row(*cells, style="bold" if own else None)
+            table.add_row(*map(as_it_is, cells), style="bold" if own else None)
         return table
 
     def _rows(self, columns: Sequence[Column]) -> Iterator[tuple[bool, list[str]]]:
@@ -192,6 +203,23 @@ class Findings:
 
 
 _EVERY = 5.0  # seconds between two lines where no bar can be drawn
+
+
+def found_in_a_folder(study: Callable[..., Findings]) -> Callable[..., Findings]:
+    """A study that takes the name of its folder `out` before it begins, and writes what it found there at its end."""
+
+    # The study itself does not look at `out`; it names it for its signature and its documentation.
+    @functools.wraps(study)
+    def run(*arguments: Any, out: str | PathLike[str] | None = None, **options: Any) -> Findings:
+        if out is None:
+            return study(*arguments, **options)
+        with taken(out, f"study of {study.__name__}") as place:
+            check()
+            findings = study(*arguments, **options)
+            findings._write(place.folder, place)
+        return findings
+
+    return run
 
 
 def followed(items: Iterable[Any], total: int, what: str, wanted: bool) -> Iterator[Any]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from genflow.storage import atomic
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -14,11 +16,12 @@ _COUNTS = ("nfe", "sample_nfe", "pushes", "draws", "train_steps", "parameters")
 
 
 def write_csv(frame: pd.DataFrame, path: Path) -> None:
-    """Writes a frame as CSV, counts as whole numbers although some are missing.
+    """Writes a frame as CSV, whole or not at all; counts are whole numbers although some are missing.
 
     Args:
         frame: The frame.
         path: The file.
     """
     counts = {name: "Int64" for name in _COUNTS if name in frame and (frame[name].dropna() % 1 == 0).all()}
-    frame.astype(counts).to_csv(path, index=False, encoding="utf-8")
+    with atomic.file(path) as part:
+        frame.astype(counts).to_csv(part, index=False, encoding="utf-8", errors="replace")

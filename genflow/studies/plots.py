@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from genflow.studies.board import records, slug
+from genflow.studies.board import records
+from genflow.studies.drawing import picture, plain, subplots
 
 if TYPE_CHECKING:
     from genflow.studies.board import Board
 
-__all__ = ["FURTHER_COLOURS", "Plot", "colour_of", "drawable_units", "mosaic", "plots_of", "styled", "write"]
+__all__ = ["FURTHER_COLOURS", "Plot", "colour_of", "drawable_units", "mosaic", "plots_of", "write"]
 
 _COLOURS = {
     "jko-iflow": "#c8324a",
@@ -30,34 +30,6 @@ FURTHER_COLOURS = ("#a0522d", "#5b6770", "#b83280", "#6b8e23", "#3949ab", "#8d6e
 _DATA = "#3b4252"
 _DRAWABLE = 50  # decades around one that an axis shows as they are
 _SHADE = "#c9d1dc"
-
-_STYLE = {
-    "figure.dpi": 150,
-    "savefig.dpi": 150,
-    "savefig.bbox": "tight",
-    "savefig.pad_inches": 0.08,
-    "figure.facecolor": "white",
-    "font.size": 8.5,
-    "font.family": "sans-serif",
-    "axes.titlesize": 9.5,
-    "axes.titleweight": "bold",
-    "axes.labelsize": 8.5,
-    "axes.labelcolor": "#444b55",
-    "axes.edgecolor": "#9aa3af",
-    "axes.linewidth": 0.7,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "xtick.color": "#6b7280",
-    "ytick.color": "#6b7280",
-    "xtick.labelsize": 7.5,
-    "ytick.labelsize": 7.5,
-    "xtick.major.width": 0.6,
-    "ytick.major.width": 0.6,
-    "xtick.major.size": 2.5,
-    "ytick.major.size": 2.5,
-    "legend.frameon": False,
-    "legend.fontsize": 8,
-}
 
 
 @dataclass(frozen=True)
@@ -88,8 +60,8 @@ def colour_of(board: Board, model: str) -> str:
 def plots_of(board: Board, data: str | None = None) -> list[Plot]:
     """The pictures of one data set, or with `None` those of the whole comparison."""
     if data is None:
-        if all(run["status"].startswith("ok") for run in board.runs) and not np.isfinite(board.frame["nll"]).any():
-            return []  # nothing but models without a density
+        if not np.isfinite(board.frame["nll"]).any():
+            return []
         caption = (
             "Left: test NLL of each model with its standard error over the test rows. Right: how far it lies above the "
             "best model on the same rows; this paired difference has a much smaller standard error, and is the one to "
@@ -101,7 +73,7 @@ def plots_of(board: Board, data: str | None = None) -> list[Plot]:
     parts, description = board.data(data)
     dim = parts["test"].shape[1]
     found = []
-    name = slug(data)
+    name = board.home(data)
     if dim == 2 and not description.get("condition"):
         caption = (
             "Top: test rows and as many samples of each model. Bottom: log density in nats, one colour scale for all; "
@@ -127,40 +99,28 @@ def plots_of(board: Board, data: str | None = None) -> list[Plot]:
     return found
 
 
-def write(board: Board, folder: Path) -> None:
-    """Draws all pictures of a comparison into a folder, as PNG."""
-    folder.mkdir()
-    with styled() as plt:
-        for plot in [item for data in [None, *board.data_names] for item in plots_of(board, data)]:
-            figure = plot.draw()
-            figure.savefig(folder / f"{plot.name}.png")
-            plt.close(figure)
+def write(board: Board, folder: Path) -> list[str]:
+    """Draws all pictures of a comparison into a folder, as PNG.
 
-
-@contextmanager
-def styled() -> Iterator[Any]:
-    """`matplotlib.pyplot` in the style of all pictures, without a window."""
-    import matplotlib as mpl
-
-    before = mpl.get_backend()
-    mpl.use("Agg")
-    import matplotlib.pyplot as plt
-
-    try:
-        with mpl.rc_context(_STYLE):
-            yield plt
-    finally:
-        if before.lower() != "agg":
-            plt.switch_backend(before)
+    Returns:
+        A line for each that could not be drawn.
+    """
+    folder.mkdir(exist_ok=True)
+    failures = []
+    for plot in [item for data in [None, *board.data_names] for item in plots_of(board, data)]:
+        drawn, failure = picture(plot.name, plot.draw)
+        if failure:
+            failures.append(failure)
+        else:
+            (folder / f"{plot.name}.png").write_bytes(drawn)
+    return failures
 
 
 def _leaderboard(board: Board) -> Any:
-    import matplotlib.pyplot as plt
-
     names = board.data_names
     count = len(board.model_names)
     height = 0.62 + 0.3 * count
-    figure, axes = plt.subplots(len(names), 2, figsize=(8.6, height * len(names) + 0.35), squeeze=False)
+    figure, axes = subplots(len(names), 2, figsize=(8.6, height * len(names) + 0.35), squeeze=False)
     for index, data in enumerate(names):
         left, right = axes[index]
         rows = board.summary[board.summary["data"] == data]
@@ -170,7 +130,7 @@ def _leaderboard(board: Board) -> Any:
         for place, row in enumerate(records(rows)):
             colour = colour_of(board, row["model"])
             if not math.isfinite(row["nll"]):
-                word = "no density" if row["status"].startswith("ok") else "failed"
+                word = "no density" if row["status"].startswith("ok") else row["status"].partition(":")[0]
                 left.text(0.02, place, word, color="#9aa3af", va="center", transform=left.get_yaxis_transform())
                 continue
             look = {"fmt": "o", "ms": 5, "color": colour, "capsize": 2.5, "lw": 1.4}
@@ -195,7 +155,9 @@ def _leaderboard(board: Board) -> Any:
         right.axvline(0, color="#9aa3af", lw=0.8, zorder=0)
         for axis in (left, right):
             axis.set_ylim(len(rows) - 0.5, -0.5)
-            axis.set_yticks(range(len(rows)), rows["model"] if axis is left else [""] * len(rows))
+            axis.set_yticks(
+                range(len(rows)), [plain(model, 30) for model in rows["model"]] if axis is left else [""] * len(rows)
+            )
             axis.tick_params(axis="y", length=0, labelsize=8.5)
             axis.grid(axis="x", color="#e8ebf0", lw=0.7)
             axis.set_axisbelow(True)
@@ -203,7 +165,7 @@ def _leaderboard(board: Board) -> Any:
             axis.spines["left"].set_visible(False)
         for label, model in zip(left.get_yticklabels(), rows["model"], strict=True):
             label.set_color(colour_of(board, model))
-        left.set_title(data, loc="left", pad=13)
+        left.set_title(plain(data, 60), loc="left", pad=13)
         if index == len(names) - 1:
             left.set_xlabel("test NLL ± SE, nats per row, units of the data")
             right.set_xlabel("above the best ± paired SE, nats per row")
@@ -249,9 +211,7 @@ def drawable_units(rows: np.ndarray) -> np.ndarray:
 
 
 def _panels(count: int, rows: int, size: float = 2.05) -> tuple[Any, Any]:
-    import matplotlib.pyplot as plt
-
-    return plt.subplots(rows, count, figsize=(size * count, size * rows + 0.3), squeeze=False)
+    return subplots(rows, count, figsize=(size * count, size * rows + 0.3), squeeze=False)
 
 
 def _density(board: Board, data: str) -> Any:
@@ -301,7 +261,7 @@ def _density(board: Board, data: str) -> Any:
             row = board.summary[(board.summary["data"] == data) & (board.summary["model"] == label)].iloc[0]
             mass = float(np.exp(grid.astype(float) + log_cell).sum())
             figure_of = f"NLL {row['nll']:.3f}   ∫p = {mass:.3f}" if math.isfinite(mass) else "no density"
-            top.set_title(label, color=colour)
+            top.set_title(plain(label, 22), color=colour)
             bottom.set_title(figure_of, fontsize=7.5, fontweight="normal")
         else:
             top.set_title("data", color=colour)
@@ -315,9 +275,9 @@ def _density(board: Board, data: str) -> Any:
                 axis.set_yticklabels([])
         top.tick_params(axis="x", length=0, labelbottom=False)
         top.spines["bottom"].set_visible(False)
-        bottom.set_xlabel(columns[0])
-    axes[0, 0].set_ylabel(columns[1])
-    axes[1, 0].set_ylabel(columns[1])
+        bottom.set_xlabel(plain(columns[0], 28))
+    axes[0, 0].set_ylabel(plain(columns[1], 28))
+    axes[1, 0].set_ylabel(plain(columns[1], 28))
     figure.tight_layout(w_pad=0.4, h_pad=0.6)
     bar = figure.colorbar(image, ax=axes[1, :], fraction=0.012, pad=0.012, extend="min")
     bar.set_label("log p (nats)")
@@ -341,7 +301,7 @@ def _images(board: Board, data: str) -> Any:
         axis.imshow(
             mosaic(rows[: side * side], shape, side, side), cmap="gray_r" if sparse else "gray", vmin=low, vmax=high
         )
-        axis.set_title(label, color=colour)
+        axis.set_title(plain(label, 22), color=colour)
         axis.set_xticks([])
         axis.set_yticks([])
         for spine in axis.spines.values():
@@ -375,10 +335,8 @@ def _pairs(board: Board, data: str) -> Any:
         rank = np.full((used, used), float(rank.squeeze()))
     upper = [(rank[i, j], i, j) for i in range(used) for j in range(i + 1, used)]
     pairs = [(i, j) for _, i, j in sorted(upper, reverse=True)[:3]]
-    import matplotlib.pyplot as plt
-
     across = len(runs) + 1
-    figure, axes = plt.subplots(
+    figure, axes = subplots(
         len(pairs), across, figsize=(1.85 * across, 1.95 * len(pairs)), squeeze=False, layout="constrained"
     )
     groups = [("data", _DATA, parts["test"])]
@@ -392,25 +350,23 @@ def _pairs(board: Board, data: str) -> Any:
             axis.set_ylim(limits[1])
             axis.set_box_aspect(1)
             axis.locator_params(nbins=4)
-            axis.set_xlabel(columns[i], labelpad=1)
+            axis.set_xlabel(plain(columns[i], 28), labelpad=1)
             if index:
                 axis.set_yticklabels([])
             else:
-                axis.set_ylabel(columns[j])
+                axis.set_ylabel(plain(columns[j], 28))
             if row == 0:
-                axis.set_title(label, color=colour)
+                axis.set_title(plain(label, 22), color=colour)
     return figure
 
 
 def _marginals(board: Board, data: str) -> Any:
-    import matplotlib.pyplot as plt
-
     parts, columns, units = _in_units(board, data)
     runs = _first_runs(board, data, units)
     shown = min(8, parts["test"].shape[1])
     across = min(4, shown)
     down = math.ceil(shown / across)
-    figure, axes = plt.subplots(down, across, figsize=(2.5 * across, 1.75 * down + 0.45), squeeze=False)
+    figure, axes = subplots(down, across, figsize=(2.5 * across, 1.75 * down + 0.45), squeeze=False)
     for index, axis in enumerate(axes.flat):
         if index >= shown:
             axis.set_visible(False)
@@ -420,8 +376,8 @@ def _marginals(board: Board, data: str) -> Any:
         for label, arrays in runs:
             counts, _ = np.histogram(arrays["samples"][:, index], edges)
             heights = counts / max(1, len(arrays["samples"])) / np.diff(edges)
-            axis.stairs(heights, edges, color=colour_of(board, label), lw=1.1, label=label)
-        axis.set_xlabel(columns[index])
+            axis.stairs(heights, edges, color=colour_of(board, label), lw=1.1, label=plain(label, 30))
+        axis.set_xlabel(plain(columns[index], 28))
         axis.set_yticks([])
         axis.spines["left"].set_visible(False)
         axis.locator_params(axis="x", nbins=4)
@@ -462,7 +418,7 @@ def _training(board: Board, data: str) -> Any:
             low, high = min(finite), max(np.quantile(finite, 0.97), min(finite) + 1e-6)
             axis.set_ylim(low - 0.08 * (high - low), high + 0.15 * (high - low))
         stages = len(run["history"])
-        axis.set_title(label, color=colour)
+        axis.set_title(plain(label, 22), color=colour)
         axis.set_xlabel("seconds" + (f", {stages} stages" if stages > 1 else ""))
         axis.grid(axis="y", color="#e8ebf0", lw=0.7)
         axis.locator_params(nbins=5)

@@ -43,6 +43,8 @@ def render(board: Board) -> str:
         budget=budget,
         took=duration(config["seconds"]),
         columns=_columns(board),
+        progress="" if board.state == "done" else board.progress,
+        notes=config.get("notes", []),
         sections=[_section(board, name) for name in board.data_names],
         leaderboard=_pictures(board, plots.plots_of(board)),
         experiment=config.get("experiment"),

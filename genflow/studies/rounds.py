@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from genflow.studies.plots import styled
+from genflow.studies.drawing import picture, subplots
 
 __all__ = ["write_pictures"]
 
@@ -16,7 +16,7 @@ _SHOWN_ROWS = 3000
 _LINE, _POINTS = "#9aa3af", "#2b3a55"
 
 
-def write_pictures(fitted: Any, data: Any, folder: Path) -> list[Path]:
+def write_pictures(fitted: Any, data: Any, folder: Path) -> tuple[list[Path], list[str]]:
     """Draws what there is to see of a model that was trained block by block; nothing for any other.
 
     `rounds.png` has the movement of every block, on its times, and the NLL behind them, a line for each round;
@@ -26,27 +26,33 @@ def write_pictures(fitted: Any, data: Any, folder: Path) -> list[Path]:
         fitted: What `fit` returned.
         data: The data set.
         folder: Where the files go.
+
+    Returns:
+        What was written, and a line for each picture that could not be drawn.
     """
     blocks = [entry for entry in fitted.history if entry.get("kind") == "block"]
-    written = []
-    with styled() as plt:
-        if blocks:
-            written.append(_saved(plt, _rounds(plt, blocks), folder / "rounds.png"))
-        if data.dim == 2 and hasattr(fitted.model, "trajectory") and len(fitted.model.velocity.pieces()) > 1:
-            written.append(_saved(plt, _passage(plt, fitted, data), folder / "blocks.png"))
-    return written
+    plots = {}
+    if blocks:
+        plots["rounds"] = lambda: _rounds(blocks)
+    if data.dim == 2 and hasattr(fitted.model, "trajectory") and len(fitted.model.velocity.pieces()) > 1:
+        plots["blocks"] = lambda: _passage(fitted, data)
+    written, failures = [], []
+    for name, draw in plots.items():
+        drawn, failure = picture(name, draw)
+        if failure:
+            failures.append(failure)
+        else:
+            written.append(folder / f"{name}.png")
+            written[-1].write_bytes(drawn)
+    return written, failures
 
 
-def _saved(plt: Any, figure: Any, path: Path) -> Path:
-    figure.savefig(path)
-    plt.close(figure)
-    return path
+def _rounds(blocks: list[dict[str, Any]]) -> Any:
+    from matplotlib import colormaps
 
-
-def _rounds(plt: Any, blocks: list[dict[str, Any]]) -> Any:
-    figure, (left, right) = plt.subplots(1, 2, figsize=(8.2, 2.9), gridspec_kw={"width_ratios": [1.6, 1]})
+    figure, (left, right) = subplots(1, 2, figsize=(8.2, 2.9), gridspec_kw={"width_ratios": [1.6, 1]})
     rounds = [list(group) for _, group in groupby(blocks, key=lambda entry: (entry["moves"], entry["halvings"]))]
-    colours = plt.get_cmap("viridis_r")([(i + 1) / (len(rounds) + 0.5) for i in range(len(rounds))])
+    colours = colormaps["viridis_r"]([(i + 1) / (len(rounds) + 0.5) for i in range(len(rounds))])
     for number, (entries, colour) in enumerate(zip(rounds, colours, strict=True), 1):
         # In the first round a block that did not help is dropped.
         kept = [entry for entry in entries if entry["kept"] or number > 1] or entries
@@ -65,7 +71,7 @@ def _rounds(plt: Any, blocks: list[dict[str, Any]]) -> Any:
 
 
 @torch.no_grad()
-def _passage(plt: Any, fitted: Any, data: Any) -> Any:
+def _passage(fitted: Any, data: Any) -> Any:
     """Noise, the samples behind each block on the way back, and the data."""
     flow, preprocessor = fitted.model, fitted.preprocessor
     z = flow.base.sample((_SHOWN_ROWS,), torch.Generator().manual_seed(0)).to(next(flow.parameters()))
@@ -76,7 +82,7 @@ def _passage(plt: Any, fitted: Any, data: Any) -> Any:
     shown = [panels[round(i * (len(panels) - 1) / min(6, len(panels) - 1))] for i in range(min(7, len(panels)))]
     truth = preprocessor(data.test[:_SHOWN_ROWS])[0]
     count = len(shown) + 1
-    figure, axes = plt.subplots(1, count, figsize=(1.75 * count, 2.0), sharex=True, sharey=True)
+    figure, axes = subplots(1, count, figsize=(1.75 * count, 2.0), sharex=True, sharey=True)
     titles = [f"t = {time:.2g}" for time, _ in shown] + ["test rows"]
     for axis, title, points in zip(axes, titles, [*(x for _, x in shown), truth], strict=True):
         axis.scatter(*points.cpu().numpy().T, s=0.8, linewidths=0, color=_POINTS, alpha=0.6, rasterized=True)

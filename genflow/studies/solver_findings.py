@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from genflow.studies.drawing import plain, subplots
 from genflow.studies.findings import Column, Findings, scientific, seconds, whole
 from genflow.studies.plots import FURTHER_COLOURS, Plot, drawable_units, mosaic
 from genflow.studies.references import Truth
@@ -158,9 +159,7 @@ _SAMPLES = (
 
 
 def _work(settings: list[Setting], truth: Truth, config: dict[str, Any]) -> Any:
-    import matplotlib.pyplot as plt
-
-    figure, axes = plt.subplots(2, 2, figsize=(8.4, 6.0), sharey="row")
+    figure, axes = subplots(2, 2, figsize=(8.4, 6.0), sharey="row")
     own, *others = settings
     labels = list(dict.fromkeys(s.label for s in others if _plotted(s)))
     for row, (error, ordinate) in enumerate((("error_log_p", "error of log p, nats"), ("error_x", "error of x"))):
@@ -178,7 +177,7 @@ def _work(settings: list[Setting], truth: Truth, config: dict[str, Any]) -> Any:
                         "color": _COLOURS[place % len(_COLOURS)],
                         "marker": _MARKERS[place % len(_MARKERS)],
                     }
-                    axis.plot(*zip(*points, strict=True), ms=4, lw=1.3, label=label, **look)
+                    axis.plot(*zip(*points, strict=True), ms=4, lw=1.3, label=plain(label), **look)
             if own.figures.get(error, 0) > 0:
                 star: dict[str, Any] = {
                     "marker": "*",
@@ -213,8 +212,6 @@ def _plotted(setting: Setting) -> bool:
 
 def _samples(subject: Subject, settings: list[Setting], truth: Truth) -> Any:
     """A row of panels for each integrator: a coarse, a middle and a fine setting, in the units of the data."""
-    import matplotlib.pyplot as plt
-
     drawn = [s for s in settings if s.samples is not None]
     own = next((s for s in drawn if s.own), None)
     labels = list(dict.fromkeys(s.label for s in drawn if not s.own))[:_SHOWN]
@@ -223,7 +220,7 @@ def _samples(subject: Subject, settings: list[Setting], truth: Truth) -> Any:
     across, size = 3, (2.6, 1.75) if picture else (1.9, 2.1)
     # Two integrators side by side, three panels each; on top the reference, the model as it was saved, the rows.
     down = 1 + math.ceil(len(labels) / 2)
-    figure, axes = plt.subplots(down, 2 * across, figsize=(size[0] * 2 * across, size[1] * down), squeeze=False)
+    figure, axes = subplots(down, 2 * across, figsize=(size[0] * 2 * across, size[1] * down), squeeze=False)
     reference = truth.x
     panels: list[tuple[int, int, str, str, Any]] = [
         (0, 0, "reference", _INK, reference),
@@ -269,4 +266,4 @@ def _three(settings: list[Setting]) -> list[Setting]:
 def _caption(setting: Setting, name: str = "") -> str:
     figures = setting.figures
     error = f"W2 {figures['w2']:.2f}" if setting.stochastic else f"error {figures['error_x']:.0e}"
-    return f"{name or setting.label}, {setting.setting}\nNFE {figures['sample_nfe']}, {error}"
+    return f"{plain(name or setting.label, 22)}, {setting.setting}\nNFE {figures['sample_nfe']}, {error}"

@@ -14,11 +14,16 @@ The clock of the budget runs while the model trains, and only then.
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 import math
 import os
 import platform
+import select
+import signal
 import sys
+import threading
 import time
 import traceback
 import warnings
@@ -66,7 +71,7 @@ def write_data(data: Any, folder: Path) -> None:
         "condition": described(data.condition and data.condition.encoding),
         "trust": f"{cls.__module__}:{cls.__qualname__}",
     }
-    (folder / "data.json").write_text(json.dumps(document, indent=1) + "\n")
+    (folder / "data.json").write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
     (folder / "preprocessor").mkdir()
     write_model(data.preprocessor, folder / "preprocessor")
 
@@ -75,7 +80,7 @@ def read_data(folder: Path) -> Any:
     """Reads what `write_data` wrote. The true density, a function, does not come along."""
     from genflow.data import Conditions, Dataset
 
-    document = json.loads((folder / "data.json").read_text())
+    document = json.loads((folder / "data.json").read_text(encoding="utf-8"))
     with np.load(folder / "data.npz") as arrays:
         parts: dict[str, Any] = {part: torch.from_numpy(arrays[part]) for part in ("train", "validation", "test")}
         encoding = built(document.pop("condition"), frozenset(), folder)
@@ -217,7 +222,7 @@ def _reset_peak() -> bool:
     Where the kernel can't, the record begins with the process, whose start-up may have held more for a moment.
     """
     try:
-        Path("/proc/self/clear_refs").write_text("5")
+        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
     except OSError:
         return platform.system() != "Windows"
     return True
@@ -226,7 +231,7 @@ def _reset_peak() -> bool:
 def _resident_peak() -> float:
     """Peak resident memory of this process, in MB (2^20 bytes)."""
     try:
-        for line in Path("/proc/self/status").read_text().splitlines():
+        for line in Path("/proc/self/status").read_text(encoding="utf-8", errors="replace").splitlines():
             if line.startswith("VmHWM:"):
                 return int(line.split()[1]) / 1024
     except OSError:
@@ -244,8 +249,11 @@ def serve() -> int:
     of them need and has done nothing else; elsewhere this one runs a single trial and ends.
     """
     # Whatever a model prints must not come between the events.
-    channel = os.fdopen(os.dup(1), "w", buffering=1)
+    channel = os.fdopen(os.dup(1), "w", buffering=1, encoding="utf-8")
     os.dup2(2, 1)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # nor must a locale that lacks a character end it
+            stream.reconfigure(line_buffering=True, errors="backslashreplace")
     warnings.filterwarnings("ignore")
     torch.set_num_threads(1)  # no pool of threads may exist when a process is forked
     warm_up()
@@ -255,11 +263,13 @@ def serve() -> int:
         channel.write(json.dumps(event, default=float) + "\n")
 
     for line in sys.stdin:
-        folder = Path(line.rstrip("\n"))
+        folder = Path(json.loads(line))
         if sys.platform != "linux":
+            _end_with(sys.stdin.fileno())
             return _run_here(folder, notify)
         child = os.fork()
         if child == 0:
+            _end_with(sys.stdin.fileno())
             os._exit(_run_here(folder, notify))
         notify({"what": "pid", "pid": child})
         _, status = os.waitpid(child, 0)
@@ -267,20 +277,37 @@ def serve() -> int:
     return 0
 
 
+def _end_with(pipe: int) -> None:
+    """Ends this process when the other end of a pipe is closed: a comparison that was killed trains no more."""
+    if not hasattr(select, "poll"):
+        return
+    poll = select.poll()
+    poll.register(pipe, 0)  # nothing but that it was hung up; what it holds is another's to read
+
+    def wait() -> None:
+        poll.poll()
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    with contextlib.suppress(RuntimeError):  # a machine that is full of threads may train all the same
+        threading.Thread(target=wait, daemon=True).start()
+
+
 def _run_here(folder: Path, notify: Notify) -> int:
     """Runs the trial that a folder describes in this process."""
     errors = os.open(folder / "errors.txt", os.O_WRONLY | os.O_CREAT)
     os.dup2(errors, 1)
     os.dup2(errors, 2)
-    trial = json.loads((folder / "trial.json").read_text())
+    trial = json.loads((folder / "trial.json").read_text(encoding="utf-8"))
     torch.set_num_threads(trial["threads"] or 1)
     try:
         result = run_trial(trial, read_data(folder.parent / "data"), folder, notify)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         result = {"status": f"failed: {reason(error)}", "traceback": traceback.format_exc()}
     result["threads"] = torch.get_num_threads()
     with atomic.file(folder / "result.json") as part:
-        part.write_text(json.dumps(result, default=float, indent=1) + "\n")
+        part.write_text(json.dumps(result, default=float, indent=1) + "\n", encoding="utf-8")
+    sys.stdout.flush()
+    sys.stderr.flush()
     return 0
 
 

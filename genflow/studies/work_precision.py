@@ -31,7 +31,7 @@ from genflow.divergences import Exact
 from genflow.errors import InputError, SolverError
 from genflow.flow import Flow
 from genflow.interfaces import Integrator
-from genflow.studies.findings import Findings, followed
+from genflow.studies.findings import Findings, followed, found_in_a_folder
 from genflow.studies.parts import parts, ready
 from genflow.studies.references import Truth, like, reference
 from genflow.studies.settings import Setting
@@ -47,6 +47,7 @@ TOLERANCES = (1e-2, 1e-3, 1e-4, 1e-5, 1e-6)
 """Tolerances, relative and absolute, that an adaptive integrator is tried with."""
 
 
+@found_in_a_folder
 @torch.no_grad()
 def solvers(
     run: Any,
@@ -130,15 +131,12 @@ def solvers(
         "command": command,
     }
     findings = findings_of(subject, settings, truth, config)
-    if out is not None:
-        findings.save(out)
     return findings
 
 
 def _checked(
     steps: Sequence[int], tolerances: Sequence[float], wanted: float, repeats: int, dtype: str | None, out: Any
 ) -> None:
-    from pathlib import Path
 
     if not steps or min(steps) < 1:
         raise InputError(f"steps: {' '.join(map(str, steps))} came; numbers from 1 up would do")
@@ -150,8 +148,6 @@ def _checked(
         raise InputError(f"repeats: {repeats} came; at least 1 would do")
     if dtype not in (None, "float32", "float64"):
         raise InputError(f"dtype: {dtype!r} came; float32 or float64 would do")
-    if out is not None and Path(out).exists():
-        raise InputError(f"out: {out} exists already; name one that does not, or remove it")
 
 
 def _described(flow: Flow) -> str:

@@ -1,0 +1,63 @@
+"""What an end before the end leaves behind: said with the interrupt, and the same for every way of being stopped."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+__all__ = ["keeping", "kept", "stopped_like_interrupted"]
+
+
+@contextmanager
+def keeping(what: str) -> Iterator[None]:
+    """Whatever ends the block tells what there is all the same.
+
+    Args:
+        what: A few words, such as "the model is in run".
+
+    Example:
+        >>> from genflow.interrupts import keeping, kept
+        >>> try:
+        ...     with keeping("the model is in run"):
+        ...         raise KeyboardInterrupt
+        ... except KeyboardInterrupt as interrupt:
+        ...     kept(interrupt)
+        'the model is in run'
+    """
+    try:
+        yield
+    except BaseException as error:
+        error.add_note(what)
+        raise
+
+
+def kept(error: BaseException) -> str:
+    """What an error or an interrupt was told to say of what there is; empty if nothing."""
+    return "; ".join(dict.fromkeys(getattr(error, "__notes__", ())))
+
+
+@contextmanager
+def stopped_like_interrupted() -> Iterator[None]:
+    """A terminal that is closed, and a system that asks to end, interrupt as Ctrl-C does: what is done is kept.
+
+    What a program has arranged for these signals itself stays as it is.
+    """
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    changed = []
+    if threading.current_thread() is threading.main_thread():
+        for name in ("SIGTERM", "SIGHUP"):
+            number = getattr(signal, name, None)
+            if number is not None and signal.getsignal(number) == signal.SIG_DFL:
+                signal.signal(number, interrupt)
+                changed.append(number)
+    try:
+        yield
+    finally:
+        for number in changed:
+            signal.signal(number, signal.SIG_DFL)
