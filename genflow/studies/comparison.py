@@ -14,7 +14,7 @@ import shutil
 from collections.abc import Callable, Mapping, Sequence
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from genflow import registry
 from genflow.errors import InputError
@@ -27,9 +27,6 @@ from genflow.studies.ration import evaluation_seconds
 from genflow.studies.report import render
 from genflow.studies.results import Results
 from genflow.studies.workshop import Workshop
-
-if TYPE_CHECKING:
-    pass
 
 __all__ = ["DEFAULT_MODELS", "compare"]
 
@@ -112,7 +109,7 @@ def compare(
         )
         # All that the end needs is tried before anything is trained.
         check([*plan["datasets"], *(column for dataset in plan["datasets"].values() for column in dataset.columns)])
-        results = Results(place, _config(plan), [{**trial, "class": None} for trial in plan["trials"]])
+        results = Results(place, _config(plan), [_told(trial) for trial in plan["trials"]])
         if plan["named"]:
             write_json(place.folder / "repeat.json", _repeatable(plan["arguments"]))
         render(Board(place.folder))
@@ -345,7 +342,7 @@ def _trial(
 ) -> None:
     """Runs one trial and takes over what it leaves, also where it is interrupted."""
     cls = trial["class"]
-    trial = {key: value for key, value in trial.items() if key != "class"}
+    trial = _told(trial)
     place.mkdir()
     (place / "trial.json").write_text(json.dumps(trial, indent=1), encoding="utf-8")
     doing = "training"
@@ -368,6 +365,11 @@ def _trial(
     display.done(index, result)
     _pass_on(result.get("output", ""), display)
     shutil.rmtree(place)
+
+
+def _told(trial: dict[str, Any]) -> dict[str, Any]:
+    """A trial as files hold it: without a class that only this process knows."""
+    return {key: value for key, value in trial.items() if key != "class"}
 
 
 def _pass_on(output: str, display: Display, longest: int = 20) -> None:
