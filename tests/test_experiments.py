@@ -150,7 +150,7 @@ def place(tmp_path, monkeypatch):
     [
         ("power", "the archive of DOI 10.5281/zenodo.1161203"),
         ("power --folder nowhere", "nowhere is no folder"),
-        ("gas --folder empty", "ethylene_CO.pickle or ethylene_CO.txt"),
+        ("gas --folder empty", "ethylene_CO.csv or ethylene_CO.txt"),
         ("miniboone --folder wrong", "has 000"),
         ("mnist-latent --folder cut", "truncated"),
         ("rose --folder empty", "needs none"),

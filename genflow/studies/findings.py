@@ -103,13 +103,14 @@ class Findings:
     def _write(self, folder: Path, place: Place | None = None) -> None:
         """Writes all into a folder, pictures last; then `place` keeps what there is."""
         write_csv(self.frame, folder / "findings.csv")
-        write_json(folder / "config.json", self.config)
         if place is not None:
+            write_json(folder / "config.json", {**self.config, **place.mark})
             place.kept = f"the figures are in {folder / 'findings.csv'}"
         (folder / "plots").mkdir()
         for name, png in self.pictures().items():
             (folder / "plots" / f"{name}.png").write_bytes(png)
         self.report(folder / "report.html")
+        write_json(folder / "config.json", self.config)
 
     def report(self, path: str | PathLike[str]) -> Path:
         """Writes the report: one HTML file that needs nothing else.

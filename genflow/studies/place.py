@@ -9,7 +9,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -30,10 +30,12 @@ class Place:
     Attributes:
         folder: The folder.
         kept: What is in it that an end before the end must not take away, in words; without any it is removed.
+        mark: What its `config.json` says while it is being filled.
     """
 
     folder: Path
     kept: str = ""
+    mark: dict[str, Any] = field(default_factory=dict)
 
 
 @contextmanager
@@ -58,9 +60,9 @@ def taken(out: str | PathLike[str] | None, what: str) -> Iterator[Place]:
         try:
             folder.parent.mkdir(parents=True, exist_ok=True)
             folder.mkdir()
-        except FileExistsError:
-            raise InputError(_refusal(folder)) from None
         except OSError as error:
+            if folder.exists():
+                raise InputError(_refusal(folder)) from None
             raise InputError(
                 f"out: {folder}: no folder can be made there ({error.strerror}); name another place"
             ) from None
@@ -68,6 +70,7 @@ def taken(out: str | PathLike[str] | None, what: str) -> Iterator[Place]:
     try:
         with stopped_like_interrupted():
             mark = {"study": what, "state": "running", "process": os.getpid(), "machine": platform.node()}
+            place.mark = mark
             write_json(folder / _MARK, mark)
             yield place
     except BaseException as error:
