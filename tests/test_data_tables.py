@@ -147,7 +147,7 @@ def test_what_is_wrong_is_said_in_one_line(text, content, message):
 
 def test_binary_content_is_no_text(text):
     with pytest.raises(InputError, match="not text in UTF-8"):
-        load(text(BODY, encoding="utf-16"))
+        load(text("".join(map(chr, range(256))), encoding="latin-1"))
 
 
 @pytest.mark.parametrize("name", ["table.parquet", "table.npy"])
@@ -249,7 +249,7 @@ def test_columns_are_found_by_name_else_by_position(text):
     assert columns == ["age", "height", "mass"]
     with pytest.raises(InputError, match="3 columns came, 2 are wanted: age, height"):
         read(plain, ["age", "height"])
-    with pytest.raises(InputError, match="no column 'weight'; it has age, height, mass"):
+    with pytest.raises(InputError, match="missing columns: weight; not asked for: mass"):
         read(named, ["age", "height", "weight"])
 
 

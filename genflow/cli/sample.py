@@ -7,9 +7,10 @@ from typing import Any
 from jsonargparse import ArgumentParser
 from jsonargparse import Namespace as Arguments
 
-from genflow.cli.files import table_file, write_table
+from genflow.cli.files import table_file
 from genflow.cli.flags import add_parts, add_run, add_seed
 from genflow.cli.models import loaded
+from genflow.cli.words import noted
 from genflow.errors import InputError, ResultError
 
 __all__ = ["DESCRIPTION", "NEEDED", "SUMMARY", "USAGE", "add_arguments", "run"]
@@ -58,6 +59,8 @@ def run(chosen: Arguments) -> None:
     import numpy as np
     import torch
 
+    from genflow.data import write
+
     given = _given(chosen, model)
     number = chosen.number or 1000
     if chosen.condition_from:
@@ -74,7 +77,7 @@ def run(chosen: Arguments) -> None:
     if given is not None:  # so that the file can be scored
         columns = [*columns, *model.encoding.columns]
         rows = np.concatenate([rows, np.broadcast_to(given, (number, len(model.encoding.columns)))], 1)
-    write_table(out, rows, columns)
+    write(out, rows, columns)
     print(f"{number} samples: {out}")
 
 
@@ -89,7 +92,8 @@ def _given(chosen: Arguments, model: Any) -> Any:
     from genflow.data import read_with_condition
 
     if chosen.condition_from:
-        _, given = read_with_condition(chosen.condition_from, [], model.encoding)
+        with noted():
+            _, given = read_with_condition(chosen.condition_from, [], model.encoding)
     else:
         given = [_typed(chosen.condition, model.encoding)]
     model.encoding(given, (len(given),))

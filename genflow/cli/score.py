@@ -8,9 +8,10 @@ from pathlib import Path
 from jsonargparse import ArgumentParser
 from jsonargparse import Namespace as Arguments
 
-from genflow.cli.files import table_file, write_table
+from genflow.cli.files import table_file
 from genflow.cli.flags import add_data, add_parts, add_run, add_seed
 from genflow.cli.models import loaded, log_prob, mean
+from genflow.cli.words import noted
 from genflow.errors import ResultError
 
 __all__ = ["DESCRIPTION", "NEEDED", "SUMMARY", "USAGE", "add_arguments", "run"]
@@ -41,7 +42,7 @@ def run(chosen: Arguments) -> None:
     model = loaded(chosen)
     import torch
 
-    from genflow.data import names, read, read_with_condition
+    from genflow.data import names, read, read_with_condition, write
     from genflow.studies.origin import loaded_for
 
     given = None
@@ -50,13 +51,15 @@ def run(chosen: Arguments) -> None:
         rows, given = data.test, data.condition and data.condition.test
         print(f"{chosen.data} is built in: its test rows are scored", file=sys.stderr)
     elif model.encoding is not None:
-        array, given = read_with_condition(chosen.data, model.columns, model.encoding)
+        with noted():
+            array, given = read_with_condition(chosen.data, model.columns, model.encoding)
         rows = torch.as_tensor(array, dtype=torch.float64)
     else:
-        array, _ = read(chosen.data, columns=model.columns)
+        with noted():
+            array, _ = read(chosen.data, columns=model.columns)
         rows = torch.as_tensor(array, dtype=torch.float64)
     log_p = log_prob(model, rows, given, chosen.seed)
-    write_table(out, log_p.double().cpu().numpy()[:, None], ["log_prob"])
+    write(out, log_p.double().cpu().numpy()[:, None], ["log_prob"])
     finite = log_p[log_p.isfinite()]
     bad = len(log_p) - len(finite)
     if len(finite):

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Iterable, Sequence
+import warnings
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from genflow.assignments import assignment
-from genflow.errors import InputError
+from genflow.errors import InputError, Remark
 
-__all__ = ["as_typed", "console", "note", "option", "options_by_model", "speak_of", "version"]
+__all__ = ["as_typed", "console", "note", "noted", "option", "options_by_model", "speak_of", "version"]
 
 _flags: dict[str, str] = {}  # of the command that runs: `{"atoms": "--atoms"}`
 
@@ -71,6 +73,19 @@ def as_typed(text: str, *, remark: bool = False) -> str:
 def note(text: str) -> None:
     """Prints a remark on standard error, in a line of its own."""
     print(as_typed(text, remark=True), file=sys.stderr, flush=True)
+
+
+@contextmanager
+def noted() -> Iterator[None]:
+    """Prints remarks that come as warnings."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", Remark)
+        yield
+    for warning in caught:
+        if issubclass(warning.category, Remark):
+            note(str(warning.message))
+        else:
+            warnings.warn_explicit(warning.message, warning.category, warning.filename, warning.lineno)
 
 
 def console() -> Any:

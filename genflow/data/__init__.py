@@ -16,12 +16,15 @@ from genflow.data.loading import downloads, load, names
 from genflow.data.mixtures import GaussianMixture
 from genflow.data.pictures import PICTURES, Picture
 from genflow.data.preprocessing import Compose, Logit, Preprocessor, Standardize, Whiten
+from genflow.data.reading import TABLES
 from genflow.data.sensors import SensorNetwork
-from genflow.data.tables import TABLES, read, read_with_condition, write
+from genflow.data.tables import read, read_with_condition
+from genflow.data.writing import WRITABLE, write
 
 __all__ = [
     "PICTURES",
     "TABLES",
+    "WRITABLE",
     "Compose",
     "Conditions",
     "Dataset",

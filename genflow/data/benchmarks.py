@@ -175,7 +175,7 @@ def _gas(file: Checked) -> Read:
             "pandas.read_pickle('ethylene_CO.pickle').to_csv('ethylene_CO.csv', index=False)"
         )
     if path.suffix == ".csv":
-        frame = _text(path, dtype=float, float_precision="round_trip")
+        frame = _text(path, dtype=float)
         absent = [name for name in _NO_SENSORS if name not in frame.columns]
         if absent:
             raise InputError(f"{path}: no column {absent[0]!r}; it is not the archive's table")

@@ -17,8 +17,8 @@ from genflow.data.atoms import (
     repeats,
 )
 from genflow.data.dataset import FEWEST_ROWS, Dataset, assemble, conditions, split
+from genflow.data.reading import Table
 from genflow.data.scales import far_row
-from genflow.data.tables import Table
 from genflow.errors import InputError
 
 __all__ = ["from_table"]

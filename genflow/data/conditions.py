@@ -238,9 +238,9 @@ def labelled(values: np.ndarray, classes: Sequence[Sequence[str]]) -> Any:
 
 
 def class_name(value: Any) -> str:
-    """The name of a class: 3 and 3.0 are the class '3'."""
+    """The name of a class: 3 and 3.0 are the class '3', and blanks around a word do not count."""
     if isinstance(value, bool | np.bool_ | str):
-        return str(value)
+        return str(value).strip()
     try:
         return str(int(value)) if float(value).is_integer() else str(value)
     except (TypeError, ValueError):
@@ -278,6 +278,8 @@ def _array(values: Any) -> Any:
     """A tensor as it is, anything else as an array of its own kind."""
     if isinstance(values, Tensor):
         return values
+    if isinstance(values, np.ma.MaskedArray) and values.dtype.kind in "fiub":  # what a mask hides is missing
+        values = np.ma.filled(values.astype(np.float64), np.nan)
     try:
         array = np.asarray(values, dtype=None if isinstance(values, np.ndarray) else object)
     except ValueError:

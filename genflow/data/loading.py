@@ -13,13 +13,23 @@ from typing import Any
 
 import numpy as np
 
-from genflow.data import bundled, tables
+from genflow.data import bundled
 from genflow.data.benchmarks import BENCHMARKS, benchmark
 from genflow.data.cleaning import from_table
 from genflow.data.dataset import FEWEST_ROWS, Dataset, assemble, split
+from genflow.data.identifiers import without_identifiers
 from genflow.data.idx import idx_images
 from genflow.data.mixtures import GaussianMixture
 from genflow.data.pictures import PICTURES, Picture
+from genflow.data.reading import (
+    NO_CLASSES,
+    Classes,
+    Table,
+    from_array,
+    from_frame,
+    read_table,
+    refuse_classes_of_few_rows,
+)
 from genflow.data.sensors import sensors
 from genflow.data.toys import TOYS, Density
 from genflow.errors import InputError, Remark
@@ -155,17 +165,26 @@ def load(
     ):
         raise InputError(f"data: {source!r} is neither a file nor a built-in name; {_suggestion(source)}")
     wanted = None if columns is None else [*_listed(columns), *condition]
-    table = _table(source, "data", wanted, tables.Classes(condition, classes))
+    table = _table(source, "data", wanted, Classes(condition, classes))
+    given = [table.position(column) for column in condition]
+    refuse_classes_of_few_rows(table, given, [table.position(column) for column in classes])
     label = name or (Path(fspath(source)).stem if path else "table")
     return _from_table(table, test, atoms, label, columns, condition, seed)
 
 
 def _from_table(
-    table: tables.Table, test: Any, atoms: str, name: str, columns: Any, condition: list[str | int], seed: int
+    table: Table, test: Any, atoms: str, name: str, columns: Any, condition: list[str | int], seed: int
 ) -> Dataset:
     """A data set of the wanted columns of a table, the condition's behind the others."""
     given = [table.position(column) for column in condition]
-    rest = range(len(table.columns)) if columns is None else [table.position(column) for column in _listed(columns)]
+    whole = table.columns
+    if columns is None:
+        stay = [whole[j] for j in given]
+        table = without_identifiers(table, given)
+        given = [table.columns.index(column) for column in stay]
+        rest = list(range(len(table.columns)))
+    else:
+        rest = [table.position(column) for column in _listed(columns)]
     if columns is not None or given:
         modelled = [j for j in rest if j not in given]
         if given and not modelled:
@@ -174,8 +193,10 @@ def _from_table(
     other = None
     if test is not None:
         forced = [column for column, names in zip(table.columns, table.classes) if names]
-        other = _table(test, "test", table.columns, tables.Classes(forced=forced)).expect(table.columns).checked()
-        other = other.recoded(table.classes)
+        other = _table(test, "test", table.columns, Classes(forced=forced))
+        if len(other.columns) == len(whole) and not set(table.columns) <= set(other.columns):
+            other = other.expect(whole)  # by position, the columns that were left out among them
+        other = other.expect(table.columns).checked().recoded(table.classes)
     return from_table(table.checked(), other, atoms, name, seed, len(given))
 
 
@@ -195,7 +216,7 @@ def _built_in(
         if rows is not None:
             raise InputError(f"rows: {rows} came for breast-cancer, which has as many rows as it has; leave it out")
         values, titles = bundled.breast_cancer()
-        table = tables.Table(values, titles, True, source)
+        table = Table(values, titles, True, source)
         return _from_table(table, test, atoms, label, columns, condition, seed)
     labelled = source == "digits" and condition == ["digit"]
     _only_for_tables(source, test, columns, [] if labelled else condition)
@@ -235,16 +256,14 @@ def _generated(name: str, density: Density, rows: int | None, seed: int) -> Data
     return assemble(name, split(x), columns, true_log_prob=density.log_prob, seed=seed)
 
 
-def _table(
-    source: Any, argument: str, wanted: Sequence[str | int] | None, classes: tables.Classes = tables.NO_CLASSES
-) -> tables.Table:
+def _table(source: Any, argument: str, wanted: Sequence[str | int] | None, classes: Classes = NO_CLASSES) -> Table:
     if isinstance(source, str | PathLike):
-        return tables.read_table(source, wanted, classes)
+        return read_table(source, wanted, classes)
     if type(source).__module__.partition(".")[0] == "pandas":
         frame = source.to_frame() if hasattr(source, "to_frame") else source
-        return tables.from_frame(frame, argument, wanted, classes)
+        return from_frame(frame, argument, wanted, classes)
     if isinstance(source, np.ndarray | list | tuple) or hasattr(source, "detach"):
-        return tables.from_array(source, argument, classes)
+        return from_array(source, argument, classes)
     kind = type(source).__name__
     raise InputError(f"{argument}: an object of the type {kind} came; give a name, a path, a frame or an array")
 

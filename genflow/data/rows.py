@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from genflow.data.conditions import Encoding, labelled
-from genflow.data.tables import Classes, Table, from_frame, read_table
+from genflow.data.reading import Classes, Table, from_frame, read_table
 from genflow.errors import InputError
 
 __all__ = ["rows_of"]

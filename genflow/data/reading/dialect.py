@@ -1,0 +1,49 @@
+"""What separates the fields of a text."""
+
+from __future__ import annotations
+
+import csv
+import itertools
+from collections import Counter
+
+from genflow.data.reading.lines import ALONE, BLANKS, Records
+from genflow.data.reading.notation import is_missing, is_number
+
+__all__ = ["separator_of"]
+
+_SEPARATORS = (";", "\t", "|", ",", BLANKS, ALONE)  # of those that serve as well, the first
+_SHOWN = 100  # records that are looked at
+_USUAL = 0.9  # the share of them that must have the same number of fields
+
+
+def separator_of(text: str, start: int = 0, comments: bool = True) -> str:
+    """The separator by which most records have the same number of fields, and most fields are numbers.
+
+    Args:
+        text: The text.
+        start: Where its first line begins.
+        comments: Whether lines that begin with a mark are comments.
+
+    Example:
+        >>> [separator_of(text) for text in ("a,b\\n1,2", "1,5;2", "1,5 2,5", "a|b\\n1,5|2")]
+        [',', ';', '', '|']
+    """
+    found = []
+    for place, separator in enumerate(_SEPARATORS):
+        try:
+            records = [fields for _, fields in itertools.islice(Records(text, separator, start, comments), _SHOWN)]
+        except csv.Error:
+            continue
+        if not records:
+            return ALONE
+        body = records[1:] or records
+        count, often = Counter(map(len, body)).most_common(1)[0]
+        regular = often >= _USUAL * len(body)
+        if (count < 2 and separator != ALONE) or (not regular and min(map(len, body)) < 2):
+            continue
+        fields = [field for row in body for field in row if not is_missing(field)]
+        share = sum(map(is_number, fields)) / max(len(fields), 1)
+        if separator == "," and any(" " in field.strip() and is_number(field) for field in fields):
+            place = len(_SEPARATORS)  # "1,5 2,5" is two numbers with a decimal comma
+        found.append((share, regular, len(records[0]) == count, -place, separator))
+    return max(found)[-1]

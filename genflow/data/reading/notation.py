@@ -1,0 +1,246 @@
+"""How numbers are spelt: the decimal sign and what separates thousands, found from the numbers themselves.
+
+A notation reads a column if it reads every number of it. In one that separates thousands the groups have three digits
+and a number of more than three is grouped: `1,234.5` is English, `1.234,5` German, `1 234,5` French, `1'234.5` Swiss.
+`1,234` alone may be two numbers. Then the decimal sign of the other columns decides; where they have none,
+
+- numbers of up to three digits beside many like `1,234`, with many different endings, tell thousands: decimals would
+  have been cut to one or two digits here and there;
+- else `1.234` has a decimal point, and `1,234` is refused.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+__all__ = [
+    "MISSING",
+    "Doubt",
+    "Meaning",
+    "Numbers",
+    "certain_decimals",
+    "is_integer",
+    "is_missing",
+    "is_number",
+    "roughly",
+]
+
+MISSING = {
+    "", "na", "n/a", "nan", "-nan", "null", "none", "#n/a", "#na", "#n/a n/a", "<na>", "1.#ind", "-1.#ind", "1.#qnan",
+    "-1.#qnan",
+}  # fmt: skip
+"""Words, in small letters, that stand for a missing value."""
+
+_FEWEST = 20  # numbers like 1,234 that tell thousands
+_FEWEST_BESIDE_COMMAS = (
+    60  # numbers like 1.234: a file with commas between its columns hardly writes them the German way
+)
+_FEWEST_ENDINGS = 15
+_SPELT = str.maketrans({"\u2212": "-", "\uff0d": "-", "\u00a0": " ", "\u202f": " ", "\u2009": " ", "\u2019": "'"})
+_PLAIN = re.compile(r"[0-9+\-.eE \n]*")
+_INFINITE = re.compile(r"[+-]?inf(?:inity)?", re.IGNORECASE)
+_INTEGER = re.compile(r"[+-]?[0-9]+")
+_GROUPED = re.compile(r"[+-]?[1-9][0-9]{0,2}[.,][0-9]{3}")
+_TRUTH = {"true": 1.0, "false": 0.0}
+
+
+class Notation(NamedTuple):
+    """The sign of the decimals, and what separates thousands ('' for nothing)."""
+
+    decimal: str
+    group: str
+
+
+def _pattern(notation: Notation) -> re.Pattern[str]:
+    decimal, group = re.escape(notation.decimal), re.escape(notation.group)
+    whole = rf"(?:[1-9][0-9]{{0,2}}(?:{group}[0-9]{{3}})+|[0-9]{{1,3}})" if group else "[0-9]+"
+    return re.compile(rf"[+-]?(?:{whole}(?:{decimal}[0-9]*)?|{decimal}[0-9]+)(?:[eE][+-]?[0-9]+)?")
+
+
+_NOTATIONS = {
+    notation: _pattern(notation)
+    for notation in (Notation(decimal, group) for decimal in ".," for group in ("", ",", ".", " ", "'"))
+    if notation.decimal != notation.group
+}
+
+
+def is_number(text: str) -> bool:
+    """Whether a field is a number in some notation.
+
+    Example:
+        >>> [is_number(text) for text in ("1.5", "1'234,5", "-1 000", "1e-3", "1,23,4", "12 %", "0x1f", "1_000")]
+        [True, True, True, True, False, False, False, False]
+    """
+    text = _spelt(text)
+    return any(pattern.fullmatch(text) for pattern in _NOTATIONS.values()) or bool(_INFINITE.fullmatch(text))
+
+
+def is_integer(text: str) -> bool:
+    """Whether a field is a number of digits alone."""
+    return bool(_INTEGER.fullmatch(_spelt(text)))
+
+
+def is_missing(text: str) -> bool:
+    """Whether a field stands for a missing value."""
+    return text.strip().lower() in MISSING
+
+
+def roughly(text: str) -> float:
+    """A number whose notation is not known yet: in doubt a group of three digits is one of thousands. NaN for none."""
+    text = _spelt(text)
+    found = (notation for notation, pattern in _NOTATIONS.items() if pattern.fullmatch(text))
+    return next((_value(text, notation) for notation in found), np.nan)
+
+
+class Meaning(NamedTuple):
+    """What the numbers of a column may be.
+
+    Attributes:
+        decimals: The decimal signs of the notations that read it so.
+        group: What separates its thousands.
+        values: The numbers, NaN where one is missing.
+    """
+
+    decimals: frozenset[str]
+    group: str
+    values: np.ndarray
+
+
+class Doubt(NamedTuple):
+    """A number that may be two."""
+
+    row: int
+    text: str
+
+
+class Numbers:
+    """A column of text and what its numbers may be.
+
+    Args:
+        cells: The fields of the column.
+
+    Attributes:
+        meanings: What they may be: one where there is no doubt, none where a field is no number.
+    """
+
+    def __init__(self, cells: Sequence[str]):
+        self.cells = cells
+        plain = _plain(cells)
+        if plain is not None and not _all_grouped(cells):
+            decimals = "." if any("." in cell for cell in cells) else ".,"
+            self.meanings = [Meaning(frozenset(decimals), "", plain)]
+            return
+        texts = [_spelt(cell) for cell in cells]
+        known = [i for i, text in enumerate(texts) if text.lower() not in MISSING]
+        self._known = [(i, texts[i]) for i in known]
+        self.meanings = self._readings()
+
+    def _readings(self) -> list[Meaning]:
+        lower = {text.lower() for _, text in self._known}
+        if lower and lower <= set(_TRUTH):
+            return [self._meaning(frozenset(".,"), "", [_TRUTH[text.lower()] for _, text in self._known])]
+        found: list[Meaning] = []
+        for notation, pattern in _NOTATIONS.items():
+            if not all(pattern.fullmatch(text) or _INFINITE.fullmatch(text) for _, text in self._known):
+                continue
+            group = notation.group if any(notation.group in text for _, text in self._known) else ""
+            numbers = [_value(text, notation) for _, text in self._known]
+            meaning = self._meaning(frozenset(notation.decimal), group, numbers)
+            same = [k for k, other in enumerate(found) if np.array_equal(other.values, meaning.values, equal_nan=True)]
+            if same:
+                found[same[0]] = found[same[0]]._replace(decimals=found[same[0]].decimals | meaning.decimals)
+            else:
+                found.append(meaning)
+        return found
+
+    def _meaning(self, decimals: frozenset[str], group: str, numbers: Sequence[float]) -> Meaning:
+        values = np.full(len(self.cells), np.nan)
+        values[[i for i, _ in self._known]] = numbers
+        return Meaning(decimals, group, values)
+
+    def wrong(self, decimal: str) -> int:
+        """The row of the first field that is no number, read as most of the column is.
+
+        Args:
+            decimal: The decimal sign that is preferred.
+        """
+        readings = {
+            notation: [bool(pattern.fullmatch(text) or _INFINITE.fullmatch(text)) for _, text in self._known]
+            for notation, pattern in _NOTATIONS.items()
+        }
+        best = max(readings, key=lambda notation: (sum(readings[notation]), notation.decimal == decimal))
+        return self._known[readings[best].index(False)][0]
+
+    def first_grouped(self, group: str) -> int:
+        """The row of the first number whose thousands are separated."""
+        return next(i for i, text in self._known if group in text)
+
+    def under(self, decimals: set[str]) -> list[Meaning]:
+        """What the numbers may be where other columns have these decimal signs."""
+        return [m for m in self.meanings if m.decimals & decimals] if len(decimals) == 1 else self.meanings
+
+    def thousands(self, separator: str) -> Meaning | None:
+        """The meaning with thousands, where numbers of up to three digits among many like 1,234 tell them.
+
+        Args:
+            separator: What separates the columns.
+        """
+        grouped = self._grouped()
+        if len(self.meanings) < 2 or len(grouped) == len(self._known):
+            return None
+        fewest = _FEWEST_BESIDE_COMMAS if separator == "," and "." in grouped[0][1] else _FEWEST
+        endings = {text[-3:] for _, text in grouped}
+        if len(grouped) < fewest or len(endings) < _FEWEST_ENDINGS:
+            return None
+        return next(m for m in self.meanings if m.group)
+
+    def guess(self, decimals: set[str], separator: str) -> Meaning | Doubt:
+        """The meaning of numbers that nothing tells: a decimal point, where no number speaks for thousands.
+
+        Args:
+            decimals: The decimal signs of the columns that leave no doubt.
+            separator: What separates the columns.
+        """
+        grouped = self._grouped()
+        small = len(grouped) < len(self._known)
+        if "." in grouped[0][1] and len(decimals) < 2 and (not small or separator == ","):
+            return next(m for m in self.meanings if "." in m.decimals)
+        return Doubt(*grouped[0])
+
+    def _grouped(self) -> list[tuple[int, str]]:
+        return [(i, text) for i, text in self._known if _GROUPED.fullmatch(text)]
+
+
+def certain_decimals(columns: Sequence[Numbers]) -> set[str]:
+    """The decimal signs of the columns that leave no doubt."""
+    certain = [column.meanings[0].decimals for column in columns if len(column.meanings) == 1]
+    return {sign for decimals in certain if len(decimals) == 1 for sign in decimals}
+
+
+def _all_grouped(cells: Sequence[str]) -> bool:
+    """Whether every point of plain numbers may separate thousands, and there is one."""
+    return any("." in cell for cell in cells) and all(
+        "." not in cell or _GROUPED.fullmatch(cell.strip()) for cell in cells
+    )
+
+
+def _spelt(text: str) -> str:
+    return text.strip().translate(_SPELT)
+
+
+def _value(text: str, notation: Notation) -> float:
+    return float((text.replace(notation.group, "") if notation.group else text).replace(notation.decimal, "."))
+
+
+def _plain(cells: Sequence[str]) -> np.ndarray | None:
+    """Numbers as programs write them, read at once; `None` if one is not."""
+    if not _PLAIN.fullmatch("\n".join(cells)):
+        return None
+    try:
+        return np.array(list(map(float, cells)))
+    except ValueError:
+        return None
