@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Generator
 from pathlib import Path
 
 # Workers of pytest-xdist share the cores: one thread each.
@@ -40,6 +41,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         metavar="N",
         help="add N to the seeds of initial weights, batches and probes: what training finds must hold for any of them",
     )
+    parser.addoption(
+        "--last-bit",
+        type=int,
+        metavar="N",
+        help="round as machine N does, of those that nobody has; see tests/last_bit.py",
+    )
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -58,6 +65,17 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Before fixtures of any scope: what a test draws doesn't depend on the tests before it."""
     torch.manual_seed(0)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    machine = item.config.getoption("--last-bit")
+    if machine is None:
+        return (yield)
+    from tests.last_bit import LastBit
+
+    with LastBit(machine):
+        return (yield)
 
 
 @pytest.fixture

@@ -274,9 +274,9 @@ def test_a_column_constant_in_the_training_part_only():
 def test_smooth_tables_give_the_figures_that_are_known_of_them(shared_tables, name, rows, dim, gauss):
     """The full Gaussian's test NLL in standardized units, as it stands beside the tables."""
     load(NORMAL)  # imports do not count
-    start = time.perf_counter()
+    start = time.process_time()  # nor does what else the machine does
     data = load(shared_tables / name)
-    assert time.perf_counter() - start < 3
+    assert time.process_time() - start < 3
     assert (len(parts(data)), data.dim, data.remarks) == (rows, dim, [])
     train, test = data.preprocessor(data.train)[0], data.preprocessor(data.test)[0]
     model = torch.distributions.MultivariateNormal(train.mean(0), train.mT.cov())

@@ -168,7 +168,8 @@ def test_every_estimator_is_unbiased(make):
     estimate = estimator(velocity, x, T, estimator.probes(x, 1, torch.Generator().manual_seed(3)))
     torch.testing.assert_close(estimate.velocity, velocity(x, T))
     error = estimate.divergence.std() / math.sqrt(len(x))
-    assert (estimate.divergence.mean() - exact).abs().item() <= 3 * error.item() + 1e-7
+    # Five standard errors: 24 estimators, of which one in a hundred thousand runs is beyond. A bias of the difference.
+    assert (estimate.divergence.mean() - exact).abs().item() <= 5 * error.item() + 1e-7
     if estimate.per_probe is not None and len(estimate.per_probe) == estimator.estimates(estimate.per_probe):
         torch.testing.assert_close(estimate.per_probe.mean(0), estimate.divergence)
 

@@ -93,6 +93,13 @@ def test_w2_is_a_distance(seed: int, d: int, n: int, m: int, shift: float):
     )
 
 
+@pytest.mark.parametrize("scale", [1e-12, 1e-3, 1e6, 1e12])
+def test_w2_has_the_unit_of_the_points(scale: float):
+    x, y = normal(30, 2), normal(20, 2, seed=1)
+    assert wasserstein2(scale * x, scale * y) == pytest.approx(scale * wasserstein2(x, y), rel=1e-9)
+    assert wasserstein2(scale * x[:1], scale * y[:1]) == pytest.approx(scale * (x[0] - y[0]).norm().item(), rel=1e-9)
+
+
 def test_w2_in_one_dimension_pairs_sorted_points():
     x, y = normal(300, 1), 2 * normal(300, 1, seed=1) + 1
     expected = (x.sort(0).values - y.sort(0).values).square().mean().sqrt().item()

@@ -76,13 +76,14 @@ def _transport_cost(cost: Float[Tensor, "n m"], pivots: int = _PIVOTS) -> float:
 
     # POT works on the array's own device and library: it is handed numpy, always.
     c = cost.cpu().numpy()
+    scale = c.max() or 1.0  # POT's own tolerance is absolute
     p, q = np.full(c.shape[0], 1 / c.shape[0]), np.full(c.shape[1], 1 / c.shape[1])
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # what it warns of is checked below
-        plan, log = ot.emd(p, q, c, numItermax=pivots, log=True)
+        plan, log = ot.emd(p, q, c / scale, numItermax=pivots, log=True)
     marginals = max(abs(plan.sum(1) - p).max() * len(p), abs(plan.sum(0) - q).max() * len(q))
     value = float((plan * c).sum())
-    gap = abs(value - float(p @ log["u"] + q @ log["v"]))
+    gap = abs(value - scale * float(p @ log["u"] + q @ log["v"]))
     if not marginals < 1e-6 or not gap <= 1e-6 * c.max():
         raise SolverError(
             f"optimal transport between {len(p)} and {len(q)} points was not solved: marginals off by {marginals:.1e}, "
