@@ -14,6 +14,7 @@ Everything is read from one folder, so that a comparison of last week is the sam
 
 from __future__ import annotations
 
+import base64
 import io
 import json
 import math
@@ -337,7 +338,48 @@ class Board:
 
     def _repr_html_(self) -> str:
         names = ["data", "model", "nll", "nll_se", "nll_standardized", "w2", "c2st", "nfe", "train_seconds", "status"]
-        return str(self.summary[names].to_html(index=False, float_format="{:.4g}".format))
+        table = str(self.summary[names].to_html(index=False, float_format="{:.4g}".format))
+        pictures = [file for data in [None, *self.data_names] if (file := self._picture(data)) is not None]
+        images = [base64.b64encode(file.read_bytes()).decode() for file in pictures]
+        return table + "".join(f'<p><img src="data:image/png;base64,{i}" style="max-width: 100%"></p>' for i in images)
+
+    def plot(self, data: str | None = None, kind: str | None = None) -> Any:
+        """One of the pictures of the report, as a matplotlib figure, which a notebook shows.
+
+        Args:
+            data: The data set; the leaderboard of all by default.
+            kind: Which of its pictures: `density`, `samples`, `pairs`, `marginals` or `training`, as it has them; the
+                first by default.
+
+        Raises:
+            InputError: No such data set, or no such picture of it.
+
+        Example:
+            >>> import genflow as gf
+            >>> board = gf.compare("two-moons", ["nsf"], iterations=2, points=50, progress=False)
+            >>> type(board.plot("two-moons", "training")).__name__
+            'Figure'
+        """
+        from genflow.studies import plots
+        from genflow.studies.drawing import styled
+
+        if data is not None and data not in self.data_names:
+            raise InputError(f"data: no {data!r} in this comparison; {', '.join(self.data_names)} would do")
+        found = {plot.name.rpartition("-")[2]: plot for plot in plots.plots_of(self, data)}
+        if not found:
+            raise InputError(f"plot: nothing to draw of {data or 'all data'}: no model has what the pictures show")
+        if kind is not None and kind not in found:
+            raise InputError(f"kind: no {kind!r} of {data or 'all data'}; {', '.join(found)} would do")
+        with styled():
+            return (found[kind] if kind else next(iter(found.values()))).draw()
+
+    def _picture(self, data: str | None) -> Path | None:
+        """The file of the first picture of a data set, or of the leaderboard, where it was drawn."""
+        from genflow.studies import plots
+
+        names = [plot.name for plot in plots.plots_of(self, data)]
+        files = [self.folder / "plots" / f"{name}.png" for name in names]
+        return next((file for file in files if file.is_file()), None)
 
     def print(self, console: Any = None) -> None:
         """Prints the leaderboard of each data set.
