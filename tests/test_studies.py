@@ -64,7 +64,7 @@ def test_the_reference_is_the_closed_form():
 def test_what_does_not_go_is_said_in_one_line(study):
     assert not (study.frame["integrator"] == "euler-maruyama").any()
     (note,) = study.notes
-    assert note.startswith("euler-maruyama: no log p: ")
+    assert note.startswith("not applicable here: euler-maruyama (")
     assert "\n" not in note
 
 
