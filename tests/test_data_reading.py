@@ -405,6 +405,62 @@ def test_encodings(text, told, encoding, remarks):
     assert len(said) == remarks
 
 
+@pytest.mark.parametrize("head", ["a,b\n", ""])
+@pytest.mark.parametrize("short", [1, 4])
+@pytest.mark.parametrize("separator", [",", " ", ";", "\t"])
+def test_a_row_that_is_cut_short_makes_no_decimals_of_the_others(text, head, short, separator):
+    rows = [f"{x},{y}" for x, y in RNG.integers(1, 99, size=(12, 2))]
+    for k in range(short):
+        rows[2 * k + 3] = "7"
+    with pytest.raises(InputError, match=f"line {4 + bool(head)} has 1 values, the first row has 2"):
+        read(text((head + "\n".join(rows)).replace(",", separator)))
+
+
+def test_one_column_of_decimal_commas_has_a_name_above(text, told):
+    values, names, remarks = told(text("height\n1,5\n2\n3,25\n"))
+    assert (values[:, 0].tolist(), names) == ([1.5, 2, 3.25], ["height"])
+    assert remarks == ["one column: the comma is read as the sign of the decimals"]
+
+
+LONG = np.random.default_rng(5).normal(size=(6000, 9)).round(16)  # more than a million characters
+
+
+@pytest.mark.parametrize("separator", [",", ";", "\t", " "])
+@pytest.mark.parametrize("newline", ["\n", "\r\n"])
+def test_a_long_table_is_read_like_a_short_one(text, told, separator, newline):
+    names = [f"c{j}" for j in range(9)]
+    values, found, remarks = told(text(lines(LONG, separator, head=names, newline=newline)))
+    np.testing.assert_array_equal(values, LONG)
+    assert (found, remarks) == (names, [])
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ("tall", r"row 5001 \(line 5002\), column 'c2': 'tall' is not a number"),
+        ("", r"row 5001 \(line 5002\), column 'c2': a missing value"),
+        ("1e999", r"row 5001 \(line 5002\), column 'c2': inf"),
+        ("1,2", "line 5002 has 10 values, the lines before it have 9"),
+    ],
+)
+def test_what_is_wrong_far_down_in_a_long_table_is_found(text, wrong, message):
+    rows = lines(LONG, head=[f"c{j}" for j in range(9)]).splitlines()
+    fields = rows[5001].split(",")
+    fields[2] = wrong
+    rows[5001] = ",".join(fields)
+    with pytest.raises(InputError, match=message):
+        read(text("\n".join(rows)))
+
+
+def test_thousands_far_down_in_a_long_table(text, told):
+    """The first rows are below a thousand; nothing tells thousands from decimals but the numbers further down."""
+    counts = np.random.default_rng(6).integers(1, 300, size=(90_000, 3))
+    counts[70_000:] = np.random.default_rng(7).integers(1, 900_000, size=(20_000, 3))
+    values, _, remarks = told(text(lines(counts, ";", lambda v: f"{v:,}".replace(",", "."), ["a", "b", "c"])))
+    np.testing.assert_array_equal(values, counts)
+    assert "separates thousands" in remarks[0]
+
+
 def test_a_quoted_field_may_have_lines_of_its_own(text):
     content = 'a,note,b\n1,"two\n# lines\n\n",2\n3,x,four\n'
     with pytest.raises(InputError, match=r"row 2 \(line 6\), column 'b': 'four' is not a number"):

@@ -15,11 +15,13 @@ from genflow.errors import InputError
 __all__ = ["classes", "refuse_classes_of_few_rows"]
 
 _FEW = 20  # classes may have a single row each
+_MONTH = "(jan|feb|m[aä]r|apr|ma[iy]|jun|jul|aug|sep|o[ck]t|nov|de[cz])[a-z]*"
 _DATE = re.compile(
-    r"\d{4}([-/.]?)\d{1,2}\1\d{1,2}([ T].*)?"  # 2012-01-31, with a time or without
+    r"\d{4}([-/.])\d{1,2}\1\d{1,2}([ T].*)?"  # 2012-01-31, with a time or without
     r"|\d{1,2}([-/.])\d{1,2}\3\d{2,4}( .*)?"  # 31.1.2012
-    r"|\d{1,2}[-. ]?[^\W\d]{3,9}[-. ,]*\d{2,4}"  # 31-Jan-12
-    r"|[^\W\d]{3,9}[-. ]?\d{1,2}[-., ]+\d{2,4}"  # January 31, 2012
+    rf"|\d{{1,2}}[-. ]*{_MONTH}[-. ,]*\d{{2,4}}"  # 31-Jan-12
+    rf"|{_MONTH}[-. ]*\d{{1,2}}[-., ]+\d{{2,4}}",  # January 31, 2012
+    re.IGNORECASE,
 )
 
 
@@ -60,7 +62,7 @@ def refuse_classes_of_few_rows(table: Table, columns: Collection[int], forced: C
         if names and j not in forced and all(_DATE.fullmatch(name) for name in names):
             raise InputError(
                 f"{what} holds dates such as {names[0]}, {len(names)} of them, which make no classes; make numbers of "
-                "them, such as the day of the year, or leave it out"
+                "them, such as the day of the year, leave it out, or name it in classes="
             )
         if len(names) > max(_FEW, rows / 2):
             raise InputError(

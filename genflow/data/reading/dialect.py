@@ -39,11 +39,16 @@ def separator_of(text: str, start: int = 0, comments: bool = True) -> str:
         body = records[1:] or records
         count, often = Counter(map(len, body)).most_common(1)[0]
         regular = often >= _USUAL * len(body)
-        if (count < 2 and separator != ALONE) or (not regular and min(map(len, body)) < 2):
+        if count < 2 and (separator != ALONE or _may_be_pairs(records)):
             continue
         fields = [field for row in body for field in row if not is_missing(field)]
         share = sum(map(is_number, fields)) / max(len(fields), 1)
         if separator == "," and any(" " in field.strip() and is_number(field) for field in fields):
             place = len(_SEPARATORS)  # "1,5 2,5" is two numbers with a decimal comma
         found.append((share, regular, len(records[0]) == count, -place, separator))
-    return max(found)[-1]
+    return max(found)[-1] if found else ","
+
+
+def _may_be_pairs(records: list[list[str]]) -> bool:
+    """Whether numbers with a comma may be two, in rows of which some are cut short: no name stands above them."""
+    return "," in records[0][0] and any("," in row[0] for row in records[1:])

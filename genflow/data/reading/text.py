@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from genflow.data.dataset import default_columns
+from genflow.data.reading.bulk import beginning, bulk, line_of, may_be_grouped
 from genflow.data.reading.classes import classes as classes_of
 from genflow.data.reading.dialect import separator_of
 from genflow.data.reading.header import Judgement, judge, same_names
@@ -41,23 +42,61 @@ def read_text(path: Path, wanted: Sequence[str | int] | None, classes: Classes) 
     if known is None:
         raise InputError(f"{path}: it is not text in UTF-8, UTF-16 or Latin-1; save it as such, or as Parquet or NPY")
     text, remark = known
-    sheet = Sheet(text, str(path), wanted)
-    names, rows, lines = sheet.names, sheet.rows, sheet.lines
-    remarks = [*([remark] if remark else []), *sheet.remarks]
+    table = _long(text, str(path), wanted) if not classes.forced else None
+    if table is None:
+        table = _whole(text, str(path), wanted, classes)
+    table.remarks[:0] = [remark] if remark else []
+    return table
 
-    columns = [list(column) for column in zip(*rows, strict=True)]
+
+def _whole(text: str, origin: str, wanted: Sequence[str | int] | None, classes: Classes) -> Table:
+    sheet = Sheet(text, origin, wanted)
+    names, lines, remarks = sheet.names, sheet.lines, list(sheet.remarks)
+    columns = [list(column) for column in zip(*sheet.rows, strict=True)]
     if names is not None and not names[0] and len(columns) > 1 and "" not in (wanted or ()):
         if label := _labels(columns[0]):
             columns, names = columns[1:], names[1:]
             remarks.append(f"the first column has no name and {label}: left out")
         elif sheet.shifted:
             raise sheet.header_error(len(names) - 1)
-    titles = default_columns(len(columns))
-    if names is not None:
-        titles, same = distinct([default if name is None else name for name, default in zip(names, titles)])
-        remarks.extend(same)
-    table = Table(np.empty(0), titles, names is not None, str(path), remarks, lambda row: lines[row])
+    titles, same = _titles(names, len(columns))
+    table = Table(np.empty(0), titles, names is not None, origin, [*remarks, *same], lambda row: lines[row])
     return _numbers(columns, table, sheet.separator, wanted, classes)
+
+
+def _long(text: str, origin: str, wanted: Sequence[str | int] | None) -> Table | None:
+    """The table of a long text whose numbers are plain, without a look at each field; `None` if it is another one."""
+    start = beginning(text)
+    if not start:
+        return None
+    try:
+        head = Sheet(text[:start], origin, wanted)
+    except InputError:
+        return None
+    values = bulk(text, start, head.separator, len(head.rows[0]))
+    columns = [Numbers(column) for column in zip(*head.rows, strict=True)]
+    if values is None or (head.names is not None and not head.names[0]):
+        return None
+    if any(len(c.meanings) != 1 or c.meanings[0].group or "." not in c.meanings[0].decimals for c in columns):
+        return None
+    values = np.concatenate([np.column_stack([column.meanings[0].values for column in columns]), values])
+    if "." in text[start:] and any(may_be_grouped(text, start, column) for column in values.T):
+        return None
+    titles, same = _titles(head.names, len(columns))
+    first = len(head.rows)
+
+    def line(row: int) -> int:
+        return head.lines[row] if row < first else line_of(text, row - first, start)
+
+    return Table(values, titles, head.names is not None, origin, [*head.remarks, *same], line)
+
+
+def _titles(names: Sequence[str | None] | None, count: int) -> tuple[list[str], list[str]]:
+    """The names of the columns, with those that they have where there are none, and remarks."""
+    titles = default_columns(count)
+    if names is None:
+        return titles, []
+    return distinct([default if name is None else name for name, default in zip(names, titles, strict=True)])
 
 
 class Sheet:
