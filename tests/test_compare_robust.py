@@ -320,6 +320,9 @@ def test_a_refused_input_leaves_no_folder_and_no_parents(tmp_path):
     with pytest.raises(InputError, match="integrates no velocity"):
         gf.studies.solvers(gf.baselines.NSF(2, transforms=1, width=8), out=tmp_path / "s" / "t")
     assert not list(tmp_path.iterdir())
+    with pytest.raises(InputError, match="no folder can be made there"):
+        compare("two-moons", ["nsf"], iterations=1, progress=False, out=tmp_path / "a" / ("b" * 300))
+    assert not list(tmp_path.iterdir())
     (tmp_path / "file").write_text("", encoding="utf-8")
     with pytest.raises(InputError, match="no folder can be made there"):
         compare("two-moons", ["nsf"], iterations=1, progress=False, out=tmp_path / "file" / "b")

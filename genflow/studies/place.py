@@ -61,7 +61,8 @@ def taken(out: str | PathLike[str] | None, what: str) -> Iterator[Place]:
             folder.parent.mkdir(parents=True, exist_ok=True)
             folder.mkdir()
         except OSError as error:
-            if folder.exists():
+            _remove_empty(made)
+            if os.path.lexists(folder):
                 raise InputError(_refusal(folder)) from None
             raise InputError(
                 f"out: {folder}: no folder can be made there ({error.strerror}); name another place"
@@ -78,10 +79,15 @@ def taken(out: str | PathLike[str] | None, what: str) -> Iterator[Place]:
             error.add_note(place.kept)
         else:
             shutil.rmtree(folder, ignore_errors=True)
-            for parent in made:
-                with suppress(OSError):
-                    parent.rmdir()
+            _remove_empty(made)
         raise
+
+
+def _remove_empty(folders: list[Path]) -> None:
+    """Removes folders that were made on the way, from the inside out, unless another has put something there."""
+    for folder in folders:
+        with suppress(OSError):
+            folder.rmdir()
 
 
 def refuse_taken(out: str | PathLike[str]) -> None:
