@@ -275,9 +275,9 @@ def _density(board: Board, data: str) -> Any:
                 axis.set_yticklabels([])
         top.tick_params(axis="x", length=0, labelbottom=False)
         top.spines["bottom"].set_visible(False)
-        bottom.set_xlabel(plain(columns[0], 28))
-    axes[0, 0].set_ylabel(plain(columns[1], 28))
-    axes[1, 0].set_ylabel(plain(columns[1], 28))
+        bottom.set_xlabel(plain(columns[0], 22))
+    axes[0, 0].set_ylabel(plain(columns[1], 22))
+    axes[1, 0].set_ylabel(plain(columns[1], 22))
     figure.tight_layout(w_pad=0.4, h_pad=0.6)
     bar = figure.colorbar(image, ax=axes[1, :], fraction=0.012, pad=0.012, extend="min")
     bar.set_label("log p (nats)")
@@ -350,11 +350,11 @@ def _pairs(board: Board, data: str) -> Any:
             axis.set_ylim(limits[1])
             axis.set_box_aspect(1)
             axis.locator_params(nbins=4)
-            axis.set_xlabel(plain(columns[i], 28), labelpad=1)
+            axis.set_xlabel(plain(columns[i], 20), labelpad=1)
             if index:
                 axis.set_yticklabels([])
             else:
-                axis.set_ylabel(plain(columns[j], 28))
+                axis.set_ylabel(plain(columns[j], 20))
             if row == 0:
                 axis.set_title(plain(label, 22), color=colour)
     return figure
