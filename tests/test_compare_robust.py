@@ -238,13 +238,19 @@ class Waits(NSF):
 
 class Never(NSF):
     pass
+
+class WaitsLater(NSF):
+    "Is trained at once; its evaluation waits."
+    def sample(self, *arguments, **named):
+        open("begun", "w", encoding="utf-8").write(str(os.getpid()))
+        time.sleep(600)
 """
 
 
-def waiting(folder, *words):
+def waiting(folder, *words, names=("Quick", "Waits", "Never")):
     """A comparison whose second training waits, once it has begun to."""
     (folder / "waiting.py").write_text(WAITING, encoding="utf-8")
-    models = [f"waiting:{name}" for name in ("Quick", "Waits", "Never")]
+    models = [f"waiting:{name}" for name in names]
     words = [*GENFLOW, "compare", "two-moons", "--models", *models, "--iterations", "2", "--points", "50", *words]
     known = {**os.environ, "PYTHONPATH": str(PACKAGE.parent), "OMP_NUM_THREADS": "1"}
     process = subprocess.Popen(words, cwd=folder, env=known, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
@@ -293,6 +299,21 @@ def test_an_interrupt_keeps_what_is_done(tmp_path, number):
     assert "1 of 3 trials are done" in str(board)
     with pytest.raises(InputError, match="that was interrupted is there, 1 of 3 trials are done; remove it"):
         compare("two-moons", ["nsf"], iterations=1, progress=False, out=tmp_path / "b")
+
+
+@pytest.mark.parametrize("names", [("WaitsLater", "Never"), ("Waits", "Never")])
+def test_an_interrupt_before_the_first_outcome_keeps_a_model_that_was_trained_and_else_nothing(tmp_path, names):
+    process = waiting(tmp_path, "--out", "b", names=names)
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=300)
+    assert process.returncode == 130
+    if names[0] == "Waits":
+        assert said.splitlines()[-1] == "genflow: interrupted, nothing was written"
+        assert not (tmp_path / "b").exists()
+    else:
+        assert "0 of 2 trials, and a model whose evaluation was cut off, are in b" in said.splitlines()[-1]
+        assert (tmp_path / "b" / "models" / "two-moons" / "WaitsLater" / "model.json").exists()
+        assert Board(tmp_path / "b").frame["status"][0] == "not done: interrupted in its evaluation"
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")

@@ -287,18 +287,19 @@ class Board:
         """A trained model, in the units of its data.
 
         Raises:
-            InputError: No such trial, or one that failed.
+            InputError: No such trial, or one that failed before its model was trained.
         """
         from genflow.checkpoint import load
 
         for run in self.runs:
             if run["data"] == data and run["label"] == model and seed in (None, run["seed"]):
-                if not run["status"].startswith("ok"):
+                folder = self.folder / "models" / self.home(data) / run["name"]
+                if not folder.is_dir():  # its evaluation may have failed, and left it
                     raise InputError(f"model: {model} on {data} {run['status']}")
                 parts = [value.get("name") if isinstance(value, dict) else value for value in run["options"].values()]
                 named = [str(name).partition(",")[0] for name in (run["model"], *parts)]
                 trust = [name for name in named if ":" in name]
-                return load(self.folder / "models" / self.home(data) / run["name"], trust=trust)
+                return load(folder, trust=trust)
         raise InputError(f"model: no trial of {model!r} on {data!r}; models: {', '.join(self.model_names)}")
 
     def report(self, path: str | PathLike[str]) -> Path:

@@ -116,7 +116,7 @@ def compare(
         try:
             _run(plan, results, progress)
         except BaseException as error:
-            if results.done:
+            if place.kept:
                 state = "interrupted" if isinstance(error, KeyboardInterrupt) else f"broken off: {plain(error, 300)}"
                 results.close(state)
             raise

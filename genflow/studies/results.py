@@ -47,6 +47,15 @@ class Results:
         """How many trials have ended."""
         return sum(not run["status"].startswith("not done") for run in self.runs)
 
+    @property
+    def trained(self) -> int:
+        """How many trials have not ended and left a model all the same: their evaluation was interrupted."""
+        waiting = [run for run in self.runs if run["status"].startswith("not done")]
+        return sum(self._home_of_model(run).is_dir() for run in waiting)
+
+    def _home_of_model(self, run: dict[str, Any]) -> Path:
+        return self.folder / "models" / run["home"] / run["name"]
+
     def write(self) -> None:
         """Writes how far it got."""
         self.config["seconds"] = round(time.time() - self.began, 1)
@@ -64,14 +73,14 @@ class Results:
         run = self.runs[index]
         run.update(result, status=printable(result["status"]))
         for source, kept in (
-            (workplace / "model", self.folder / "models" / run["home"] / run["name"]),
+            (workplace / "model", self._home_of_model(run)),
             (workplace / "arrays.npz", self.folder / "evaluation" / run["home"] / f"{run['name']}.npz"),
         ):
             if source.exists() and (source.is_dir() or run["status"].startswith("ok")):
                 kept.parent.mkdir(parents=True, exist_ok=True)
                 source.rename(kept)
         self.write()
-        if self.done:
+        if self.done or self.trained:
             self.place.kept = self.in_words()
         with contextlib.suppress(Exception):  # they follow from the rest, and are written again at the end
             Board(self.folder).write_tables()
@@ -97,4 +106,6 @@ class Results:
 
     def in_words(self) -> str:
         """How much there is, and where."""
-        return f"{self.done} of {len(self.runs)} trials are in {self.folder} (see {self.folder / 'report.html'})"
+        further = ", and a model whose evaluation was cut off," if self.trained else ""
+        where = f"are in {self.folder} (see {self.folder / 'report.html'})"
+        return f"{self.done} of {len(self.runs)} trials{further} {where}"
