@@ -33,7 +33,6 @@ if TYPE_CHECKING:
         velocities,
     )
     from genflow.base import Base, StandardNormal
-    from genflow.checkpoint import load
     from genflow.divergences import as_divergence
     from genflow.flow import Flow
     from genflow.functions import as_integrator, as_scheduler
@@ -48,6 +47,7 @@ if TYPE_CHECKING:
         Solution,
         Velocity,
     )
+    from genflow.storage.checkpoint import load
     from genflow.studies import compare
     from genflow.velocities import as_velocity
 
@@ -99,7 +99,7 @@ _HOME = {
     "as_scheduler": "genflow.functions",
     "as_velocity": "genflow.velocities",
     "compare": "genflow.studies",
-    "load": "genflow.checkpoint",
+    "load": "genflow.storage.checkpoint",
 }
 
 

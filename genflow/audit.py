@@ -133,7 +133,7 @@ def _finer(flow: Flow) -> tuple[Flow, str]:
     integrator = flow.integrator
     tolerances = {name: getattr(integrator, name) / 10 for name in ("rtol", "atol") if hasattr(integrator, name)}
     if tolerances and getattr(integrator, "method", None) not in FIXED_METHODS:
-        tightened = type(integrator)(**{**integrator.config(), **tolerances})
+        tightened = integrator.rebuilt(**tolerances)
         words = ", ".join(f"{name} {10 * value:g} to {value:g}" for name, value in tolerances.items())
         return flow.replace(integrator=tightened), words
     steps = flow.scheduler.steps

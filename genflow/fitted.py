@@ -314,7 +314,7 @@ class Transformed(Component, nn.Module):
 
     def save(self, path: str | PathLike[str]) -> None:
         """Writes the model to a folder: weights as safetensors, structure as JSON. See `genflow.load`."""
-        from genflow.checkpoint import save
+        from genflow.storage.checkpoint import save
 
         save(self, path)
 

@@ -391,14 +391,14 @@ class Flow(Component, nn.Module):
 
     def save(self, path: str | PathLike[str]) -> None:
         """Writes the model to a folder: weights as safetensors, structure as JSON. See `genflow.load`."""
-        from genflow.checkpoint import save
+        from genflow.storage.checkpoint import save
 
         save(self, path)
 
     @staticmethod
     def load(path: str | PathLike[str], trust: Sequence[str] = ()) -> Any:
         """Reads what `save` wrote; see `genflow.load`."""
-        from genflow.checkpoint import load
+        from genflow.storage.checkpoint import load
 
         return load(path, trust)
 

@@ -59,6 +59,7 @@ class Component:
     """
 
     _arguments: dict[str, Any]
+    _chosen: dict[str, Any]
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Any:
         self = super().__new__(cls)
@@ -69,11 +70,45 @@ class Component:
             if parameter.kind is parameter.VAR_KEYWORD:
                 arguments.update(arguments.pop(parameter.name, {}))
         object.__setattr__(self, "_arguments", arguments)
+        object.__setattr__(self, "_chosen", {})
         return self
 
-    def config(self) -> dict[str, Any]:
-        """The constructor's arguments: numbers, strings, lists, dictionaries and other components."""
+    @classmethod
+    def defaults(cls) -> dict[str, Any]:
+        """The constructor's arguments that may be left out, and what they are then."""
+        parameters = inspect.signature(cls.__init__).parameters
+        return {name: each.default for name, each in parameters.items() if each.default is not each.empty}
+
+    def given(self) -> dict[str, Any]:
+        """The arguments that were typed."""
         return dict(self._arguments)
+
+    def config(self) -> dict[str, Any]:
+        """All of the constructor's arguments, typed or not: numbers, strings, lists, dictionaries, other components.
+
+        What was left to a rule (`None`) is what the rule chose, so that a checkpoint outlives defaults and rules.
+        """
+        arguments = {**self.defaults(), **self._arguments}
+        chosen = {name: self._chosen.get(name) for name, value in arguments.items() if value is None}
+        return {**arguments, **chosen}
+
+    def choose(self, **arguments: Any) -> None:
+        """Says what a rule made of arguments that were left to it, for `config`.
+
+        Args:
+            arguments: Arguments of the constructor.
+        """
+        object.__setattr__(self, "_chosen", {**self._chosen, **arguments})
+
+    def rebuilt(self, **arguments: Any) -> Any:
+        """The same component, built anew with other arguments. What a rule chose is chosen again.
+
+        Args:
+            arguments: Arguments of the constructor.
+        """
+        again = {name for name in self._chosen if self._arguments.get(name) is None}
+        old = {name: value for name, value in self.config().items() if name not in again}
+        return type(self)(**{**old, **arguments})
 
 
 class _Undeclared:
@@ -457,7 +492,7 @@ class Scheduler(Component, ABC):
 
     def with_steps(self, steps: int) -> Scheduler:
         """The same kind of grid, of as many steps where none are asked for."""
-        return type(self)(**{**self.config(), "steps": steps})
+        return self.rebuilt(steps=steps)
 
 
 class NoiseSchedule(Component, ABC):

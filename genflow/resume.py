@@ -7,14 +7,15 @@ import json
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypedDict
 
 import torch
 from torch import Tensor, nn
 
-from genflow.checkpoint import FORMAT, built, described, named_classes
 from genflow.errors import InputError
-from genflow.storage import atomic
+from genflow.storage import atomic, documents, tensors
+from genflow.storage.checkpoint import FORMAT, build
+from genflow.storage.components import check_names, described, named
 from genflow.training import Budget, TrainingData
 
 if TYPE_CHECKING:
@@ -33,6 +34,14 @@ class Resumed:
     seconds: float
     steps: int
     run: tuple[dict[str, Tensor], dict[str, Any]] | None
+
+
+class _Document(TypedDict):
+    facts: dict[str, Any]
+    structure: Any
+    history: list[dict[str, Any]]
+    used: float
+    run: dict[str, Any] | None
 
 
 class Snapshots:
@@ -56,7 +65,7 @@ class Snapshots:
             "budget": f"{budget.total:g}{unit}",
             "model": type(model).__name__,
             "data": _fingerprint(data),
-            **{f"model.{name}": described(value) for name, value in model._arguments.items()},
+            **{f"model.{name}": described(value) for name, value in {**model.defaults(), **model.given()}.items()},
         }
         self.path.parent.mkdir(parents=True, exist_ok=True)
 
@@ -67,14 +76,11 @@ class Snapshots:
 
     def write(self, run: StageRun | None = None) -> None:
         """Writes the model as it was at the beginning of the stage, and where the stage is."""
-        from safetensors.torch import save as serialized
-
-        tensors, facts = run.state() if run else ({}, None)
-        document = {**self.document, "used": self.budget.used, "run": facts}
-        everything = {**self.model, **{f"run.{name}": tensor for name, tensor in tensors.items()}}
-        tensors = {name: tensor.contiguous().clone() for name, tensor in everything.items()}
+        state, facts = run.state() if run else ({}, None)
+        text = json.dumps({**self.document, "used": self.budget.used, "run": facts})
+        everything = {**self.model, **{f"run.{name}": tensor for name, tensor in state.items()}}
         with atomic.file(self.path) as part:
-            part.write_bytes(serialized(tensors, metadata={"training": json.dumps(document)}))
+            tensors.write(part, everything, {"training": text, "sha256": tensors.digest(everything, text)})
 
     def read(self, model: nn.Module) -> Resumed | None:
         """Puts the model back to where the running stage began; `None` if there is no snapshot.
@@ -82,18 +88,14 @@ class Snapshots:
         Raises:
             InputError: It is damaged, or belongs to another training.
         """
-        from safetensors import SafetensorError, safe_open
-
         if not self.path.exists():
             return None
-        try:
-            with safe_open(self.path, framework="pt") as file:
-                document = json.loads(file.metadata()["training"])
-                facts, used, history = (document[name] for name in ("facts", "used", "history"))
-                # clone: into memory that torch has aligned. Elsewhere kernels split their work, and round, differently.
-                tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118, no mapping
-        except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
-            raise InputError(f"{self.path}: damaged ({error}); remove it to begin again") from None
+        state, texts = tensors.read(self.path)
+        text = texts.get("training", "")
+        if texts.get("sha256") != tensors.digest(state, text):
+            raise InputError(f"{self.path}: damaged, or of an older version; remove it to begin again")
+        document = documents.parsed(text, _Document, self.path)
+        facts = document["facts"]
         for name in self.facts | facts:
             if facts.get(name) != self.facts.get(name):
                 raise InputError(
@@ -101,17 +103,20 @@ class Snapshots:
                     "name another folder"
                 )
         # What the caller's own model is made of may be built again.
-        saved = built(document["structure"], frozenset(named_classes(described(model))), self.path)
+        trust = named(described(model))
+        check_names(document["structure"], trust, self.path)
+        weights = {n.removeprefix("model."): t for n, t in state.items() if n.startswith("model.")}
+        saved = build(document["structure"], weights, self.path, trust)
         like = next(model.parameters(), None)
-        # assign: the dtype that was saved is kept.
-        weights = {n.removeprefix("model."): t for n, t in tensors.items() if n.startswith("model.")}
-        saved.load_state_dict(weights, assign=True)
         if like is not None:
             saved.to(like.device)
-        model.__dict__.update({**saved.__dict__, "_arguments": model._arguments})
+        # The arguments that the caller typed stay; what rules made of the others comes along.
+        chosen = {**saved._arguments, **saved._chosen}
+        model.__dict__.update({**saved.__dict__, "_arguments": model._arguments, "_chosen": chosen})
         run = None
         if document["run"] is not None:
-            run = ({n.removeprefix("run."): t for n, t in tensors.items() if n.startswith("run.")}, document["run"])
+            run = ({n.removeprefix("run."): t for n, t in state.items() if n.startswith("run.")}, document["run"])
+        history, used = document["history"], document["used"]
         # On a clock what was used are seconds; where steps are counted, the last entry knows the time.
         elapsed = run[1]["elapsed"] if run else history[-1]["ends"] if history else 0.0
         seconds, steps = (used, 0) if self.budget.timed else (elapsed, int(used))

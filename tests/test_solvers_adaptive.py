@@ -202,8 +202,9 @@ def test_the_older_name_of_the_adjoint_is_read_and_the_newer_written():
     """A checkpoint of an earlier version says `adjoint`."""
     old = Adaptive("rk4", adjoint=True)
     assert old.gradient == "adjoint"
-    assert old.config() == {"method": "rk4", "gradient": "adjoint"}
+    assert old.config()["gradient"] == "adjoint"
+    assert "adjoint" not in old.config()
     assert Adaptive(**old.config()).gradient == "adjoint"
-    assert Adaptive(adjoint=False).config() == {}
+    assert Adaptive(adjoint=False).config() == Adaptive().config()
     with pytest.raises(InputError, match="gradient: checkpoint"):
         Adaptive(adjoint=True, gradient="checkpoint")

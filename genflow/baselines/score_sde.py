@@ -113,6 +113,7 @@ class ScoreSDE(Flow, GenerativeModel):
         if isinstance(velocity, ProbabilityFlow):
             network = optional(velocity.network, condition_dim, condition_dropout)
             velocity = velocity if network is velocity.network else velocity.around(network)
+        self.choose(noise=velocity.noise)
         parts = {"scheduler": EqualLogSNR(velocity.noise, steps), **parts}
         parts["base"] = _terminal(velocity.noise, velocity.event() or (dim,), parts.get("base"))
         super().__init__(velocity, **parts)

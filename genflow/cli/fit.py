@@ -89,8 +89,8 @@ def run(chosen: Arguments) -> None:
         options["compile"] = True
     import torch
 
-    from genflow.checkpoint import write_model
     from genflow.data import load
+    from genflow.storage.checkpoint import write_model
     from genflow.studies.display import display_for
     from genflow.studies.options import build, check_options, check_values
     from genflow.studies.origin import described_origin

@@ -13,8 +13,8 @@ __all__ = ["loaded", "log_prob", "mean", "set_threads"]
 
 def loaded(chosen: Arguments) -> Any:
     """The model of a run, in the units of its data, with the parts that the command line replaces."""
-    from genflow.checkpoint import load
     from genflow.interfaces import Scheduler
+    from genflow.storage.checkpoint import load
 
     model = load(chosen.run, trust=chosen.trust)
     if not hasattr(model, "columns"):

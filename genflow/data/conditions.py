@@ -92,6 +92,10 @@ class Encoding(Component):
         ]
         return f"{', '.join(kinds)}, one row for all or one for each"
 
+    def example(self) -> list[float | str]:
+        """Some condition: a number at its mean, a class by its first name."""
+        return [names[0] if names else mean for names, mean in zip(self.classes, self.mean)]
+
     def __call__(self, condition: Any, batch: Sequence[int]) -> Float[Tensor, "*rows dim"]:
         """The vectors of conditions, float64: `(*batch, dim)`, or `(dim,)` of one that all rows share.
 

@@ -55,6 +55,7 @@ class HutchPlusPlus(DivergenceEstimator):
     def __init__(self, n: int = 9, sketch: int | None = None, mode: str = "push"):
         checked_mode(mode)
         sketch = n // 3 if sketch is None else sketch
+        self.choose(sketch=sketch)
         if sketch < 1 or n - 2 * sketch < 1:
             raise InputError(f"n, sketch: {n}, {sketch} came; n = 3 or more and 1 <= sketch < n / 2 would do")
         self.n, self.sketch, self.mode = n, sketch, mode

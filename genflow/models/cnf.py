@@ -83,6 +83,7 @@ class CNF(Flow, GenerativeModel):
         **parts: Any,
     ):
         frequencies = frequencies or initial_frequencies(dim)
+        self.choose(frequencies=frequencies)
         velocity: Velocity = parts.pop("velocity", None) or Shallow(dim, width, condition_dim, frequencies=frequencies)
         parts = {"scheduler": Warped(steps, warp), "base": StandardNormal(dim), **parts}
         super().__init__(velocity, **parts)

@@ -165,6 +165,7 @@ class JKOiFlow(Flow, GenerativeModel):
         growth = (2.0 if plane else 4.0) if growth is None else growth
         matching = (0.0 if plane else 0.1) if matching is None else matching
         joint = (0.0 if plane else 0.75) if joint is None else joint
+        self.choose(blocks=blocks, first=first, growth=growth, matching=matching, joint=joint)
         if blocks < 1:
             raise InputError(f"blocks: {blocks} came; at least 1 would do")
         if not (matching >= 0 and joint >= 0 and matching + joint < 1):
@@ -205,6 +206,8 @@ class JKOiFlow(Flow, GenerativeModel):
         rows = len(data.train)
         self.width = self.width or (256 if rows < _FEW else 128)
         self.frequencies = self.frequencies or initial_frequencies(self.dim, rows)
+        self.sharpness = (0.1 if rows < _FEW else 0.0) if self.sharpness is None else self.sharpness
+        self.choose(width=self.width, frequencies=self.frequencies, sharpness=self.sharpness)
         kinds = [entry["kind"] for entry in history]
         if self.matching and kinds.count(_LOCAL) < self.blocks:
             return self._local_stage(data, kinds.count(_LOCAL))
@@ -353,7 +356,7 @@ class JKOiFlow(Flow, GenerativeModel):
             learning_rate=self.joint_rate,
             optimizer=self.optimizer,
             weight_decay=self.weight_decay,
-            sharpness=(0.1 if len(data.train) < _FEW else 0.0) if self.sharpness is None else self.sharpness,
+            sharpness=self.sharpness or 0.0,
             average=0.99,
         )
 

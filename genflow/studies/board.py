@@ -289,7 +289,7 @@ class Board:
         Raises:
             InputError: No such trial, or one that failed before its model was trained.
         """
-        from genflow.checkpoint import load
+        from genflow.storage.checkpoint import load
 
         for run in self.runs:
             if run["data"] == data and run["label"] == model and seed in (None, run["seed"]):

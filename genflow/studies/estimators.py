@@ -210,7 +210,7 @@ def _trials(flow: Flow, x: Tensor, chosen: dict[str, DivergenceEstimator], probe
             counts = probes if _plain(label) else (own,)
             for n in counts:
                 try:
-                    found.append(Trial(label, n, type(estimator)(**{**estimator.config(), "n": n})))
+                    found.append(Trial(label, n, estimator.rebuilt(n=n)))
                 except InputError as refusal:  # some need more probes than others
                     found.append(Trial(label, n, estimator, status=f"refused: {refusal}"))
         else:

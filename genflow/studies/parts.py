@@ -122,7 +122,7 @@ def label_of(given: Any, made: Any) -> str:
         return str(given.__name__)
     function = getattr(made, "function", None)
     name = getattr(function, "__name__", "") or registry.name_of(type(made))
-    options = {key: value for key, value in made.config().items() if key != "function"}
+    options = {key: value for key, value in made.given().items() if key != "function"}
     return ",".join([name.rpartition(":")[2], *(f"{key}={value}" for key, value in options.items())])
 
 

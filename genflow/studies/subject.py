@@ -65,7 +65,7 @@ def subject_of(
         raise InputError(f"rows: {rows} came; at least 2 would do")
     model, name = given, type(given).__name__
     if isinstance(given, str | PathLike):
-        from genflow.checkpoint import load
+        from genflow.storage.checkpoint import load
 
         model, name = load(given, trust=trust), Path(given).name
         if data is None and (Path(given) / "run.json").is_file():

@@ -35,11 +35,12 @@ import numpy as np
 import torch
 
 from genflow import registry
-from genflow.checkpoint import built, described, load, write_model
 from genflow.closing import few_steps
 from genflow.deadline import OutOfTime, check_time, deadline
 from genflow.errors import InputError
 from genflow.storage import atomic
+from genflow.storage.checkpoint import load, write_model
+from genflow.storage.components import built, described
 from genflow.studies.options import build, check_options
 from genflow.training import Budget
 

@@ -182,8 +182,7 @@ def _settings(
         takes_atol = "atol" in inspect.signature(type(integrator)).parameters
         for tolerance in tolerances:
             told = {"rtol": tolerance, **({"atol": tolerance} if takes_atol else {})}
-            other = type(integrator)(**{**integrator.config(), **told})
-            found.append(Setting(label, f"rtol {tolerance:g}", other, flow.scheduler))
+            found.append(Setting(label, f"rtol {tolerance:g}", integrator.rebuilt(**told), flow.scheduler))
     return found
 
 

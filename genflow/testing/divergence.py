@@ -13,7 +13,7 @@ from torch import Tensor
 from genflow.divergences import as_divergence
 from genflow.errors import InputError
 from genflow.interfaces import DivergenceEstimator, Estimate, Velocity
-from genflow.testing.promises import finite_difference, generator, near, promise, rebuilt, same_kind
+from genflow.testing.promises import finite_difference, generator, near, promise, same_kind
 from genflow.velocities import as_velocity
 
 __all__ = ["check_divergence"]
@@ -57,7 +57,7 @@ def check_divergence(
     counts = (1, 2, 3) if "n" in inspect.signature(type(estimator)).parameters else (None,)
     for n in counts:
         try:
-            counted = estimator if n is None else rebuilt(estimator, n=n)
+            counted = estimator if n is None else estimator.rebuilt(n=n)
         except InputError:  # fewer than it can do with, and it says so
             continue
         _check_mean(counted, n, field, x)

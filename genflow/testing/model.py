@@ -111,13 +111,14 @@ def _check_inverse(model: Any, fitted: Any, x: Any) -> None:
 
 
 def _check_checkpoint(model: Any, fitted: Any, x: Any, log_p: Any) -> None:
-    from genflow.checkpoint import described, load, named_classes
+    from genflow.storage.checkpoint import load
+    from genflow.storage.components import described, named
 
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model"
         try:
             fitted.save(path)
-            again = load(path, trust=list(named_classes(described(fitted))))
+            again = load(path, trust=list(named(described(fitted))))
         except (InputError, TypeError) as error:
             promise(False, model, f"it can't be saved and loaded again ({error})")
         promise(

@@ -62,6 +62,6 @@ def finite_difference(
     return (moved(h) - moved(-h)) / (2 * h)
 
 
-def rebuilt(component: Component, **arguments: Any) -> Any:
-    """The component, built again from its own arguments and these, as a checkpoint does."""
-    return type(component)(**{**component.config(), **arguments})
+def rebuilt(component: Component) -> Any:
+    """The component, built again from all of its own arguments, as a checkpoint does."""
+    return type(component)(**component.config())

@@ -48,6 +48,7 @@ class Flattened(Wrapper):
         self.shape = tuple(velocity.event_shape)
         self.dim = torch.Size(self.shape).numel()
         self.velocity = velocity.on(velocity.interval if interval is None else interval)
+        self.choose(interval=tuple(self.velocity.interval))
 
     def ask(self, question: Question, x: Tensor, t: Tensor, condition: Any, *vectors: Tensor) -> Any:
         events = map(self._event, vectors)
