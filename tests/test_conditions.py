@@ -470,7 +470,7 @@ def test_the_command_line_goes_round(place, monkeypatch, capsys):
     [
         ("sample run -n 5 -o out.csv", "condition: none came; u, k (ash, birch, cedar)"),
         ("sample run -n 5 --condition 45 elm -o out.csv", "'elm' came in column 'k'; ash, birch, cedar would do"),
-        ("sample run -n 5 --condition 45 -o out.csv", "condition: 1 values came; u, k"),
+        ("sample run -n 5 --condition 45 -o out.csv", "condition: 45 came; a value for each of u, k"),
         ("sample run --condition 45 ash --condition-from trees.csv -o out.csv", "both came; give one of them"),
         ("sample run --condition 45 ash -o out.npy", "holds numbers only"),
         ("fit trees.csv --condition age --iterations 2 -o other", "no column 'age'"),
