@@ -211,3 +211,12 @@ def test_other_foreign_names(damaged, path):
 def test_a_name_of_genflow_that_is_no_component(damaged, path, reason):
     changed(damaged, lambda d: d["model"]["arguments"]["velocity"].update({"class": path}))
     refused(damaged, reason)
+
+
+def test_folders_of_format_1_stay_readable():
+    from pathlib import Path
+
+    from genflow.checkpoint import load
+
+    for folder in sorted(path for path in (Path(__file__).parent / "format1").iterdir() if path.is_dir()):
+        assert all(parameter.isfinite().all() for parameter in load(folder).parameters())

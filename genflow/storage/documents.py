@@ -130,7 +130,7 @@ def _object_wanted(value: Any, schema: Any, where: str) -> str:
     for name, hint in hints.items():
         place = f"{where}.{name}" if where else name
         if name not in value:
-            if name in schema.__required_keys__:
+            if typing.get_origin(hint) is not typing.NotRequired:  # not __required_keys__: annotations are text
                 return f"{place} is missing"
         elif answer := wanted(value[name], hint, place):
             return answer
