@@ -116,11 +116,10 @@ class Snapshots:
         run = None
         if document["run"] is not None:
             run = ({n.removeprefix("run."): t for n, t in state.items() if n.startswith("run.")}, document["run"])
-        history, used = document["history"], document["used"]
         # On a clock what was used are seconds; where steps are counted, the last entry knows the time.
-        elapsed = run[1]["elapsed"] if run else history[-1]["ends"] if history else 0.0
-        seconds, steps = (used, 0) if self.budget.timed else (elapsed, int(used))
-        return Resumed(history, seconds, steps, run)
+        elapsed = run[1]["elapsed"] if run else document["history"][-1]["ends"] if document["history"] else 0.0
+        seconds, steps = (document["used"], 0) if self.budget.timed else (elapsed, int(document["used"]))
+        return Resumed(document["history"], seconds, steps, run)
 
 
 def _fingerprint(data: TrainingData) -> str:

@@ -10,13 +10,17 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-__all__ = ["Bounds", "Exceeded"]
+__all__ = ["Bounds", "Exceeded", "TooLong"]
 
 _PRODUCTS = ("aten::mm", "aten::addmm", "aten::bmm", "aten::baddbmm")
 
 
 class Exceeded(Exception):
     """More was asked for than the file has use for."""
+
+
+class TooLong(Exceeded):
+    """More operations than there may be."""
 
 
 class Bounds(TorchDispatchMode):
@@ -41,7 +45,7 @@ class Bounds(TorchDispatchMode):
         kwargs = kwargs or {}
         self._done += 1
         if self._done > self.operations:
-            raise Exceeded(f"more than {self.operations} operations")
+            raise TooLong(f"more than {self.operations} operations")
         if not func._schema.is_mutable and not func.is_view:
             self._used = _size(func, args, kwargs) + (0 if self.each else self._used)
             if self._used > self.bytes:

@@ -26,7 +26,7 @@ from torch import Tensor, nn
 
 from genflow.errors import InputError, SolverError
 from genflow.storage import atomic, documents, tensors
-from genflow.storage.bounds import Bounds
+from genflow.storage.bounds import Bounds, TooLong
 from genflow.storage.components import built, check_names, described, is_own, named
 from genflow.storage.format1 import completed
 
@@ -108,7 +108,7 @@ def load(path: str | PathLike[str], trust: Sequence[str] = ()) -> Any:
     _check_finite(weights, folder / _WEIGHTS)
     model = build(structure if number > 1 else completed(structure), weights, folder, trust)
     if number == 1 or _digest(structure) != document["checksums"]["model"]:
-        _try(model, structure, folder)
+        _try(model, structure, folder, strictly=number > 1)
     return model.requires_grad_().eval()
 
 
@@ -154,21 +154,24 @@ def _check_finite(weights: dict[str, Tensor], source: Path) -> None:
             )
 
 
-def _try(model: Any, structure: Any, source: Path) -> None:
-    """A sample and its density, where nothing says that the structure is what was written: it was edited, or is old."""
+def _try(model: Any, structure: Any, source: Path, strictly: bool) -> None:
+    """A sample and its density, where nothing says that the structure is what was written: it was edited, or is old.
+
+    An old one that takes long, or that the solver gives up on, may be as it always was.
+    """
     if not all(map(is_own, named(structure))) or not hasattr(model, "sample"):
         return
     size = sum(tensor.nbytes for tensor in model.state_dict().values())
-    given = _some_condition(model)
     with torch.no_grad(), torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         try:
-            with Bounds(_TIMES * size + _SPARE, 100 * _OPERATIONS, each=True):
+            given = _some_condition(model)
+            with Bounds(_TIMES * size + _SPARE, 30 * _OPERATIONS, each=True):
                 x = model.sample((1,), **given)
                 log_p = model.log_prob(x, **given) if getattr(model, "has_log_prob", True) else x
-        except SolverError:  # a model that is hard to solve is none that is damaged
-            return
         except Exception as error:
+            if not strictly and isinstance(error, SolverError | TooLong):
+                return
             reason = " ".join(str(error).split())
             raise InputError(f"{source}: damaged, the model can't be used ({type(error).__name__}: {reason})") from None
     if not x.isfinite().all() or log_p.isnan().any():

@@ -29,7 +29,10 @@ _PACKAGES = ("baselines", "data", "divergences", "models", "paths", "schedulers"
 _MODULES = ("base", "fitted", "fitting", "flow", "functions", "wrappers")
 """Where genflow's own components are defined."""
 
-_MOVED = {"genflow.model:Transformed": "genflow.fitted:Transformed"}
+_MOVED = {
+    "genflow.flow:StandardNormal": "genflow.base:StandardNormal",
+    "genflow.model:Transformed": "genflow.fitted:Transformed",
+}
 """What older files call by another name."""
 
 _ABSENT = "which is not a component, or is not there in this version; install the one that wrote it"
@@ -80,7 +83,6 @@ def check_names(description: Any, trust: Collection[str], source: Any) -> None:
         trust: Further names that may be imported, as `module:Name`.
         source: The file, for the error.
     """
-    known = {*trust, *_entry_points()}
     foreign: dict[str, str] = {}
     for what, name in _references(description):
         if not isinstance(name, str):
@@ -89,7 +91,7 @@ def check_names(description: Any, trust: Collection[str], source: Any) -> None:
             continue
         if name.partition(":")[0].split(".")[0] == "genflow":
             raise InputError(f"{source}: it names {name!r}, {_ABSENT}")
-        if name not in known:
+        if name not in trust and name not in _entry_points():
             foreign[name] = what
     if foreign:
         kinds = set(foreign.values())
@@ -181,7 +183,8 @@ def _object(path: str, trust: Collection[str], source: Any) -> Any:
     module, _, name = _MOVED.get(path, path).partition(":")
     try:
         # Only what the user trusts is looked for in the current folder, too.
-        found = getattr(own_module(module) if path in trust else importlib.import_module(module), name)
+        imported = own_module(module) if path in trust else importlib.import_module(module)
+        found = getattr(imported, name)
     except Exception as error:  # a module of the user's own may fail in any way
         reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
         advice = "which can't be imported; run in the folder of its module, or name that in PYTHONPATH"

@@ -6,7 +6,7 @@ from typing import Any
 
 __all__ = ["DEFAULTS", "completed"]
 
-DEFAULTS: dict[str, dict[str, Any]] = {}
+DEFAULTS: dict[str, dict[str, Any]] = {"genflow.models.latent:LatentFlow": {"latent": 8}}
 """Arguments by class whose default is another one today, as JSON: `{"module:Name": {"argument": old default}}`.
 
 Whoever changes a default, or a rule behind a default of `None`, writes the old value here. Later formats name every

@@ -25,12 +25,12 @@ from collections.abc import Iterable
 from functools import cached_property
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypedDict
 
 import numpy as np
 
 from genflow.errors import InputError
-from genflow.storage import atomic
+from genflow.storage import atomic, documents
 from genflow.studies.drawing import plain, printable
 from genflow.studies.frames import write_csv
 
@@ -100,6 +100,18 @@ def file_names(names: Iterable[str], longest: int = 60) -> dict[str, str]:
     return found
 
 
+class _Config(TypedDict):
+    data: dict[str, dict[str, Any]]
+    arguments: dict[str, Any]
+
+
+class _Run(TypedDict):
+    data: str
+    label: str
+    seed: int
+    status: str
+
+
 class Board:
     """What a comparison found.
 
@@ -119,15 +131,10 @@ class Board:
 
     def __init__(self, folder: str | PathLike[str]):
         self.folder = Path(folder).resolve()
-        try:
-            self.config: dict[str, Any] = json.loads((self.folder / "config.json").read_text(encoding="utf-8"))
-            self.runs: list[dict[str, Any]] = json.loads((self.folder / "runs.json").read_text(encoding="utf-8"))
-        except FileNotFoundError:
-            raise InputError(
-                f"{folder}: no comparison there; name a folder that `genflow compare --out` wrote"
-            ) from None
-        except ValueError as error:
-            raise InputError(f"{folder}: damaged, it can't be read ({error})") from None
+        if not (self.folder / "config.json").is_file():
+            raise InputError(f"{folder}: no comparison there; name a folder that `genflow compare --out` wrote")
+        self.config: dict[str, Any] = documents.read(self.folder / "config.json", _Config)
+        self.runs: list[dict[str, Any]] = documents.read(self.folder / "runs.json", list[_Run])
 
     @cached_property
     def frame(self) -> pd.DataFrame:

@@ -2,17 +2,30 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from os import PathLike
 from pathlib import Path
-from typing import Any
+from typing import Any, NotRequired, TypedDict
 
 from genflow.errors import InputError
+from genflow.storage import documents
 
 __all__ = ["described_origin", "loaded_for", "reloaded"]
 
 _LOADING = ("test", "columns", "atoms", "condition", "classes")  # arguments of `genflow.data.load`
+
+
+class _Record(TypedDict):
+    """What `run.json` has to say of the data; folders of older versions say less."""
+
+    data: str
+    test: NotRequired[str | None]
+    columns: NotRequired[list[str] | None]
+    atoms: NotRequired[str | None]
+    condition: NotRequired[list[str] | str | None]
+    classes: NotRequired[list[str] | str | None]
+    paths: NotRequired[dict[str, str] | None]
+    fingerprint: NotRequired[str | None]
 
 
 def described_origin(source: str, data: Any, loading: Mapping[str, Any]) -> dict[str, Any]:
@@ -45,12 +58,9 @@ def reloaded(run: str | PathLike[str], *, test: str | None = None) -> Any:
     record = Path(run) / "run.json"
     if not record.is_file():
         raise InputError(f"data: {run} does not say what it was trained on; name the data set")
-    try:
-        kept = json.loads(record.read_text(encoding="utf-8"))
-        source, loading = kept["data"], {name: kept.get(name) for name in _LOADING}
-        places, fingerprint = dict(kept.get("paths") or {}), kept.get("fingerprint")
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise InputError(f"{record}: damaged, it can't be read ({type(error).__name__}); name the data set") from None
+    kept = documents.read(record, _Record)
+    source, loading = kept["data"], {name: kept.get(name) for name in _LOADING}
+    places, fingerprint = kept.get("paths") or {}, kept.get("fingerprint")
     source = _found(run, source, places.get("data"))
     if test is not None or loading["test"] is not None:
         loading["test"] = test or _found(run, loading["test"], places.get("test"))

@@ -99,6 +99,7 @@ class NullCondition(Wrapper):
     def __init__(self, velocity: Velocity, condition_dim: int | None = None):
         super().__init__()
         condition_dim = velocity.condition_dim if condition_dim is None else condition_dim
+        self.choose(condition_dim=condition_dim)
         if not condition_dim or velocity.condition_ndim != 1:
             raise InputError(
                 f"condition_dim: {condition_dim} came; the dimension of the condition vectors that the velocity takes "
