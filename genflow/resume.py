@@ -90,7 +90,7 @@ class Snapshots:
         """
         if not self.path.exists():
             return None
-        state, texts = tensors.read(self.path)
+        state, texts = tensors.read(self.path, "damaged ({}); remove it to begin again")
         text = texts.get("training", "")
         if texts.get("sha256") != tensors.digest(state, text):
             raise InputError(f"{self.path}: damaged, or of an older version; remove it to begin again")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import math
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -452,7 +454,12 @@ def test_a_truncated_checkpoint_is_refused(moons, tmp_path, keep):
 def test_a_checkpoint_in_the_making_does_not_harm_the_last_one(moons, uninterrupted, tmp_path):
     with pytest.raises(Cut):
         fresh("jko").fit(moons, iterations=ITERATIONS, seed=5, checkpoint=tmp_path, progress=cut_at(3))
-    (tmp_path / "training.partial").write_bytes(b"killed while writing")
+    killed = (
+        "import os, sys; from genflow.storage import atomic\n"
+        "with atomic.file(sys.argv[1]) as part: part.write_bytes(b'half'); os._exit(1)"
+    )
+    subprocess.run([sys.executable, "-c", killed, str(tmp_path / "training.safetensors")], check=False)
+    assert len(list(tmp_path.iterdir())) == 2
     resumed = fresh("jko").fit(moons, iterations=ITERATIONS, seed=5, checkpoint=tmp_path)
     assert same(uninterrupted["jko"][0], resumed)
     assert [path.name for path in tmp_path.iterdir()] == ["training.safetensors"]

@@ -30,8 +30,14 @@ def write(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]
     return hashlib.sha256(data).hexdigest()
 
 
-def read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+def read(
+    path: Path, failure: str = "missing or damaged ({}); copy it again"
+) -> tuple[dict[str, Tensor], dict[str, str]]:
     """The tensors of a file, and the texts that go with them.
+
+    Args:
+        path: The file.
+        failure: What an error says of it, with a gap for the reason.
 
     Raises:
         InputError: Missing or damaged.
@@ -45,7 +51,7 @@ def read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
             return tensors, dict(file.metadata() or {})
     except (SafetensorError, OSError, ValueError, TypeError, KeyError, AttributeError, RuntimeError) as error:
         reason = " ".join(str(error).split())
-        raise InputError(f"{path}: missing or damaged ({reason}); copy it again") from None
+        raise InputError(f"{path}: {failure.format(reason)}") from None
 
 
 def checksum(path: Path) -> str:
