@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import sys
 
 import pytest
@@ -87,6 +88,13 @@ def test_parts_and_dtype_come_back(tmp_path):
         assert getattr(loaded, name).config() == getattr(flow, name).config()
     assert not loaded.training
     assert all(p.requires_grad for p in loaded.parameters())
+
+
+def test_what_a_training_has_seen_may_be_infinite(moons, tmp_path):
+    model = gf.models.FlowMatching(2, width=8).fit(moons, iterations=1)
+    model.history[0]["validation"] = math.inf  # none was made before the time was up
+    model.save(tmp_path / "run")
+    assert gf.load(tmp_path / "run").history[0]["validation"] == math.inf
 
 
 def test_a_folder_that_exists_is_left_alone(saved, tmp_path):

@@ -40,8 +40,8 @@ def test_the_face_works_as_written(tmp_path, monkeypatch):
         return gf.Estimate(*velocity.divergence(x, t, condition))
 
     names = {"generator": torch.Generator().manual_seed(0), "my_estimator": my_estimator}
-    code = FACE.replace("2min", "1s").replace("60s", "0.3s")
-    assert code.count("1s") == code.count("0.3s") == 1
+    code = FACE.replace('budget="2min"', "iterations=100").replace('budget="60s"', "iterations=4")
+    assert code.count("iterations=100") == code.count("iterations=4") == 1
     exec(compile(code, "face", "exec"), names)
 
     data, model, board = names["data"], names["model"], names["board"]
@@ -54,7 +54,7 @@ def test_the_face_works_as_written(tmp_path, monkeypatch):
     gaussian = torch.distributions.MultivariateNormal(data.train.mean(0), data.train.T.cov())
     assert abs((log_p.mean() - gaussian.log_prob(data.test).mean()).item()) < 1
     assert len(board.frame) == 10
-    assert list(board.frame.status) == ["ok"] * 10
+    assert all(status.startswith("ok") for status in board.frame.status), board.frame.status
     assert (tmp_path / "report.html").read_text().rstrip().endswith("</html>")
     finer = model.replace(integrator=gf.solvers.Adaptive("dopri5", rtol=1e-6))
     # The grid was settled to 0.01 nats in the mean; these are 30 other rows, and a second is as many steps as it is.

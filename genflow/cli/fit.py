@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
 from typing import Any
@@ -94,6 +93,7 @@ def run(chosen: Arguments) -> None:
     from genflow.studies.display import display_for
     from genflow.studies.options import build, check_options, check_values
     from genflow.studies.origin import described_origin
+    from genflow.studies.place import write_json
     from genflow.studies.ration import evaluation_seconds
     from genflow.studies.rounds import write_pictures
     from genflow.studies.trial import warm_up
@@ -145,7 +145,7 @@ def run(chosen: Arguments) -> None:
             "seconds": round(seconds, 1),
             "versions": {"genflow": version(), "torch": torch.__version__, "python": sys.version.split()[0]},
         }
-        (folder / "run.json").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+        write_json(folder / "run.json", record)
     with keeping(f"the model is in {out}"):
         drawn, undrawn = write_pictures(fitted, data, out)
         for line in undrawn:

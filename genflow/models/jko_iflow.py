@@ -399,7 +399,8 @@ class JKOiFlow(Flow, GenerativeModel):
         """
         count = len(data.train)
         for entry in entries:
-            seen = -(-entry["steps"] * self.batch_size // _PUSHED_ROWS) * _PUSHED_ROWS
+            steps = max(entry["steps"], 1)  # none, where the time was up
+            seen = -(-steps * self.batch_size // _PUSHED_ROWS) * _PUSHED_ROWS
             count = min(_SPARE * seen, len(data.train)) if seen > count or _SPARE * seen < count else count
         return count
 

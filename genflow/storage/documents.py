@@ -16,7 +16,7 @@ from typing import Any, Literal
 
 from genflow.errors import InputError
 
-__all__ = ["DEEPEST", "not_finite", "parsed", "read", "wanted"]
+__all__ = ["DEEPEST", "not_finite", "parsed", "printable", "read", "wanted"]
 
 DEEPEST = 100
 """How many lists and objects may stand within each other: what Python can walk through with room to spare."""
@@ -73,6 +73,17 @@ def parsed(text: str | bytes, schema: Any, source: Any) -> Any:
     return document
 
 
+def printable(text: Any) -> str:
+    r"""A text that UTF-8 can hold: a file's name that the locale could not read comes with halves of characters.
+
+    Example:
+        >>> from genflow.storage.documents import printable
+        >>> printable("gr\udcc3\udcb6n"), printable("\udcff")
+        ('grön', '�')
+    """
+    return str(text).encode("utf-8", "surrogateescape" if _escaped(str(text)) else "replace").decode("utf-8", "replace")
+
+
 def wanted(value: Any, schema: Any, where: str = "") -> str:
     """What should be in the place of a value; empty if it is.
 
@@ -119,8 +130,17 @@ def wanted(value: Any, schema: Any, where: str = "") -> str:
 
 
 def not_finite(value: Any) -> bool:
-    """Whether it is, or holds, a number that is none or infinite."""
-    return any(isinstance(item, float) and not math.isfinite(item) for item, _ in _nodes(value))
+    """Whether it is a number that is none or infinite, or a list that holds one.
+
+    Records, names with values, may hold one: a validation of infinitely many nats has been seen.
+    """
+    if isinstance(value, list | tuple):
+        return any(map(not_finite, value))
+    return isinstance(value, float) and not math.isfinite(value)
+
+
+def _escaped(text: str) -> bool:
+    return all(not "\ud800" <= c <= "\udfff" or "\udc80" <= c <= "\udcff" for c in text)
 
 
 def _object_wanted(value: Any, schema: Any, where: str) -> str:

@@ -31,7 +31,8 @@ import numpy as np
 
 from genflow.errors import InputError
 from genflow.storage import atomic, documents
-from genflow.studies.drawing import plain, printable
+from genflow.storage.documents import printable
+from genflow.studies.drawing import plain
 from genflow.studies.frames import write_csv
 
 if TYPE_CHECKING:

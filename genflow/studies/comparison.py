@@ -18,9 +18,10 @@ from typing import Any
 
 from genflow import registry
 from genflow.errors import InputError
+from genflow.storage.documents import printable
 from genflow.studies.board import Board, file_names
 from genflow.studies.display import Display, display_for
-from genflow.studies.drawing import check, plain, printable
+from genflow.studies.drawing import check, plain
 from genflow.studies.environment import environment
 from genflow.studies.place import taken, write_json
 from genflow.studies.ration import evaluation_seconds

@@ -16,8 +16,9 @@ from itertools import islice
 from typing import Any
 
 from genflow.errors import InputError
+from genflow.storage.documents import printable
 
-__all__ = ["check", "picture", "plain", "printable", "styled", "subplots"]
+__all__ = ["check", "picture", "plain", "styled", "subplots"]
 
 _STYLE = {
     "figure.dpi": 150,
@@ -121,21 +122,6 @@ def plain(text: Any, longest: int = 40) -> str:
         line = f"{line[: longest - longest // 3]}…{line[len(line) - longest // 3 + 1 :]}"
     # A legend leaves out what begins with an underscore.
     return (" " if line.startswith("_") else "") + line.replace("$", r"\$")
-
-
-def printable(text: Any) -> str:
-    r"""A text that UTF-8 can hold: a file's name that the locale could not read comes with halves of characters.
-
-    Example:
-        >>> from genflow.studies.drawing import printable
-        >>> printable("gr\udcc3\udcb6n"), printable("\udcff")
-        ('grön', '�')
-    """
-    return str(text).encode("utf-8", "surrogateescape" if _escaped(str(text)) else "replace").decode("utf-8", "replace")
-
-
-def _escaped(text: str) -> bool:
-    return all(not "\ud800" <= c <= "\udfff" or "\udc80" <= c <= "\udcff" for c in text)
 
 
 def check(names: Iterable[Any] = ()) -> None:

@@ -15,8 +15,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from genflow.storage import atomic
+from genflow.storage.documents import printable
 from genflow.studies.display import as_it_is, as_wide_as_fits, duration, number
-from genflow.studies.drawing import check, picture, printable
+from genflow.studies.drawing import check, picture
 from genflow.studies.frames import write_csv
 from genflow.studies.place import Place, taken, write_json
 from genflow.studies.plots import Plot

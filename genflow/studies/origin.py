@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from os import PathLike
 from pathlib import Path
@@ -60,7 +61,9 @@ def reloaded(run: str | PathLike[str], *, test: str | None = None) -> Any:
         raise InputError(f"data: {run} does not say what it was trained on; name the data set")
     kept = documents.read(record, _Record)
     source, loading = kept["data"], {name: kept.get(name) for name in _LOADING}
-    places, fingerprint = kept.get("paths") or {}, kept.get("fingerprint")
+    # As the locale of this moment spells a name: it may know fewer characters than the one that was written in.
+    places = {name: os.fsdecode(path.encode()) for name, path in (kept.get("paths") or {}).items()}
+    fingerprint = kept.get("fingerprint")
     source = _found(run, source, places.get("data"))
     if test is not None or loading["test"] is not None:
         loading["test"] = test or _found(run, loading["test"], places.get("test"))

@@ -17,6 +17,7 @@ from typing import Any
 from genflow.errors import InputError
 from genflow.interrupts import stopped_like_interrupted
 from genflow.storage import atomic
+from genflow.storage.documents import printable
 
 __all__ = ["Place", "refuse_taken", "taken", "write_json"]
 
@@ -103,7 +104,7 @@ def refuse_taken(out: str | PathLike[str]) -> None:
 def write_json(path: Path, document: Any) -> None:
     """Writes a document whole or not at all; numbers that JSON does not know become null, or their names."""
     with atomic.file(path) as part:
-        text = json.dumps(_finite(document), indent=1, default=str, allow_nan=False)
+        text = json.dumps(_json(document), indent=1, default=str, allow_nan=False)
         part.write_text(text + "\n", encoding="utf-8")
 
 
@@ -144,12 +145,14 @@ def _runs(found: dict[str, Any]) -> bool:
     return True
 
 
-def _finite(value: Any) -> Any:
-    """JSON knows no NaN: a missing number is null, an infinite one is its name."""
+def _json(value: Any) -> Any:
+    """JSON knows no NaN: a missing number is null, an infinite one is its name. Nor does UTF-8 know half a character."""
     if isinstance(value, dict):
-        return {key: _finite(item) for key, item in value.items()}
+        return {printable(key): _json(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_finite(item) for item in value]
+        return [_json(item) for item in value]
+    if isinstance(value, str):
+        return printable(value)
     if isinstance(value, float) and (value != value or abs(value) == float("inf")):
         return None if value != value else ("inf" if value > 0 else "-inf")
     return value

@@ -10,8 +10,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+from genflow.storage.documents import printable
 from genflow.studies.board import Board
-from genflow.studies.drawing import printable
 from genflow.studies.place import Place, write_json
 
 __all__ = ["Results"]

@@ -77,9 +77,10 @@ def _random(fitted: Any, x: Any) -> bool:
 
 def _check_samples(model: Any, fitted: Any) -> None:
     samples = fitted.sample((3, 5), generator=generator(7))
-    promise(
-        samples.shape == (3, 5, 2), model, f"sample((3, 5)) has the shape {tuple(samples.shape)}; (3, 5, 2) is promised"
-    )
+    # In its own units, too: a fitted model asks it for a portion of rows at a time.
+    for drawn in (samples, fitted.model.sample((3, 5), None, generator(7))):
+        shape = tuple(drawn.shape)
+        promise(shape == (3, 5, 2), model, f"sample((3, 5)) has the shape {shape}; (3, 5, 2) is promised")
     promise(bool(samples.isfinite().all()), model, "samples are not finite")
     again = fitted.sample((3, 5), generator=generator(7))
     promise(
