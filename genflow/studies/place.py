@@ -146,7 +146,7 @@ def _runs(found: dict[str, Any]) -> bool:
 
 
 def _json(value: Any) -> Any:
-    """JSON knows no NaN: a missing number is null, an infinite one is its name. Nor does UTF-8 know half a character."""
+    """JSON knows no NaN: a missing number is null, an infinite one its name. Nor does UTF-8 know half a character."""
     if isinstance(value, dict):
         return {printable(key): _json(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
