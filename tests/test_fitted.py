@@ -324,16 +324,24 @@ def test_portions_hold_what_their_bound_allows():
 
 
 @kinds
-def test_many_rows_and_samples_come_in_portions_that_agree(kind, fitted, frame):
+def test_many_rows_and_samples_come_in_portions_that_agree(kind, fitted, frame, monkeypatch):
     model = Transformed(**fitted[kind].config())
-    whole = model.log_prob(frame)
-    model._portions = Portions(limit=1)
-    rows = torch.as_tensor(np.tile(frame.values, (60, 1)))
-    assert near(model.log_prob(rows)[:200], whole)
-    generator = torch.Generator().manual_seed(0)
-    assert model.sample(100, generator=generator).isfinite().all()
-    back = model.decode(model.encode(frame.values))
-    assert torch.allclose(back, torch.as_tensor(frame.values), rtol=1e-2, atol=1e-1)
+    rows, generator = torch.tensor(frame.values), torch.Generator().manual_seed(0)
+    whole, noise = model.log_prob(rows), model.encode(rows)
+    monkeypatch.setattr("genflow.fitted._FEW_NUMBERS", 3)
+    sizes, run = [], Portions.run
+
+    def counted(self, operation, count, compute, few):
+        self.limit = 60 * self._bytes.get(operation, 1e9)  # measured, and the rest at once; then up to sixty
+        return run(self, operation, count, lambda a, b: (sizes.append(b - a), compute(a, b))[1], few)
+
+    monkeypatch.setattr(Portions, "run", counted)
+    for _ in range(2):
+        assert near(model.log_prob(rows), whole)
+        assert near(model.encode(rows), noise)
+        assert torch.allclose(model.decode(noise), rows, rtol=1e-2, atol=1e-1)
+        assert model.sample(40, generator=generator).isfinite().all()
+    assert set(sizes) == {32, 168, 8, 50, 40}
 
 
 def test_line_of_progress():
