@@ -66,7 +66,7 @@ def test_each_of_twenty_blocks_is_the_exact_proximal_step_of_a_gaussian(mean, st
     # It is one batch, so that the steps are free of noise, and 100 of them converge. The map is the optimal transport
     # one: nothing is whitened, matched or trained on jointly.
     d, blocks = len(mean), 20
-    x = torch.tensor(mean) + torch.tensor(std) * torch.randn(100_000, d, generator=generator())
+    x = torch.tensor(mean) + torch.tensor(std) * torch.randn(20_000, d, generator=generator())
     few = torch.randn(512, d, generator=generator(1))
     few = (few - few.mean(0)) @ torch.linalg.inv(torch.linalg.cholesky(few.T.cov().reshape(d, d))).mT
     few = x.mean(0) + few @ torch.linalg.cholesky(x.T.cov().reshape(d, d)).mT
