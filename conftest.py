@@ -14,15 +14,11 @@ os.environ.setdefault("MPLBACKEND", "Agg")
 import pytest
 import torch
 from hypothesis import HealthCheck, settings
-from jaxtyping import install_import_hook
 
-_CHECKED = [f"genflow.{name}" for name in ("interfaces", "velocities", "divergences", "schedulers", "solvers", "flow")]
-with install_import_hook(_CHECKED, "beartype.beartype"):
-    import genflow.divergences
-    import genflow.flow
-    import genflow.schedulers
-    import genflow.solvers
-    import genflow.velocities  # noqa: F401
+from tests.shapes import check_shapes
+
+# Before anything else is imported that could hold on to a function.
+check_shapes(f"genflow.{name}" for name in ("interfaces", "velocities", "divergences", "schedulers", "solvers", "flow"))
 
 settings.register_profile(
     "genflow",

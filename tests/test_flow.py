@@ -8,6 +8,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from jaxtyping import TypeCheckError
 
 import genflow as gf
 from genflow.velocities import Chain, ResidualMLP, Shallow
@@ -279,3 +280,9 @@ def test_settling_ends_where_no_grid_is_fine_enough():
     flow = gf.Flow(wild, gf.schedulers.Uniform(2), base=gf.StandardNormal(1))
     flow.settle(torch.linspace(-1, 1, 11)[:, None], most=16)
     assert flow.scheduler.steps == 16
+
+
+def test_shapes_in_signatures_are_checked():
+    flow = gf.Flow(network(2, 0))
+    with pytest.raises(TypeCheckError, match="log_prob"):
+        flow.log_prob(torch.zeros(3, 2, dtype=torch.long))
