@@ -1,7 +1,7 @@
 """Shapes in signatures, held against what comes and goes: `Float[Tensor, "*batch d"]` by jaxtyping and beartype.
 
-Only functions whose annotations name a shape are wrapped, once, where they stand. jaxtyping's own import hook wraps every
-function, and those within functions anew in each call, which takes more time than all that is tested.
+Only functions whose annotations name a shape are wrapped, once, where they stand. jaxtyping's own import hook wraps all
+of them, and those within functions anew in each call, which takes more time than all that is tested.
 """
 
 from __future__ import annotations
