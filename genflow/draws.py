@@ -10,7 +10,9 @@ import torch
 
 from genflow.errors import InputError
 
-__all__ = ["batch_shape", "check_generator"]
+__all__ = ["batch_shape", "check_generator", "check_seed"]
+
+_SEEDS = 2**63
 
 
 def batch_shape(shape: Any) -> tuple[int, ...]:
@@ -43,6 +45,24 @@ def check_generator(generator: Any) -> None:
         kind = type(generator)
         came = repr(generator) if isinstance(generator, int) else f"a {kind.__name__} of {kind.__module__}"
         raise InputError(f"generator: {came} came; torch.Generator().manual_seed(0) would do")
+
+
+def check_seed(seed: Any, name: str = "seed") -> None:
+    """Refuses what is no seed, before anything is drawn.
+
+    Args:
+        seed: A whole number from 0 on, of any kind of integers.
+        name: What the argument goes by.
+
+    Raises:
+        InputError: Something else, or a number that no generator takes.
+    """
+    try:
+        fits = 0 <= _integer(seed) < _SEEDS
+    except (TypeError, ValueError, RuntimeError):
+        fits = False
+    if not fits:
+        raise InputError(f"{name}: {seed!r} came; a whole number from 0 to 2^63 - 1 would do")
 
 
 def _integer(size: Any) -> int:

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from genflow.closing import Closing, few_steps
+from genflow.draws import check_seed
 from genflow.errors import InputError, Remark
 from genflow.interfaces import Component
 from genflow.progress import Line
@@ -104,6 +105,7 @@ def fit(
         InputError: Another number of columns, or another condition, than the model was built for.
     """
     _check(model, data)
+    check_seed(seed)
     like = like_of(model)
     check_dtype(like)
     budget.start()

@@ -159,6 +159,14 @@ def test_no_sample_at_all(kind, fitted):
     assert log_p.shape == (0,)
 
 
+@pytest.mark.parametrize("seed", [-1, 2**63, 0.5, "3", None, True])
+def test_what_is_no_seed_is_one_line(seed, frame):
+    with pytest.raises(gf.InputError, match=r"seed: .* came; a whole number from 0"):
+        gf.models.FlowMatching(3, width=8).fit(frame, iterations=1, seed=seed)
+    with pytest.raises(gf.InputError, match=r"seeds: .* came; a whole number from 0"):
+        gf.compare(frame, ["nsf"], iterations=1, seeds=[seed], progress=False)
+
+
 @two_kinds
 def test_another_kind_of_generator_is_one_line(kind, fitted):
     for generator in (np.random.default_rng(0), 0):

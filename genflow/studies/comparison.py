@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from genflow import registry
+from genflow.draws import check_seed
 from genflow.errors import InputError
 from genflow.storage.documents import printable
 from genflow.studies.board import Board, file_names
@@ -180,6 +181,9 @@ def _planned(
         raise InputError(f"test: it goes with one data set, {len(sources)} came")
     datasets = _loaded(sources, loading)
     _try_options(chosen, datasets)
+    for seed in seeds:
+        check_seed(seed, "seeds")
+    seeds = list(map(int, seeds))
     if len(set(seeds)) < len(seeds):
         raise InputError(f"seeds: {' '.join(map(str, seeds))} came; each may come once")
     homes = file_names(datasets)
