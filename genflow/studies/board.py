@@ -410,7 +410,7 @@ class Board:
             console.print(leaderboard_table(rows, title, console))
             for row in records(rows):
                 if row["status"] != "ok":
-                    console.print(f"  {row['model']}: {row['status']}", highlight=False, markup=False)
+                    console.print(f"  {row['model']}: {row['status'].removeprefix('ok; ')}", highlight=False, markup=False)
             aside = []
             if known["w2_floor"] is not None:
                 mmd = _number(known["mmd_threshold"])
