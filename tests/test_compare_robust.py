@@ -190,6 +190,17 @@ def test_no_setting_of_the_users_ends_it(tmp_path, environment):
     assert Board(tmp_path / "b").data_names == ["größe"]
 
 
+def test_a_run_on_a_file_that_the_locale_can_not_spell_is_read_again(tmp_path):
+    table(tmp_path / "größe.csv", ["höhe", "b"])
+    ascii_only = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    words = ["fit", "größe.csv", "--model", "nsf", "--iterations", "1", "-o", "run"]
+    ended = command(*words, cwd=tmp_path, **ascii_only)
+    assert ended.returncode == 0, ended.stderr
+    assert gf.load(tmp_path / "run").record.data == "größe"
+    ended = command("evaluate", "run", "--points", "30", cwd=tmp_path, **ascii_only)
+    assert ended.returncode == 0, ended.stderr
+
+
 def test_a_terminal_that_lacks_characters_gets_plain_ones(tmp_path):
     ascii_only = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
     words = ["fit", "two-moons", "--model", "nsf", "--iterations", "1", "-o", "run"]

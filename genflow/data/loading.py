@@ -33,6 +33,7 @@ from genflow.data.reading import (
 from genflow.data.sensors import sensors
 from genflow.data.toys import TOYS, Density
 from genflow.errors import InputError, Remark
+from genflow.storage.documents import printable
 
 __all__ = ["downloads", "load", "names"]
 
@@ -154,7 +155,7 @@ def load(
     if path and Path(source).suffix.lower() in PICTURES:
         density = Picture.read(source)
         _only_for_tables("a picture", test, columns, condition)
-        return _generated(name or Path(source).stem, density, rows, seed)
+        return _generated(name or printable(Path(source).stem), density, rows, seed)
     if rows is not None:
         raise InputError(f"rows: {rows} came for a table, which has as many rows as it has; leave it out")
     if (
@@ -168,7 +169,7 @@ def load(
     table = _table(source, "data", wanted, Classes(condition, classes))
     given = [table.position(column) for column in condition]
     refuse_classes_of_few_rows(table, given, [table.position(column) for column in classes])
-    label = name or (Path(fspath(source)).stem if path else "table")
+    label = name or (printable(Path(fspath(source)).stem) if path else "table")
     return _from_table(table, test, atoms, label, columns, condition, seed)
 
 

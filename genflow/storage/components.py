@@ -21,7 +21,7 @@ from genflow.errors import InputError
 from genflow.interfaces import Component
 from genflow.own_modules import own_module
 from genflow.storage.bounds import Exceeded
-from genflow.storage.documents import not_finite, wanted
+from genflow.storage.documents import not_finite, printable, wanted
 
 __all__ = ["built", "check_names", "described", "is_own", "named"]
 
@@ -56,7 +56,9 @@ def described(value: Any) -> Any:
         return {"tuple": [described(item) for item in value]}
     if isinstance(value, list):
         return [described(item) for item in value]
-    if value is None or isinstance(value, bool | str):
+    if isinstance(value, str):
+        return printable(value)
+    if value is None or isinstance(value, bool):
         return value
     if isinstance(value, Integral):  # NumPy's, too
         return int(value)
@@ -140,7 +142,7 @@ def is_own(path: str) -> bool:
 
 
 def _items(items: dict[Any, Any]) -> dict[str, Any]:
-    return {str(key): described(item) for key, item in items.items()}
+    return {printable(key): described(item) for key, item in items.items()}
 
 
 def _component(value: dict[str, Any], trust: Collection[str], source: Any) -> Component:

@@ -410,7 +410,8 @@ class Board:
             console.print(leaderboard_table(rows, title, console))
             for row in records(rows):
                 if row["status"] != "ok":
-                    console.print(f"  {row['model']}: {row['status'].removeprefix('ok; ')}", highlight=False, markup=False)
+                    remark = row["status"].removeprefix("ok; ")
+                    console.print(f"  {row['model']}: {remark}", highlight=False, markup=False)
             aside = []
             if known["w2_floor"] is not None:
                 mmd = _number(known["mmd_threshold"])
