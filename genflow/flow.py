@@ -160,6 +160,10 @@ class Flow(Component, nn.Module):
             setattr(other, name, part)
         return other
 
+    def field(self) -> Velocity:
+        """The velocity that is integrated: `velocity`, where a model has no more to say of it."""
+        return self.velocity
+
     def integrate(
         self,
         x: Float[Tensor, "*shape"],
@@ -213,7 +217,7 @@ class Flow(Component, nn.Module):
             function: Callable[[Tensor, Any], Any] = augmented_velocity if augmented else plain_velocity
             return _FlowDynamics(function, velocity, condition, len(batch))
 
-        pieces = self.velocity.pieces()
+        pieces = self.field().pieces()
         state: Any = x
         if augmented:
             zeros = x.new_zeros(batch)

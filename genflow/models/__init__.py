@@ -6,6 +6,7 @@ from genflow.models.flow_matching import FlowMatching
 from genflow.models.jko_iflow import JKOiFlow
 from genflow.models.latent import LatentFlow
 from genflow.models.likelihood import StageDisagreement
+from genflow.models.matching import Matching
 from genflow.models.published import PublishedJKOiFlow
 
 __all__ = [
@@ -15,6 +16,7 @@ __all__ = [
     "FlowMatching",
     "JKOiFlow",
     "LatentFlow",
+    "Matching",
     "PublishedJKOiFlow",
     "StageDisagreement",
 ]

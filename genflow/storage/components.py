@@ -32,6 +32,8 @@ _MODULES = ("base", "fitted", "fitting", "flow", "functions", "wrappers")
 _MOVED = {
     "genflow.flow:StandardNormal": "genflow.base:StandardNormal",
     "genflow.model:Transformed": "genflow.fitted:Transformed",
+    "genflow.schedulers.noise:LinearInterpolant": "genflow.paths.interpolants:LinearInterpolant",
+    "genflow.schedulers.noise:VariancePreserving": "genflow.paths.diffusions:VariancePreserving",
 }
 """What older files call by another name."""
 
