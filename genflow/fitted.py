@@ -18,7 +18,7 @@ from genflow.draws import batch_shape, check_generator
 from genflow.errors import InputError
 from genflow.fitting import FitRecord, budget_of, check_dtype, fit, like_of, warn
 from genflow.interfaces import Component
-from genflow.portions import Portions
+from genflow.numerics.portions import Portions
 from genflow.training import Budget, Progress
 
 if TYPE_CHECKING:

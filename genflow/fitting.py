@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from genflow.closing import Closing, few_steps
 from genflow.draws import check_seed
 from genflow.errors import InputError, Remark
 from genflow.interfaces import Component
-from genflow.progress import Line
 from genflow.training import Budget, Progress, TrainingData, parse_seconds, train
+from genflow.training.closing import Closing, few_steps
+from genflow.training.progress import Line
 
 if TYPE_CHECKING:
     from genflow.data import Dataset, Encoding, Preprocessor

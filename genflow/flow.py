@@ -31,8 +31,8 @@ from genflow.draws import batch_shape, check_generator
 from genflow.errors import InputError
 from genflow.functions import as_integrator, as_scheduler
 from genflow.interfaces import Component, DivergenceEstimator, Dynamics, Estimate, Integrator, Scheduler, Velocity, Work
-from genflow.products import fast_products
-from genflow.recomputation import recomputed
+from genflow.numerics.products import fast_products
+from genflow.numerics.recomputation import recomputed
 from genflow.schedulers import Uniform
 from genflow.settling import settled
 from genflow.solvers import RK4
@@ -42,12 +42,12 @@ from genflow.velocities import as_velocity
 if TYPE_CHECKING:
     from typing import Self
 
-__all__ = ["FROM_FUNCTION", "Cost", "Flow", "StandardNormal", "Transport", "check_given"]
+__all__ = ["Cost", "Flow", "StandardNormal", "Transport", "check_given"]
 
 Cost = Callable[[Tensor, Tensor, Estimate], Tensor]
 """A running cost `(t, x, estimate) -> (*batch,)`, integrated along the path."""
 
-FROM_FUNCTION: dict[str, Callable[..., Any]] = {
+_FROM_FUNCTION: dict[str, Callable[..., Any]] = {
     "velocity": as_velocity,
     "scheduler": as_scheduler,
     "integrator": as_integrator,
@@ -152,7 +152,7 @@ class Flow(Component, nn.Module):
         unknown = sorted(parts.keys() - self.parts().keys())
         if unknown:
             raise InputError(f"replace: no part {unknown[0]!r}; the parts are {', '.join(self.parts())}")
-        parts = {name: FROM_FUNCTION[name](part) if name in FROM_FUNCTION else part for name, part in parts.items()}
+        parts = {name: _FROM_FUNCTION[name](part) if name in _FROM_FUNCTION else part for name, part in parts.items()}
         other = copy.copy(self)
         # A shallow copy shares the dictionary of sub-modules, too: give it one of its own.
         object.__setattr__(other, "_modules", dict(self._modules))

@@ -16,7 +16,7 @@ import pandas as pd
 import pytest
 
 import genflow as gf
-import genflow.registry
+import genflow.naming.registry
 from genflow.cli import main
 from genflow.studies.display import leaderboard_table
 

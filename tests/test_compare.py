@@ -219,7 +219,7 @@ def test_a_board_is_read_again_copied_and_keeps_its_models(board, tmp_path):
 
 def test_a_class_of_this_process_and_several_seeds(place, monkeypatch):
     monkeypatch.chdir(place)
-    from genflow import registry
+    from genflow.naming import registry
 
     known = registry.lookup("model", "compared_models:Gaussian")
 

@@ -16,8 +16,8 @@ import torch
 from sybil import Document
 from sybil.parsers.markdown import PythonCodeBlockParser
 
-from genflow import registry
 from genflow.cli.parsing import parsed
+from genflow.naming import registry
 from genflow.studies.trial import check_options
 
 ROOT = Path(__file__).parent.parent

@@ -10,16 +10,17 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from genflow import InputError, registry
+from genflow import InputError
 from genflow.cli import main
 from genflow.data import downloads
 from genflow.data import names as data_names
 from genflow.experiments import names, read, run
 from genflow.experiments.configuration import FIGURES
 from genflow.models import JKOiFlow
+from genflow.naming import registry
+from genflow.naming.options import build
 from genflow.studies import Board
 from genflow.studies.board import COLUMNS
-from genflow.studies.options import build
 from genflow.training import parse_seconds
 
 _named = pytest.mark.parametrize("name", names())

@@ -9,7 +9,6 @@ from typing import Any
 from jsonargparse import ArgumentParser
 from jsonargparse import Namespace as Arguments
 
-from genflow import registry
 from genflow.cli.files import must_not_exist
 from genflow.cli.flags import (
     add_budget,
@@ -24,6 +23,7 @@ from genflow.cli.models import mean, set_threads
 from genflow.cli.words import note, option, version
 from genflow.errors import InputError, ResultError, SolverError
 from genflow.interrupts import keeping
+from genflow.naming import registry
 from genflow.storage import atomic
 
 __all__ = ["DESCRIPTION", "NEEDED", "SUMMARY", "USAGE", "add_arguments", "run"]
@@ -89,9 +89,9 @@ def run(chosen: Arguments) -> None:
     import torch
 
     from genflow.data import load
+    from genflow.naming.options import build, check_options, check_values
     from genflow.storage.checkpoint import write_model
     from genflow.studies.display import display_for
-    from genflow.studies.options import build, check_options, check_values
     from genflow.studies.origin import described_origin
     from genflow.studies.place import write_json
     from genflow.studies.ration import evaluation_seconds

@@ -24,8 +24,8 @@ def loaded(chosen: Arguments) -> Any:
     named = {kind: chosen.get(kind) for kind in ("integrator", "divergence") if chosen.get(kind)}
     steps = chosen.get("steps")
     if named or steps is not None:
-        from genflow.registry import name_of
-        from genflow.studies.parts import part
+        from genflow.naming.parts import part
+        from genflow.naming.registry import name_of
 
         if not isinstance(getattr(model.model, "scheduler", None), Scheduler):
             flags = ", ".join([*named, *(["steps"] if steps is not None else [])])

@@ -9,8 +9,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from genflow.assignments import assignment
 from genflow.errors import InputError, Remark
+from genflow.naming.assignments import assignment
 
 __all__ = ["as_typed", "console", "note", "noted", "option", "options_by_model", "speak_of", "version"]
 

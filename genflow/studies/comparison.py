@@ -16,9 +16,9 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
-from genflow import registry
 from genflow.draws import check_seed
 from genflow.errors import InputError
+from genflow.naming import registry
 from genflow.storage.documents import printable
 from genflow.studies.board import Board, file_names
 from genflow.studies.display import Display, display_for
@@ -240,7 +240,7 @@ def _planned(
 
 def _models(models: Sequence[Any], options: Mapping[str, Mapping[str, Any]]) -> dict[str, tuple[str, Any, dict]]:
     """Each model by its label in the tables: its name, its class where it can't be found by a name, its options."""
-    from genflow.studies.options import check_options, check_values
+    from genflow.naming.options import check_options, check_values
 
     if not models:
         raise InputError(f"models: none came; some of {', '.join(registry.names('model'))} would do")
@@ -275,7 +275,7 @@ def _try_options(chosen: Mapping[str, tuple[str, Any, dict]], datasets: Mapping[
     """Builds once every model with options, so that what it can't be built with is refused before anything runs."""
     import torch
 
-    from genflow.studies.options import build
+    from genflow.naming.options import build
 
     with torch.random.fork_rng(devices=[]):
         for name, cls, arguments in chosen.values():

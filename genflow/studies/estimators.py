@@ -29,8 +29,8 @@ from genflow.divergences import Exact
 from genflow.errors import InputError, SolverError
 from genflow.flow import Flow
 from genflow.interfaces import DivergenceEstimator, Estimate, Velocity
+from genflow.naming.parts import parts, ready
 from genflow.studies.findings import Findings, followed, found_in_a_folder
-from genflow.studies.parts import parts, ready
 from genflow.studies.references import like, precise
 from genflow.studies.subject import Subject, subject_of
 

@@ -27,9 +27,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from genflow import registry
 from genflow.errors import InputError, SolverError
 from genflow.metrics import c2st, inversion_error, mean_and_se, mmd, mmd_threshold, wasserstein2
+from genflow.naming import registry
 from genflow.studies.ration import Ration
 from genflow.training import Budget
 

@@ -34,15 +34,15 @@ from typing import Any
 import numpy as np
 import torch
 
-from genflow import registry
-from genflow.closing import few_steps
 from genflow.deadline import OutOfTime, check_time, deadline
 from genflow.errors import InputError
+from genflow.naming import registry
+from genflow.naming.options import build, check_options
 from genflow.storage import atomic
 from genflow.storage.checkpoint import load, write_model
 from genflow.storage.components import built, described
-from genflow.studies.options import build, check_options
 from genflow.training import Budget
+from genflow.training.closing import few_steps
 
 __all__ = ["GRID", "check_options", "grid_of", "read_data", "run_trial", "warm_up", "write_data"]
 

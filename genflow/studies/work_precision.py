@@ -26,13 +26,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from genflow import registry
 from genflow.divergences import Exact
 from genflow.errors import InputError, SolverError
 from genflow.flow import Flow
 from genflow.interfaces import Integrator
+from genflow.naming import registry
+from genflow.naming.parts import parts, ready
 from genflow.studies.findings import Findings, followed, found_in_a_folder
-from genflow.studies.parts import parts, ready
 from genflow.studies.references import Truth, like, reference
 from genflow.studies.settings import Setting
 from genflow.studies.solver_findings import findings_of

@@ -140,8 +140,8 @@ def _last_lines(text: str) -> list[str]:
 def _environment() -> dict[str, str]:
     """The environment of the trials: modules are found where this process found them.
 
-    Of the current folder nothing is imported but what `module:Name` names (see `genflow.own_modules`), unless the user
-    put it into `PYTHONPATH` himself.
+    Of the current folder nothing is imported but what `module:Name` names (see `genflow.naming.own_modules`), unless
+    the user put it into `PYTHONPATH` himself.
     """
     import genflow
 

@@ -6,18 +6,18 @@ import math
 import statistics
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from genflow.deadline import OutOfTime, check_time, deadline
 from genflow.errors import InputError, SolverError
-from genflow.soap import SOAP
-from genflow.training import Budget, Progress, Rows, Stage, TrainingError, picked, unpaired
-
-if TYPE_CHECKING:
-    from genflow.resume import Snapshots
+from genflow.training.budget import Budget
+from genflow.training.progress import Progress
+from genflow.training.rows import Rows, picked, unpaired
+from genflow.training.soap import SOAP
+from genflow.training.stage import Stage, StageState, TrainingError
 
 __all__ = ["StageRun"]
 
@@ -85,14 +85,21 @@ class StageRun:
         """Seconds of the stage, those of earlier sessions included."""
         return self.seconds_before + self.budget.clock() - self.began
 
-    def __call__(self, progress: Progress | None = None, snapshots: Snapshots | None = None) -> dict[str, Any]:
-        """Runs the stage to its end, leaves its best weights in place, and returns its entry of the history."""
+    def __call__(
+        self, progress: Progress | None = None, save: Callable[[StageState], None] | None = None
+    ) -> dict[str, Any]:
+        """Runs the stage to its end, leaves its best weights in place, and returns its entry of the history.
+
+        Args:
+            progress: Called now and then with where it stands.
+            save: Called after each validation with all that a resumed run needs.
+        """
         self.began, loss = self.budget.clock(), math.nan
         while (fraction := self.fraction) < 1:
             if fraction >= self.next_validation and self._affords(self.validation_seconds + self.pace):
                 self._validate(fraction)
-                if snapshots:
-                    snapshots.write(self)
+                if save is not None:
+                    save(self.state())
             if not self._affords(self.pace):
                 break
             try:
@@ -358,7 +365,7 @@ class StageRun:
             "validation": self.validation,
         }
 
-    def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    def state(self) -> StageState:
         """Everything that a resumed run needs: tensors, and facts for JSON."""
         lists = {
             "current": [parameter.data for parameter in self.parameters],

@@ -8,10 +8,10 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from genflow import registry
 from genflow.errors import InputError
-from genflow.studies.parts import part
-from genflow.studies.values import is_plain, shown, types_of, wanted
+from genflow.naming import registry
+from genflow.naming.parts import part
+from genflow.naming.values import is_plain, shown, types_of, wanted
 
 __all__ = ["build", "check_options", "check_values"]
 

@@ -7,12 +7,11 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from genflow import registry
-from genflow.assignments import assignment
 from genflow.errors import InputError
-from genflow.flow import FROM_FUNCTION
 from genflow.interfaces import DivergenceEstimator, Integrator, NoiseSchedule, Scheduler, Velocity
-from genflow.studies.values import check_arguments
+from genflow.naming import registry
+from genflow.naming.assignments import assignment
+from genflow.naming.values import check_arguments
 
 __all__ = ["label_of", "part", "parts", "ready"]
 
@@ -41,7 +40,7 @@ def part(kind: str, given: Any, *first: Any, **defaults: Any) -> Any:
         InputError: No such part, one that can't be built, or something else than such a part.
 
     Example:
-        >>> from genflow.studies.parts import part
+        >>> from genflow.naming.parts import part
         >>> part("divergence", "hutchinson,n=8").n
         8
         >>> part("integrator", "dopri5,rtol=1e-6").method
@@ -60,8 +59,9 @@ def part(kind: str, given: Any, *first: Any, **defaults: Any) -> Any:
         if isinstance(found, type):
             check_arguments(f"{kind}: {name}", found, arguments, _ELSEWHERE.get(kind, {}))
         try:
-            if _is_the_part_itself(found) and kind in FROM_FUNCTION:
-                made = FROM_FUNCTION[kind](found, **arguments)
+            convert = registry.from_function(kind)
+            if convert is not None and _is_the_part_itself(found):
+                made = convert(found, **arguments)
             else:
                 made = found(*first, **{**defaults, **arguments})
         except InputError:
@@ -102,7 +102,7 @@ def ready(kind: str) -> list[str]:
     """The registered parts of a kind that can be built without arguments.
 
     Example:
-        >>> from genflow.studies.parts import ready
+        >>> from genflow.naming.parts import ready
         >>> "hutchinson" in ready("divergence"), "control-variate" in ready("divergence")
         (True, False)
     """
@@ -143,10 +143,9 @@ def _named(kind: str, given: Any) -> tuple[str, dict[str, Any]]:
 def _found(kind: str, name: str, arguments: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
     """What goes by a name; a method of torchdiffeq is that class with its first argument."""
     if kind == "integrator" and name not in registry.names(kind):
-        from genflow.solvers import ADAPTIVE_METHODS, FIXED_METHODS, Adaptive
-
-        if name in ADAPTIVE_METHODS or name in FIXED_METHODS:
-            return Adaptive, {"method": name, **arguments}
+        adaptive = registry.lookup(kind, "adaptive")
+        if name in adaptive.methods:
+            return adaptive, {"method": name, **arguments}
     return registry.lookup(_KINDS.get(kind, kind), name), arguments
 
 

@@ -1,11 +1,15 @@
-"""A line that says where a training stands, for `fit(…, progress=True)`."""
+"""Where a training stands: what is told of it, and a line that says it, for `fit(…, progress=True)`."""
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from typing import Any, TextIO
 
-__all__ = ["Line"]
+__all__ = ["Line", "Progress"]
+
+Progress = Callable[[dict[str, Any]], None]
+"""Called now and then with `stage, fraction, step, seconds, loss, validation`."""
 
 _WIDTH = 78
 

@@ -7,19 +7,18 @@ import json
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypedDict
+from typing import Any, TypedDict
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from genflow.errors import InputError
 from genflow.storage import atomic, documents, tensors
 from genflow.storage.checkpoint import FORMAT, build
 from genflow.storage.components import check_names, described, named
-from genflow.training import Budget, TrainingData
-
-if TYPE_CHECKING:
-    from genflow.optimization import StageRun
+from genflow.training.budget import Budget
+from genflow.training.rows import TrainingData
+from genflow.training.stage import StageState
 
 __all__ = ["Resumed", "Snapshots"]
 
@@ -33,7 +32,7 @@ class Resumed:
     history: list[dict[str, Any]]
     seconds: float
     steps: int
-    run: tuple[dict[str, Tensor], dict[str, Any]] | None
+    run: StageState | None
 
 
 class _Document(TypedDict):
@@ -74,9 +73,9 @@ class Snapshots:
         self.model = {f"model.{name}": tensor.detach().clone() for name, tensor in model.state_dict().items()}
         self.document = {"facts": self.facts, "structure": described(model), "history": list(history)}
 
-    def write(self, run: StageRun | None = None) -> None:
+    def write(self, run: StageState | None = None) -> None:
         """Writes the model as it was at the beginning of the stage, and where the stage is."""
-        state, facts = run.state() if run else ({}, None)
+        state, facts = run or ({}, None)
         text = json.dumps({**self.document, "used": self.budget.used, "run": facts})
         everything = {**self.model, **{f"run.{name}": tensor for name, tensor in state.items()}}
         with atomic.file(self.path) as part:

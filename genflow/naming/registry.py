@@ -15,9 +15,9 @@ from importlib.metadata import entry_points
 from typing import Any
 
 from genflow.errors import InputError
-from genflow.own_modules import own_module
+from genflow.naming.own_modules import own_module
 
-__all__ = ["KINDS", "Entry", "entries", "lookup", "name_of", "names"]
+__all__ = ["KINDS", "Entry", "entries", "from_function", "lookup", "name_of", "names"]
 
 KINDS = ("model", "velocity", "divergence", "integrator", "scheduler", "metric")
 """What is registered, in the order in which it is listed."""
@@ -121,6 +121,13 @@ _BUILT_IN: dict[str, dict[str, tuple[str, str]]] = {
     },
 }
 
+_FROM_FUNCTION = {
+    "velocity": "genflow.velocities:as_velocity",
+    "divergence": "genflow.divergences:as_divergence",
+    "integrator": "genflow.functions:as_integrator",
+    "scheduler": "genflow.functions:as_scheduler",
+}
+
 
 @dataclass(frozen=True)
 class Entry:
@@ -152,7 +159,7 @@ def entries(kind: str) -> list[Entry]:
         kind: One of `KINDS`.
 
     Example:
-        >>> from genflow import registry
+        >>> from genflow.naming import registry
         >>> registry.entries("divergence")[0].name
         'exact'
     """
@@ -172,7 +179,7 @@ def names(kind: str) -> list[str]:
     """The names registered under a kind.
 
     Example:
-        >>> from genflow import registry
+        >>> from genflow.naming import registry
         >>> registry.names("model")[:3]
         ['jko-iflow', 'jko-iflow-published', 'cnf']
     """
@@ -190,7 +197,7 @@ def lookup(kind: str, name: str) -> Any:
         InputError: Nothing goes by that name; near ones are suggested.
 
     Example:
-        >>> from genflow import registry
+        >>> from genflow.naming import registry
         >>> registry.lookup("divergence", "exact").__name__
         'Exact'
     """
@@ -211,7 +218,8 @@ def name_of(cls: Any) -> str:
     """The name that a class goes by: the registered one, otherwise `module:Name`.
 
     Example:
-        >>> from genflow import registry, divergences
+        >>> from genflow import divergences
+        >>> from genflow.naming import registry
         >>> registry.name_of(divergences.Exact)
         'exact'
     """
@@ -222,6 +230,17 @@ def name_of(cls: Any) -> str:
             if module in sys.modules and getattr(sys.modules[module], attribute, None) is cls:
                 return entry.name
     return f"{cls.__module__}:{cls.__qualname__}"
+
+
+def from_function(kind: str) -> Any:
+    """What makes a part of this kind of a plain function; `None` where nothing does.
+
+    Example:
+        >>> from genflow.naming import registry
+        >>> registry.from_function("velocity").__name__
+        'as_velocity'
+    """
+    return _imported(_FROM_FUNCTION[kind], kind, kind) if kind in _FROM_FUNCTION else None
 
 
 def _folded(name: str) -> str:

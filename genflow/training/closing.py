@@ -13,7 +13,8 @@ from genflow.deadline import OutOfTime, deadline
 from genflow.errors import SolverError
 from genflow.metrics.likelihood import mean_and_se
 from genflow.settling import Settled
-from genflow.training import Budget, TrainingData
+from genflow.training.budget import Budget
+from genflow.training.rows import TrainingData
 
 __all__ = ["Closed", "Closing", "few_steps"]
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.autograd.graph import saved_tensors_hooks
 
-from genflow.memory import own_pages
+from genflow.numerics.memory import own_pages
 
 __all__ = ["recomputed"]
 
