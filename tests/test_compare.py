@@ -15,8 +15,8 @@ from genflow.errors import InputError
 from genflow.fitted import Transformed
 from genflow.metrics import wasserstein2
 from genflow.studies import Board, compare
-from genflow.studies.board import COLUMNS
-from genflow.studies.evaluation import evaluate
+from genflow.studies.comparison.columns import COLUMNS
+from genflow.studies.comparison.evaluation import evaluate
 
 MODELS = '''
 import os

@@ -18,7 +18,7 @@ from sybil.parsers.markdown import PythonCodeBlockParser
 
 from genflow.cli.parsing import parsed
 from genflow.naming import registry
-from genflow.studies.trial import check_options
+from genflow.studies.comparison.trial import check_options
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]

@@ -51,10 +51,10 @@ def run(chosen: Arguments) -> None:
     if chosen.points < 20:
         raise InputError(f"points: {chosen.points} came; at least 20 would do")
     model = loaded(chosen)
-    from genflow.studies.display import Telling
-    from genflow.studies.evaluation import evaluate, reference
+    from genflow.studies.comparison.evaluation import evaluate, reference
+    from genflow.studies.comparison.ration import evaluation_seconds
     from genflow.studies.origin import loaded_for, reloaded
-    from genflow.studies.ration import evaluation_seconds
+    from genflow.studies.reporting.terminal import Telling
     from genflow.training import Budget
 
     source = chosen.data

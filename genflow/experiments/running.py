@@ -12,7 +12,7 @@ from genflow.experiments.configuration import Experiment, read
 from genflow.experiments.figures import as_text, beside_the_paper, draw
 from genflow.interrupts import keeping
 from genflow.studies import Board, compare
-from genflow.studies.place import refuse_taken, write_json
+from genflow.studies.reporting.place import refuse_taken, write_json
 
 __all__ = ["run"]
 

@@ -5,19 +5,18 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from torch import Tensor
 
-from genflow.studies.drawing import plain, subplots
-from genflow.studies.findings import Column, Findings, scientific, seconds, whole
-from genflow.studies.plots import FURTHER_COLOURS, Plot
+from genflow.studies.divergence_study.trial import Trial
+from genflow.studies.reporting.columns import Column
+from genflow.studies.reporting.drawing import plain, subplots
+from genflow.studies.reporting.findings import Findings
+from genflow.studies.reporting.numbers import scientific, seconds, whole
+from genflow.studies.reporting.plot import FURTHER_COLOURS, Plot
 from genflow.studies.subject import Subject
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from genflow.studies.estimators import Trial
 
 __all__ = ["findings_of"]
 

@@ -10,15 +10,13 @@ import io
 import os
 import unicodedata
 import warnings
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from itertools import islice
 from typing import Any
 
-from genflow.errors import InputError
 from genflow.storage.documents import printable
 
-__all__ = ["check", "picture", "plain", "styled", "subplots"]
+__all__ = ["picture", "plain", "png", "styled", "subplots"]
 
 _STYLE = {
     "figure.dpi": 150,
@@ -92,12 +90,13 @@ def picture(name: str, draw: Callable[[], Any]) -> tuple[bytes, str]:
     """
     try:
         with styled():
-            return _png(draw()), ""
+            return png(draw()), ""
     except Exception as error:
         return b"", f"the picture {name} could not be drawn ({type(error).__name__}: {plain(error, 200)})"
 
 
-def _png(figure: Any) -> bytes:
+def png(figure: Any) -> bytes:
+    """A figure as the bytes of a PNG file."""
     drawn = io.BytesIO()
     figure.savefig(drawn, format="png")
     return drawn.getvalue()
@@ -111,7 +110,7 @@ def plain(text: Any, longest: int = 40) -> str:
         longest: Characters at most; what is longer loses its middle.
 
     Example:
-        >>> from genflow.studies.drawing import plain
+        >>> from genflow.studies.reporting.drawing import plain
         >>> print(plain("cost_$_%_$"), plain("two\nlines"))
         cost_\$_%_\$ two lines
     """
@@ -122,32 +121,6 @@ def plain(text: Any, longest: int = 40) -> str:
         line = f"{line[: longest - longest // 3]}…{line[len(line) - longest // 3 + 1 :]}"
     # A legend leaves out what begins with an underscore.
     return (" " if line.startswith("_") else "") + line.replace("$", r"\$")
-
-
-def check(names: Iterable[Any] = ()) -> None:
-    """Tries what pictures and reports need, before work is done that would wait for them.
-
-    Args:
-        names: Texts that will stand in the pictures.
-
-    Raises:
-        InputError: Something is missing or can't work here.
-    """
-    from genflow.studies.report import template
-
-    try:
-        template("report.html")
-        template("study.html")
-        with styled():
-            figure, axis = subplots(figsize=(1, 1))
-            for name in islice(names, 100):
-                axis.text(0, 0, plain(name), fontsize=2)
-            _png(figure)
-    except Exception as error:  # a broken installation fails in any way
-        raise InputError(
-            f"report: pictures and reports can't be made here ({type(error).__name__}: {plain(error, 200)}); "
-            "install matplotlib and jinja2 anew"
-        ) from error
 
 
 def _imported() -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from genflow.studies.drawing import picture, subplots
+from genflow.studies.reporting.drawing import picture, subplots
 
 __all__ = ["write_pictures"]
 

@@ -30,7 +30,7 @@ from torch import Tensor
 from genflow.errors import InputError, SolverError
 from genflow.metrics import c2st, inversion_error, mean_and_se, mmd, mmd_threshold, wasserstein2
 from genflow.naming import registry
-from genflow.studies.ration import Ration
+from genflow.studies.comparison.ration import Ration
 from genflow.training import Budget
 
 __all__ = ["POINTS", "Evaluation", "evaluate", "extra_metrics", "reference"]

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-from genflow.studies.board import records
-from genflow.studies.drawing import picture, plain, subplots
+from genflow.studies.comparison.exchange import grid_of
+from genflow.studies.comparison.outcomes import Outcomes
+from genflow.studies.reporting.drawing import picture, plain, subplots
+from genflow.studies.reporting.frames import records
+from genflow.studies.reporting.plot import FURTHER_COLOURS, Plot, drawable_units, mosaic
 
-if TYPE_CHECKING:
-    from genflow.studies.board import Board
-
-__all__ = ["FURTHER_COLOURS", "Plot", "colour_of", "drawable_units", "mosaic", "plots_of", "write"]
+__all__ = ["colour_of", "plots_of", "write"]
 
 _COLOURS = {
     "jko-iflow": "#c8324a",
@@ -26,30 +24,11 @@ _COLOURS = {
     "nsf": "#d9861a",
     "maf": "#00838f",
 }
-FURTHER_COLOURS = ("#a0522d", "#5b6770", "#b83280", "#6b8e23", "#3949ab", "#8d6e63")
 _DATA = "#3b4252"
-_DRAWABLE = 50  # decades around one that an axis shows as they are
 _SHADE = "#c9d1dc"
 
 
-@dataclass(frozen=True)
-class Plot:
-    """One picture.
-
-    Attributes:
-        name: Its file's name, without the ending.
-        title: What it shows, in a few words.
-        caption: How to read it.
-        draw: Makes the figure.
-    """
-
-    name: str
-    title: str
-    caption: str
-    draw: Callable[[], Any]
-
-
-def colour_of(board: Board, model: str) -> str:
+def colour_of(board: Outcomes, model: str) -> str:
     """The colour of a model, the same in every picture."""
     if model in _COLOURS:
         return _COLOURS[model]
@@ -57,7 +36,7 @@ def colour_of(board: Board, model: str) -> str:
     return FURTHER_COLOURS[others.index(model) % len(FURTHER_COLOURS)]
 
 
-def plots_of(board: Board, data: str | None = None) -> list[Plot]:
+def plots_of(board: Outcomes, data: str | None = None) -> list[Plot]:
     """The pictures of one data set, or with `None` those of the whole comparison."""
     if data is None:
         if not np.isfinite(board.frame["nll"]).any():
@@ -99,7 +78,7 @@ def plots_of(board: Board, data: str | None = None) -> list[Plot]:
     return found
 
 
-def write(board: Board, folder: Path) -> list[str]:
+def write(board: Outcomes, folder: Path) -> list[str]:
     """Draws all pictures of a comparison into a folder, as PNG.
 
     Returns:
@@ -116,7 +95,7 @@ def write(board: Board, folder: Path) -> list[str]:
     return failures
 
 
-def _leaderboard(board: Board) -> Any:
+def _leaderboard(board: Outcomes) -> Any:
     names = board.data_names
     count = len(board.model_names)
     height = 0.62 + 0.3 * count
@@ -173,7 +152,7 @@ def _leaderboard(board: Board) -> Any:
     return figure
 
 
-def _first_runs(board: Board, data: str, units: np.ndarray | float = 1.0) -> list[tuple[str, dict[str, np.ndarray]]]:
+def _first_runs(board: Outcomes, data: str, units: np.ndarray | float = 1.0) -> list[tuple[str, dict[str, np.ndarray]]]:
     """Each model that made it, in the order in which they were named, with the arrays of its first seed."""
     found = {}
     for run in board.runs:
@@ -183,7 +162,7 @@ def _first_runs(board: Board, data: str, units: np.ndarray | float = 1.0) -> lis
     return list(found.items())
 
 
-def _in_units(board: Board, data: str) -> tuple[dict[str, np.ndarray], list[str], np.ndarray]:
+def _in_units(board: Outcomes, data: str) -> tuple[dict[str, np.ndarray], list[str], np.ndarray]:
     """Rows in units that can be drawn, the labels of the columns that say so, and the units."""
     parts, description = board.data(data)
     units = drawable_units(np.concatenate([parts["train"], parts["test"]]))
@@ -194,29 +173,11 @@ def _in_units(board: Board, data: str) -> tuple[dict[str, np.ndarray], list[str]
     return {**parts, **rows}, columns, units
 
 
-def drawable_units(rows: np.ndarray) -> np.ndarray:
-    """One for each column, or a power of ten: matplotlib draws axes from about 1e-287 on, and areas are products.
-
-    Args:
-        rows: Rows, `(n, dim)`.
-
-    Example:
-        >>> import numpy as np
-        >>> drawable_units(np.array([[1.0, 2e307, 3e-300], [-20.0, 1.0, 0.0]]))
-        array([1.e+000, 1.e+307, 1.e-300])
-    """
-    largest = np.abs(rows).max(0)
-    decade = np.floor(np.log10(np.where(largest > 0, largest, 1.0))).clip(min=-307)  # 1e-308 is subnormal
-    return np.where(np.abs(decade) > _DRAWABLE, 10.0**decade, 1.0)
-
-
 def _panels(count: int, rows: int, size: float = 2.05) -> tuple[Any, Any]:
     return subplots(rows, count, figsize=(size * count, size * rows + 0.3), squeeze=False)
 
 
-def _density(board: Board, data: str) -> Any:
-    from genflow.studies.trial import grid_of
-
+def _density(board: Outcomes, data: str) -> Any:
     parts, columns, units = _in_units(board, data)
     runs = _first_runs(board, data, units)
     rows = np.concatenate([parts["train"], parts["test"]])
@@ -286,7 +247,7 @@ def _density(board: Board, data: str) -> Any:
     return figure
 
 
-def _images(board: Board, data: str) -> Any:
+def _images(board: Outcomes, data: str) -> Any:
     parts, description = board.data(data)
     shape = tuple(description["image_shape"])
     runs = _first_runs(board, data)
@@ -310,20 +271,7 @@ def _images(board: Board, data: str) -> Any:
     return figure
 
 
-def mosaic(rows: np.ndarray, shape: tuple[int, ...], down: int, across: int) -> np.ndarray:
-    """Rows as pictures of one shape, in so many lines and columns."""
-    height, width = shape[-2:]
-    gap = 1
-    canvas = np.full((down * (height + gap) - gap, across * (width + gap) - gap), np.nan)
-    for index, row in enumerate(rows):
-        if len(row) == height * width - 1:  # rows with their mean removed need not carry the last pixel
-            row = np.append(row, -row.sum())
-        top, left = (index // across) * (height + gap), (index % across) * (width + gap)
-        canvas[top : top + height, left : left + width] = row.reshape(height, width)
-    return canvas
-
-
-def _pairs(board: Board, data: str) -> Any:
+def _pairs(board: Outcomes, data: str) -> Any:
     from scipy.stats import spearmanr
 
     parts, columns, units = _in_units(board, data)
@@ -360,7 +308,7 @@ def _pairs(board: Board, data: str) -> Any:
     return figure
 
 
-def _marginals(board: Board, data: str) -> Any:
+def _marginals(board: Outcomes, data: str) -> Any:
     parts, columns, units = _in_units(board, data)
     runs = _first_runs(board, data, units)
     shown = min(8, parts["test"].shape[1])
@@ -387,7 +335,7 @@ def _marginals(board: Board, data: str) -> Any:
     return figure
 
 
-def _training(board: Board, data: str) -> Any:
+def _training(board: Outcomes, data: str) -> Any:
     runs = {}
     for run in board.runs:
         if run["data"] == data and run.get("history") and run["label"] not in runs:

@@ -15,10 +15,8 @@ from __future__ import annotations
 
 import inspect
 import math
-import statistics
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from os import PathLike
 from typing import Any
 
@@ -30,11 +28,14 @@ from genflow.errors import InputError, SolverError
 from genflow.flow import Flow
 from genflow.interfaces import DivergenceEstimator, Estimate, Velocity
 from genflow.naming.parts import parts, ready
-from genflow.studies.findings import Findings, followed, found_in_a_folder
+from genflow.studies.divergence_study.findings import findings_of
+from genflow.studies.divergence_study.trial import Trial
 from genflow.studies.references import like, precise
+from genflow.studies.reporting.findings import Findings, found_in_a_folder
+from genflow.studies.reporting.terminal import followed
 from genflow.studies.subject import Subject, subject_of
 
-__all__ = ["PROBES", "Pushed", "Trial", "divergences"]
+__all__ = ["PROBES", "Pushed", "divergences"]
 
 PROBES = (1, 2, 4, 8, 16)
 """Numbers of probes that an estimator with an argument `n` is tried with."""
@@ -51,61 +52,6 @@ class Pushed(DivergenceEstimator):
     ) -> Estimate:
         v, divergence = Velocity.divergence(velocity, x, t, condition)
         return Estimate(v, divergence, pushes=math.prod(x.shape[x.ndim - velocity.event_ndim :]))
-
-
-@dataclass
-class Trial:
-    """An estimator, and what came of it.
-
-    Attributes:
-        label: Its name.
-        n: Number of probes, 0 where it has no such argument.
-        estimator: The estimator.
-        deterministic: Whether it draws no probes: one draw says all.
-        log_p: Log density of each row in each draw.
-        seconds: Wall time of each draw.
-        nfe: Evaluations of the velocity.
-        pushes: Tangents or cotangents pushed through it.
-        reported: The standard error that the solves themselves reported, root mean square; NaN where they did not.
-        along: Of the divergence at some times on the way: bias, standard deviation, and the bias's standard error,
-            `(3, times)`.
-        status: `ok`, or why it failed.
-    """
-
-    label: str
-    n: int
-    estimator: DivergenceEstimator
-    deterministic: bool = False
-    log_p: list[Tensor] = field(default_factory=list)
-    seconds: list[float] = field(default_factory=list)
-    nfe: int = 0
-    pushes: int = 0
-    reported: float = math.nan
-    along: Tensor | None = None
-    status: str = "ok"
-
-    @property
-    def name(self) -> str:
-        """Its label with the number of probes."""
-        return f"{self.label}, n = {self.n}" if self.n else self.label
-
-    def figures(self, exact: Tensor) -> dict[str, float]:
-        """Bias and standard error against the exact log density, `(n,)`, and the cost."""
-        error = torch.stack(self.log_p).double() - exact
-        draws = len(error)
-        # Rows may share their probes, so the standard error of the bias is taken over draws.
-        means = error.mean(1)
-        return {
-            "bias": means.mean().item(),
-            "bias_se": means.std().item() / math.sqrt(draws) if draws > 1 else 0.0,
-            "standard_error": error.var(0).mean().sqrt().item() if draws > 1 else 0.0,
-            "largest_error": error.abs().max().item(),
-            "reported": self.reported,
-            "nfe": self.nfe,
-            "pushes": self.pushes,
-            "seconds": statistics.median(self.seconds),
-            "draws": draws,
-        }
 
 
 @found_in_a_folder
@@ -191,8 +137,6 @@ def divergences(
         "dtype": str(subject.x.dtype).removeprefix("torch."),
         "command": command,
     }
-    from genflow.studies.estimator_findings import findings_of
-
     findings = findings_of(subject, trials, exact, [time for _, time, _ in points], config)
     return findings
 

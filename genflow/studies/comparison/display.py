@@ -3,25 +3,14 @@
 from __future__ import annotations
 
 import math
-import re
 import sys
 import time
-from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
-__all__ = [
-    "Display",
-    "Lines",
-    "Live",
-    "Silent",
-    "Telling",
-    "as_it_is",
-    "as_wide_as_fits",
-    "display_for",
-    "duration",
-    "leaderboard_table",
-    "number",
-]
+from genflow.studies.reporting.numbers import duration, number
+from genflow.studies.reporting.terminal import as_it_is, say
+
+__all__ = ["Display", "Lines", "Live", "Silent", "display_for"]
 
 _PATIENCE = 10.0  # seconds without a word
 
@@ -43,24 +32,6 @@ def display_for(trials: list[dict[str, Any]], budget: float | None, wanted: bool
     return Live(trials, budget) if sys.stderr.isatty() else Lines(trials)
 
 
-def duration(seconds: float) -> str:
-    """A time for people: `8 s`, `2:05`, `1:02:03`."""
-    if seconds < 60:
-        return f"{seconds:.0f} s"
-    minutes, second = divmod(round(seconds), 60)
-    hours, minute = divmod(minutes, 60)
-    return f"{hours}:{minute:02}:{second:02}" if hours else f"{minute}:{second:02}"
-
-
-def number(value: float | None, digits: int = 3) -> str:
-    """A number of a table: empty where there is none."""
-    if value is None or value != value:
-        return ""
-    if value == 0 or 1e-3 <= abs(value) < 1e5:
-        return f"{value:.{digits}f}"
-    return f"{value:.1e}"
-
-
 class Silent:
     """Says nothing."""
 
@@ -78,38 +49,7 @@ class Silent:
 
     def say(self, line: str) -> None:
         """Passes a line on that was not its own."""
-        _say(line)
-
-
-class Telling:
-    """Says on standard error what is being done: on one line of a terminal, elsewhere a line now and then."""
-
-    def __init__(self) -> None:
-        self.said = time.monotonic()
-        self.status: Any = None
-
-    def __enter__(self) -> Telling:
-        if sys.stderr.isatty():
-            from rich.console import Console
-
-            self.status = Console(stderr=True).status("")
-            self.status.start()
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        if self.status is not None:
-            self.status.stop()
-
-    def __call__(self, what: str) -> None:
-        if self.status is not None:
-            self.status.update(what)
-        elif time.monotonic() - self.said > _PATIENCE:
-            self.said = time.monotonic()
-            _say(what)
-
-
-def _say(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)  # noqa: T201
+        say(line)
 
 
 class Lines(Silent):
@@ -126,22 +66,22 @@ class Lines(Silent):
     def event(self, index: int, event: dict[str, Any]) -> None:
         if index not in self.begun:
             self.begun.add(index)
-            _say(f"[{index + 1}/{len(self.trials)}] {_title(self.trials[index])}: training")
+            say(f"[{index + 1}/{len(self.trials)}] {_title(self.trials[index])}: training")
         if event["what"] != "evaluation":
             self.said = time.monotonic()
         elif time.monotonic() - self.said > _PATIENCE:
             self.said = time.monotonic()
-            _say(f"[{index + 1}/{len(self.trials)}] {_title(self.trials[index])}: evaluation, {event['stage']}")
+            say(f"[{index + 1}/{len(self.trials)}] {_title(self.trials[index])}: evaluation, {event['stage']}")
 
     def done(self, index: int, result: dict[str, Any]) -> None:
         head = f"[{index + 1}/{len(self.trials)}] {_title(self.trials[index])}"
         figures = result.get("figures")
         if figures is None:
-            _say(f"{head}: {result['status']}")
+            say(f"{head}: {result['status']}")
             return
         nll = f"NLL {number(figures['nll'])} ± {number(figures['nll_se'])} nats"
         said = nll if math.isfinite(figures["nll"]) else result["status"].removeprefix("ok; ")
-        _say(f"{head}: {said}, {figures['train_steps']:.0f} steps in {figures['train_seconds']:.1f} s")
+        say(f"{head}: {said}, {figures['train_steps']:.0f} steps in {figures['train_seconds']:.1f} s")
 
 
 class Live(Silent):
@@ -254,82 +194,6 @@ class Live(Silent):
         return rows[first : first + room]
 
 
-_COLUMNS: dict[str, Callable[[dict[str, Any]], str]] = {
-    "NLL (nats)": lambda row: (
-        f"{number(row['nll'])} ±{number(row['nll_se'])}" if math.isfinite(row["nll"]) else number(row["nll"]) or "–"
-    ),
-    "standardized": lambda row: number(row["nll_standardized"]),
-    "W2": lambda row: number(row["w2"]),
-    "MMD²": lambda row: "" if row["mmd"] != row["mmd"] else f"{row['mmd']:.1e}",
-    "C2ST": lambda row: number(row["c2st"], 2),
-    "inversion": lambda row: (
-        "" if row["inversion_error"] != row["inversion_error"] else f"{row['inversion_error']:.0e}"
-    ),
-    "NFE": lambda row: number(row["nfe"], 0),
-    "steps": lambda row: number(row["train_steps"], 0),
-    "train s": lambda row: number(row["train_seconds"], 1),
-    "MB": lambda row: number(row["peak_mb"], 0),
-}
-_DISPENSABLE = ("inversion", "MB", "train s", "MMD²", "steps", "NFE", "C2ST", "W2", "standardized")
-
-
-def as_wide_as_fits(
-    build: Callable[[list[Any], bool], Any], columns: Sequence[Any], less: Sequence[Any], console: Any
-) -> Any:
-    """A rich table whose numbers are whole: columns go until it fits, and where none can go, cells are folded.
-
-    Args:
-        build: Makes the table of some columns; the flag says whether to fold what is too long.
-        columns: All columns.
-        less: Those that a narrow terminal goes without, the first to go first.
-        console: Where it is to be printed.
-    """
-    shown = list(columns)
-    for column in [*less, None]:
-        table = build(shown, False)
-        if console.measure(table, options=console.options.update(width=1000)).maximum <= console.width:
-            return table
-        if column is not None:
-            shown.remove(column)
-    return build(shown, True)
-
-
-def leaderboard_table(frame: Any, title: str, console: Any) -> Any:
-    """The leaderboard of one data set, as a rich table with as many columns as fit.
-
-    Args:
-        frame: Rows of `Board.summary` for that data set.
-        title: Its title.
-        console: Where it is to be printed.
-    """
-    widest = max(12, console.width // 3)
-    return as_wide_as_fits(
-        lambda columns, fold: _leaderboard(frame, title, columns, widest, fold), list(_COLUMNS), _DISPENSABLE, console
-    )
-
-
-def _leaderboard(frame: Any, title: str, columns: list[str], widest: int, fold: bool) -> Any:
-    from rich import box
-    from rich.table import Table
-    from rich.text import Text
-
-    from genflow.studies.board import records
-
-    table = Table(title=as_it_is(title), title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
-    table.add_column("  model", overflow="fold", max_width=widest)
-    for name in columns:
-        table.add_column(name, justify="right", no_wrap=not fold, overflow="fold")
-    for row in records(frame):
-        if not row["status"].startswith("ok"):
-            style = "red" if row["status"].startswith("failed") else "dim"
-            table.add_row(Text(f"  {row['model']}", style=style), Text(row["status"].partition(":")[0], style=style))
-            continue
-        mark = "*" if row["best"] else "=" if row["tied"] else " "
-        cells = [as_it_is(f"{mark} {row['model']}"), *(_COLUMNS[name](row) for name in columns)]
-        table.add_row(*cells, style="bold" if row["best"] else None)
-    return table
-
-
 def _bar(fraction: float, style: str) -> Any:
     from rich.progress_bar import ProgressBar
 
@@ -339,10 +203,3 @@ def _bar(fraction: float, style: str) -> Any:
 def _title(trial: dict[str, Any]) -> str:
     title = f"{trial['data']}, {trial['label']}" + (f", seed {trial['seed']}" if trial["several"] else "")
     return " ".join(title.split())
-
-
-def as_it_is(text: str) -> Any:
-    """A text for a cell of a table, of which rich makes no markup, no picture and no second line."""
-    from rich.text import Text
-
-    return Text(re.sub(r"[\r\n\t\v\f]+", " ", text))

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from genflow.storage.documents import printable
-from genflow.studies.board import Board
-from genflow.studies.place import Place, write_json
+from genflow.studies.comparison.board import Board
+from genflow.studies.reporting.place import Place, write_json
 
 __all__ = ["Results"]
 

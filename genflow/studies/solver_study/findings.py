@@ -7,11 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from genflow.studies.drawing import plain, subplots
-from genflow.studies.findings import Column, Findings, scientific, seconds, whole
-from genflow.studies.plots import FURTHER_COLOURS, Plot, drawable_units, mosaic
 from genflow.studies.references import Truth
-from genflow.studies.settings import Setting
+from genflow.studies.reporting.columns import Column
+from genflow.studies.reporting.drawing import plain, subplots
+from genflow.studies.reporting.findings import Findings
+from genflow.studies.reporting.numbers import scientific, seconds, whole
+from genflow.studies.reporting.plot import FURTHER_COLOURS, Plot, drawable_units, mosaic
+from genflow.studies.solver_study.settings import Setting
 from genflow.studies.subject import Subject
 
 __all__ = ["findings_of"]

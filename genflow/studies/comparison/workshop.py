@@ -50,7 +50,7 @@ class Workshop:
         # -P: no file of the current folder takes a library's place. A session of its own: an interrupt at the terminal
         # comes to this process alone, which then ends all.
         self.process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "genflow.studies.trial"],
+            [sys.executable, "-P", "-m", "genflow.studies.comparison.trial"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self.errors,

@@ -32,10 +32,11 @@ from genflow.flow import Flow
 from genflow.interfaces import Integrator
 from genflow.naming import registry
 from genflow.naming.parts import parts, ready
-from genflow.studies.findings import Findings, followed, found_in_a_folder
 from genflow.studies.references import Truth, like, reference
-from genflow.studies.settings import Setting
-from genflow.studies.solver_findings import findings_of
+from genflow.studies.reporting.findings import Findings, found_in_a_folder
+from genflow.studies.reporting.terminal import followed
+from genflow.studies.solver_study.findings import findings_of
+from genflow.studies.solver_study.settings import Setting
 from genflow.studies.subject import Subject, subject_of
 
 __all__ = ["STEPS", "TOLERANCES", "solvers"]

@@ -5,10 +5,7 @@ from __future__ import annotations
 import base64
 import functools
 import io
-import math
-import sys
-import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from os import PathLike
 from pathlib import Path
@@ -16,52 +13,20 @@ from typing import TYPE_CHECKING, Any
 
 from genflow.storage import atomic
 from genflow.storage.documents import printable
-from genflow.studies.display import as_it_is, as_wide_as_fits, duration, number
-from genflow.studies.drawing import check, picture
-from genflow.studies.frames import write_csv
-from genflow.studies.place import Place, taken, write_json
-from genflow.studies.plots import Plot
+from genflow.studies.reporting.columns import Column
+from genflow.studies.reporting.drawing import picture
+from genflow.studies.reporting.environment import environment
+from genflow.studies.reporting.frames import write_csv
+from genflow.studies.reporting.html import template
+from genflow.studies.reporting.place import Place, taken, write_json
+from genflow.studies.reporting.plot import Plot
+from genflow.studies.reporting.requirements import check
+from genflow.studies.reporting.terminal import as_it_is, as_wide_as_fits
 
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Column", "Findings", "followed", "found_in_a_folder", "scientific", "seconds", "whole"]
-
-
-def scientific(value: float) -> str:
-    """A number over many orders of magnitude: `1.2e-03`."""
-    return "–" if value is None or not math.isfinite(value) else f"{value:.1e}"
-
-
-def whole(value: float) -> str:
-    """A count."""
-    return "–" if value is None or not math.isfinite(value) else f"{value:,.0f}".replace(",", "\u202f")
-
-
-def seconds(value: float) -> str:
-    """A time for people: `3.1 ms`, `1.24 s`."""
-    if value is None or not math.isfinite(value):
-        return "–"
-    return f"{1000 * value:.3g} ms" if value < 0.9995 else f"{value:.3g} s"
-
-
-@dataclass(frozen=True)
-class Column:
-    """A column as the table and the report show it.
-
-    Attributes:
-        name: Its name in the frame and in the CSV.
-        heading: Its heading.
-        meaning: What it says.
-        shown: Makes a text of a value.
-        dispensable: Whether a narrow terminal goes without it.
-    """
-
-    name: str
-    heading: str
-    meaning: str
-    shown: Callable[[Any], str] = number
-    dispensable: bool = False
+__all__ = ["Findings", "found_in_a_folder"]
 
 
 @dataclass
@@ -119,9 +84,6 @@ class Findings:
         Args:
             path: The file; an old one is replaced.
         """
-        from genflow.studies.environment import environment
-        from genflow.studies.report import template
-
         drawn = self.pictures()
         text = template("study.html").render(
             study=self,
@@ -204,9 +166,6 @@ class Findings:
         return str(self.frame[names].to_html(index=False, float_format="{:.4g}".format))
 
 
-_EVERY = 5.0  # seconds between two lines where no bar can be drawn
-
-
 def found_in_a_folder(study: Callable[..., Findings]) -> Callable[..., Findings]:
     """A study that takes the name of its folder `out` before it begins, and writes what it found there at its end."""
 
@@ -222,23 +181,3 @@ def found_in_a_folder(study: Callable[..., Findings]) -> Callable[..., Findings]
         return findings
 
     return run
-
-
-def followed(items: Iterable[Any], total: int, what: str, wanted: bool) -> Iterator[Any]:
-    """The items, with a bar on standard error while they last; where that is no terminal, with a line now and then."""
-    if not wanted:
-        yield from items
-    elif sys.stderr.isatty():
-        from rich.console import Console
-        from rich.progress import track
-
-        yield from track(items, description=what, total=total, console=Console(stderr=True), transient=True)
-    else:
-        began = said = time.monotonic()
-        for done, item in enumerate(items):
-            now = time.monotonic()
-            if now - said >= _EVERY and done:
-                said = now
-                left = duration((now - began) / done * (total - done))
-                print(f"{what}: {done} of {total}, about {left} to go", file=sys.stderr, flush=True)  # noqa: T201
-            yield item

@@ -1,27 +1,9 @@
-"""The results of a comparison: a leaderboard, the differences that are real, plots, a report.
-
-Everything is read from one folder, so that a comparison of last week is the same object as one of a minute ago.
-
-    leaderboard.csv      a row for each data set, model and seed
-    paired.csv           the difference of every two models, row by row, with its standard error
-    report.html          all of it in one file
-    config.json          arguments, seeds, versions, data        repeat.json   for `genflow compare --config`
-    runs.json            each trial: figures, history, reason of a failure, and which are not done yet
-    models/DATA/MODEL    the trained models, for `genflow sample` and `genflow score`
-    evaluation/DATA      log density of each test row, samples, density on a grid
-    plots/               the pictures
-"""
+"""The outcomes of a comparison, read from its folder: figures, log densities of the test rows, paired differences."""
 
 from __future__ import annotations
 
-import base64
-import io
 import json
 import math
-import os
-import re
-import shutil
-from collections.abc import Iterable
 from functools import cached_property
 from os import PathLike
 from pathlib import Path
@@ -30,75 +12,18 @@ from typing import TYPE_CHECKING, Any, TypedDict
 import numpy as np
 
 from genflow.errors import InputError
-from genflow.storage import atomic, documents
-from genflow.storage.documents import printable
-from genflow.studies.drawing import plain
-from genflow.studies.frames import write_csv
+from genflow.storage import documents
+from genflow.storage.checkpoint import load
+from genflow.studies.comparison.columns import COLUMNS
+from genflow.studies.comparison.names import slug
+from genflow.studies.reporting.frames import real, records
 
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["COLUMNS", "Board", "file_names", "records", "slug"]
+__all__ = ["Outcomes"]
 
 _NLL = ["nll", "nll_standardized"]
-
-COLUMNS = (
-    "data",
-    "model",
-    "seed",
-    "status",
-    "nll",
-    "nll_se",
-    "nll_standardized",
-    "nll_standardized_se",
-    "w2",
-    "w2_floor",
-    "mmd",
-    "mmd_threshold",
-    "c2st",
-    "inversion_error",
-    "nfe",
-    "train_seconds",
-    "train_steps",
-    "sample_seconds",
-    "peak_mb",
-    "parameters",
-)
-"""The columns of `leaderboard.csv`; further metrics come after them."""
-
-
-def slug(name: str) -> str:
-    """A name as the name of a file."""
-    return re.sub(r"[^\w.+-]+", "-", name).strip("-.") or "unnamed"
-
-
-def file_names(names: Iterable[str], longest: int = 60) -> dict[str, str]:
-    """Names as the names of files, no two of them alike even where a file system takes `A` for `a`.
-
-    Args:
-        names: Any texts, each once.
-        longest: Characters at most.
-
-    Example:
-        >>> from genflow.studies.board import file_names
-        >>> file_names(["a/b", "a b", "A b", "x"])
-        {'a/b': 'a-b', 'a b': 'a-b-2', 'A b': 'A-b-3', 'x': 'x'}
-    """
-    found: dict[str, str] = {}
-    taken: set[str] = set()
-    for name in names:
-        short = slug(name)[:longest]
-        try:
-            os.fsencode(short)
-        except UnicodeEncodeError:  # the locale's file names can't hold it
-            short = slug(short.encode("ascii", "replace").decode("ascii"))
-        chosen, count = short, 1
-        while chosen.casefold() in taken:
-            count += 1
-            chosen = f"{short}-{count}"
-        taken.add(chosen.casefold())
-        found[name] = chosen
-    return found
 
 
 class _Config(TypedDict):
@@ -113,7 +38,7 @@ class _Run(TypedDict):
     status: str
 
 
-class Board:
+class Outcomes:
     """What a comparison found.
 
     Args:
@@ -127,8 +52,6 @@ class Board:
     Raises:
         InputError: No comparison there.
     """
-
-    _temporary: Any = None
 
     def __init__(self, folder: str | PathLike[str]):
         self.folder = Path(folder).resolve()
@@ -144,11 +67,11 @@ class Board:
 
         rows = []
         for run in self.runs:
-            figures = {name: _number(value) for name, value in run.get("figures", {}).items()}
+            figures = {name: real(value) for name, value in run.get("figures", {}).items()}
             known = self.config["data"][run["data"]]
             row: dict[str, Any] = dict.fromkeys(COLUMNS, math.nan)
             row.update(data=run["data"], model=run["label"], seed=run["seed"], status=run["status"])
-            row.update(w2_floor=_number(known["w2_floor"]), mmd_threshold=_number(known["mmd_threshold"]), **figures)
+            row.update(w2_floor=real(known["w2_floor"]), mmd_threshold=real(known["mmd_threshold"]), **figures)
             rows.append(row)
         return self._ordered(pd.DataFrame(rows))
 
@@ -297,8 +220,6 @@ class Board:
         Raises:
             InputError: No such trial, or one that failed before its model was trained.
         """
-        from genflow.storage.checkpoint import load
-
         for run in self.runs:
             if run["data"] == data and run["label"] == model and seed in (None, run["seed"]):
                 folder = self.folder / "models" / self.home(data) / run["name"]
@@ -309,174 +230,6 @@ class Board:
                 trust = [name for name in named if ":" in name]
                 return load(folder, trust=trust)
         raise InputError(f"model: no trial of {model!r} on {data!r}; models: {', '.join(self.model_names)}")
-
-    def report(self, path: str | PathLike[str]) -> Path:
-        """Writes the report: one HTML file that needs nothing else.
-
-        Args:
-            path: The file; an old one is replaced.
-        """
-        from genflow.studies.report import render
-
-        text = render(self)
-        target = Path(path)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with atomic.file(target) as part:
-            part.write_text(printable(text), encoding="utf-8")
-        return target
-
-    def save(self, path: str | PathLike[str]) -> Path:
-        """Copies the results to a new folder.
-
-        Raises:
-            InputError: The folder exists.
-        """
-        with atomic.folder(path) as folder:
-            shutil.copytree(self.folder, folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns(".*"))
-        return Path(path)
-
-    def __str__(self) -> str:
-        from rich.console import Console
-
-        text = io.StringIO()
-        self.print(Console(width=110, file=text, color_system=None))
-        return text.getvalue().rstrip()
-
-    def __repr__(self) -> str:
-        return f"Board({len(self.data_names)} data sets x {len(self.model_names)} models)"
-
-    def _repr_html_(self) -> str:
-        names = ["data", "model", "nll", "nll_se", "nll_standardized", "w2", "c2st", "nfe", "train_seconds", "status"]
-        table = str(self.summary[names].to_html(index=False, float_format="{:.4g}".format))
-        pictures = [file for data in [None, *self.data_names] if (file := self._picture(data)) is not None]
-        images = [base64.b64encode(file.read_bytes()).decode() for file in pictures]
-        return table + "".join(f'<p><img src="data:image/png;base64,{i}" style="max-width: 100%"></p>' for i in images)
-
-    def plot(self, data: str | None = None, kind: str | None = None) -> Any:
-        """One of the pictures of the report, as a matplotlib figure, which a notebook shows.
-
-        Args:
-            data: The data set; the leaderboard of all by default.
-            kind: Which of its pictures: `density`, `samples`, `pairs`, `marginals` or `training`, as it has them; the
-                first by default.
-
-        Raises:
-            InputError: No such data set, or no such picture of it.
-
-        Example:
-            >>> import genflow as gf
-            >>> board = gf.compare("two-moons", ["nsf"], iterations=2, points=50, progress=False)
-            >>> type(board.plot("two-moons", "training")).__name__
-            'Figure'
-        """
-        from genflow.studies import plots
-        from genflow.studies.drawing import styled
-
-        if data is not None and data not in self.data_names:
-            raise InputError(f"data: no {data!r} in this comparison; {', '.join(self.data_names)} would do")
-        found = {plot.name.rpartition("-")[2]: plot for plot in plots.plots_of(self, data)}
-        if not found:
-            raise InputError(f"plot: nothing to draw of {data or 'all data'}: no model has what the pictures show")
-        if kind is not None and kind not in found:
-            raise InputError(f"kind: no {kind!r} of {data or 'all data'}; {', '.join(found)} would do")
-        with styled():
-            return (found[kind] if kind else next(iter(found.values()))).draw()
-
-    def _picture(self, data: str | None) -> Path | None:
-        """The file of the first picture of a data set, or of the leaderboard, where it was drawn."""
-        from genflow.studies import plots
-
-        names = [plot.name for plot in plots.plots_of(self, data)]
-        files = [self.folder / "plots" / f"{name}.png" for name in names]
-        return next((file for file in files if file.is_file()), None)
-
-    def print(self, console: Any = None) -> None:
-        """Prints the leaderboard of each data set.
-
-        Args:
-            console: A rich console; standard output by default.
-        """
-        from rich.console import Console
-
-        from genflow.studies.display import leaderboard_table
-
-        console = console or Console()
-        if self.state != "done":
-            console.print(self.progress, highlight=False, markup=False)
-        for data in self.data_names:
-            known = self.config["data"][data]
-            title = f"{data}: {known['rows']['test']} test rows, d = {len(known['columns'])}"
-            rows = self.summary[self.summary["data"] == data]
-            console.print(leaderboard_table(rows, title, console))
-            for row in records(rows):
-                if row["status"] != "ok":
-                    remark = row["status"].removeprefix("ok; ")
-                    console.print(f"  {row['model']}: {remark}", highlight=False, markup=False)
-            aside = []
-            if known["w2_floor"] is not None:
-                mmd = _number(known["mmd_threshold"])
-                aside.append(f"W2 floor {_number(known['w2_floor']):.3f}, MMD threshold {mmd:.1e}")
-            if "nll_true" in known:
-                aside.append(f"true density {known['nll_true']:.3f} ±{known['nll_true_se']:.3f} nats")
-            if aside:
-                console.print("  " + "; ".join(aside), style="dim", highlight=False)
-            for remark in known["remarks"]:
-                console.print(f"  {remark}", style="dim", highlight=False, markup=False)
-            console.print()
-        console.print(
-            "* lowest NLL   = within one paired standard error of it   W2, MMD, C2ST and the inversion error in "
-            "standardized units",
-            style="dim",
-            highlight=False,
-        )
-
-    def write_tables(self) -> None:
-        """Writes the tables into the folder, as far as trials are done."""
-        import pandas as pd
-
-        write_csv(self.frame, self.folder / "leaderboard.csv")
-        write_csv(self.paired, self.folder / "paired.csv")
-        for data, models in self.row_log_prob.items():
-            columns = {
-                label if len(rows) == 1 else f"{label} {index + 1}": row
-                for label, rows in models.items()
-                for index, row in enumerate(rows)
-            }
-            write_csv(pd.DataFrame(columns), self.folder / "evaluation" / self.home(data) / "log_prob.csv")
-
-    def draw(self) -> list[str]:
-        """Draws the pictures into the folder.
-
-        Returns:
-            A line for each that could not be drawn.
-        """
-        from genflow.studies import plots
-
-        try:
-            return plots.write(self, self.folder / "plots")
-        except Exception as error:
-            return [f"the pictures could not be drawn ({type(error).__name__}: {plain(error, 200)})"]
-
-    def write_report(self) -> str:
-        """Writes the report into the folder.
-
-        Returns:
-            A line if it could not be written.
-        """
-        try:
-            self.report(self.folder / "report.html")
-        except Exception as error:
-            return f"report.html could not be written ({type(error).__name__}: {plain(error, 200)})"
-        return ""
-
-
-def records(frame: pd.DataFrame) -> list[dict[str, Any]]:
-    """The rows of a table as dictionaries."""
-    return [{str(key): value for key, value in row.items()} for row in frame.to_dict("records")]
-
-
-def _number(value: Any) -> float:
-    return math.nan if value is None else float(value)
 
 
 def _mean_and_se(values: np.ndarray) -> tuple[float, float]:

@@ -4,36 +4,19 @@ from __future__ import annotations
 
 import base64
 import math
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from genflow.studies.display import duration, number
+from genflow.studies.comparison import plots
+from genflow.studies.comparison.outcomes import Outcomes
+from genflow.studies.reporting.frames import records
+from genflow.studies.reporting.html import template
+from genflow.studies.reporting.numbers import duration, number
 
-if TYPE_CHECKING:
-    from jinja2 import Template
-
-    from genflow.studies.board import Board
-
-__all__ = ["render", "template"]
-
-
-def template(name: str) -> Template:
-    """A template of this package, which fails on a name that it was not given."""
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
-    environment = Environment(
-        loader=PackageLoader("genflow.studies", "templates"),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        undefined=StrictUndefined,
-    )
-    return environment.get_template(name)
+__all__ = ["render"]
 
 
-def render(board: Board) -> str:
+def render(board: Outcomes) -> str:
     """The report as a text of HTML."""
-    from genflow.studies import plots
-
     arguments, config = board.config["arguments"], board.config
     budget = arguments["budget"] or f"{arguments['iterations']:,} steps".replace(",", " ")
     return template("report.html").render(
@@ -55,9 +38,9 @@ def render(board: Board) -> str:
     )
 
 
-def _columns(board: Board) -> list[tuple[str, str, str]]:
+def _columns(board: Outcomes) -> list[tuple[str, str, str]]:
     """The leaderboard's columns: name, heading, explanation."""
-    from genflow.studies.board import COLUMNS
+    from genflow.studies.comparison.columns import COLUMNS
 
     known = [
         (
@@ -86,10 +69,7 @@ def _columns(board: Board) -> list[tuple[str, str, str]]:
     return known + [(name, name, "a further metric of samples, standardized units") for name in further]
 
 
-def _section(board: Board, name: str) -> dict[str, Any]:
-    from genflow.studies import plots
-    from genflow.studies.board import records
-
+def _section(board: Outcomes, name: str) -> dict[str, Any]:
     known = board.config["data"][name]
     rows = records(board.summary[board.summary["data"] == name])
     order = [row["model"] for row in rows if math.isfinite(row["nll"])]
@@ -143,7 +123,7 @@ def _pair(row: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _pictures(board: Board, plots: list[Any]) -> list[dict[str, str]]:
+def _pictures(board: Outcomes, plots: list[Any]) -> list[dict[str, str]]:
     found = []
     for plot in plots:
         if encoded := _encoded(board, plot.name):
@@ -151,7 +131,7 @@ def _pictures(board: Board, plots: list[Any]) -> list[dict[str, str]]:
     return found
 
 
-def _encoded(board: Board, name: str) -> str:
+def _encoded(board: Outcomes, name: str) -> str:
     """A picture of the comparison as text; empty where there is none."""
     file = board.folder / "plots" / f"{name}.png"
     return base64.b64encode(file.read_bytes()).decode() if file.exists() else ""

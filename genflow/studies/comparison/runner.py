@@ -20,15 +20,17 @@ from genflow.draws import check_seed
 from genflow.errors import InputError
 from genflow.naming import registry
 from genflow.storage.documents import printable
-from genflow.studies.board import Board, file_names
-from genflow.studies.display import Display, display_for
-from genflow.studies.drawing import check, plain
-from genflow.studies.environment import environment
-from genflow.studies.place import taken, write_json
-from genflow.studies.ration import evaluation_seconds
-from genflow.studies.report import render
-from genflow.studies.results import Results
-from genflow.studies.workshop import Workshop
+from genflow.studies.comparison.board import Board
+from genflow.studies.comparison.display import Display, display_for
+from genflow.studies.comparison.names import file_names
+from genflow.studies.comparison.ration import evaluation_seconds
+from genflow.studies.comparison.report import render
+from genflow.studies.comparison.results import Results
+from genflow.studies.comparison.workshop import Workshop
+from genflow.studies.reporting.drawing import plain
+from genflow.studies.reporting.environment import environment
+from genflow.studies.reporting.place import taken, write_json
+from genflow.studies.reporting.requirements import check
 
 __all__ = ["DEFAULT_MODELS", "compare"]
 
@@ -318,8 +320,8 @@ def _config(plan: dict[str, Any]) -> dict[str, Any]:
 
 
 def _run(plan: dict[str, Any], results: Results, progress: bool) -> None:
-    from genflow.studies.evaluation import reference
-    from genflow.studies.trial import write_data
+    from genflow.studies.comparison.evaluation import reference
+    from genflow.studies.comparison.exchange import write_data
 
     with Workshop() as workshop, display_for(plan["trials"], plan["seconds"], progress) as display:
         for name, dataset in plan["datasets"].items():
@@ -394,7 +396,7 @@ def _here(
 
     import torch
 
-    from genflow.studies.trial import reason, run_trial, warm_up
+    from genflow.studies.comparison.trial import reason, run_trial, warm_up
 
     threads = torch.get_num_threads()
     torch.set_num_threads(trial["threads"] or 1)
