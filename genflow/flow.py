@@ -12,9 +12,7 @@ model.
 from __future__ import annotations
 
 import copy
-import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import partial
 from os import PathLike
 from typing import TYPE_CHECKING, Any, Literal
@@ -23,6 +21,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from genflow.assembly import Cost, Transport
 from genflow.audit import Audit, audited
 from genflow.base import StandardNormal, check_base
 from genflow.deadline import check_time
@@ -30,7 +29,7 @@ from genflow.divergences import Exact, Hutchinson, as_divergence
 from genflow.draws import batch_shape, check_generator
 from genflow.errors import InputError
 from genflow.functions import as_integrator, as_scheduler
-from genflow.interfaces import Component, DivergenceEstimator, Dynamics, Estimate, Integrator, Scheduler, Velocity, Work
+from genflow.interfaces import Component, DivergenceEstimator, Dynamics, Integrator, Scheduler, Velocity
 from genflow.numerics.products import fast_products
 from genflow.numerics.recomputation import recomputed
 from genflow.schedulers import Uniform
@@ -44,9 +43,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Cost", "Flow", "StandardNormal", "Transport", "check_given"]
 
-Cost = Callable[[Tensor, Tensor, Estimate], Tensor]
-"""A running cost `(t, x, estimate) -> (*batch,)`, integrated along the path."""
-
 _FROM_FUNCTION: dict[str, Callable[..., Any]] = {
     "velocity": as_velocity,
     "scheduler": as_scheduler,
@@ -57,36 +53,6 @@ _FROM_FUNCTION: dict[str, Callable[..., Any]] = {
 
 
 _FEW_DIRECTIONS = 8  # to push so many costs little more than to push one
-
-
-@dataclass
-class Transport(Work):
-    r"""What an integration along the flow returns.
-
-    Attributes:
-        x: The points where it ended, `(*batch, *event)`.
-        log_det: :math:`\log |\det \partial x_{end} / \partial x_{begin}|`, `(*batch,)`; `None` if it was not asked for.
-        costs: The running costs' integrals, `(*batch,)` each, counted positive in both directions.
-        per_probe: The log-determinant of each probe alone, `(n, *batch)`, where the estimator has them.
-        times: The times of `states`.
-        states: The points at all times, `(steps + 1, *batch, *event)`, where they were asked for.
-        pushes: Tangents or cotangents pushed through the velocity.
-    """
-
-    x: Tensor
-    log_det: Tensor | None = None
-    costs: tuple[Tensor, ...] = ()
-    per_probe: Tensor | None = None
-    times: Tensor | None = None
-    states: Tensor | None = None
-    pushes: int = 0
-
-    @property
-    def standard_error(self) -> Tensor | None:
-        """The standard error of `log_det` that the estimator's probes leave, `(*batch,)`; `None` for fewer than two."""
-        if self.per_probe is None or len(self.per_probe) < 2:
-            return None
-        return self.per_probe.std(0) / math.sqrt(len(self.per_probe))
 
 
 class Flow(Component, nn.Module):

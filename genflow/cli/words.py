@@ -120,6 +120,6 @@ def options_by_model(texts: Sequence[str]) -> dict[str, dict[str, Any]]:
 
 def version() -> str:
     """The version of genflow."""
-    from genflow import __version__
+    from genflow.version import __version__
 
     return __version__

@@ -117,6 +117,10 @@ class Adaptive(Integrator):
         """Whether gradients come from the adjoint equation."""
         return self.gradient == "adjoint"
 
+    @property
+    def tolerances(self) -> dict[str, float]:
+        return {} if self.method in FIXED_METHODS else super().tolerances
+
     def config(self) -> dict[str, Any]:
         arguments = super().config()
         if arguments.pop("adjoint", False):  # a checkpoint that is written now has the newer name

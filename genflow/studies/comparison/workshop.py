@@ -15,6 +15,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from genflow import version
+
 __all__ = ["Workshop"]
 
 _GRACE = 120.0  # seconds that a training may overrun twice its budget before its process is ended
@@ -143,14 +145,12 @@ def _environment() -> dict[str, str]:
     Of the current folder nothing is imported but what `module:Name` names (see `genflow.naming.own_modules`), unless
     the user put it into `PYTHONPATH` himself.
     """
-    import genflow
-
     environment = dict(os.environ)
     # Threads that wait by spinning bring a busy machine to a crawl (measured: a tenth of one thread's speed).
     environment.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     roots = tuple({sys.prefix, sys.base_prefix, sys.exec_prefix})
     here = os.path.realpath(os.curdir)
-    package = str(Path(genflow.__file__).resolve().parent.parent)
+    package = str(Path(version.__file__).resolve().parent.parent)
     found = [os.path.abspath(path) for path in sys.path if path and os.path.realpath(path) != here]
     # First of all the very genflow that runs here, even where it is the current folder.
     extra = [package, *found]

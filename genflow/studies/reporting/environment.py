@@ -21,7 +21,7 @@ def environment() -> dict[str, Any]:
         except PackageNotFoundError:
             return None
 
-    from genflow import __version__
+    from genflow.version import __version__
 
     packages = ("torch", "numpy", "scikit-learn", "pot", "torchdiffeq", "zuko")
     return {

@@ -15,7 +15,6 @@ float32 no error falls below some :math:`10^{-6}`.
 from __future__ import annotations
 
 import copy
-import inspect
 import math
 import statistics
 import time
@@ -152,10 +151,10 @@ def _checked(
 
 
 def _described(flow: Flow) -> str:
-    integrator: Any = flow.integrator
-    name = getattr(integrator, "method", None) or registry.name_of(type(integrator)).rpartition(":")[2]
-    if _takes_tolerance(integrator):
-        return f"{name}, rtol {integrator.rtol:g}"
+    integrator = flow.integrator
+    name = integrator.method or registry.name_of(type(integrator)).rpartition(":")[2]
+    if integrator.tolerances:
+        return f"{name}, rtol {integrator.tolerances['rtol']:g}"
     return f"{name}, {_steps(flow.scheduler.steps)}"
 
 
@@ -163,27 +162,18 @@ def _steps(count: int) -> str:
     return f"{count} step{'s' if count > 1 else ''}"
 
 
-def _takes_tolerance(integrator: Integrator) -> bool:
-    """Whether it chooses its steps by a tolerance; torchdiffeq's fixed methods take one and do not look at it."""
-    from genflow.solvers import FIXED_METHODS
-
-    takes = "rtol" in inspect.signature(type(integrator)).parameters
-    return takes and getattr(integrator, "method", None) not in FIXED_METHODS
-
-
 def _settings(
     flow: Flow, chosen: dict[str, Integrator], steps: Sequence[int], tolerances: Sequence[float]
 ) -> list[Setting]:
     found = []
     for label, integrator in chosen.items():
-        if not _takes_tolerance(integrator):
+        if not integrator.tolerances:
             grids = ((count, flow.scheduler.with_steps(count)) for count in steps)
             found += [Setting(label, _steps(count), integrator, grid) for count, grid in grids]
             continue
-        takes_atol = "atol" in inspect.signature(type(integrator)).parameters
         for tolerance in tolerances:
-            told = {"rtol": tolerance, **({"atol": tolerance} if takes_atol else {})}
-            found.append(Setting(label, f"rtol {tolerance:g}", integrator.rebuilt(**told), flow.scheduler))
+            tightened = integrator.rebuilt(**dict.fromkeys(integrator.tolerances, tolerance))
+            found.append(Setting(label, f"rtol {tolerance:g}", tightened, flow.scheduler))
     return found
 
 
