@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from genflow.experiments.configuration import FIGURES, Experiment
+from genflow.storage import atomic
 from genflow.studies.comparison.board import Board
 from genflow.studies.reporting.frames import records
 from genflow.studies.reporting.numbers import number
@@ -90,7 +91,7 @@ def draw(experiment: Experiment, board: Board, figures: pd.DataFrame, path: Path
     rows.sort(key=lambda row: row["nll"])
     drawn, failure = picture(path.stem, lambda: _nll(experiment, board, rows))
     if not failure:
-        path.write_bytes(drawn)
+        atomic.write(path, drawn)
     return failure
 
 

@@ -57,8 +57,7 @@ class Board(Outcomes):
         text = render(self)
         target = Path(path)
         target.parent.mkdir(parents=True, exist_ok=True)
-        with atomic.file(target) as part:
-            part.write_text(printable(text), encoding="utf-8")
+        atomic.write(target, printable(text))
         return target
 
     def save(self, path: str | PathLike[str]) -> Path:

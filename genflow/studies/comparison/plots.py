@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from genflow.storage import atomic
 from genflow.studies.comparison.exchange import grid_of
 from genflow.studies.comparison.outcomes import Outcomes
 from genflow.studies.reporting.drawing import picture, plain, subplots
@@ -91,7 +92,7 @@ def write(board: Outcomes, folder: Path) -> list[str]:
         if failure:
             failures.append(failure)
         else:
-            (folder / f"{plot.name}.png").write_bytes(drawn)
+            atomic.write(folder / f"{plot.name}.png", drawn)
     return failures
 
 

@@ -7,10 +7,12 @@ import math
 from typing import Any
 
 from genflow.studies.comparison import plots
+from genflow.studies.comparison.columns import SHOWN, further
 from genflow.studies.comparison.outcomes import Outcomes
+from genflow.studies.reporting.columns import Column
 from genflow.studies.reporting.frames import records
 from genflow.studies.reporting.html import template
-from genflow.studies.reporting.numbers import duration, number
+from genflow.studies.reporting.numbers import duration
 
 __all__ = ["render"]
 
@@ -38,35 +40,8 @@ def render(board: Outcomes) -> str:
     )
 
 
-def _columns(board: Outcomes) -> list[tuple[str, str, str]]:
-    """The leaderboard's columns: name, heading, explanation."""
-    from genflow.studies.comparison.columns import COLUMNS
-
-    known = [
-        (
-            "nll",
-            "NLL",
-            "mean negative log-likelihood of the test rows, nats per row, units of the data; ± standard error",
-        ),
-        ("nll_standardized", "standardized", "the same in standardized units"),
-        ("w2", "W2", "exact 2-Wasserstein distance of samples and test rows, standardized units"),
-        (
-            "mmd",
-            "MMD²",
-            "squared maximum mean discrepancy of samples and test rows, standardized units; Gaussian kernel, its "
-            "width the median distance of the test rows, a tenth of it in up to three dimensions",
-        ),
-        ("c2st", "C2ST", "accuracy of a classifier that tells samples from test rows; 0.5 is the best"),
-        ("inversion_error", "inversion", "mean squared error of decode(encode(x)), standardized units"),
-        ("nfe", "NFE", "evaluations of the velocity from x to z"),
-        ("train_steps", "steps", "optimizer steps in training"),
-        ("train_seconds", "train s", "wall seconds of training: all that the model did until it could be used"),
-        ("sample_seconds", "sample s", f"wall seconds for {board.config['arguments']['points']} samples"),
-        ("peak_mb", "peak MB", "what training added to the resident memory of its process, at its peak"),
-        ("parameters", "parameters", "trained numbers"),
-    ]
-    further = [name for name in board.frame.columns if name not in COLUMNS]
-    return known + [(name, name, "a further metric of samples, standardized units") for name in further]
+def _columns(board: Outcomes) -> list[Column]:
+    return [*SHOWN, *further(board.frame.columns)]
 
 
 def _section(board: Outcomes, name: str) -> dict[str, Any]:
@@ -77,7 +52,7 @@ def _section(board: Outcomes, name: str) -> dict[str, Any]:
     if len(board.paired):
         for row in records(board.paired[board.paired["data"] == name]):
             pairs[row["model"], row["other"]] = row
-    tables = [{**row, "cells": {column: _cell(row, column) for column, _, _ in _columns(board)}} for row in rows]
+    tables = [{**row, "cells": [column.cell(row) for column in _columns(board)]} for row in rows]
     return {
         "name": name,
         "known": known,
@@ -89,27 +64,6 @@ def _section(board: Outcomes, name: str) -> dict[str, Any]:
         "failures": [row for row in rows if not row["status"].startswith("ok")],
         "notes": [row for row in rows if row["status"].startswith("ok") and row["status"] != "ok"],
     }
-
-
-def _cell(row: dict[str, Any], column: str) -> str:
-    value = row[column]
-    if value is None or not math.isfinite(value):
-        return "–"
-    if column == "nll":
-        return f"{number(value)} ± {number(row['nll_se'])}"
-    if column in ("nfe", "train_steps", "parameters"):
-        return f"{value:,.0f}".replace(",", "\u202f")
-    if column == "train_seconds":
-        return f"{value:.1f}"
-    if column == "peak_mb":
-        return f"{value:.0f}"
-    if column == "inversion_error":
-        return f"{value:.0e}"
-    if column == "mmd":
-        return f"{value:.1e}"
-    if column in ("c2st", "sample_seconds"):
-        return f"{value:.2f}"
-    return number(value)
 
 
 def _pair(row: dict[str, Any]) -> dict[str, Any]:

@@ -241,8 +241,7 @@ def _run_here(folder: Path, notify: Notify) -> int:
     except (Exception, SystemExit) as error:
         result = {"status": f"failed: {reason(error)}", "traceback": traceback.format_exc()}
     result["threads"] = torch.get_num_threads()
-    with atomic.file(folder / "result.json") as part:
-        part.write_text(json.dumps(result, default=float, indent=1) + "\n", encoding="utf-8")
+    atomic.write(folder / "result.json", json.dumps(result, default=float, indent=1) + "\n")
     sys.stdout.flush()
     sys.stderr.flush()
     return 0

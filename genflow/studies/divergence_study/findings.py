@@ -29,12 +29,10 @@ _COLUMNS = (
     Column("divergence", "divergence", "the estimator", str),
     Column("n", "n", "number of probes", lambda n: str(n) if n else "–"),
     Column("bias", "bias", "mean error of log p over rows and draws, nats", _biased),
-    Column("bias_se", "± SE", "its standard error", scientific, dispensable=True),
+    Column("bias_se", "± SE", "its standard error", scientific, dispensable=1),
     Column("standard_error", "SE", "standard deviation of a row's log p over draws, nats", scientific),
-    Column(
-        "reported", "reported", "the standard error that a single solve reports for it", scientific, dispensable=True
-    ),
-    Column("nfe", "NFE", "evaluations of the velocity in a solve", whole, dispensable=True),
+    Column("reported", "reported", "the standard error that a single solve reports for it", scientific, dispensable=1),
+    Column("nfe", "NFE", "evaluations of the velocity in a solve", whole, dispensable=1),
     Column("pushes", "pushes", "tangents or cotangents pushed through it in a solve", whole),
     Column("seconds", "time", "median wall time of log p for all rows", seconds),
     Column("relative", "x exact", "this time by that of the exact divergence", lambda r: f"{r:.2f}"),

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,11 +21,24 @@ class Column:
         heading: Its heading.
         meaning: What it says.
         shown: Makes a text of a value.
-        dispensable: Whether a narrow terminal goes without it.
+        dispensable: How readily a narrow terminal goes without it; 0 for not before all that are.
+        error: The column of its standard error, which stands beside it.
+        best: Which value is the best, in words.
+        detail: What a report adds to its meaning.
     """
 
     name: str
     heading: str
     meaning: str
     shown: Callable[[Any], str] = number
-    dispensable: bool = False
+    dispensable: int = 0
+    error: str = ""
+    best: str = ""
+    detail: str = ""
+
+    def cell(self, row: Mapping[str, Any]) -> str:
+        """Its text in a row: its value, with the standard error where it has one; a dash for what is missing."""
+        text = self.shown(row[self.name]) or "–"
+        if not self.error or not math.isfinite(row[self.name]):
+            return text
+        return f"{text} ± {self.shown(row[self.error])}"

@@ -16,7 +16,7 @@ from genflow.storage.documents import printable
 from genflow.studies.reporting.columns import Column
 from genflow.studies.reporting.drawing import picture
 from genflow.studies.reporting.environment import environment
-from genflow.studies.reporting.frames import write_csv
+from genflow.studies.reporting.frames import records, write_csv
 from genflow.studies.reporting.html import template
 from genflow.studies.reporting.place import Place, taken, write_json
 from genflow.studies.reporting.plot import Plot
@@ -74,7 +74,7 @@ class Findings:
             place.kept = f"the figures are in {folder / 'findings.csv'}"
         (folder / "plots").mkdir()
         for name, png in self.pictures().items():
-            (folder / "plots" / f"{name}.png").write_bytes(png)
+            atomic.write(folder / "plots" / f"{name}.png", png)
         self.report(folder / "report.html")
         write_json(folder / "config.json", self.config)
 
@@ -97,8 +97,7 @@ class Findings:
         )
         target = Path(path)
         target.parent.mkdir(parents=True, exist_ok=True)
-        with atomic.file(target) as part:
-            part.write_text(printable(text), encoding="utf-8")
+        atomic.write(target, printable(text))
         return target
 
     def pictures(self) -> dict[str, bytes]:
@@ -148,8 +147,8 @@ class Findings:
         return table
 
     def _rows(self, columns: Sequence[Column]) -> Iterator[tuple[bool, list[str]]]:
-        for row in self.frame.to_dict("records"):
-            yield bool(row.get("own")), [column.shown(row[column.name]) for column in columns]
+        for row in records(self.frame):
+            yield bool(row.get("own")), [column.cell(row) for column in columns]
 
     def __str__(self) -> str:
         from rich.console import Console

@@ -25,9 +25,9 @@ def number(value: float | None, digits: int = 3) -> str:
     return f"{value:.1e}"
 
 
-def scientific(value: float) -> str:
+def scientific(value: float, digits: int = 1) -> str:
     """A number over many orders of magnitude: `1.2e-03`."""
-    return "–" if value is None or not math.isfinite(value) else f"{value:.1e}"
+    return "–" if value is None or not math.isfinite(value) else f"{value:.{digits}e}"
 
 
 def whole(value: float) -> str:

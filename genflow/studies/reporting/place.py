@@ -103,9 +103,7 @@ def refuse_taken(out: str | PathLike[str]) -> None:
 
 def write_json(path: Path, document: Any) -> None:
     """Writes a document whole or not at all; numbers that JSON does not know become null, or their names."""
-    with atomic.file(path) as part:
-        text = json.dumps(_json(document), indent=1, default=str, allow_nan=False)
-        part.write_text(text + "\n", encoding="utf-8")
+    atomic.write(path, json.dumps(_json(document), indent=1, default=str, allow_nan=False) + "\n")
 
 
 def _refusal(folder: Path) -> str:

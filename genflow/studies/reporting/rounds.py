@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from genflow.storage import atomic
 from genflow.studies.reporting.drawing import picture, subplots
 
 __all__ = ["write_pictures"]
@@ -43,7 +44,7 @@ def write_pictures(fitted: Any, data: Any, folder: Path) -> tuple[list[Path], li
             failures.append(failure)
         else:
             written.append(folder / f"{name}.png")
-            written[-1].write_bytes(drawn)
+            atomic.write(written[-1], drawn)
     return written, failures
 
 

@@ -32,15 +32,15 @@ _COLUMNS = (
         "NLL shift",
         "what the reported NLL is off by: below 0 it flatters",
         scientific,
-        dispensable=True,
+        dispensable=1,
     ),
     Column("seconds", "time", "median wall time of log p for all rows", seconds),
     Column("error_x", "error x", "root mean square of x - reference, standardized units", scientific),
     Column(
-        "w2", "W2", "exact 2-Wasserstein distance of as many samples and the rows, standardized units", dispensable=True
+        "w2", "W2", "exact 2-Wasserstein distance of as many samples and the rows, standardized units", dispensable=1
     ),
-    Column("sample_nfe", "NFE x", "evaluations of the velocity for samples", whole, dispensable=True),
-    Column("sample_seconds", "time x", "median wall time of as many samples", seconds, dispensable=True),
+    Column("sample_nfe", "NFE x", "evaluations of the velocity for samples", whole, dispensable=1),
+    Column("sample_seconds", "time x", "median wall time of as many samples", seconds, dispensable=1),
 )
 _COLOURS = ("#2474a8", "#c8324a", "#2c8f5a", "#7d53a5", "#d9861a", "#00838f", *FURTHER_COLOURS)
 _INK, _OWN = "#1f2530", "as saved"
