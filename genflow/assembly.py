@@ -1,4 +1,4 @@
-"""What the four parts make together: what a solve along them returns, and what is asked of whatever is made of them."""
+"""What the four parts make together: a density and what it declares, and what a solve along the parts returns."""
 
 from __future__ import annotations
 
@@ -8,17 +8,54 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from genflow.interfaces import DivergenceEstimator, Estimate, Integrator, Scheduler, Velocity, Work
+from genflow.interfaces import Component, DivergenceEstimator, Estimate, Integrator, Scheduler, Velocity, Work
 
 if TYPE_CHECKING:
     from typing import Self
 
-__all__ = ["Assembly", "Cost", "Transport"]
+__all__ = ["Assembly", "Cost", "Density", "Transport"]
 
 Cost = Callable[[Tensor, Tensor, Estimate], Tensor]
 """A running cost `(t, x, estimate) -> (*batch,)`, integrated along the path."""
+
+
+class Density(Component, nn.Module):
+    """What every model declares of itself, with the defaults of one that offers no more.
+
+    Attributes:
+        dim: Dimension of a row; `None` where it does not say.
+        condition_dim: Dimension of the condition that it was built for, 0 for none; `None` where it does not say.
+        condition_dropout: The share of rows that it is trained on without their condition: above 0, it can do without.
+        has_log_prob: Whether rows have a density under it; where they have none, `log_prob` raises an `InputError`.
+        has_latent: Whether `latent_log_prob` says how likely the latent of a row is.
+        has_parts: Whether it has a grid, `scheduler`, and `replace` gives it other parts, such as an integrator.
+        integrates: Whether it solves a differential equation: `integrate`, `trajectory`, `audit` are there.
+        invertible: Whether `encode` and `decode` are there; a class that defines both says so by that.
+    """
+
+    dim: int | None = None
+    condition_dim: int | None = None
+    condition_dropout: float = 0.0
+    has_log_prob: bool = True
+    has_latent: bool = False
+    has_parts: bool = False
+    integrates: bool = False
+    invertible: bool = False
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        if {"encode", "decode"} <= vars(cls).keys():
+            cls.invertible = True
+
+    def cheaper(self, x: Tensor) -> Self | None:
+        """The same model with a log p of rows like these that is random but right in the mean, for less time.
+
+        Returns:
+            The model; `None` where there is no such thing, or nothing to gain.
+        """
+        return None
 
 
 @dataclass

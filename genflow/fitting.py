@@ -171,9 +171,8 @@ class _Given:
 
 
 def _check(model: Any, data: Dataset) -> None:
-    dim = getattr(model, "dim", None)
-    if dim is not None and dim != data.dim:
-        raise InputError(f"data: {data.name} has {data.dim} columns, the model was built for {dim}")
+    if model.dim is not None and model.dim != data.dim:
+        raise InputError(f"data: {data.name} has {data.dim} columns, the model was built for {model.dim}")
     if data.condition_dim != model.condition_dim:
         raise InputError(
             f"condition: that of {data.name} has dimension {data.condition_dim}, the model was built with "

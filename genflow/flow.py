@@ -19,9 +19,9 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 
-from genflow.assembly import Cost, Transport
+from genflow.assembly import Cost, Density, Transport
 from genflow.audit import Audit, audited
 from genflow.base import StandardNormal, check_base
 from genflow.deadline import check_time
@@ -29,7 +29,7 @@ from genflow.divergences import Exact, Hutchinson, as_divergence
 from genflow.draws import batch_shape, check_generator
 from genflow.errors import InputError
 from genflow.functions import as_integrator, as_scheduler
-from genflow.interfaces import Component, DivergenceEstimator, Dynamics, Integrator, Scheduler, Velocity
+from genflow.interfaces import DivergenceEstimator, Dynamics, Integrator, Scheduler, Velocity
 from genflow.numerics.products import fast_products
 from genflow.numerics.recomputation import recomputed
 from genflow.schedulers import Uniform
@@ -55,7 +55,7 @@ _FROM_FUNCTION: dict[str, Callable[..., Any]] = {
 _FEW_DIRECTIONS = 8  # to push so many costs little more than to push one
 
 
-class Flow(Component, nn.Module):
+class Flow(Density):
     r"""A velocity, the times to stop at, an integrator, a divergence estimator and a base.
 
     Args:
@@ -81,6 +81,8 @@ class Flow(Component, nn.Module):
 
     velocity: Velocity
     base: Any
+    has_parts = True
+    integrates = True
 
     def __init__(
         self,
@@ -103,7 +105,13 @@ class Flow(Component, nn.Module):
 
     def parts(self) -> dict[str, Any]:
         """The parts by name, as `replace` takes them."""
-        return {name: getattr(self, name) for name in ("velocity", "scheduler", "integrator", "divergence", "base")}
+        return {
+            "velocity": self.velocity,
+            "scheduler": self.scheduler,
+            "integrator": self.integrator,
+            "divergence": self.divergence,
+            "base": self.base,
+        }
 
     def replace(self, **parts: Any) -> Self:
         """The same model with other parts: the weights are shared, not copied.
@@ -276,6 +284,14 @@ class Flow(Component, nn.Module):
             log_p = self.log_prob(x, condition, generator).sum()
             (score,) = torch.autograd.grad(log_p, x, create_graph=differentiable)
         return score
+
+    def reverse_dynamics(self, condition: Any = None) -> Dynamics | None:
+        """The stochastic equation whose solution, from the base down, has the law of the data; `None` where none is.
+
+        Args:
+            condition: What the density is conditioned on.
+        """
+        return None
 
     def audit(
         self,

@@ -7,7 +7,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from genflow.errors import InputError
+from genflow.errors import InputError, name_of_function
 from genflow.interfaces import DivergenceEstimator, Integrator, NoiseSchedule, Scheduler, Velocity
 from genflow.naming import registry
 from genflow.naming.assignments import assignment
@@ -52,7 +52,7 @@ def part(kind: str, given: Any, *first: Any, **defaults: Any) -> Any:
     if isinstance(name, str):
         found, arguments = _found(kind, name, arguments)
     else:
-        found, name = given, getattr(given, "__name__", type(given).__name__)
+        found, name = given, name_of_function(given, type(given).__name__)
     if isinstance(found, _INTERFACES[kind]):
         made = found
     else:
@@ -118,11 +118,10 @@ def label_of(given: Any, made: Any) -> str:
     if isinstance(given, Mapping):
         arguments = [f"{key}={value}" for key, value in given.items() if key != "name"]
         return ",".join([str(given.get("name", "")).rpartition(":")[2], *arguments])
-    if hasattr(given, "__name__"):
-        return str(given.__name__)
-    function = getattr(made, "function", None)
-    name = getattr(function, "__name__", "") or registry.name_of(type(made))
-    options = {key: value for key, value in made.given().items() if key != "function"}
+    if name := name_of_function(given, ""):
+        return name
+    options = made.given()
+    name = name_of_function(options.pop("function", None), "") or registry.name_of(type(made))
     return ",".join([name.rpartition(":")[2], *(f"{key}={value}" for key, value in options.items())])
 
 

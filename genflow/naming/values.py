@@ -51,8 +51,9 @@ def wanted(value: Any, hint: Any) -> str:
 
 def types_of(callable_: Any) -> dict[str, Any]:
     """The types of the arguments of a class's constructor, or of a function, as far as they can be told."""
+    typed: Any = callable_
     try:
-        return typing.get_type_hints(getattr(callable_, "__init__") if isinstance(callable_, type) else callable_)  # noqa: B009
+        return typing.get_type_hints(typed.__init__ if isinstance(callable_, type) else typed)
     except Exception:  # annotations of the user's own may name anything
         return {}
 

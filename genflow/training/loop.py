@@ -378,7 +378,7 @@ class StageRun:
             moments = self.optimizer.state.get(parameter, {})
             tensors |= {f"optimizer.{i}.{name}": tensor for name, tensor in moments.items()}
         tensors |= {"rows": self.rows, "generator": self.generator.get_state()}
-        facts = {name: getattr(self, name) for name in _FACTS}
+        facts = {name: vars(self)[name] for name in _FACTS}
         return tensors, {**facts, "seconds_before": self.seconds, "elapsed": self.budget.clock() - self.begin}
 
     def restore(self, tensors: dict[str, Tensor], facts: dict[str, Any]) -> None:

@@ -179,7 +179,7 @@ def evaluate(
 
     notify("inversion error")
     figures.update(inversion_error=math.nan, nfe=math.nan)
-    if hasattr(inner, "encode") and hasattr(inner, "decode"):
+    if inner.invertible:
         order = torch.randperm(len(data.test), generator=generator)[:points]
 
         def inverted(count: int) -> tuple[float, float]:
@@ -190,7 +190,7 @@ def evaluate(
                 lambda noise: data.preprocessor(model.decode(noise, where))[0],
                 z_test[at],
             )
-            if not hasattr(inner, "integrate"):
+            if not inner.integrates:
                 return error, math.nan
             rows = model.preprocessor(data.test[at].double())[0].to(like.device, like.dtype)
             vectors = None if condition is None else condition.vectors(where).to(rows)

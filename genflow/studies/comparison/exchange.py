@@ -22,7 +22,7 @@ GRID = 80
 def write_data(data: Any, folder: Path) -> None:
     """Writes a data set as a trial reads it: arrays, names, and the preprocessing as a checkpoint."""
     folder.mkdir(parents=True)
-    arrays = {part: getattr(data, part).numpy() for part in ("train", "validation", "test")}
+    arrays = {part: rows.numpy() for part, rows in data.parts().items()}
     if data.condition is not None:
         arrays |= {f"condition.{name}": array for name, array in data.condition.arrays().items()}
     if data.dim == 2 and data.true_log_prob is not None:

@@ -84,7 +84,7 @@ class Ration:
             share: Of the evaluation's time it may use what is left until so much is spent.
         """
         inner = model.model
-        cheaper = inner.cheaper(x[:1]) if hasattr(inner, "cheaper") else None
+        cheaper = inner.cheaper(x[:1])
         values = self._rows(model, x, condition, generator(), share, _FEWEST_ROWS if cheaper is not None else 0)
         if values is None and cheaper is not None:
             model = model.replace(divergence=cheaper.divergence)

@@ -253,7 +253,7 @@ def _models(models: Sequence[Any], options: Mapping[str, Mapping[str, Any]]) -> 
             name, cls = registry.name_of(found), None
         elif callable(model):
             name, cls = registry.name_of(model), None
-            if model.__module__ == "__main__" or "<locals>" in getattr(model, "__qualname__", ""):
+            if model.__module__ == "__main__" or "<locals>" in model.__qualname__:
                 cls = model
         else:
             raise InputError(f"models: {model!r} came; a name, module:Name or a class would do")
@@ -307,7 +307,7 @@ def _config(plan: dict[str, Any]) -> dict[str, Any]:
         "data": {
             name: {
                 "folder": plan["homes"][name],
-                "rows": {part: len(getattr(d, part)) for part in ("train", "validation", "test")},
+                "rows": {part: len(rows) for part, rows in d.parts().items()},
                 "columns": d.columns,
                 "remarks": d.remarks,
                 "w2_floor": None,

@@ -216,7 +216,7 @@ def serve() -> int:
 
 def _end_with(pipe: int) -> None:
     """Ends this process when the other end of a pipe is closed: a comparison that was killed trains no more."""
-    if not hasattr(select, "poll"):
+    if sys.platform == "win32":
         return
     poll = select.poll()
     poll.register(pipe, 0)  # nothing but that it was hung up; what it holds is another's to read

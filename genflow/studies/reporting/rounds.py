@@ -35,7 +35,7 @@ def write_pictures(fitted: Any, data: Any, folder: Path) -> tuple[list[Path], li
     plots = {}
     if blocks:
         plots["rounds"] = lambda: _rounds(blocks)
-    if data.dim == 2 and hasattr(fitted.model, "trajectory") and len(fitted.model.velocity.pieces()) > 1:
+    if data.dim == 2 and fitted.model.integrates and len(fitted.model.velocity.pieces()) > 1:
         plots["blocks"] = lambda: _passage(fitted, data)
     written, failures = [], []
     for name, draw in plots.items():

@@ -105,8 +105,8 @@ def solvers(
     subject = subject_of(run, rows=rows, data=data, seed=seed, trust=list(trust))
     flow = subject.flow.replace(divergence=Exact())
     if dtype is not None:
-        flow = copy.deepcopy(flow).to(getattr(torch, dtype))
-        subject.x = subject.x.to(getattr(torch, dtype))
+        flow = copy.deepcopy(flow).to(_DTYPES[dtype])
+        subject.x = subject.x.to(_DTYPES[dtype])
         subject.condition = like(subject.condition, subject.x)
     generator = torch.Generator().manual_seed(seed)
     z = flow.base.sample((len(subject.x),), generator, device=subject.x.device).to(subject.x)
@@ -146,8 +146,11 @@ def _checked(
         raise InputError(f"wanted: {wanted} came; a positive number of nats, such as 0.01, would do")
     if repeats < 1:
         raise InputError(f"repeats: {repeats} came; at least 1 would do")
-    if dtype not in (None, "float32", "float64"):
+    if dtype is not None and dtype not in _DTYPES:
         raise InputError(f"dtype: {dtype!r} came; float32 or float64 would do")
+
+
+_DTYPES = {"float32": torch.float32, "float64": torch.float64}
 
 
 def _described(flow: Flow) -> str:
@@ -232,10 +235,11 @@ def _decoded(solver: Flow, setting: Setting, z: Tensor, condition: Any, seed: in
     if not setting.reverse_equation:
         back = solver.integrate(z, reverse=True, log_det=False, condition=condition, generator=generator)
         return back.x, back.nfe
-    reverse: Any = solver
+    reverse = solver.reverse_dynamics(condition)
+    assert reverse is not None
     low, high = solver.velocity.interval
     times = solver.scheduler.times(high, low, dtype=z.dtype, device=z.device)
-    solution = solver.integrator.solve(reverse.reverse_dynamics(condition), z, times, generator=generator)
+    solution = solver.integrator.solve(reverse, z, times, generator=generator)
     return solution.state, solution.nfe
 
 
@@ -247,7 +251,7 @@ def _find_out(solver: Flow, setting: Setting, z: Tensor, condition: Any) -> None
     except SolverError:  # said again, and noted, when it is measured
         return
     except InputError:
-        setting.reverse_equation = setting.stochastic = hasattr(solver, "reverse_dynamics")
+        setting.reverse_equation = setting.stochastic = solver.reverse_dynamics(condition) is not None
     else:
         setting.stochastic = not torch.equal(*draws)
 
