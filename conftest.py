@@ -52,13 +52,13 @@ def pytest_configure(config: pytest.Config) -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
     offset = config.getoption("--seed-offset")
     if offset:
-        from genflow import training
+        from genflow.training import sequence
 
         # All that a training draws comes from torch's global generator (initial weights) or, by `_mixed`, from the seed
         # that it was given. Shifted here, two runs of one seed stay alike, and those of two seeds stay apart.
-        seeded, mixed = torch.manual_seed, training._mixed
+        seeded, mixed = torch.manual_seed, sequence._mixed
         torch.manual_seed = lambda seed: seeded(seed + offset)
-        training._mixed = lambda seed, count: mixed(seed + offset, count)
+        sequence._mixed = lambda seed, count: mixed(seed + offset, count)
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -17,8 +17,8 @@ import torch
 from torch.nn.functional import avg_pool2d
 
 import genflow as gf
-from genflow import registry
-from genflow.studies.trial import warm_up
+from genflow.naming import registry
+from genflow.studies.comparison.trial import warm_up
 from genflow.training import parse_seconds
 
 PIXELS = "pixels"

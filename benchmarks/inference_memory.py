@@ -18,7 +18,7 @@ SCRIPT = """
 import resource, sys, time
 import torch
 import genflow as gf
-from genflow import registry
+from genflow.naming import registry
 
 name, call, rows, columns = sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
 torch.set_num_threads(1)

@@ -7,7 +7,7 @@ One step: the solve of `steps` RK4 sub-intervals with the divergence on the way,
 backward pass to all weights; no optimizer. Its unit: 4 `steps` evaluations `velocity(x, t)`, each followed by its own
 backward pass to all weights and to x. The unit does not update x between its evaluations, and each graph is freed
 before the next is made, so that the unit pays for nothing but the network. Both run as in a training, with the products
-that `genflow.products` chooses; in turns, in one process.
+that `genflow.numerics.products` chooses; in turns, in one process.
 
 Goals: at most 1.15 with one Hutchinson probe and 2.2 with the exact divergence; compiled, 0.95 and 1.4. What is
 reached, and why not all: docs/numerics.md.
@@ -22,7 +22,7 @@ import torch
 from interleaved import interleaved
 
 import genflow as gf
-from genflow.products import fast_products
+from genflow.numerics.products import fast_products
 
 ESTIMATORS = {"hutchinson": gf.divergences.Hutchinson(), "exact": gf.divergences.Exact()}
 

@@ -18,6 +18,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from genflow.errors import InputError, Remark, SolverError
+from genflow.version import __version__ as __version__
 
 if TYPE_CHECKING:
     from genflow import (
@@ -53,8 +54,6 @@ if TYPE_CHECKING:
     from genflow.storage.checkpoint import load
     from genflow.studies import compare
     from genflow.velocities import as_velocity
-
-__version__ = "0.1.0"
 
 __all__ = [
     "Base",

@@ -5,17 +5,14 @@ from __future__ import annotations
 import math
 import warnings
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from genflow.assembly import Assembly
 from genflow.errors import InputError, SolverError
 from genflow.metrics.inversion import inversion_error
-from genflow.solvers.adaptive import FIXED_METHODS
-
-if TYPE_CHECKING:
-    from genflow.flow import Flow
 
 __all__ = ["Audit", "audited"]
 
@@ -96,14 +93,14 @@ class Audit:
 
 
 @torch.no_grad()
-def audited(flow: Flow, x: Tensor, condition: Any, generator: torch.Generator | None, tolerance: float) -> Audit:
+def audited(flow: Assembly, x: Tensor, condition: Any, generator: torch.Generator | None, tolerance: float) -> Audit:
     """Audits a flow; see `Flow.audit`."""
     if not x.numel():
         raise InputError(f"x: the shape {tuple(x.shape)} came; at least one row would do")
     source = torch.Generator().manual_seed(0) if generator is None else generator
     seed, other_seed = torch.randint(2**31, (2,), generator=source, device=source.device).tolist()
 
-    def solved(model: Flow, seed: int) -> tuple[Tensor, Tensor | None]:
+    def solved(model: Assembly, seed: int) -> tuple[Tensor, Tensor | None]:
         transport = model.integrate(x, condition=condition, generator=torch.Generator(x.device).manual_seed(seed))
         assert transport.log_det is not None
         return model.base.log_prob(transport.x) + transport.log_det, transport.standard_error
@@ -128,13 +125,12 @@ def audited(flow: Flow, x: Tensor, condition: Any, generator: torch.Generator | 
     return audit
 
 
-def _finer(flow: Flow) -> tuple[Flow, str]:
+def _finer(flow: Assembly) -> tuple[Assembly, str]:
     """The same flow with tolerances a tenth as large, or with twice the steps; what was changed, in words."""
-    integrator = flow.integrator
-    tolerances = {name: getattr(integrator, name) / 10 for name in ("rtol", "atol") if hasattr(integrator, name)}
-    if tolerances and getattr(integrator, "method", None) not in FIXED_METHODS:
-        tightened = integrator.rebuilt(**tolerances)
-        words = ", ".join(f"{name} {10 * value:g} to {value:g}" for name, value in tolerances.items())
+    tolerances = flow.integrator.tolerances
+    if tolerances:
+        tightened = flow.integrator.rebuilt(**{name: value / 10 for name, value in tolerances.items()})
+        words = ", ".join(f"{name} {value:g} to {value / 10:g}" for name, value in tolerances.items())
         return flow.replace(integrator=tightened), words
     steps = flow.scheduler.steps
     return flow.replace(scheduler=flow.scheduler.with_steps(2 * steps)), f"{steps} to {2 * steps} steps"

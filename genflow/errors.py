@@ -1,6 +1,6 @@
 """The errors that genflow raises for people: each is one line that says what came and what would do."""
 
-__all__ = ["InputError", "Remark", "ResultError", "SolverError", "WriteError"]
+__all__ = ["InputError", "Remark", "ResultError", "SolverError", "WriteError", "name_of_function"]
 
 
 class InputError(ValueError):
@@ -46,3 +46,13 @@ class WriteError(OSError):
 
     def __str__(self) -> str:
         return str(self.strerror)
+
+
+def name_of_function(function: object, unnamed: str = "the function") -> str:
+    """What a message calls a function, or whatever else can be called.
+
+    Args:
+        function: Anything.
+        unnamed: What one without a name is called.
+    """
+    return str(getattr(function, "__name__", unnamed))

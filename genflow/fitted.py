@@ -18,7 +18,7 @@ from genflow.draws import batch_shape, check_generator
 from genflow.errors import InputError
 from genflow.fitting import FitRecord, budget_of, check_dtype, fit, like_of, warn
 from genflow.interfaces import Component
-from genflow.portions import Portions
+from genflow.numerics.portions import Portions
 from genflow.training import Budget, Progress
 
 if TYPE_CHECKING:
@@ -70,8 +70,15 @@ class Transformed(Component, nn.Module):
         self._portions = Portions()
 
     def config(self) -> dict[str, Any]:
-        names = ("model", "preprocessor", "columns", "history", "encoding", "remarks", "record")
-        return {name: getattr(self, name) for name in names}
+        return {
+            "model": self.model,
+            "preprocessor": self.preprocessor,
+            "columns": self.columns,
+            "history": self.history,
+            "encoding": self.encoding,
+            "remarks": self.remarks,
+            "record": self.record,
+        }
 
     @property
     def dim(self) -> int:
@@ -81,7 +88,7 @@ class Transformed(Component, nn.Module):
     @property
     def has_log_prob(self) -> bool:
         """Whether rows have a density under the model."""
-        return bool(getattr(self.model, "has_log_prob", True))
+        return bool(self.model.has_log_prob)
 
     def fit(
         self,
@@ -177,7 +184,7 @@ class Transformed(Component, nn.Module):
         Raises:
             InputError: A model without a latent space of its own.
         """
-        if not hasattr(self.model, "latent_log_prob"):
+        if not self.model.has_latent:
             raise InputError(f"latent_log_prob: {type(self.model).__name__} has no latent space; log_prob would do")
         x, condition = self._rows(x, condition)
         with self._graph(False, x, condition) as graph:
@@ -297,7 +304,7 @@ class Transformed(Component, nn.Module):
         Raises:
             InputError: A model whose log p is no solver's, and so is exact.
         """
-        if not hasattr(self.model, "audit"):
+        if not self.model.integrates:
             name = type(self.model).__name__
             raise InputError(f"audit: {name} solves no differential equation, so there is nothing to audit")
         x, condition = self._rows(x, condition)
@@ -308,7 +315,7 @@ class Transformed(Component, nn.Module):
 
     def replace(self, **parts: Any) -> Transformed:
         """The same model with other parts, such as an integrator or a divergence: the weights are shared."""
-        if not hasattr(self.model, "replace"):
+        if not self.model.has_parts:
             raise InputError(f"replace: {type(self.model).__name__} has no velocity, so it has no parts to replace")
         return Transformed(**{**self.config(), "model": self.model.replace(**parts)})
 
@@ -340,11 +347,11 @@ class Transformed(Component, nn.Module):
 
     def _encoded(self, condition: Any, batch: Sequence[int]) -> Any:
         """The model's condition: one vector for each row of the batch, or one that all share."""
-        optional = bool(getattr(self.model, "condition_dropout", None))  # it was trained to do without, too
+        optional = bool(self.model.condition_dropout)  # it was trained to do without, too
         if condition is None and optional:
             return None
         if self.encoding is None:
-            if condition is not None and not getattr(self.model, "condition_dim", 1):
+            if condition is not None and self.model.condition_dim == 0:
                 raise InputError("condition: one came, but the model was trained without any; leave it out")
             return condition
         like = self._like()

@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from genflow.closing import Closing, few_steps
 from genflow.draws import check_seed
 from genflow.errors import InputError, Remark
 from genflow.interfaces import Component
-from genflow.progress import Line
 from genflow.training import Budget, Progress, TrainingData, parse_seconds, train
+from genflow.training.closing import Closing, few_steps
+from genflow.training.progress import Line
 
 if TYPE_CHECKING:
     from genflow.data import Dataset, Encoding, Preprocessor
@@ -171,9 +171,8 @@ class _Given:
 
 
 def _check(model: Any, data: Dataset) -> None:
-    dim = getattr(model, "dim", None)
-    if dim is not None and dim != data.dim:
-        raise InputError(f"data: {data.name} has {data.dim} columns, the model was built for {dim}")
+    if model.dim is not None and model.dim != data.dim:
+        raise InputError(f"data: {data.name} has {data.dim} columns, the model was built for {model.dim}")
     if data.condition_dim != model.condition_dim:
         raise InputError(
             f"condition: that of {data.name} has dimension {data.condition_dim}, the model was built with "

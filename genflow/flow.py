@@ -12,17 +12,16 @@ model.
 from __future__ import annotations
 
 import copy
-import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import partial
 from os import PathLike
 from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 
+from genflow.assembly import Cost, Density, Transport
 from genflow.audit import Audit, audited
 from genflow.base import StandardNormal, check_base
 from genflow.deadline import check_time
@@ -30,9 +29,9 @@ from genflow.divergences import Exact, Hutchinson, as_divergence
 from genflow.draws import batch_shape, check_generator
 from genflow.errors import InputError
 from genflow.functions import as_integrator, as_scheduler
-from genflow.interfaces import Component, DivergenceEstimator, Dynamics, Estimate, Integrator, Scheduler, Velocity, Work
-from genflow.products import fast_products
-from genflow.recomputation import recomputed
+from genflow.interfaces import DivergenceEstimator, Dynamics, Integrator, Scheduler, Velocity
+from genflow.numerics.products import fast_products
+from genflow.numerics.recomputation import recomputed
 from genflow.schedulers import Uniform
 from genflow.settling import settled
 from genflow.solvers import RK4
@@ -42,12 +41,9 @@ from genflow.velocities import as_velocity
 if TYPE_CHECKING:
     from typing import Self
 
-__all__ = ["FROM_FUNCTION", "Cost", "Flow", "StandardNormal", "Transport", "check_given"]
+__all__ = ["Cost", "Flow", "StandardNormal", "Transport", "check_given"]
 
-Cost = Callable[[Tensor, Tensor, Estimate], Tensor]
-"""A running cost `(t, x, estimate) -> (*batch,)`, integrated along the path."""
-
-FROM_FUNCTION: dict[str, Callable[..., Any]] = {
+_FROM_FUNCTION: dict[str, Callable[..., Any]] = {
     "velocity": as_velocity,
     "scheduler": as_scheduler,
     "integrator": as_integrator,
@@ -59,37 +55,7 @@ FROM_FUNCTION: dict[str, Callable[..., Any]] = {
 _FEW_DIRECTIONS = 8  # to push so many costs little more than to push one
 
 
-@dataclass
-class Transport(Work):
-    r"""What an integration along the flow returns.
-
-    Attributes:
-        x: The points where it ended, `(*batch, *event)`.
-        log_det: :math:`\log |\det \partial x_{end} / \partial x_{begin}|`, `(*batch,)`; `None` if it was not asked for.
-        costs: The running costs' integrals, `(*batch,)` each, counted positive in both directions.
-        per_probe: The log-determinant of each probe alone, `(n, *batch)`, where the estimator has them.
-        times: The times of `states`.
-        states: The points at all times, `(steps + 1, *batch, *event)`, where they were asked for.
-        pushes: Tangents or cotangents pushed through the velocity.
-    """
-
-    x: Tensor
-    log_det: Tensor | None = None
-    costs: tuple[Tensor, ...] = ()
-    per_probe: Tensor | None = None
-    times: Tensor | None = None
-    states: Tensor | None = None
-    pushes: int = 0
-
-    @property
-    def standard_error(self) -> Tensor | None:
-        """The standard error of `log_det` that the estimator's probes leave, `(*batch,)`; `None` for fewer than two."""
-        if self.per_probe is None or len(self.per_probe) < 2:
-            return None
-        return self.per_probe.std(0) / math.sqrt(len(self.per_probe))
-
-
-class Flow(Component, nn.Module):
+class Flow(Density):
     r"""A velocity, the times to stop at, an integrator, a divergence estimator and a base.
 
     Args:
@@ -115,6 +81,8 @@ class Flow(Component, nn.Module):
 
     velocity: Velocity
     base: Any
+    has_parts = True
+    integrates = True
 
     def __init__(
         self,
@@ -137,7 +105,13 @@ class Flow(Component, nn.Module):
 
     def parts(self) -> dict[str, Any]:
         """The parts by name, as `replace` takes them."""
-        return {name: getattr(self, name) for name in ("velocity", "scheduler", "integrator", "divergence", "base")}
+        return {
+            "velocity": self.velocity,
+            "scheduler": self.scheduler,
+            "integrator": self.integrator,
+            "divergence": self.divergence,
+            "base": self.base,
+        }
 
     def replace(self, **parts: Any) -> Self:
         """The same model with other parts: the weights are shared, not copied.
@@ -152,7 +126,7 @@ class Flow(Component, nn.Module):
         unknown = sorted(parts.keys() - self.parts().keys())
         if unknown:
             raise InputError(f"replace: no part {unknown[0]!r}; the parts are {', '.join(self.parts())}")
-        parts = {name: FROM_FUNCTION[name](part) if name in FROM_FUNCTION else part for name, part in parts.items()}
+        parts = {name: _FROM_FUNCTION[name](part) if name in _FROM_FUNCTION else part for name, part in parts.items()}
         other = copy.copy(self)
         # A shallow copy shares the dictionary of sub-modules, too: give it one of its own.
         object.__setattr__(other, "_modules", dict(self._modules))
@@ -314,6 +288,14 @@ class Flow(Component, nn.Module):
             log_p = self.log_prob(x, condition, generator).sum()
             (score,) = torch.autograd.grad(log_p, x, create_graph=differentiable)
         return score
+
+    def reverse_dynamics(self, condition: Any = None) -> Dynamics | None:
+        """The stochastic equation whose solution, from the base down, has the law of the data; `None` where none is.
+
+        Args:
+            condition: What the density is conditioned on.
+        """
+        return None
 
     def audit(
         self,

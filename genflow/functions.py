@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from genflow.errors import InputError, SolverError
+from genflow.errors import InputError, SolverError, name_of_function
 from genflow.interfaces import Dynamics, Integrator, Scheduler, Solution, State
 from genflow.solvers.states import detached, is_finite, is_lost, is_watched, stacked
 
@@ -49,7 +49,7 @@ class FunctionIntegrator(Integrator):
 
     def _failure(self, times: Tensor, kept: Sequence[State]) -> SolverError:
         """Names the first of the states that is not finite, and carries the one before."""
-        values, name = times.tolist(), getattr(self.function, "__name__", "the function")
+        values, name = times.tolist(), name_of_function(self.function)
         first = next(i for i, state in enumerate(kept) if not is_finite(state))
         where = f"at t = {values[first]:g}, in its call from t = {values[first - 1]:g}" if first else "at the start"
         last = max(first - 1, 0)
@@ -94,7 +94,7 @@ class FunctionScheduler(Scheduler):
         steps = self.steps if steps is None else steps
         times = torch.as_tensor(self.function(start, stop, steps), dtype=dtype, device=device)
         if times.shape != (steps + 1,):
-            name = getattr(self.function, "__name__", "the function")
+            name = name_of_function(self.function)
             raise InputError(
                 f"scheduler: {name} returned the shape {tuple(times.shape)}; "
                 f"{steps + 1} times are wanted for {steps} steps"

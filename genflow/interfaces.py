@@ -439,10 +439,20 @@ class Integrator(Component, ABC):
         order: Order of convergence: the error falls by :math:`2^{order}` when a fixed step is halved. For a stochastic
             equation the weak order, that of expectations.
         carries_density: Whether a log-determinant can ride along. Samplers of diffusions can't.
+        method: Which of several methods under one class; empty where the class says it.
     """
 
     order: int
     carries_density: bool = True
+    method: str = ""
+
+    @property
+    def tolerances(self) -> dict[str, float]:
+        """What one that chooses its own steps keeps its error within: its arguments `rtol` and `atol`, as it has them.
+
+        Empty for one that takes the steps that it is given.
+        """
+        return {name: value for name, value in self.config().items() if name in ("rtol", "atol") and value is not None}
 
     @abstractmethod
     def solve(

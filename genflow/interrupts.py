@@ -36,7 +36,7 @@ def keeping(what: str) -> Iterator[None]:
 
 def kept(error: BaseException) -> str:
     """What an error or an interrupt was told to say of what there is; empty if nothing."""
-    return "; ".join(dict.fromkeys(getattr(error, "__notes__", ())))
+    return "; ".join(dict.fromkeys(vars(error).get("__notes__", ())))
 
 
 @contextmanager
@@ -52,7 +52,7 @@ def stopped_like_interrupted() -> Iterator[None]:
     changed = []
     if threading.current_thread() is threading.main_thread():
         for name in ("SIGTERM", "SIGHUP"):
-            number = getattr(signal, name, None)
+            number = signal.Signals.__members__.get(name)
             if number is not None and signal.getsignal(number) == signal.SIG_DFL:
                 signal.signal(number, interrupt)
                 changed.append(number)

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 
+from genflow.assembly import Density
 from genflow.errors import InputError
 from genflow.fitted import Transformed
 from genflow.fitting import budget_of, fit, warn
-from genflow.interfaces import Component
 from genflow.settling import Settled
 from genflow.training import Budget, Progress, Stage, TrainingData
 
@@ -33,23 +33,21 @@ _INFERENCE = (
 )  # fmt: skip
 
 
-class GenerativeModel(Component, nn.Module, ABC):
+class GenerativeModel(Density, ABC):
     """A density with samples, which says in stages how it is trained.
+
+    What else it may offer is declared by `genflow.assembly.Density`.
 
     Continuous models inherit the first two from `Flow`; a discrete flow writes its own.
 
     Attributes:
         whiten: Whether `fit` hands it rows without correlation, on top of the data set's own preprocessing.
-        has_log_prob: Whether rows have a density under it; where they have none, `log_prob` raises an `InputError`.
-        condition_dim: Dimension of the condition that it was built for, 0 for none.
-        condition_dropout: The share of rows that it is trained on without their condition: above 0, it can do without.
         settles: Whether `settle` has something to do, so that a training leaves it its time.
     """
 
     whiten: bool = False
-    has_log_prob: bool = True
+    dim: int
     condition_dim: int = 0
-    condition_dropout: float = 0.0
     settles: bool = True
 
     def __init__(self) -> None:
@@ -108,14 +106,6 @@ class GenerativeModel(Component, nn.Module, ABC):
 
         Returns:
             log p of the rows and what remains undone; `None` where there is nothing to say.
-        """
-        return None
-
-    def cheaper(self, x: Float[Tensor, "*shape"]) -> Self | None:
-        """The same model with a log p of rows like these that is random but right in the mean, for less time.
-
-        Returns:
-            The model; `None` where there is no such thing, or nothing to gain.
         """
         return None
 

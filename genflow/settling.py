@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
+from genflow.assembly import Assembly
 from genflow.deadline import OutOfTime, time_left
 from genflow.errors import SolverError
-
-if TYPE_CHECKING:
-    from genflow.flow import Flow
 
 __all__ = ["Settled", "settled"]
 
@@ -32,7 +30,7 @@ class Settled(NamedTuple):
 
 
 @torch.no_grad()
-def settled(flow: Flow, x: Tensor, condition: Any, tolerance: float, most: int) -> Settled:
+def settled(flow: Assembly, x: Tensor, condition: Any, tolerance: float, most: int) -> Settled:
     """Chooses the grid of a flow; see `Flow.settle`."""
     if time_left() < math.inf:
         return _in_time(flow, x, condition, tolerance, most)
@@ -47,7 +45,7 @@ def settled(flow: Flow, x: Tensor, condition: Any, tolerance: float, most: int) 
     return Settled(log_p)
 
 
-def _in_time(flow: Flow, x: Tensor, condition: Any, tolerance: float, most: int) -> Settled:
+def _in_time(flow: Assembly, x: Tensor, condition: Any, tolerance: float, most: int) -> Settled:
     """The same before a deadline: with a cheaper estimator, and from half the steps up.
 
     Under the same probes, what an unbiased estimate moves by from grid to grid is what log p moves by, in the mean over
@@ -97,7 +95,7 @@ def _wait_for(seconds: float) -> None:
         raise OutOfTime(f"{seconds:.1f} s are not left")
 
 
-def _log_prob(flow: Flow, x: Tensor, condition: Any) -> Tensor:
+def _log_prob(flow: Assembly, x: Tensor, condition: Any) -> Tensor:
     """The log density, with the same probes each time; minus infinity where the grid is too coarse to solve."""
     try:
         return flow.log_prob(x, condition, torch.Generator(x.device).manual_seed(0))
@@ -105,7 +103,7 @@ def _log_prob(flow: Flow, x: Tensor, condition: Any) -> Tensor:
         return torch.tensor(-math.inf)
 
 
-def _lost(flow: Flow, x: Tensor, condition: Any) -> float:
+def _lost(flow: Assembly, x: Tensor, condition: Any) -> float:
     """The mean squared error of decode(encode(x)) by the mean square of x."""
     try:
         back = flow.decode(flow.encode(x, condition), condition)

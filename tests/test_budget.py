@@ -9,10 +9,10 @@ import pytest
 import torch
 
 import genflow as gf
-from genflow import registry
 from genflow.deadline import OutOfTime, check_time, deadline, time_left
-from genflow.optimization import StageRun
+from genflow.naming import registry
 from genflow.training import Budget, Stage, TrainingData, train
+from genflow.training.loop import StageRun
 
 SECONDS = 14.0
 OVER = 0.3  # seconds: 2 % of it, or 0.3 s if that is more
@@ -243,7 +243,7 @@ def test_without_time_for_any_validation_the_average_is_kept(rows, clock):
 
 @pytest.mark.parametrize(("steps", "count", "remarks"), [(60, 1000, 0), (60, 40_000, 1), (20, 100, 1), (1, 100, 1)])
 def test_a_training_of_few_steps_says_so(steps, count, remarks):
-    from genflow.closing import few_steps
+    from genflow.training.closing import few_steps
 
     said = few_steps([{"steps": steps, "batch": 512}], count)
     assert len(said) == remarks

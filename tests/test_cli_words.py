@@ -16,9 +16,9 @@ import pandas as pd
 import pytest
 
 import genflow as gf
-import genflow.registry
+import genflow.naming.registry
 from genflow.cli import main
-from genflow.studies.display import leaderboard_table
+from genflow.studies.comparison.table import leaderboard_table
 
 COMMANDS = ("compare", "fit", "sample", "score", "evaluate", "solvers", "divergences", "experiment", "list")
 QUICK = "--model maf --iterations 2 --set transforms=1 width=8"
@@ -331,7 +331,7 @@ def test_solvers_that_do_not_apply_are_one_line(in_trees, capsys, monkeypatch):
 
 
 def test_progress_is_said_where_there_is_no_terminal(monkeypatch, capsys):
-    from genflow.studies.findings import followed
+    from genflow.studies.reporting.terminal import followed
 
     clock = iter(range(0, 1000, 2))
     monkeypatch.setattr("time.monotonic", lambda: float(next(clock)))  # two seconds for each item

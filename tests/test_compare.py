@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import math
+import re
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -15,8 +17,8 @@ from genflow.errors import InputError
 from genflow.fitted import Transformed
 from genflow.metrics import wasserstein2
 from genflow.studies import Board, compare
-from genflow.studies.board import COLUMNS
-from genflow.studies.evaluation import evaluate
+from genflow.studies.comparison.columns import COLUMNS
+from genflow.studies.comparison.evaluation import evaluate
 
 MODELS = '''
 import os
@@ -219,7 +221,7 @@ def test_a_board_is_read_again_copied_and_keeps_its_models(board, tmp_path):
 
 def test_a_class_of_this_process_and_several_seeds(place, monkeypatch):
     monkeypatch.chdir(place)
-    from genflow import registry
+    from genflow.naming import registry
 
     known = registry.lookup("model", "compared_models:Gaussian")
 
@@ -261,3 +263,15 @@ def test_wrong_arguments_are_refused_before_anything_is_trained(arguments, messa
         compare(**{"data": "two-moons", "models": ["nsf"], "out": tmp_path / "board", **arguments})
     assert "\n" not in str(error.value)
     assert not list(tmp_path.iterdir())
+
+
+def test_the_documentation_explains_every_column():
+    page = (Path(__file__).parent.parent / "docs" / "comparison.md").read_text(encoding="utf-8")
+    table = page[page.index("## leaderboard.csv") : page.index("### NLL and the paired table")]
+    explained = [
+        name
+        for line in table.splitlines()
+        if line.startswith("|")
+        for name in re.findall(r"`(\w+)`", line.split("|")[1])
+    ]
+    assert sorted(explained) == sorted(COLUMNS)

@@ -18,7 +18,7 @@ import pytest
 import genflow as gf
 from genflow.errors import InputError
 from genflow.studies import Board, compare
-from genflow.studies.drawing import picture, plain, subplots
+from genflow.studies.reporting.drawing import picture, plain, subplots
 
 PACKAGE = Path(gf.__file__).parent
 GENFLOW = [sys.executable, "-c", "import sys; sys.path.pop(0); from genflow.cli import main; sys.exit(main())"]
@@ -85,7 +85,7 @@ def test_the_style_is_ours_whatever_the_users_is():
 def test_no_backend_of_the_users_is_asked(backend):
     # In a fresh process: matplotlib reads MPLBACKEND when it is imported, and refuses names that it does not know.
     script = (
-        "from genflow.studies.drawing import picture, subplots\n"
+        "from genflow.studies.reporting.drawing import picture, subplots\n"
         "drawn, failure = picture('p', lambda: subplots(figsize=(1, 1))[0])\n"
         "assert drawn.startswith(b'\\x89PNG'), failure\n"
         "import os, sys\n"
@@ -361,19 +361,19 @@ def test_a_refused_input_leaves_no_folder_and_no_parents(tmp_path):
 
 
 def test_what_the_end_needs_is_tried_before_the_training(tmp_path, monkeypatch):
-    from genflow.studies import report
+    from genflow.studies.reporting import html
 
     def broken(name):
         raise RuntimeError("the templates are gone")
 
-    monkeypatch.setattr(report, "template", broken)
+    monkeypatch.setattr(html, "template", broken)
     with pytest.raises(InputError, match="the templates are gone"):
         compare("two-moons", ["nsf"], budget="1h", progress=False, out=tmp_path / "b")
     assert not list(tmp_path.iterdir())
 
 
 def test_no_failure_at_the_end_takes_the_results_along(tmp_path, monkeypatch):
-    from genflow.studies import plots
+    from genflow.studies.comparison import plots
 
     def broken(board, data):
         raise ValueError("no <picture>\nof this")
@@ -408,7 +408,7 @@ def test_a_model_that_was_trained_is_kept_though_its_evaluation_fails(tmp_path):
 
 
 def test_a_study_takes_its_name_at_the_start_and_keeps_its_figures(tmp_path, monkeypatch):
-    from genflow.studies import solver_findings
+    from genflow.studies.solver_study import findings as solver_findings
 
     flow = gf.Flow(gf.velocities.Shallow(2), gf.schedulers.Uniform(2))
     few = {"rows": 4, "steps": (2,), "repeats": 1}
@@ -438,7 +438,8 @@ def test_a_study_takes_its_name_at_the_start_and_keeps_its_figures(tmp_path, mon
 def test_rich_makes_nothing_of_names():
     from rich.console import Console
 
-    from genflow.studies.display import Live, as_it_is
+    from genflow.studies.comparison.display import Live
+    from genflow.studies.reporting.terminal import as_it_is
 
     trial = {"data": "[/red] [b]\nx :smile:", "label": "[m]", "seed": 0, "several": False}
     console = Console(width=200, record=True, file=open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115

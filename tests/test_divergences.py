@@ -13,9 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import genflow as gf
-from genflow import Estimate, InputError, registry
+from genflow import Estimate, InputError
 from genflow.divergences import Compiled, ControlVariate, Exact, FiniteDifference, Hutchinson, HutchPlusPlus
 from genflow.divergences.probes import orthonormal
+from genflow.naming import registry
 from genflow.velocities import Linear
 
 T = torch.tensor(0.0)

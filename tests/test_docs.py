@@ -16,9 +16,9 @@ import torch
 from sybil import Document
 from sybil.parsers.markdown import PythonCodeBlockParser
 
-from genflow import registry
 from genflow.cli.parsing import parsed
-from genflow.studies.trial import check_options
+from genflow.naming import registry
+from genflow.studies.comparison.trial import check_options
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]

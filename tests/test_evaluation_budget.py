@@ -13,9 +13,9 @@ import genflow as gf
 from genflow.cli import main
 from genflow.deadline import check_time
 from genflow.errors import InputError
-from genflow.studies.evaluation import evaluate
-from genflow.studies.ration import Ration, evaluation_seconds
-from genflow.studies.trial import run_trial
+from genflow.studies.comparison.evaluation import evaluate
+from genflow.studies.comparison.ration import Ration, evaluation_seconds
+from genflow.studies.comparison.trial import run_trial
 from genflow.training import Budget
 
 

@@ -10,16 +10,17 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from genflow import InputError, registry
+from genflow import InputError
 from genflow.cli import main
 from genflow.data import downloads
 from genflow.data import names as data_names
 from genflow.experiments import names, read, run
 from genflow.experiments.configuration import FIGURES
 from genflow.models import JKOiFlow
+from genflow.naming import registry
+from genflow.naming.options import build
 from genflow.studies import Board
-from genflow.studies.board import COLUMNS
-from genflow.studies.options import build
+from genflow.studies.comparison.columns import COLUMNS
 from genflow.training import parse_seconds
 
 _named = pytest.mark.parametrize("name", names())
@@ -117,7 +118,7 @@ def test_a_table_is_held_against_the_paper_in_the_published_units(tmp_path):
 
 def test_figures_in_standardized_units_are_in_those_of_the_data_set():
     from genflow.data import load
-    from genflow.studies.evaluation import evaluate
+    from genflow.studies.comparison.evaluation import evaluate
 
     rng = np.random.default_rng(0)
     data = load(rng.normal(size=(300, 2)) @ np.array([[1.0, 0.99], [0.0, 0.1]]))

@@ -12,8 +12,8 @@ import torch
 
 import genflow as gf
 from genflow.fitted import Transformed
-from genflow.portions import Meter, Portions
-from genflow.progress import Line
+from genflow.numerics.portions import Meter, Portions
+from genflow.training.progress import Line
 
 KINDS = {
     "jko-iflow": lambda dim=3: gf.models.JKOiFlow(dim, blocks=1, width=8),

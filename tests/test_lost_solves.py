@@ -11,7 +11,8 @@ import torch
 from torch import nn
 
 import genflow as gf
-from genflow import Dynamics, SolverError, registry
+from genflow import Dynamics, SolverError
+from genflow.naming import registry
 from genflow.solvers import FIXED_METHODS, Adaptive
 from genflow.training import Budget, Stage, TrainingData, train
 

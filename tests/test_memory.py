@@ -7,11 +7,11 @@ import sys
 
 import pytest
 
-from genflow import memory
+from genflow.numerics import memory
 
 FRESH = """
 import torch
-from genflow import memory
+from genflow.numerics import memory
 
 def resident():
     with open("/proc/self/statm") as file:

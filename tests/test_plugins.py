@@ -10,8 +10,8 @@ import pytest
 import torch
 
 import genflow as gf
-from genflow import registry
 from genflow.cli import main
+from genflow.naming import registry
 
 # Fifteen lines each, as the paragraph "Your own part in every command" has it.
 PARTS = """

@@ -6,8 +6,8 @@ import sys
 
 import pytest
 
-from genflow import registry
 from genflow.errors import InputError
+from genflow.naming import registry
 
 
 @pytest.mark.parametrize("kind", registry.KINDS)

@@ -15,7 +15,8 @@ import pytest
 import torch
 
 import genflow as gf
-from genflow import Dynamics, InputError, SolverError, registry
+from genflow import Dynamics, InputError, SolverError
+from genflow.naming import registry
 from genflow.solvers import Adaptive, Embedded, RungeKutta
 
 float64 = torch.float64

@@ -11,8 +11,8 @@ import pytest
 import torch
 
 import genflow as gf
-from genflow import registry
 from genflow.interfaces import Scheduler
+from genflow.naming import registry
 from genflow.solvers import RK4, Adaptive, Euler
 from genflow.testing import (
     BrokenPromise,

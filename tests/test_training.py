@@ -13,9 +13,9 @@ from torch import nn
 
 import genflow as gf
 from genflow import InputError
-from genflow.optimization import StageRun, _schedule
-from genflow.products import fast_products
+from genflow.numerics.products import fast_products
 from genflow.training import Budget, Stage, TrainingData, TrainingError, parse_seconds, train
+from genflow.training.loop import StageRun, _schedule
 
 
 class Line(gf.Component, nn.Module):

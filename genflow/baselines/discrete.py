@@ -23,7 +23,7 @@ from genflow.draws import batch_shape, check_generator
 from genflow.errors import InputError
 from genflow.flow import check_given
 from genflow.model import GenerativeModel
-from genflow.products import fast_products
+from genflow.numerics.products import fast_products
 from genflow.training import Rows, Stage, TrainingData, paired, unpaired
 from genflow.velocities.time import check_condition
 

@@ -51,10 +51,11 @@ def run(chosen: Arguments) -> None:
     if chosen.points < 20:
         raise InputError(f"points: {chosen.points} came; at least 20 would do")
     model = loaded(chosen)
-    from genflow.studies.display import Telling
-    from genflow.studies.evaluation import evaluate, reference
+    from genflow.studies.comparison.columns import LEADERBOARD
+    from genflow.studies.comparison.evaluation import evaluate, reference
+    from genflow.studies.comparison.ration import evaluation_seconds
     from genflow.studies.origin import loaded_for, reloaded
-    from genflow.studies.ration import evaluation_seconds
+    from genflow.studies.reporting.terminal import Telling
     from genflow.training import Budget
 
     source = chosen.data
@@ -75,7 +76,9 @@ def run(chosen: Arguments) -> None:
         _check_finite(model, figures, found.log_prob)
         return
     screen = console()
-    shown = [(name, _figure(name, figures[name]), meaning) for name, meaning in _MEANINGS.items() if name in figures]
+    meanings = {column.name: column.meaning for column in LEADERBOARD}
+    meanings["nll_true"] = "what the true density has on the same rows"
+    shown = [(name, _figure(name, figures[name]), meaning) for name, meaning in meanings.items() if name in figures]
     shown = [row for row in shown if row[1]]
     title = f"{data.name}: {len(data.test)} test rows"
     # What a figure means is left out where it would have no room beside its value.
@@ -112,20 +115,3 @@ def _check_finite(model: Any, figures: dict[str, float], log_p: Any) -> None:
     if model.has_log_prob and not math.isfinite(figures["nll"]):
         bad = int((~log_p.isfinite()).sum())
         raise ResultError(f"the NLL is {figures['nll']}: {bad} of {len(log_p)} test rows have no finite log density")
-
-
-_MEANINGS = {
-    "nll": "mean negative log-likelihood, nats per row, units of the data",
-    "nll_se": "its standard error",
-    "nll_standardized": "the same in standardized units",
-    "nll_true": "what the true density has on the same rows",
-    "w2": "Wasserstein-2 distance of samples and test rows, standardized units",
-    "w2_floor": "the same of training and test rows",
-    "mmd": "squared maximum mean discrepancy, standardized units",
-    "mmd_threshold": "below it with 95 % probability if the laws are equal",
-    "c2st": "accuracy of a classifier between samples and test rows; 0.5 is the best",
-    "inversion_error": "mean squared error of decode(encode(x)), standardized units",
-    "nfe": "evaluations of the velocity from x to z",
-    "sample_seconds": "wall seconds for the samples",
-    "parameters": "trained numbers",
-}

@@ -9,7 +9,6 @@ from typing import Any
 from jsonargparse import ArgumentParser
 from jsonargparse import Namespace as Arguments
 
-from genflow import registry
 from genflow.cli.files import must_not_exist
 from genflow.cli.flags import (
     add_budget,
@@ -24,6 +23,7 @@ from genflow.cli.models import mean, set_threads
 from genflow.cli.words import note, option, version
 from genflow.errors import InputError, ResultError, SolverError
 from genflow.interrupts import keeping
+from genflow.naming import registry
 from genflow.storage import atomic
 
 __all__ = ["DESCRIPTION", "NEEDED", "SUMMARY", "USAGE", "add_arguments", "run"]
@@ -89,14 +89,14 @@ def run(chosen: Arguments) -> None:
     import torch
 
     from genflow.data import load
+    from genflow.naming.options import build, check_options, check_values
     from genflow.storage.checkpoint import write_model
-    from genflow.studies.display import display_for
-    from genflow.studies.options import build, check_options, check_values
+    from genflow.studies.comparison.display import display_for
+    from genflow.studies.comparison.ration import evaluation_seconds
+    from genflow.studies.comparison.trial import warm_up
     from genflow.studies.origin import described_origin
-    from genflow.studies.place import write_json
-    from genflow.studies.ration import evaluation_seconds
-    from genflow.studies.rounds import write_pictures
-    from genflow.studies.trial import warm_up
+    from genflow.studies.reporting.place import write_json
+    from genflow.studies.reporting.rounds import write_pictures
     from genflow.training import parse_seconds
 
     if chosen.budget is not None and chosen.iterations is not None:
@@ -165,8 +165,8 @@ def _judge(fitted: Any, data: Any, seconds: float) -> str:
     without one."""
     import torch
 
-    from genflow.studies.display import Telling
-    from genflow.studies.ration import Ration
+    from genflow.studies.comparison.ration import Ration
+    from genflow.studies.reporting.terminal import Telling
     from genflow.training import Budget
 
     given = None if data.condition is None else data.condition.test

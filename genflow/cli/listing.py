@@ -11,10 +11,10 @@ from collections.abc import Sequence
 from jsonargparse import ArgumentParser
 from jsonargparse import Namespace as Arguments
 
-from genflow import registry
 from genflow.cli.experiment import list_experiments
 from genflow.cli.plain import plain
 from genflow.errors import InputError
+from genflow.naming import registry
 
 __all__ = ["DESCRIPTION", "NEEDED", "SUMMARY", "USAGE", "add_arguments", "run"]
 

@@ -13,21 +13,21 @@ __all__ = ["loaded", "log_prob", "mean", "set_threads"]
 
 def loaded(chosen: Arguments) -> Any:
     """The model of a run, in the units of its data, with the parts that the command line replaces."""
-    from genflow.interfaces import Scheduler
+    from genflow.fitted import Transformed
     from genflow.storage.checkpoint import load
 
     model = load(chosen.run, trust=chosen.trust)
-    if not hasattr(model, "columns"):
+    if not isinstance(model, Transformed):
         raise InputError(
             f"{chosen.run}: a {type(model).__name__} came, without its data's units; use one that fit wrote"
         )
     named = {kind: chosen.get(kind) for kind in ("integrator", "divergence") if chosen.get(kind)}
     steps = chosen.get("steps")
     if named or steps is not None:
-        from genflow.registry import name_of
-        from genflow.studies.parts import part
+        from genflow.naming.parts import part
+        from genflow.naming.registry import name_of
 
-        if not isinstance(getattr(model.model, "scheduler", None), Scheduler):
+        if not model.model.has_parts:
             flags = ", ".join([*named, *(["steps"] if steps is not None else [])])
             raise InputError(f"{flags}: {name_of(type(model.model))} integrates no velocity; leave it out")
         model = model.replace(**{kind: part(kind, text) for kind, text in named.items()})

@@ -28,7 +28,7 @@ def run_study(name: str, chosen: Arguments, **options: Any) -> None:
     set_threads(chosen.threads)
     from genflow import studies
 
-    found = getattr(studies, name)(
+    found = {"solvers": studies.solvers, "divergences": studies.divergences}[name](
         chosen.run,
         rows=chosen.rows,
         data=chosen.data,

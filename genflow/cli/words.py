@@ -9,8 +9,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from genflow.assignments import assignment
 from genflow.errors import InputError, Remark
+from genflow.naming.assignments import assignment
 
 __all__ = ["as_typed", "console", "note", "noted", "option", "options_by_model", "speak_of", "version"]
 
@@ -120,6 +120,6 @@ def options_by_model(texts: Sequence[str]) -> dict[str, dict[str, Any]]:
 
 def version() -> str:
     """The version of genflow."""
-    from genflow import __version__
+    from genflow.version import __version__
 
     return __version__

@@ -61,6 +61,10 @@ class Dataset:
         """Dimension of the vector that a model takes as the condition, 0 where there is none."""
         return 0 if self.condition is None else self.condition.dim
 
+    def parts(self) -> dict[str, Tensor]:
+        """The rows of the three parts, by their names."""
+        return {"train": self.train, "validation": self.validation, "test": self.test}
+
     @property
     def dim(self) -> int:
         """The number of columns."""
@@ -73,7 +77,7 @@ class Dataset:
         Of numbers it sees twenty binary digits behind the largest of their column, since processors differ in the last
         digits of what is generated.
         """
-        parts = {part: getattr(self, part).numpy() for part in ("train", "validation", "test")}
+        parts = {name: rows.numpy() for name, rows in self.parts().items()}
         if self.condition is not None:
             parts |= {f"condition {name}": array for name, array in self.condition.arrays().items()}
         digest = hashlib.sha256()

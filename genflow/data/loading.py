@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from torch import Tensor
 
 from genflow.data import bundled
 from genflow.data.benchmarks import BENCHMARKS, benchmark
@@ -263,7 +264,7 @@ def _table(source: Any, argument: str, wanted: Sequence[str | int] | None, class
     if type(source).__module__.partition(".")[0] == "pandas":
         frame = source.to_frame() if hasattr(source, "to_frame") else source
         return from_frame(frame, argument, wanted, classes)
-    if isinstance(source, np.ndarray | list | tuple) or hasattr(source, "detach"):
+    if isinstance(source, np.ndarray | list | tuple | Tensor):
         return from_array(source, argument, classes)
     kind = type(source).__name__
     raise InputError(f"{argument}: an object of the type {kind} came; give a name, a path, a frame or an array")

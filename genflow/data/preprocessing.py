@@ -51,7 +51,8 @@ class Preprocessor(Component, nn.Module, ABC):
         exact = dict(self.named_buffers(recurse=False))
         super()._apply(fn, recurse)
         for name, buffer in exact.items():
-            moved = getattr(self, name)
+            moved = self._buffers[name]
+            assert moved is not None
             if moved.dtype != torch.float64:
                 setattr(self, name, buffer.to(moved.device))
         return self

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from genflow.divergences.probes import checked_distribution, draw_probes
-from genflow.errors import InputError
+from genflow.errors import InputError, name_of_function
 from genflow.interfaces import DivergenceEstimator, Estimate, Velocity
 
 __all__ = ["FunctionDivergence", "as_divergence"]
@@ -34,7 +34,7 @@ class FunctionDivergence(DivergenceEstimator):
         estimate = Estimate(*self.function(velocity, x, t, probes, condition))
         batch = x.shape[: x.ndim - velocity.event_ndim]
         if estimate.divergence.shape != batch:
-            name = getattr(self.function, "__name__", "the function")
+            name = name_of_function(self.function)
             raise InputError(
                 f"divergence: {name} returned the shape {tuple(estimate.divergence.shape)}, "
                 f"one number for each point, {tuple(batch)}, is wanted"

@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from genflow.experiments.configuration import FIGURES, Experiment
-from genflow.studies.board import Board, records
-from genflow.studies.display import number
+from genflow.storage import atomic
+from genflow.studies.comparison.board import Board
+from genflow.studies.reporting.frames import records
+from genflow.studies.reporting.numbers import number
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -81,7 +83,7 @@ def draw(experiment: Experiment, board: Board, figures: pd.DataFrame, path: Path
     Returns:
         A line if it could not be drawn.
     """
-    from genflow.studies.drawing import picture
+    from genflow.studies.reporting.drawing import picture
 
     rows = [row for row in records(figures) if math.isfinite(row["nll"])]
     if not any(row["source"] == _SOURCES[0] for row in rows):
@@ -89,13 +91,13 @@ def draw(experiment: Experiment, board: Board, figures: pd.DataFrame, path: Path
     rows.sort(key=lambda row: row["nll"])
     drawn, failure = picture(path.stem, lambda: _nll(experiment, board, rows))
     if not failure:
-        path.write_bytes(drawn)
+        atomic.write(path, drawn)
     return failure
 
 
 def _nll(experiment: Experiment, board: Board, rows: list[dict[str, Any]]) -> Any:
-    from genflow.studies.drawing import plain, subplots
-    from genflow.studies.plots import colour_of
+    from genflow.studies.comparison.plots import colour_of
+    from genflow.studies.reporting.drawing import plain, subplots
 
     figure, axis = subplots(figsize=(6.4, 0.8 + 0.27 * len(rows)))
     for place, row in enumerate(rows):

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from genflow import registry
 from genflow.data import SensorNetwork
+from genflow.naming import registry
 from genflow.velocities import Flattened
 
 __all__ = ["on_sensors"]

@@ -12,7 +12,8 @@ from genflow.experiments.configuration import Experiment, read
 from genflow.experiments.figures import as_text, beside_the_paper, draw
 from genflow.interrupts import keeping
 from genflow.studies import Board, compare
-from genflow.studies.place import refuse_taken, write_json
+from genflow.studies.reporting.frames import write_csv
+from genflow.studies.reporting.place import refuse_taken, write_json
 
 __all__ = ["run"]
 
@@ -91,7 +92,7 @@ def _add_figures(experiment: Experiment, scale: str, command: str, home: Path) -
     """Puts the paper's figures beside those of a comparison, into its folder and its report."""
     board = Board(home)
     figures = beside_the_paper(experiment, board)
-    figures.to_csv(home / "figures.csv", index=False)
+    write_csv(figures, home / "figures.csv")
     board.config["command"] = command
     board.config["experiment"] = {
         "name": experiment.name,

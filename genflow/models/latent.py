@@ -74,6 +74,8 @@ class LatentFlow(GenerativeModel):
     """
 
     has_log_prob = False
+    has_latent = True
+    has_parts = True
 
     def __init__(
         self,

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from genflow.errors import InputError, SolverError
 from genflow.interfaces import Dynamics, Integrator, Solution, State
-from genflow.recomputation import recomputed
+from genflow.numerics.recomputation import recomputed
 from genflow.solvers.gradients import checked_gradient, tensors_of
 from genflow.solvers.states import detached, grid_of, is_finite, is_lost, is_watched, stacked
 
@@ -64,6 +64,9 @@ class Adaptive(Integrator):
         gradient: `backprop`, `checkpoint` or `adjoint`; see `genflow.solvers.gradients`. With `checkpoint`, an adaptive
             method stops at all times of the grid.
 
+    Attributes:
+        methods: The names of all of them.
+
     Raises:
         InputError: An unknown method, norm or gradient; a tolerance that is not positive.
 
@@ -78,6 +81,8 @@ class Adaptive(Integrator):
         >>> abs(solution.state.item() - math.e) < 1e-7
         True
     """
+
+    methods = (*ADAPTIVE_METHODS, *FIXED_METHODS)
 
     def __init__(
         self,
@@ -111,6 +116,10 @@ class Adaptive(Integrator):
     def adjoint(self) -> bool:
         """Whether gradients come from the adjoint equation."""
         return self.gradient == "adjoint"
+
+    @property
+    def tolerances(self) -> dict[str, float]:
+        return {} if self.method in FIXED_METHODS else super().tolerances
 
     def config(self) -> dict[str, Any]:
         arguments = super().config()

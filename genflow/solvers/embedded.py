@@ -27,7 +27,7 @@ from torch import Tensor
 
 from genflow.errors import InputError, SolverError
 from genflow.interfaces import Dynamics, Integrator, Solution, State
-from genflow.recomputation import recomputed
+from genflow.numerics.recomputation import recomputed
 from genflow.solvers import tableaus
 from genflow.solvers.fixed import stages
 from genflow.solvers.gradients import checked_gradient, solved_by_adjoint

@@ -13,8 +13,8 @@ from torch import Tensor
 
 from genflow.errors import InputError, SolverError
 from genflow.interfaces import Dynamics, Integrator, Solution, State
-from genflow.products import fast_products
-from genflow.recomputation import recomputed
+from genflow.numerics.products import fast_products
+from genflow.numerics.recomputation import recomputed
 from genflow.solvers.gradients import GRADIENTS, checked_gradient, solved_by_adjoint
 from genflow.solvers.states import detached, grid_of, is_finite, is_lost, is_watched, stacked
 

@@ -20,7 +20,7 @@ from pathlib import Path
 
 from genflow.errors import InputError, WriteError
 
-__all__ = ["Leftover", "file", "folder", "leftovers", "sweep"]
+__all__ = ["Leftover", "file", "folder", "leftovers", "sweep", "write"]
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS}
 _OPEN: set[Path] = set()  # what this very process is writing
@@ -124,6 +124,17 @@ def file(path: str | PathLike[str]) -> Iterator[Path]:
         yield part
         _to_disk(part)
         os.replace(part, path)
+
+
+def write(path: str | PathLike[str], content: str | bytes) -> None:
+    """A file with this content, in UTF-8, whole or not at all.
+
+    Raises:
+        InputError: It can't be made there.
+        WriteError: The disk is full; an old file is still there.
+    """
+    with file(path) as part:
+        part.write_bytes(content.encode() if isinstance(content, str) else content)
 
 
 def leftovers(path: str | PathLike[str]) -> list[Leftover]:

@@ -71,7 +71,7 @@ def save(model: nn.Module, path: str | PathLike[str]) -> None:
 
 def write_model(model: nn.Module, folder: Path, structure: Any = None) -> None:
     """Writes a model into a folder that exists."""
-    from genflow import __version__
+    from genflow.version import __version__
 
     structure = described(model) if structure is None else structure
     checksums = {"model": _digest(structure), "weights": tensors.write(folder / _WEIGHTS, model.state_dict())}

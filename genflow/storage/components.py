@@ -19,7 +19,7 @@ from typing import Any
 
 from genflow.errors import InputError
 from genflow.interfaces import Component
-from genflow.own_modules import own_module
+from genflow.naming.own_modules import own_module
 from genflow.storage.bounds import Exceeded
 from genflow.storage.documents import not_finite, printable, wanted
 

@@ -7,10 +7,10 @@ divergence estimators against each other on it.
 
 from __future__ import annotations
 
-from genflow.studies.board import Board
-from genflow.studies.comparison import compare
-from genflow.studies.estimators import divergences
-from genflow.studies.findings import Findings
-from genflow.studies.work_precision import solvers
+from genflow.studies.comparison.board import Board
+from genflow.studies.comparison.runner import compare
+from genflow.studies.divergence_study.study import divergences
+from genflow.studies.reporting.findings import Findings
+from genflow.studies.solver_study.study import solvers
 
 __all__ = ["Board", "Findings", "compare", "divergences", "solvers"]

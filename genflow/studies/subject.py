@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from genflow.errors import InputError
+from genflow.fitted import Transformed
 from genflow.flow import Flow
 from genflow.studies.origin import loaded_for, reloaded
 
@@ -70,14 +71,14 @@ def subject_of(
         model, name = load(given, trust=trust), Path(given).name
         if data is None and (Path(given) / "run.json").is_file():
             data = reloaded(given)
-    flow = getattr(model, "model", model)
+    flow = model.model if isinstance(model, Transformed) else model
     if not isinstance(flow, Flow):
         raise InputError(
             f"run: {name} holds a {type(flow).__name__}, which integrates no velocity; "
             "jko-iflow, cnf, flow-matching or score-sde would do"
         )
     generator = torch.Generator().manual_seed(seed)
-    if not hasattr(model, "preprocessor"):
+    if not isinstance(model, Transformed):
         x = flow.sample(rows, generator=generator) if data is None else torch.as_tensor(data)
         return Subject(name, flow, x[:rows])
     if data is None:

@@ -214,11 +214,7 @@ def _check_states(integrator: Integrator, problem: _Problem) -> None:
 
 def _adaptive(integrator: Integrator) -> float | None:
     """The tolerance of an integrator that chooses its own steps."""
-    from genflow.solvers import FIXED_METHODS
-
-    if getattr(integrator, "method", None) in FIXED_METHODS or not hasattr(integrator, "rtol"):
-        return None
-    return float(integrator.rtol) + float(getattr(integrator, "atol", 0.0))
+    return sum(integrator.tolerances.values()) if integrator.tolerances else None
 
 
 def _check_order(integrator: Integrator, problem: _Problem) -> None:

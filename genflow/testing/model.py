@@ -40,7 +40,7 @@ def check_model(model_class: Any, *, iterations: int = 20, mass: bool = True, **
     torch.manual_seed(0)
     data = load("two-moons", rows=400)
     model = model_class(2, **options)
-    promise(getattr(model, "dim", None) == 2, model, "dim is not the dimension that it was built with")
+    promise(model.dim == 2, model, "dim is not the dimension that it was built with")
     with torch.enable_grad():
         fitted = model.fit(data, iterations=iterations, seed=0)
     x = data.test
@@ -104,7 +104,7 @@ def _check_mass(model: Any, fitted: Any) -> None:
 
 
 def _check_inverse(model: Any, fitted: Any, x: Any) -> None:
-    if not (hasattr(model, "encode") and hasattr(model, "decode")):
+    if not model.invertible:
         return
     back = fitted.decode(fitted.encode(x))
     error = (back - x).square().mean().item() / x.square().mean().item()

@@ -14,6 +14,7 @@ from genflow.errors import InputError
 from genflow.interfaces import Velocity
 from genflow.testing.promises import finite_difference, generator, near, promise, rebuilt, same_kind
 from genflow.velocities import as_velocity
+from genflow.velocities.function import FunctionVelocity
 
 __all__ = ["check_velocity"]
 
@@ -189,7 +190,7 @@ def _check_structure(field: Velocity, original: Velocity) -> None:
         edge = stop
     promise(edge == high, field, f"its pieces do not cover the interval ({low:g}, {high:g}) in order")
     promise(original.event_ndim >= 1, field, f"event_ndim is {original.event_ndim}; at least 1 is promised")
-    if hasattr(original, "function"):  # a plain function has no arguments to be built from
+    if isinstance(original, FunctionVelocity):  # a plain function has no arguments to be built from
         return
     try:
         again = rebuilt(original)

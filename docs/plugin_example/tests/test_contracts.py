@@ -7,7 +7,7 @@ from genflow_plugin_example.metric import energy_distance
 from genflow_plugin_example.model import DiagonalNormal
 from genflow_plugin_example.parts import SSP3, Coordinates, Cosine, Spiral
 
-from genflow import registry
+from genflow.naming import registry
 from genflow.testing import check_divergence, check_integrator, check_model, check_scheduler, check_velocity
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from torch import Tensor
 
 from genflow.data.dataset import default_columns
 from genflow.data.reading.classes import classes as classes_of
@@ -17,7 +18,7 @@ __all__ = ["as_array", "from_array", "read_npy"]
 
 def as_array(array: Any) -> Any:
     """A tensor as an array; anything else as it is."""
-    if hasattr(array, "detach"):
+    if isinstance(array, Tensor):
         array = array.detach().cpu()
         array = (array.float() if array.is_floating_point() and array.element_size() < 4 else array).numpy()
     return array

@@ -1,0 +1,133 @@
+"""A model from its name's class and the options that people type: each is checked before anything is trained."""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from genflow.errors import InputError
+from genflow.naming import registry
+from genflow.naming.parts import part
+from genflow.naming.values import is_plain, shown, types_of, wanted
+
+__all__ = ["build", "check_options", "check_values"]
+
+_PARTS = {
+    "velocity": "velocity",
+    "block": "velocity",
+    "scheduler": "scheduler",
+    "integrator": "integrator",
+    "divergence": "divergence",
+    "noise": "scheduler",
+}
+"""Options that name a part, and what they are registered as."""
+
+_COUNTS = ("batch_size", "bins", "blocks", "dim", "steps", "train_steps", "transforms", "width")
+
+
+def build(cls: Any, dim: int, options: Mapping[str, Any], condition_dim: int = 0) -> Any:
+    """A model with its options.
+
+    Args:
+        cls: The model's class.
+        dim: Dimension of a row.
+        options: Constructor arguments. The parts of a flow may be named: `{"integrator": "heun"}`, or with arguments
+            `{"integrator": {"name": "adaptive", "rtol": 1e-6}}`.
+        condition_dim: Dimension of the data's condition, 0 where there is none.
+
+    Raises:
+        InputError: An option that the model does not have, or a value that it can't be built with.
+    """
+    options = {**options, "condition_dim": condition_dim} if condition_dim else options
+    check_options(cls, options)
+    check_values(cls, options)
+    hints = types_of(cls)
+    arguments = {
+        name: _part(name, value, dim, condition_dim) if name in _PARTS and name not in _plain(hints) else _tuples(value)
+        for name, value in options.items()
+    }
+    try:
+        return cls(dim, **arguments)
+    except InputError:
+        raise
+    except Exception as error:
+        if not options and not isinstance(error, TypeError):
+            raise
+        given = f"can't be built with {_said(options)} " if options else ""
+        raise InputError(f"{registry.name_of(cls)}: {given}({type(error).__name__}: {error})") from error
+
+
+def check_options(cls: Any, options: Mapping[str, Any]) -> None:
+    """Refuses options that a model does not have.
+
+    Raises:
+        InputError: With the nearest name, and all of them.
+    """
+    parameters = dict(list(inspect.signature(cls).parameters.items())[1:])
+    known = [name for name, parameter in parameters.items() if parameter.kind is not parameter.VAR_KEYWORD]
+    if len(known) < len(parameters):
+        if not hasattr(cls, "replace"):  # takes anything, and knows what to do with it
+            return
+        known += ["velocity", "scheduler", "integrator", "divergence", "base"]
+    for name in options:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=1)
+            hint = f"did you mean {near[0]}? " if near else ""
+            raise InputError(f"{registry.name_of(cls)}: no option {name!r}; {hint}known: {', '.join(known)}")
+
+
+def check_values(cls: Any, options: Mapping[str, Any]) -> None:
+    """Refuses values of another type than the constructor's annotations say, and counts below 1.
+
+    Raises:
+        InputError: With what would do.
+    """
+    hints = types_of(cls)
+    for name, value in options.items():
+        if other := _refusal(name, value, hints.get(name, Any)):
+            raise InputError(f"{registry.name_of(cls)}: {name}={shown(value)} came; {other} would do")
+
+
+def _refusal(name: str, value: Any, hint: Any) -> str:
+    """What would do in the place of a value; empty if it does."""
+    if name in _PARTS and not is_plain(hint):
+        kind = _PARTS[name]
+        if isinstance(value, bool | int | float | list) or value is None:
+            return f"the name of a part, such as {registry.names(kind)[0]},"
+        return ""
+    if name == "base" and isinstance(value, str | bool | int | float | list | dict):
+        return "a distribution, from Python,"
+    if other := wanted(value, hint):
+        return other
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        if not math.isfinite(value):
+            return "a finite number"
+        if name in _COUNTS and value < 1:
+            return "at least 1"
+        if name.endswith("_rate") and value <= 0:
+            return "more than 0"
+    return ""
+
+
+def _part(name: str, value: Any, dim: int, condition_dim: int) -> Any:
+    if not isinstance(value, str | dict):
+        return value
+    if _PARTS[name] != "velocity":
+        return part(name, value)
+    return part("velocity", value, dim, **({"condition_dim": condition_dim} if condition_dim else {}))
+
+
+def _plain(hints: Mapping[str, Any]) -> set[str]:
+    return {name for name, hint in hints.items() if is_plain(hint)}
+
+
+def _tuples(value: Any) -> Any:
+    """JSON has lists only."""
+    return tuple(map(_tuples, value)) if isinstance(value, list) else value
+
+
+def _said(options: Mapping[str, Any]) -> str:
+    return " ".join(f"{name}={shown(value)}" for name, value in options.items())

@@ -1,0 +1,168 @@
+"""A part of a flow from what people name it by: a registered name, `module:Name`, a class, a function, or the part."""
+
+from __future__ import annotations
+
+import inspect
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from genflow.errors import InputError, name_of_function
+from genflow.interfaces import DivergenceEstimator, Integrator, NoiseSchedule, Scheduler, Velocity
+from genflow.naming import registry
+from genflow.naming.assignments import assignment
+from genflow.naming.values import check_arguments
+
+__all__ = ["label_of", "part", "parts", "ready"]
+
+_INTERFACES: dict[str, type] = {
+    "velocity": Velocity,
+    "divergence": DivergenceEstimator,
+    "integrator": Integrator,
+    "scheduler": Scheduler,
+    "noise": NoiseSchedule,
+}
+_ELSEWHERE = {"integrator": {"steps": "how many steps is told by the scheduler: steps=4"}}
+_KINDS = {"noise": "scheduler"}  # what a kind is registered as, where that has another name
+
+
+def part(kind: str, given: Any, *first: Any, **defaults: Any) -> Any:
+    """The part that somebody asks for.
+
+    Args:
+        kind: `velocity`, `divergence`, `integrator`, `scheduler` or `noise`.
+        given: The part itself; a class or function; or a text: a name, with arguments if need be, as in
+            `hutchinson,n=8` or `{"name": "hutchinson", "n": 8}`. A method of torchdiffeq is a name, too: `dopri5`.
+        first: What its class is called with before the arguments: a velocity's dimension.
+        defaults: Arguments where `given` has none of that name.
+
+    Raises:
+        InputError: No such part, one that can't be built, or something else than such a part.
+
+    Example:
+        >>> from genflow.naming.parts import part
+        >>> part("divergence", "hutchinson,n=8").n
+        8
+        >>> part("integrator", "dopri5,rtol=1e-6").method
+        'dopri5'
+    """
+    if isinstance(given, _INTERFACES[kind]):
+        return given
+    name, arguments = _named(kind, given) if isinstance(given, str | Mapping) else (given, {})
+    if isinstance(name, str):
+        found, arguments = _found(kind, name, arguments)
+    else:
+        found, name = given, name_of_function(given, type(given).__name__)
+    if isinstance(found, _INTERFACES[kind]):
+        made = found
+    else:
+        if isinstance(found, type):
+            check_arguments(f"{kind}: {name}", found, arguments, _ELSEWHERE.get(kind, {}))
+        try:
+            convert = registry.from_function(kind)
+            if convert is not None and _is_the_part_itself(found):
+                made = convert(found, **arguments)
+            else:
+                made = found(*first, **{**defaults, **arguments})
+        except InputError:
+            raise
+        except Exception as error:  # a class of the user's own may fail in any way
+            raise InputError(f"{kind}: {name} can't be built ({type(error).__name__}: {error})") from error
+    if not isinstance(made, _INTERFACES[kind]):
+        raise InputError(f"{kind}: {name} is no {_INTERFACES[kind].__name__}; another one of `genflow list` would do")
+    return made
+
+
+def parts(kind: str, given: Any) -> dict[str, Any]:
+    """Several parts of one kind, by the labels that tables know them by.
+
+    Args:
+        kind: As in `part`.
+        given: One, a list of them, or a dictionary of them by label.
+
+    Raises:
+        InputError: None, or two under one label.
+    """
+    if isinstance(given, Mapping) and "name" not in given:
+        return {label: part(kind, item) for label, item in given.items()}
+    items = list(given) if isinstance(given, Sequence) and not isinstance(given, str) else [given]
+    found: dict[str, Any] = {}
+    for item in items:
+        made = part(kind, item)
+        label = label_of(item, made)
+        if label in found:
+            raise InputError(f"{kind}s: {label} came twice; give them labels by a dictionary")
+        found[label] = made
+    if not found:
+        raise InputError(f"{kind}s: none came; some of {', '.join(registry.names(kind))} would do")
+    return found
+
+
+def ready(kind: str) -> list[str]:
+    """The registered parts of a kind that can be built without arguments.
+
+    Example:
+        >>> from genflow.naming.parts import ready
+        >>> "hutchinson" in ready("divergence"), "control-variate" in ready("divergence")
+        (True, False)
+    """
+    constructors = {name: inspect.signature(registry.lookup(kind, name).__init__) for name in registry.names(kind)}
+    return [name for name, signature in constructors.items() if _needed(signature) == 1]  # itself
+
+
+def label_of(given: Any, made: Any) -> str:
+    """What tables call a part: what it was asked for by, without the module; otherwise its registered name."""
+    if isinstance(given, str) and not given.startswith("{"):
+        name, comma, rest = given.partition(",")
+        return name.rpartition(":")[2] + comma + rest
+    if isinstance(given, Mapping):
+        arguments = [f"{key}={value}" for key, value in given.items() if key != "name"]
+        return ",".join([str(given.get("name", "")).rpartition(":")[2], *arguments])
+    if name := name_of_function(given, ""):
+        return name
+    options = made.given()
+    name = name_of_function(options.pop("function", None), "") or registry.name_of(type(made))
+    return ",".join([name.rpartition(":")[2], *(f"{key}={value}" for key, value in options.items())])
+
+
+def _named(kind: str, given: Any) -> tuple[str, dict[str, Any]]:
+    """A name and its arguments."""
+    if isinstance(given, str) and given.startswith("{"):
+        try:
+            return _named(kind, dict(json.loads(given)))
+        except ValueError as error:
+            raise InputError(f"{kind}: {given} is no JSON ({error}); NAME,OPTION=VALUE would do") from None
+    if isinstance(given, Mapping):
+        arguments = dict(given)
+        return str(arguments.pop("name", "")), arguments
+    name, *assignments = str(given).split(",")
+    return name, dict(assignment(text, "NAME,OPTION=VALUE, such as hutchinson,n=8,", of=kind) for text in assignments)
+
+
+def _found(kind: str, name: str, arguments: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+    """What goes by a name; a method of torchdiffeq is that class with its first argument."""
+    if kind == "integrator" and name not in registry.names(kind):
+        adaptive = registry.lookup(kind, "adaptive")
+        if name in adaptive.methods:
+            return adaptive, {"method": name, **arguments}
+    return registry.lookup(_KINDS.get(kind, kind), name), arguments
+
+
+def _is_the_part_itself(found: Any) -> bool:
+    """Whether a function is called like the part; one of at most one argument makes the part.
+
+    A class makes one, too; of an object that can be called, the call counts.
+    """
+    if isinstance(found, type):
+        return False
+    try:
+        signature = inspect.signature(found)
+    except (TypeError, ValueError):
+        return True
+    return _needed(signature) > 1 or any(p.kind is p.VAR_POSITIONAL for p in signature.parameters.values())
+
+
+def _needed(signature: inspect.Signature) -> int:
+    """How many arguments a call can't do without."""
+    kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    return sum(p.kind in kinds and p.default is p.empty for p in signature.parameters.values())

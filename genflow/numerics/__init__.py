@@ -1,0 +1,1 @@
+"""How numbers are computed and memory is spent; what is computed does not depend on it."""

@@ -1,0 +1,252 @@
+"""The outcomes of a comparison, read from its folder: figures, log densities of the test rows, paired differences."""
+
+from __future__ import annotations
+
+import json
+import math
+from functools import cached_property
+from os import PathLike
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypedDict
+
+import numpy as np
+
+from genflow.errors import InputError
+from genflow.storage import documents
+from genflow.storage.checkpoint import load
+from genflow.studies.comparison.columns import COLUMNS
+from genflow.studies.comparison.names import slug
+from genflow.studies.reporting.frames import real, records
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["Outcomes"]
+
+_NLL = ["nll", "nll_standardized"]
+
+
+class _Config(TypedDict):
+    data: dict[str, dict[str, Any]]
+    arguments: dict[str, Any]
+
+
+class _Run(TypedDict):
+    data: str
+    label: str
+    seed: int
+    status: str
+
+
+class Outcomes:
+    """What a comparison found.
+
+    Args:
+        folder: The folder that `compare` wrote.
+
+    Attributes:
+        folder: The same.
+        config: Arguments, seeds, versions, and what is known of the data.
+        runs: Each trial: arguments, figures, history, status.
+
+    Raises:
+        InputError: No comparison there.
+    """
+
+    def __init__(self, folder: str | PathLike[str]):
+        self.folder = Path(folder).resolve()
+        if not (self.folder / "config.json").is_file():
+            raise InputError(f"{folder}: no comparison there; name a folder that `genflow compare --out` wrote")
+        self.config: dict[str, Any] = documents.read(self.folder / "config.json", _Config)
+        self.runs: list[dict[str, Any]] = documents.read(self.folder / "runs.json", list[_Run])
+
+    @cached_property
+    def frame(self) -> pd.DataFrame:
+        """The leaderboard: a row for each data set, model and seed, the best of each data set first."""
+        import pandas as pd
+
+        rows = []
+        for run in self.runs:
+            figures = {name: real(value) for name, value in run.get("figures", {}).items()}
+            known = self.config["data"][run["data"]]
+            row: dict[str, Any] = dict.fromkeys(COLUMNS, math.nan)
+            row.update(data=run["data"], model=run["label"], seed=run["seed"], status=run["status"])
+            row.update(w2_floor=real(known["w2_floor"]), mmd_threshold=real(known["mmd_threshold"]), **figures)
+            rows.append(row)
+        return self._ordered(pd.DataFrame(rows))
+
+    def _ordered(self, frame: pd.DataFrame) -> pd.DataFrame:
+        """The data sets as they were named, the best of each first; an NLL that is not finite is no good one."""
+        order = {name: index for index, name in enumerate(self.data_names)}
+
+        def key(column: Any) -> Any:
+            return column.map(order) if column.name == "data" else column.where(np.isfinite(column))
+
+        return frame.sort_values(["data", "nll"], key=key, kind="stable").reset_index(drop=True)
+
+    @property
+    def state(self) -> str:
+        """`done`, `running`, `interrupted`, or `broken off` with the reason."""
+        return str(self.config.get("state", "done"))
+
+    @property
+    def progress(self) -> str:
+        """How far the comparison got."""
+        done = sum(not run["status"].startswith("not done") for run in self.runs)
+        return f"{self.state}: {done} of {len(self.runs)} trials are done"
+
+    @property
+    def data_names(self) -> list[str]:
+        """The data sets, in the order in which they were named."""
+        return list(self.config["data"])
+
+    @property
+    def model_names(self) -> list[str]:
+        """The models, in the order in which they were named."""
+        return list(dict.fromkeys(run["label"] for run in self.runs))
+
+    @property
+    def seeds(self) -> list[int]:
+        """The seeds."""
+        return list(self.config["arguments"]["seeds"])
+
+    @cached_property
+    def row_log_prob(self) -> dict[str, dict[str, np.ndarray]]:
+        """Log density of each test row by data set and model, `(seeds, rows)`, in nats, in the units of the data.
+
+        NaN for a row that the evaluation had no time for; see `scored`.
+        """
+        found: dict[str, dict[str, list[np.ndarray]]] = {}
+        for run in self.runs:
+            if run["status"].startswith("ok"):
+                rows = self.arrays(run["data"], run["name"])["log_prob"]
+                found.setdefault(run["data"], {}).setdefault(run["label"], []).append(rows)
+        return {data: {label: np.stack(rows) for label, rows in models.items()} for data, models in found.items()}
+
+    @cached_property
+    def scored(self) -> dict[str, dict[str, np.ndarray]]:
+        """Which test rows were scored, by data set and model, under each of the seeds, `(rows,)`."""
+        found: dict[str, dict[str, np.ndarray]] = {}
+        for run in self.runs:
+            if run["status"].startswith("ok"):
+                arrays = self.arrays(run["data"], run["name"])
+                rows = arrays.get("scored", np.ones(len(arrays["log_prob"]), dtype=bool))
+                models = found.setdefault(run["data"], {})
+                models[run["label"]] = models.get(run["label"], True) & rows
+        return found
+
+    @cached_property
+    def paired(self) -> pd.DataFrame:
+        """Every two models on the same test rows, those that both were scored on.
+
+        `difference` is the NLL of `model` less that of `other`, in nats per row, averaged over the seeds: negative
+        where `model` is better. `se` is its standard error over the test rows, `ratio` the one by the other; with
+        several seeds `seed_sd` is the deviation of the difference between seeds, which `se` knows nothing of.
+        """
+        import pandas as pd
+
+        rows = []
+        for data, models in self.row_log_prob.items():
+            for model, own in models.items():
+                for other, their in models.items():
+                    if model == other:
+                        continue
+                    both = self.scored[data][model] & self.scored[data][other]
+                    count = min(len(own), len(their))
+                    with np.errstate(invalid="ignore"):  # an NLL that is not finite differs from none
+                        difference = (their[:count] - own[:count])[:, both]
+                    mean, se = _mean_and_se(difference.mean(0)) if both.any() else (math.nan, math.nan)
+                    spread = float(difference.mean(1).std(ddof=1)) if count > 1 and both.any() else math.nan
+                    ratio = mean / se if se else math.nan
+                    rows.append((data, model, other, mean, se, ratio, difference.shape[1], count, spread))
+        names = ["data", "model", "other", "difference", "se", "ratio", "rows", "seeds", "seed_sd"]
+        return pd.DataFrame(rows, columns=names)
+
+    @cached_property
+    def summary(self) -> pd.DataFrame:
+        """The leaderboard with the seeds averaged; `best` and `tied` say what the paired differences say.
+
+        `tied` is a model whose difference from the best of its data set is within one paired standard error.
+        """
+        import pandas as pd
+
+        frame, rows = self.frame, []
+        figures = [name for name in frame.columns if name not in ("data", "model", "seed", "status")]
+        for (data, model), group in frame.groupby(["data", "model"], sort=False):
+            fine = group[group["status"].str.startswith("ok")]
+            row: dict[str, Any] = {"data": data, "model": model, "seeds": len(fine)}
+            row["status"] = group["status"].iloc[0] if len(group) == 1 else _joined(group["status"])
+            row.update((fine if len(fine) else group)[figures].mean())
+            row.update(fine[_NLL].mean(skipna=False))  # a seed without one can't be left out of the mean
+            row["nll_seed_sd"] = fine["nll"].std() if len(fine) > 1 else math.nan
+            if len(fine) > 1:
+                known = self.scored[str(data)][str(model)]
+                own = self.row_log_prob[str(data)][str(model)].mean(0)[known]
+                se = _mean_and_se(own)[1] if len(own) else math.nan
+                row["nll_se"] = row["nll_standardized_se"] = se
+            rows.append(row)
+        summary = self._ordered(pd.DataFrame(rows))
+        best: dict[Any, Any] = {}
+        for data, group in summary[np.isfinite(summary["nll"])].groupby("data"):
+            best[data] = group.loc[group["nll"].idxmin(), "model"]
+        tied = {
+            (pair["data"], pair["model"])
+            for pair in records(self.paired)
+            if pair["other"] == best.get(pair["data"]) and -math.inf < pair["difference"] <= pair["se"]
+        }
+        pairs = list(zip(summary["data"], summary["model"], strict=True))
+        summary["best"] = [best.get(data) == model for data, model in pairs]
+        summary["tied"] = [pair in tied for pair in pairs]
+        return summary
+
+    def home(self, data: str) -> str:
+        """The name that a data set goes by in the names of folders and files."""
+        return str(self.config["data"][data].get("folder", slug(data)))
+
+    def arrays(self, data: str, name: str) -> dict[str, np.ndarray]:
+        """What a trial left: `log_prob`, `samples`, and `grid` for two-dimensional data."""
+        with np.load(self.folder / "evaluation" / self.home(data) / f"{name}.npz") as arrays:
+            return dict(arrays)
+
+    def data(self, name: str) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+        """A data set as it was compared on: its parts `train`, `validation`, `test`, and its description."""
+        folder = self.folder / "evaluation" / self.home(name)
+        with np.load(folder / "data.npz") as arrays:
+            return dict(arrays), json.loads((folder / "data.json").read_text(encoding="utf-8"))
+
+    def model(self, data: str, model: str, seed: int | None = None) -> Any:
+        """A trained model, in the units of its data.
+
+        Raises:
+            InputError: No such trial, or one that failed before its model was trained.
+        """
+        for run in self.runs:
+            if run["data"] == data and run["label"] == model and seed in (None, run["seed"]):
+                folder = self.folder / "models" / self.home(data) / run["name"]
+                if not folder.is_dir():  # its evaluation may have failed, and left it
+                    raise InputError(f"model: {model} on {data} {run['status']}")
+                parts = [value.get("name") if isinstance(value, dict) else value for value in run["options"].values()]
+                named = [str(name).partition(",")[0] for name in (run["model"], *parts)]
+                trust = [name for name in named if ":" in name]
+                return load(folder, trust=trust)
+        raise InputError(f"model: no trial of {model!r} on {data!r}; models: {', '.join(self.model_names)}")
+
+
+def _mean_and_se(values: np.ndarray) -> tuple[float, float]:
+    import torch
+
+    from genflow.metrics import mean_and_se
+
+    return mean_and_se(torch.from_numpy(np.ascontiguousarray(values)))
+
+
+def _joined(statuses: Any) -> str:
+    fine = [status for status in statuses if status.startswith("ok")]
+    if len(fine) < len(statuses):
+        reason = next(status for status in statuses if not status.startswith("ok"))
+        return f"ok with {len(fine)} of {len(statuses)} seeds; {reason}" if fine else str(reason)
+    remarked = [status for status in fine if status != "ok"]
+    if not remarked:
+        return "ok"
+    which = "" if len(remarked) == len(fine) else f"with {len(remarked)} of {len(fine)} seeds "
+    return f"ok; {which}{remarked[0].removeprefix('ok; ')}"

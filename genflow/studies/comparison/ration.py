@@ -1,0 +1,173 @@
+"""What an evaluation can afford: fewer rows, a cheaper estimator, fewer points, and a word about each."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from genflow.deadline import OutOfTime, deadline
+from genflow.errors import InputError
+from genflow.training import Budget, parse_seconds
+
+__all__ = ["LEAST", "Ration", "evaluation_seconds"]
+
+LEAST = 30.0
+"""Seconds that an evaluation has at least."""
+
+_COUNTED = 60.0  # seconds that it has where the training counts steps
+_FIRST_ROWS, _FEWEST_ROWS = 8, 100  # tried first; worth having under the exact estimator
+_BETWEEN = 5.0  # seconds at most, about, between two words on where it stands
+
+Result = TypeVar("Result")
+
+
+def evaluation_seconds(given: str | float | None, budget: float | None) -> float:
+    """The time of an evaluation: what was asked for; by default as long as the training, and half a minute at least.
+
+    Args:
+        given: What was asked for, such as `"30s"`.
+        budget: Seconds of the training; `None` where it counts steps.
+    """
+    if given is None:
+        return _COUNTED if budget is None else max(LEAST, budget)
+    try:
+        return parse_seconds(given)
+    except InputError as error:
+        raise InputError(str(error).replace("budget:", "evaluation:", 1)) from None
+
+
+class Ration:
+    """Does as much of something as there is time for.
+
+    Args:
+        budget: The evaluation's budget; `None` for as long as it takes.
+        notify: Called with what is being done.
+
+    Attributes:
+        remarks: What was left out or made cheaper, one line each.
+        reached: Which rows `log_prob` came to, `(n,)`.
+        row_seconds: What one of them took.
+    """
+
+    def __init__(self, budget: Budget | None = None, notify: Callable[[str], None] = lambda what: None):
+        self.budget = Budget(seconds=math.inf) if budget is None else budget
+        self.budget.start()
+        self.notify = notify
+        self.remarks: list[str] = []
+        self.reached = torch.zeros(0, dtype=torch.bool)
+        self.row_seconds = 0.0
+
+    def left(self, share: float = 1.0) -> float:
+        """Seconds until so much of the whole is spent."""
+        return max(0.0, share * self.budget.total - self.budget.used)
+
+    @torch.no_grad()
+    def log_prob(
+        self, model: Any, x: Tensor, condition: Any, generator: Callable[[], torch.Generator], share: float = 1.0
+    ) -> Tensor:
+        """The log density of rows in float64; NaN for those that there was no time for.
+
+        They are taken in an order that is the same for every model, so that two models meet on the same rows, and
+        stands for all, whatever order a file has. Where the exact divergence would reach few of them, all are scored
+        with one random probe each, which the standard error of their mean contains.
+
+        Args:
+            model: A `Transformed` model.
+            x: Rows.
+            condition: The condition of each row, or `None`.
+            generator: Makes the source of the estimator's probes.
+            share: Of the evaluation's time it may use what is left until so much is spent.
+        """
+        inner = model.model
+        cheaper = inner.cheaper(x[:1])
+        values = self._rows(model, x, condition, generator(), share, _FEWEST_ROWS if cheaper is not None else 0)
+        if values is None and cheaper is not None:
+            model = model.replace(divergence=cheaper.divergence)
+            self.remarks.append("log p by one random probe a row (Hutchinson), the exact divergence takes too long")
+            values = self._rows(model, x, condition, generator(), share)
+        assert values is not None
+        if (reached := int(self.reached.sum())) < len(x):
+            self.remarks.append(f"log p of {reached:,} of {len(x):,} rows, for lack of time")
+        return values
+
+    def _rows(
+        self, model: Any, x: Tensor, condition: Any, generator: torch.Generator, share: float, enough: int = 0
+    ) -> Tensor | None:
+        """The log density of the rows that can be reached; `None` where those will be fewer than enough."""
+        count = len(x)
+        whole = math.isinf(self.budget.total)
+        order = torch.arange(count) if whole else torch.from_numpy(np.random.default_rng(0).permutation(count))
+        values = torch.full((count,), math.nan, dtype=torch.float64)
+        self.reached = torch.zeros(count, dtype=torch.bool)
+        done, size = 0, count if whole else min(count, _FIRST_ROWS)
+        while done < count and size:
+            part = order[done : done + size]
+            began = self.budget.used
+            try:
+                # What can be made cheaper may not use up its time before.
+                left = self.left(share)
+                with deadline(left / 4 if enough and not done else left, self.budget.clock):
+                    given = None if condition is None else condition[part.numpy()]
+                    values[part] = model.log_prob(x[part], given, generator).double().cpu()
+            except OutOfTime:
+                if done == 0 and not enough and size > 1:
+                    size = 1
+                    continue
+                break
+            self.reached[part] = True
+            done += len(part)
+            self.notify(f"log p {done}/{count}")
+            self.row_seconds = max(self.budget.used - began, 1e-9) / len(part)
+            left = self.left(share)
+            if done + left / self.row_seconds < min(count, enough):
+                return None
+            # In steps that can be told about, and never more than what is left.
+            size = (
+                count if whole else int(min(0.9 * left, _BETWEEN) / self.row_seconds) or int(left >= self.row_seconds)
+            )
+        return None if done < min(count, enough) else values
+
+    def points(
+        self,
+        attempt: Callable[[int], Result],
+        wanted: int,
+        share: float = 1.0,
+        *,
+        power: float = 1.0,
+        tries: tuple[int, ...] = (10, 100),
+    ) -> tuple[Result | None, int]:
+        """The result for as many points as there is time for, and how many those are.
+
+        Args:
+            attempt: Makes it for so many.
+            wanted: How many there should be.
+            share: Of the evaluation's time it may use what is left until so much is spent.
+            power: The time grows with this power of their number.
+            tries: How many it is tried on first.
+        """
+        found: tuple[Result | None, int] = (None, 0)
+        counts = [count for count in tries if count < wanted and math.isfinite(self.budget.total)] + [wanted]
+        while counts:
+            count, left = counts.pop(0), self.left(share)
+            if left <= 0:
+                break
+            began = self.budget.used
+            try:
+                with deadline(left, self.budget.clock):
+                    found = attempt(count), count
+            except OutOfTime:
+                break
+            took, left = self.budget.used - began, self.left(share)
+            if not counts or took <= 0:
+                counts = [] if not counts else [wanted]
+            elif took * (wanted / count) ** power <= left:
+                counts = [wanted]
+            elif len(counts) == 1 or took * (counts[0] / count) ** power > left / 2:
+                affordable = int(count * (0.9 * left / took) ** (1 / power))
+                counts = [min(affordable, wanted)] if affordable > count else []
+        return found

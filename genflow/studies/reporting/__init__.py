@@ -1,0 +1,1 @@
+"""What all studies share: numbers, tables, pictures, reports, and the folder that they go to."""

@@ -1,0 +1,42 @@
+"""Numbers as people read them, in tables and in reports."""
+
+from __future__ import annotations
+
+import math
+
+__all__ = ["duration", "number", "scientific", "seconds", "whole"]
+
+
+def duration(seconds: float) -> str:
+    """A time for people: `8 s`, `2:05`, `1:02:03`."""
+    if seconds < 60:
+        return f"{seconds:.0f} s"
+    minutes, second = divmod(round(seconds), 60)
+    hours, minute = divmod(minutes, 60)
+    return f"{hours}:{minute:02}:{second:02}" if hours else f"{minute}:{second:02}"
+
+
+def number(value: float | None, digits: int = 3) -> str:
+    """A number of a table: empty where there is none."""
+    if value is None or value != value:
+        return ""
+    if value == 0 or 1e-3 <= abs(value) < 1e5:
+        return f"{value:.{digits}f}"
+    return f"{value:.1e}"
+
+
+def scientific(value: float, digits: int = 1) -> str:
+    """A number over many orders of magnitude: `1.2e-03`."""
+    return "–" if value is None or not math.isfinite(value) else f"{value:.{digits}e}"
+
+
+def whole(value: float) -> str:
+    """A count."""
+    return "–" if value is None or not math.isfinite(value) else f"{value:,.0f}".replace(",", "\u202f")
+
+
+def seconds(value: float) -> str:
+    """A time for people: `3.1 ms`, `1.24 s`."""
+    if value is None or not math.isfinite(value):
+        return "–"
+    return f"{1000 * value:.3g} ms" if value < 0.9995 else f"{value:.3g} s"

@@ -1,0 +1,1 @@
+"""Integrators held against each other on one trained model: work against precision."""

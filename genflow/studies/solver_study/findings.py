@@ -1,0 +1,271 @@
+"""What the study of integrators says: its table, its sentences, its pictures."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from genflow.studies.references import Truth
+from genflow.studies.reporting.columns import Column
+from genflow.studies.reporting.drawing import plain, subplots
+from genflow.studies.reporting.findings import Findings
+from genflow.studies.reporting.numbers import scientific, seconds, whole
+from genflow.studies.reporting.plot import FURTHER_COLOURS, Plot, drawable_units, mosaic
+from genflow.studies.solver_study.settings import Setting
+from genflow.studies.subject import Subject
+
+__all__ = ["findings_of"]
+
+_FIGURES = (
+    *("nfe", "error_log_p", "largest_error_log_p", "nll_shift", "seconds", "seconds_q1", "seconds_q3"),
+    *("sample_nfe", "error_x", "w2", "sample_seconds", "sample_seconds_q1", "sample_seconds_q3"),
+)
+_COLUMNS = (
+    Column("integrator", "integrator", "the integrator; own is the model as it was saved", str),
+    Column("setting", "setting", "steps on each piece of the velocity, or relative and absolute tolerance", str),
+    Column("nfe", "NFE", "evaluations of the velocity for log p", whole),
+    Column("error_log_p", "error log p", "mean of |log p - reference| over the rows, nats", scientific),
+    Column(
+        "nll_shift",
+        "NLL shift",
+        "what the reported NLL is off by: below 0 it flatters",
+        scientific,
+        dispensable=1,
+    ),
+    Column("seconds", "time", "median wall time of log p for all rows", seconds),
+    Column("error_x", "error x", "root mean square of x - reference, standardized units", scientific),
+    Column(
+        "w2", "W2", "exact 2-Wasserstein distance of as many samples and the rows, standardized units", dispensable=1
+    ),
+    Column("sample_nfe", "NFE x", "evaluations of the velocity for samples", whole, dispensable=1),
+    Column("sample_seconds", "time x", "median wall time of as many samples", seconds, dispensable=1),
+)
+_COLOURS = ("#2474a8", "#c8324a", "#2c8f5a", "#7d53a5", "#d9861a", "#00838f", *FURTHER_COLOURS)
+_INK, _OWN = "#1f2530", "as saved"
+_MARKERS = "osD^v<>Ph*Xd"
+_NEAR = 0.01  # an error of samples that no eye and hardly a test can see
+_SHOWN = 8  # integrators in the picture of samples
+
+
+def findings_of(subject: Subject, settings: list[Setting], truth: Truth, config: dict[str, Any]) -> Findings:
+    """The table, the sentences and the pictures of what was measured."""
+    import pandas as pd
+
+    rows = [
+        {
+            "integrator": setting.label,
+            "setting": setting.setting,
+            **{name: setting.figures.get(name, math.nan) for name in _FIGURES},
+            "status": setting.status,
+            "own": setting.own,
+        }
+        for setting in settings
+        if setting.figures
+    ]
+    count, dim = len(subject.x), subject.x[0].numel()
+    plots = [Plot("work-precision", "Work against precision", _HOW_TO_READ, lambda: _work(settings, truth, config))]
+    if dim == 2 or subject.image_shape:
+        plots.append(Plot("samples", "The same noise, decoded", _SAMPLES, lambda: _samples(subject, settings, truth)))
+    return Findings(
+        title=f"Which integrator for {subject.name}?",
+        about=f"{count} rows, d = {dim}, in {config['dtype']}; held against {truth.how}.",
+        facts=[
+            (str(count), "rows and samples"),
+            (str(dim), "dimensions"),
+            (str(len(subject.flow.velocity.pieces())), "pieces of the velocity"),
+            (scientific(truth.error), f"nats, error of the reference ({whole(truth.nfe)} NFE)"),
+            (str(config["repeats"]), "interleaved runs, median times"),
+        ],
+        frame=pd.DataFrame(rows),
+        columns=_COLUMNS,
+        sentences=_sentences(settings, config["wanted"], count),
+        notes=_notes(settings),
+        plots=plots,
+        config=config,
+    )
+
+
+def _sentences(settings: list[Setting], wanted: float, count: int) -> list[str]:
+    own, *others = settings
+    said = []
+    good = [s for s in others if s.figures.get("error_log_p", math.inf) <= wanted]
+    if good:
+        best = min(good, key=lambda s: (s.figures["nfe"], s.figures["seconds"]))
+        figures = best.figures
+        said.append(
+            f"log p within {wanted:g} nats takes the fewest evaluations with {best.label}, {best.setting}: "
+            f"{figures['nfe']} of them, {seconds(figures['seconds'])} for {count} rows, a mean error of "
+            f"{figures['error_log_p']:.1g} nats."
+        )
+    else:
+        said.append(f"No setting gives log p within {wanted:g} nats; more steps would.")
+    if "error_log_p" in own.figures:
+        figures = own.figures
+        said.append(
+            f"The model as it was saved ({own.setting}) takes {figures['nfe']} evaluations; its log p is off by "
+            f"{figures['error_log_p']:.1g} nats in the mean, its NLL by {figures['nll_shift']:+.1g}."
+        )
+    better = [s for s in others if s.figures.get("nll_shift", 0.0) < -wanted]
+    if better:
+        worst = min(better, key=lambda s: s.figures["nll_shift"])
+        said.append(
+            f"Coarse solves flatter: {worst.label} with {worst.setting} reports an NLL that is "
+            f"{-worst.figures['nll_shift']:.2g} nats better than the true one."
+        )
+    near = [s for s in others if s.figures.get("error_x", math.inf) <= _NEAR]
+    if near:
+        best = min(near, key=lambda s: (s.figures["sample_nfe"], s.figures["sample_seconds"]))
+        said.append(
+            f"Samples within {_NEAR:g} of where they belong (root mean square, standardized units) take "
+            f"{best.figures['sample_nfe']} evaluations: {best.label}, {best.setting}."
+        )
+    return said
+
+
+def _notes(settings: list[Setting]) -> list[str]:
+    """Why a setting has no log p or no samples: once for each reason, with the integrators that give it."""
+    strangers = list(dict.fromkeys(setting.label for setting in settings if setting.inapplicable))
+    settings = [setting for setting in settings if setting.label not in strangers]
+    samplers = list(
+        dict.fromkeys(s.label for s in settings if not s.integrator.carries_density and "sample_nfe" in s.figures)
+    )
+    counts = {s.label: sum(other.label == s.label for other in settings) for s in settings}
+    said: dict[tuple[str, str], list[str]] = {}
+    for setting in settings:
+        if setting.status != "ok" and setting.label not in samplers:
+            said.setdefault((setting.label, setting.status), []).append(setting.setting)
+    reasons: dict[str, list[str]] = {}
+    for (label, status), which in said.items():
+        part = "" if len(which) == counts[label] else f" ({', '.join(which)})"
+        # The name of the one that refuses stands in front already.
+        reasons.setdefault(status.replace(f" {label}:", ""), []).append(f"{label}{part}")
+    notes = [f"{', '.join(labels)}: {status}" for status, labels in reasons.items()]
+    if samplers:
+        notes.append(f"samples only, no log p: {', '.join(samplers)} (samplers of diffusions)")
+    if strangers:
+        notes.append(f"not applicable here: {', '.join(strangers)} (samplers of diffusions, which this model is not)")
+    return notes
+
+
+_HOW_TO_READ = (
+    "A line for each integrator, its settings from coarse to fine; down and left is better. Left against evaluations "
+    "of the velocity, which no machine changes; right against wall time, the median of interleaved runs. The star is "
+    "the model as it was saved, the dashed line the error that was asked for. Lines end flat where rounding takes over."
+)
+_SAMPLES = (
+    "Every panel decodes the same noise, the reference at the top left included: what differs is the integrator's "
+    "error. NFE and the error of x stand above each; W2 where the noise does not determine the samples."
+)
+
+
+def _work(settings: list[Setting], truth: Truth, config: dict[str, Any]) -> Any:
+    figure, axes = subplots(2, 2, figsize=(8.4, 6.0), sharey="row")
+    own, *others = settings
+    labels = list(dict.fromkeys(s.label for s in others if _plotted(s)))
+    for row, (error, ordinate) in enumerate((("error_log_p", "error of log p, nats"), ("error_x", "error of x"))):
+        work = (("nfe", "sample_nfe"), ("seconds", "sample_seconds"))
+        for axis, names, abscissa in zip(axes[row], work, ("evaluations of the velocity", "seconds"), strict=True):
+            name = names[row]
+            for place, label in enumerate(labels):
+                points = [
+                    (s.figures[name], s.figures[error])
+                    for s in others
+                    if s.label == label and 0 < s.figures.get(error, math.nan) < math.inf
+                ]
+                if points:
+                    look: dict[str, Any] = {
+                        "color": _COLOURS[place % len(_COLOURS)],
+                        "marker": _MARKERS[place % len(_MARKERS)],
+                    }
+                    axis.plot(*zip(*points, strict=True), ms=4, lw=1.3, label=plain(label), **look)
+            if own.figures.get(error, 0) > 0:
+                star: dict[str, Any] = {
+                    "marker": "*",
+                    "ms": 13,
+                    "color": _INK,
+                    "ls": "",
+                    "zorder": 5,
+                    "mec": "white",
+                }
+                axis.plot(own.figures[name], own.figures[error], label=_OWN, **star)
+            if error == "error_log_p":
+                axis.axhline(config["wanted"], color="#9aa3af", lw=0.9, ls=(0, (4, 3)), zorder=0)
+            axis.set(xscale="log", yscale="log")
+            axis.grid(color="#e8ebf0", lw=0.7)
+            axis.set_axisbelow(True)
+            if row:
+                axis.set_xlabel(abscissa)
+        axes[row, 0].set_ylabel(ordinate)
+    axes[0, 0].set_title("log p of rows", loc="left")
+    axes[1, 0].set_title("samples", loc="left")
+    handles: dict[str, Any] = {}
+    for axis in axes.flat:
+        handles |= {label: handle for handle, label in zip(*axis.get_legend_handles_labels(), strict=True)}
+    figure.tight_layout(rect=(0, 0, 1, 1 - 0.045 * math.ceil(len(handles) / 6)))
+    figure.legend(handles.values(), handles.keys(), loc="upper center", ncols=min(6, len(handles) or 1))
+    return figure
+
+
+def _plotted(setting: Setting) -> bool:
+    return any(setting.figures.get(name, 0) > 0 for name in ("error_log_p", "error_x"))
+
+
+def _samples(subject: Subject, settings: list[Setting], truth: Truth) -> Any:
+    """A row of panels for each integrator: a coarse, a middle and a fine setting, in the units of the data."""
+    drawn = [s for s in settings if s.samples is not None]
+    own = next((s for s in drawn if s.own), None)
+    labels = list(dict.fromkeys(s.label for s in drawn if not s.own))[:_SHOWN]
+    shown = {label: _three([s for s in drawn if s.label == label]) for label in labels}
+    picture = subject.image_shape is not None
+    across, size = 3, (2.6, 1.75) if picture else (1.9, 2.1)
+    # Two integrators side by side, three panels each; on top the reference, the model as it was saved, the rows.
+    down = 1 + math.ceil(len(labels) / 2)
+    figure, axes = subplots(down, 2 * across, figsize=(size[0] * 2 * across, size[1] * down), squeeze=False)
+    reference = truth.x
+    panels: list[tuple[int, int, str, str, Any]] = [
+        (0, 0, "reference", _INK, reference),
+        (0, 1, "rows", "#3b4252", subject.x),
+    ]
+    if own is not None:
+        panels.insert(1, (0, 2, _caption(own, _OWN), _INK, own.samples))
+    for place, label in enumerate(labels):
+        for column, setting in enumerate(shown[label]):
+            colour = _COLOURS[place % len(_COLOURS)]
+            panels.append((1 + place // 2, across * (place % 2) + column, _caption(setting), colour, setting.samples))
+    rows = subject.in_units_of_data(subject.x).cpu().numpy().reshape(len(subject.x), -1)
+    units = 1.0 if picture else drawable_units(rows)
+    low, high = np.quantile(rows / units, [0.005, 0.995], axis=None if picture else 0)
+    for axis in axes.flat:
+        axis.set_axis_off()
+    for down_, across_, title, colour, x in panels:
+        axis = axes[down_, across_]
+        points = subject.in_units_of_data(x).cpu().numpy().reshape(len(x), -1) / units
+        axis.set_axis_on()
+        axis.set(xticks=[], yticks=[])
+        axis.set_title(title, color=colour, fontsize=7, fontweight="normal", pad=3)
+        if subject.image_shape is not None:
+            axis.imshow(mosaic(points[:18], subject.image_shape, 3, 6), cmap="gray_r", vmin=low, vmax=high)
+            axis.spines[:].set_visible(False)
+        else:
+            margin = 0.12 * (high - low)
+            axis.scatter(points[:, 0], points[:, 1], s=2.2, lw=0, color=colour, alpha=0.75, rasterized=True)
+            axis.set_xlim(low[0] - margin[0], high[0] + margin[0])
+            axis.set_ylim(low[1] - margin[1], high[1] + margin[1])
+            axis.spines[:].set_color("#d5dae2")
+    figure.tight_layout(h_pad=0.6, w_pad=2.0 if picture else 0.4)
+    return figure
+
+
+def _three(settings: list[Setting]) -> list[Setting]:
+    """The coarsest setting, the finest, and the middle one."""
+    if len(settings) <= 3:
+        return settings
+    return [settings[0], settings[len(settings) // 2], settings[-1]]
+
+
+def _caption(setting: Setting, name: str = "") -> str:
+    figures = setting.figures
+    error = f"W2 {figures['w2']:.2f}" if setting.stochastic else f"error {figures['error_x']:.0e}"
+    return f"{plain(name or setting.label, 22)}, {setting.setting}\nNFE {figures['sample_nfe']}, {error}"

@@ -1,0 +1,22 @@
+"""Training: stages, the budget that they share, and the one loop that runs them all."""
+
+from genflow.training.budget import Budget, parse_seconds
+from genflow.training.progress import Progress
+from genflow.training.rows import Rows, TrainingData, paired, picked, unpaired
+from genflow.training.sequence import History, train
+from genflow.training.stage import Stage, TrainingError
+
+__all__ = [
+    "Budget",
+    "History",
+    "Progress",
+    "Rows",
+    "Stage",
+    "TrainingData",
+    "TrainingError",
+    "paired",
+    "parse_seconds",
+    "picked",
+    "train",
+    "unpaired",
+]
