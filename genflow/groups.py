@@ -88,8 +88,7 @@ def groups_of(callable_: Any) -> dict[str, Group]:
     """
     if not isinstance(callable_, type):
         return {}
-    constructor: Any = vars(callable_).get("__init__", callable_.__init__)  # type: ignore[misc]
-    return _groups(inspect.signature(inspect.unwrap(constructor)))
+    return _groups(inspect.signature(inspect.unwrap(callable_.__init__)))  # type: ignore[misc]
 
 
 def _groups(signature: inspect.Signature) -> dict[str, Group]:

@@ -50,7 +50,10 @@ def wanted(value: Any, hint: Any) -> str:
 
 
 def types_of(callable_: Any) -> dict[str, Any]:
-    """The types of the arguments of a class's constructor, or of a function, as far as they can be told."""
+    """The types of the arguments of a class's constructor, or of a function, as far as they can be told.
+
+    The type of what a function returns goes by `return`.
+    """
     try:
         return typing.get_type_hints(getattr(callable_, "__init__") if isinstance(callable_, type) else callable_)  # noqa: B009
     except Exception:  # annotations of the user's own may name anything
