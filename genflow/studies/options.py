@@ -19,7 +19,7 @@ from genflow.model import GenerativeModel
 from genflow.studies.parts import part
 from genflow.studies.values import is_plain, shown, types_of, wanted
 
-__all__ = ["build", "check_options", "check_values"]
+__all__ = ["build", "check_options", "check_values", "class_behind"]
 
 _PARTS = {
     "velocity": "velocity",
@@ -104,7 +104,7 @@ def _known(cls: Any) -> list[str] | None:
     known = [name for name, parameter in parameters.items() if parameter.kind is not parameter.VAR_KEYWORD]
     if len(known) == len(parameters):
         return known
-    if (returned := _returned(cls)) is not None:
+    if (returned := class_behind(cls)) is not None:
         further = _known(returned)
         return None if further is None else list(dict.fromkeys([*known, *further]))
     return [*known, *_FLOW] if isinstance(cls, type) and issubclass(cls, Flow) else None
@@ -112,12 +112,18 @@ def _known(cls: Any) -> list[str] | None:
 
 def _types_of(cls: Any) -> dict[str, Any]:
     """The types of a model's options, as far as they can be told."""
-    returned = _returned(cls)
+    returned = class_behind(cls)
     return {**({} if returned is None else types_of(returned)), **types_of(cls)}
 
 
-def _returned(function: Any) -> type[GenerativeModel] | None:
-    """The class of the models that a function is said to return."""
+def class_behind(function: Any) -> type[GenerativeModel] | None:
+    """The class of the models that a function is said to return, which takes its `**options`.
+
+    Example:
+        >>> import genflow as gf
+        >>> class_behind(gf.baselines.ffjord).__name__
+        'CNF'
+    """
     found = None if isinstance(function, type) else types_of(function).get("return")
     return found if isinstance(found, type) and issubclass(found, GenerativeModel) else None
 
