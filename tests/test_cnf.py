@@ -104,9 +104,9 @@ def test_hjb_of_a_network_is_that_of_finite_differences():
 
 
 def test_costs_are_refused_where_there_are_none_such():
-    with pytest.raises(InputError, match="HJB came for a Shallow, which has no potential; .* would do"):
+    with pytest.raises(InputError, match=r"HJB came for a Shallow, which has no potential; .* would do"):
         gf.models.CNF(2, costs=[HJB(0.1)])
-    with pytest.raises(InputError, match="costs: 0.3 came"):
+    with pytest.raises(InputError, match=r"costs: 0\.3 came"):
         gf.models.CNF(2, costs=[0.3])
     with pytest.raises(InputError, match="weight: -1 came"):
         Kinetic(-1)

@@ -14,8 +14,7 @@ from typing import Any
 
 from genflow import registry
 from genflow.errors import InputError
-from genflow.flow import Flow
-from genflow.model import GenerativeModel
+from genflow.interfaces import Component
 from genflow.studies.parts import part
 from genflow.studies.values import is_plain, shown, types_of, wanted
 
@@ -107,7 +106,7 @@ def _known(cls: Any) -> list[str] | None:
     if (returned := class_behind(cls)) is not None:
         further = _known(returned)
         return None if further is None else list(dict.fromkeys([*known, *further]))
-    return [*known, *_FLOW] if isinstance(cls, type) and issubclass(cls, Flow) else None
+    return [*known, *_FLOW] if hasattr(cls, "replace") else None
 
 
 def _types_of(cls: Any) -> dict[str, Any]:
@@ -116,7 +115,7 @@ def _types_of(cls: Any) -> dict[str, Any]:
     return {**({} if returned is None else types_of(returned)), **types_of(cls)}
 
 
-def class_behind(function: Any) -> type[GenerativeModel] | None:
+def class_behind(function: Any) -> type[Component] | None:
     """The class of the models that a function is said to return, which takes its `**options`.
 
     Example:
@@ -125,7 +124,7 @@ def class_behind(function: Any) -> type[GenerativeModel] | None:
         'CNF'
     """
     found = None if isinstance(function, type) else types_of(function).get("return")
-    return found if isinstance(found, type) and issubclass(found, GenerativeModel) else None
+    return found if isinstance(found, type) and issubclass(found, Component) else None
 
 
 def _refusal(name: str, value: Any, hint: Any) -> str:
