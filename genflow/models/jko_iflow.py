@@ -43,6 +43,7 @@ from genflow.interfaces import Velocity
 from genflow.model import GenerativeModel
 from genflow.models.costs import Kinetic
 from genflow.models.jko_settings import BlockNetwork, ProximalStep, Rounds, Stages
+from genflow.models.local_matching import contractions, diffused, local_path
 from genflow.models.optimization import Discretization, Optimization
 from genflow.models.proximal import proximal_stage
 from genflow.models.stages import initial_frequencies, likelihood_stage, matching_stage
@@ -196,34 +197,19 @@ class JKOiFlow(Flow, GenerativeModel):
         return None
 
     def _local_stage(self, data: TrainingData, k: int) -> Stage:
-        r"""Block k by flow matching from one state of the Ornstein–Uhlenbeck flow to another.
+        """Block k by flow matching from one state of the Ornstein–Uhlenbeck flow to another.
 
-        The mean contracts by :math:`e^{-\gamma_k} = 1 / (1 + h_k / \sigma^2)`, as in the proximal step towards the base
-        :math:`N(0, \sigma^2 I)`. The free block goes to the noise itself. Another base has no such flow in closed form:
-        its draws are then approached on straight paths, by the same shares of the way.
+        The free block goes to the noise itself.
         """
-        base = self.base
-        normal = type(base) is StandardNormal  # a law derived from it may be another
-        variance = base.scale**2 if normal else 1.0
-        gammas = [math.log1p(self.proximal_steps.step(j) / variance) for j in range(k + 1)]
+        gammas = contractions([self.proximal_steps.step(j) for j in range(k + 1)], self.base)
         if self.proximal.free_block and k == self.blocks - 1:
             gammas[k] = math.inf
-
-        def path(x: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-            if normal:
-                left = diffused(x, sum(gammas[:k]), generator, base.scale)
-                return left, diffused(left, gammas[k], generator, base.scale)
-            z = self.noise_like(x, generator)
-            left, right = (torch.lerp(z, x, math.exp(-sum(gammas[:j]))) for j in (k, k + 1))
-            return left, right
-
-        block = self._block(k, data.train)
         matching = self.stages.matched
         later = (1 - matching) * self.blocks / matching  # the rest, in units of one of these stages
         return matching_stage(
-            block,
+            self._block(k, data.train),
             data,
-            path,
+            local_path(self, gammas),
             name=f"{_LOCAL} {k + 1}",
             share=1 / (self.blocks - k + later),
             finish=lambda entry: entry.update(kind=_LOCAL),
@@ -375,20 +361,3 @@ def _encoded(flow: Flow, x: Tensor, condition: Tensor | None) -> Tensor:
     parts = x.split(_PUSHED_ROWS)
     conditions = [None] * len(parts) if condition is None else condition.split(_PUSHED_ROWS)
     return torch.cat([flow.encode(rows, c) for rows, c in zip(parts, conditions, strict=True)])
-
-
-def diffused(x: Tensor, gamma: float, generator: torch.Generator, scale: float = 1.0) -> Tensor:
-    r"""The state of the Ornstein–Uhlenbeck flow to :math:`N(0, \sigma^2 I)` after a time.
-
-    .. math:: e^{-\gamma} x + \sigma \sqrt{1 - e^{-2\gamma}} \, z, \qquad z \sim N(0, I)
-
-    Args:
-        x: Points.
-        gamma: The time :math:`\gamma`, in units of the flow's own, :math:`\sigma^2`.
-        generator: Source of randomness.
-        scale: The deviation :math:`\sigma`.
-    """
-    if gamma == 0:
-        return x
-    z = torch.randn(x.shape, generator=generator, dtype=x.dtype, device=x.device)
-    return math.exp(-gamma) * x + scale * math.sqrt(-math.expm1(-2 * gamma)) * z
