@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from genflow.baselines.cnf import ffjord, ot_flow, rnode
 from genflow.baselines.ddpm import ddpm, ddpm_cosine, v_diffusion, vdm
 from genflow.baselines.discrete import MAF, NSF, DiscreteFlow
 from genflow.baselines.edm import edm
@@ -21,9 +22,12 @@ __all__ = [
     "ddpm",
     "ddpm_cosine",
     "edm",
+    "ffjord",
     "interpolant",
     "lipman_cfm",
     "ot_cfm",
+    "ot_flow",
+    "rnode",
     "sb_cfm",
     "score_sde_subvp",
     "score_sde_ve",

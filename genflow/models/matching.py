@@ -163,7 +163,11 @@ class Matching(Flow, GenerativeModel):
             parts["base"] = terminal_law(path, event, parts["base"])
         super().__init__(velocity, **parts)
         check_base(self.base, event)
-        self.dim, self.condition_dim, self.condition_dropout = velocity.dim, condition_dim, condition_dropout
+        self.dim, self.condition_dim, self.condition_dropout = (
+            math.prod(event or (0,)),
+            condition_dim,
+            condition_dropout,
+        )
         self._plain_path = None if isinstance(velocity, ProbabilityFlow) else path
         self.coupling = coupling_of(coupling)
         self.times, self.weighting = times or UniformTime(), weighting_of(weighting)

@@ -1,4 +1,8 @@
-"""A model from its name's class and the options that people type: each is checked before anything is trained."""
+"""A model from its name and the options that people type: each is checked before anything is trained.
+
+A name stands for a class, or for a function that returns a model, a preset: `def ffjord(dim, …, **options) -> CNF`.
+What such a function takes as `**options` are those of the class that it is said to return.
+"""
 
 from __future__ import annotations
 
@@ -9,11 +13,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from genflow.errors import InputError
+from genflow.interfaces import Component
 from genflow.naming import registry
 from genflow.naming.parts import part
 from genflow.naming.values import is_plain, shown, types_of, wanted
 
-__all__ = ["build", "check_options", "check_values"]
+__all__ = ["build", "check_options", "check_values", "class_behind"]
 
 _PARTS = {
     "velocity": "velocity",
@@ -21,9 +26,13 @@ _PARTS = {
     "scheduler": "scheduler",
     "integrator": "integrator",
     "divergence": "divergence",
+    "train_divergence": "divergence",
     "noise": "scheduler",
 }
 """Options that name a part, and what they are registered as."""
+
+_FLOW = ("velocity", "scheduler", "integrator", "divergence", "base")
+"""The parts of a flow, which every one takes."""
 
 _COUNTS = ("batch_size", "bins", "blocks", "dim", "steps", "train_steps", "transforms", "width")
 
@@ -32,7 +41,7 @@ def build(cls: Any, dim: int, options: Mapping[str, Any], condition_dim: int = 0
     """A model with its options.
 
     Args:
-        cls: The model's class.
+        cls: The model's class, or a function that returns a model.
         dim: Dimension of a row.
         options: Constructor arguments. The parts of a flow may be named: `{"integrator": "heun"}`, or with arguments
             `{"integrator": {"name": "adaptive", "rtol": 1e-6}}`.
@@ -44,7 +53,7 @@ def build(cls: Any, dim: int, options: Mapping[str, Any], condition_dim: int = 0
     options = {**options, "condition_dim": condition_dim} if condition_dim else options
     check_options(cls, options)
     check_values(cls, options)
-    hints = types_of(cls)
+    hints = _types_of(cls)
     arguments = {
         name: _part(name, value, dim, condition_dim) if name in _PARTS and name not in _plain(hints) else _tuples(value)
         for name, value in options.items()
@@ -66,12 +75,9 @@ def check_options(cls: Any, options: Mapping[str, Any]) -> None:
     Raises:
         InputError: With the nearest name, and all of them.
     """
-    parameters = dict(list(inspect.signature(cls).parameters.items())[1:])
-    known = [name for name, parameter in parameters.items() if parameter.kind is not parameter.VAR_KEYWORD]
-    if len(known) < len(parameters):
-        if not hasattr(cls, "replace"):  # takes anything, and knows what to do with it
-            return
-        known += ["velocity", "scheduler", "integrator", "divergence", "base"]
+    known = _known(cls)
+    if known is None:
+        return
     for name in options:
         if name not in known:
             near = difflib.get_close_matches(name, known, n=1)
@@ -85,10 +91,40 @@ def check_values(cls: Any, options: Mapping[str, Any]) -> None:
     Raises:
         InputError: With what would do.
     """
-    hints = types_of(cls)
+    hints = _types_of(cls)
     for name, value in options.items():
         if other := _refusal(name, value, hints.get(name, Any)):
             raise InputError(f"{registry.name_of(cls)}: {name}={shown(value)} came; {other} would do")
+
+
+def _known(cls: Any) -> list[str] | None:
+    """The options that a model has; `None` where it takes anything, and knows what to do with it."""
+    parameters = dict(list(inspect.signature(cls).parameters.items())[1:])
+    known = [name for name, parameter in parameters.items() if parameter.kind is not parameter.VAR_KEYWORD]
+    if len(known) == len(parameters):
+        return known
+    if (returned := class_behind(cls)) is not None:
+        further = _known(returned)
+        return None if further is None else list(dict.fromkeys([*known, *further]))
+    return [*known, *_FLOW] if hasattr(cls, "replace") else None
+
+
+def _types_of(cls: Any) -> dict[str, Any]:
+    """The types of a model's options, as far as they can be told."""
+    returned = class_behind(cls)
+    return {**({} if returned is None else types_of(returned)), **types_of(cls)}
+
+
+def class_behind(function: Any) -> type[Component] | None:
+    """The class of the models that a function is said to return, which takes its `**options`.
+
+    Example:
+        >>> import genflow as gf
+        >>> class_behind(gf.baselines.ffjord).__name__
+        'CNF'
+    """
+    found = None if isinstance(function, type) else types_of(function).get("return")
+    return found if isinstance(found, type) and issubclass(found, Component) else None
 
 
 def _refusal(name: str, value: Any, hint: Any) -> str:
@@ -115,8 +151,10 @@ def _refusal(name: str, value: Any, hint: Any) -> str:
 def _part(name: str, value: Any, dim: int, condition_dim: int) -> Any:
     if not isinstance(value, str | dict):
         return value
-    if _PARTS[name] != "velocity":
+    if name == "noise":  # a scheduler of another interface
         return part(name, value)
+    if _PARTS[name] != "velocity":
+        return part(_PARTS[name], value)
     return part("velocity", value, dim, **({"condition_dim": condition_dim} if condition_dim else {}))
 
 

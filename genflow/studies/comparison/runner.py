@@ -174,7 +174,7 @@ def _planned(
     for name in metrics:
         registry.lookup("metric", name)
 
-    chosen = _models([models] if isinstance(models, str | type) else models, options or {})
+    chosen = _models([models] if isinstance(models, str) or callable(models) else models, options or {})
     sources = list(data) if isinstance(data, list | tuple) else [data]
     if not sources:
         raise InputError("data: an empty list came; at least one data set would do")
