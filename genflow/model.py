@@ -111,6 +111,15 @@ class GenerativeModel(Component, nn.Module, ABC):
         """
         return None
 
+    def remark_on(self, x: Float[Tensor, "*shape"], rows: str = "rows") -> str | None:
+        """What a reader of the log densities of these rows should know, in one line; `None` where there is nothing.
+
+        Args:
+            x: Rows, `(n, *event)`.
+            rows: What they are called, such as `test rows`.
+        """
+        return None
+
     def cheaper(self, x: Float[Tensor, "*shape"]) -> Self | None:
         """The same model with a log p of rows like these that is random but right in the mean, for less time.
 

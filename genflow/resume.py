@@ -20,6 +20,7 @@ from genflow.training import Budget, TrainingData
 
 if TYPE_CHECKING:
     from genflow.optimization import StageRun
+    from genflow.selection import SelectionRun
 
 __all__ = ["Resumed", "Snapshots"]
 
@@ -74,7 +75,7 @@ class Snapshots:
         self.model = {f"model.{name}": tensor.detach().clone() for name, tensor in model.state_dict().items()}
         self.document = {"facts": self.facts, "structure": described(model), "history": list(history)}
 
-    def write(self, run: StageRun | None = None) -> None:
+    def write(self, run: StageRun | SelectionRun | None = None) -> None:
         """Writes the model as it was at the beginning of the stage, and where the stage is."""
         state, facts = run.state() if run else ({}, None)
         text = json.dumps({**self.document, "used": self.budget.used, "run": facts})

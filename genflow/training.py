@@ -280,6 +280,7 @@ def train(
     """
     from genflow.optimization import StageRun
     from genflow.resume import Snapshots
+    from genflow.selection import Selection, SelectionRun
 
     snapshots = None if checkpoint is None else Snapshots(checkpoint, seed, budget, model, data)
     resumed = snapshots.read(model) if snapshots else None
@@ -304,7 +305,9 @@ def train(
         if budget.timed:
             budget.reserve = reserve()
         generator = torch.Generator(stage.points.device).manual_seed(_mixed(seed, len(entries)) + 1)
-        run = StageRun(stage, budget, generator, begin)
+        # Who runs it: an optimizer, or the choice among candidates that have no gradient.
+        runner: Any = SelectionRun if isinstance(stage, Selection) else StageRun
+        run = runner(stage, budget, generator, begin)
         if resumed and resumed.run:
             run.restore(*resumed.run)
             begin = run.begin
