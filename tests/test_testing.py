@@ -97,6 +97,9 @@ SMALL = {
     "score-sde": {"width": 8, "depth": 1, "steps": 8},
     "nsf": {"transforms": 1, "width": 8},
     "maf": {"transforms": 1, "width": 8},
+    "nsf-coupling": {"transforms": 2, "width": 8},
+    "realnvp": {"transforms": 2, "width": 8},
+    "naf": {"transforms": 1, "width": 8},
 }
 
 

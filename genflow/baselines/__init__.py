@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from genflow.baselines.classical import Copula, Gaussian, GaussianMixture, KernelDensity
 from genflow.baselines.couplings import CouplingNSF, RealNVP
-from genflow.baselines.discrete import MAF, NAF, NSF, DiscreteFlow
+from genflow.baselines.discrete import MAF, NSF, DiscreteFlow
+from genflow.baselines.naf import NAF
 from genflow.baselines.score_sde import ScoreSDE
 
 __all__ = [

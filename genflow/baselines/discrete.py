@@ -28,7 +28,7 @@ from genflow.products import fast_products
 from genflow.training import Rows, Stage, TrainingData, paired, unpaired
 from genflow.velocities.time import check_condition
 
-__all__ = ["MAF", "NAF", "NSF", "DiscreteFlow"]
+__all__ = ["MAF", "NSF", "DiscreteFlow", "beyond_spline", "spline"]
 
 
 class DiscreteFlow(GenerativeModel):
@@ -272,57 +272,3 @@ def spline(bins: int, bound: float) -> dict[str, Any]:
 def beyond_spline(bound: float) -> str:
     """What a spline's bound means for the rows beyond, in words."""
     return f"its spline's bound of {bound:g} standard deviations, where the tails are the base's"
-
-
-class NAF(DiscreteFlow):
-    r"""Neural autoregressive flow: each layer bends a coordinate by a monotone network of its own.
-
-    .. math:: z_i = f\bigl(x_i; \theta_i(x_{<i})\bigr), \qquad \partial f / \partial x_i > 0
-
-    The inverse is found by bisection on :math:`[-10, 10]`, to :math:`10^{-6}`: a sample costs :math:`d` passes of some
-    twenty-five evaluations each. Between layers coordinates are squeezed softly into :math:`[-11, 11]`. A row beyond 10
-    standard deviations has a density, but is not found again by the inverse.
-
-    Args:
-        dim: Dimension :math:`d` of a point.
-        transforms: Number of layers :math:`K`.
-        width: Width of the two hidden layers of each layer's network.
-        signal: How many numbers :math:`\theta_i` the monotone network is told.
-        batch_size: Rows in a batch.
-        learning_rate: Peak learning rate.
-        condition_dim: Dimension of a condition, 0 for none: `data.condition_dim`.
-
-    References:
-        | Neural Autoregressive Flows (Huang et al., 2018)
-        | https://arxiv.org/abs/1804.00779
-
-    Example:
-        >>> import torch, genflow as gf
-        >>> model = gf.baselines.NAF(2, transforms=2, width=16)
-        >>> x = torch.randn(5, 2, generator=torch.Generator().manual_seed(0))
-        >>> bool(torch.allclose(model.decode(model.encode(x)), x, atol=1e-4))
-        True
-    """
-
-    def __init__(
-        self,
-        dim: int,
-        transforms: int = 3,
-        width: int = 64,
-        signal: int = 16,
-        batch_size: int = 512,
-        learning_rate: float = 5e-3,
-        condition_dim: int = 0,
-    ):
-        import zuko
-
-        flow = zuko.flows.NAF(
-            dim,
-            condition_dim,
-            transforms=transforms,
-            signal=signal,
-            network={"hidden_features": (width, width)},
-            hidden_features=(width, width),
-        )
-        super().__init__(dim, flow.transform, batch_size, learning_rate, condition_dim)
-        self.bound, self._beyond = 10.0, "10 standard deviations, where its inverse by bisection ends"

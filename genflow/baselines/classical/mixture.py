@@ -37,7 +37,8 @@ class GaussianMixture(Estimated):
     Args:
         dim: Dimension :math:`d` of a row.
         components: Number of components :math:`K`; by default chosen on validation rows.
-        covariance: `full`, one for each component; `tied`, one for all; `diag`, without correlations. By default chosen.
+        covariance: `full`, one for each component; `tied`, one for all; `diag`, without correlations; by default
+            chosen on validation rows, too.
         floor: What is added to every variance, in standardized units.
         condition_dim: 0: it has no conditions.
 
