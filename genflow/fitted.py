@@ -176,6 +176,24 @@ class Transformed(Component, nn.Module):
             log_p = self._portioned(("log_prob", graph), self.model.log_prob, z, given, generator)
             return (log_p.to(log_det) + log_det).to(x.device, x.dtype)
 
+    @torch.no_grad()
+    def remark_on(self, x: Any, rows: str = "rows") -> str | None:
+        """What a reader of the log densities of these rows should know, in one line; `None` where there is nothing.
+
+        Args:
+            x: Rows, in the forms that `log_prob` takes.
+            rows: What they are called, such as `test rows`.
+
+        Example:
+            >>> import genflow as gf
+            >>> fitted = gf.baselines.NSF(2, width=8, transforms=1).fit("two-moons", iterations=2)
+            >>> fitted.remark_on([[0.0, 0.0], [20.0, 0.0]])
+            "1 of 2 rows lies beyond its spline's bound of 5 standard deviations, where the tails are the base's"
+        """
+        if self.record is None:  # a flow that was assembled by hand
+            return None
+        return self.model.remark_on(self._standardized(self._rows(x)[0])[0], rows)
+
     def latent_log_prob(
         self, x: Any, condition: Any = None, generator: torch.Generator | None = None
     ) -> Float[Tensor, "*batch"]:

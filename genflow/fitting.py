@@ -127,6 +127,8 @@ def fit(
     closed = closing()
     new = entries[len(history) :]
     remarks = [*few_steps(new, len(rows.train)), *closed.remarks]
+    if (remark := model.remark_on(rows.train, "training rows")) is not None:
+        remarks.append(remark)
     steps = sum(entry.get("steps", 0) for entry in new)
     return Fit(
         entries, FitRecord(data.name, budget.seconds, steps, closed.nll, closed.nll_se, closed.nll_rows), remarks

@@ -109,6 +109,15 @@ class GenerativeModel(Density, ABC):
         """
         return None
 
+    def remark_on(self, x: Float[Tensor, "*shape"], rows: str = "rows") -> str | None:
+        """What a reader of the log densities of these rows should know, in one line; `None` where there is nothing.
+
+        Args:
+            x: Rows, `(n, *event)`.
+            rows: What they are called, such as `test rows`.
+        """
+        return None
+
     def fit(
         self,
         data: Any,

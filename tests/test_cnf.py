@@ -7,12 +7,12 @@ import math
 
 import pytest
 import torch
-from genflow.naming.options import build, check_options, check_values
 
 import genflow as gf
 from genflow import InputError
 from genflow.baselines.cnf import ConcatSquash, ffjord, ot_flow, rnode
 from genflow.models import HJB, JacobianNorm, Kinetic
+from genflow.naming.options import build, check_options, check_values
 from genflow.training import TrainingData
 
 DOUBLE = torch.float64

@@ -100,6 +100,9 @@ SMALL = {
     "ot-flow": {"width": 8},
     "nsf": {"transforms": 1, "width": 8},
     "maf": {"transforms": 1, "width": 8},
+    "nsf-coupling": {"transforms": 2, "width": 8},
+    "realnvp": {"transforms": 2, "width": 8},
+    "naf": {"transforms": 1, "width": 8},
 }
 
 

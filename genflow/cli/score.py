@@ -11,7 +11,7 @@ from jsonargparse import Namespace as Arguments
 from genflow.cli.files import table_file
 from genflow.cli.flags import add_data, add_parts, add_run, add_seed
 from genflow.cli.models import loaded, log_prob, mean
-from genflow.cli.words import noted
+from genflow.cli.words import note, noted
 from genflow.errors import ResultError
 
 __all__ = ["DESCRIPTION", "NEEDED", "SUMMARY", "USAGE", "add_arguments", "run"]
@@ -59,6 +59,8 @@ def run(chosen: Arguments) -> None:
             array, _ = read(chosen.data, columns=model.columns)
         rows = torch.as_tensor(array, dtype=torch.float64)
     log_p = log_prob(model, rows, given, chosen.seed)
+    if (remark := model.remark_on(rows)) is not None:
+        note(remark)
     write(out, log_p.double().cpu().numpy()[:, None], ["log_prob"])
     finite = log_p[log_p.isfinite()]
     bad = len(log_p) - len(finite)

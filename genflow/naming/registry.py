@@ -64,6 +64,16 @@ _BUILT_IN: dict[str, dict[str, tuple[str, str]]] = {
         "ot-flow": ("genflow.baselines:ot_flow", "CNF of a potential, on the paths of optimal transport"),
         "nsf": ("genflow.baselines:NSF", "neural spline flow, autoregressive (zuko)"),
         "maf": ("genflow.baselines:MAF", "masked autoregressive flow (zuko)"),
+        "nsf-coupling": ("genflow.baselines:CouplingNSF", "neural spline flow of couplings, one pass a sample (zuko)"),
+        "realnvp": ("genflow.baselines:RealNVP", "affine couplings, one pass a sample (zuko)"),
+        "naf": ("genflow.baselines:NAF", "neural autoregressive flow, inverted by bisection (zuko)"),
+        "gaussian": ("genflow.baselines:Gaussian", "mean and covariance, in closed form"),
+        "gaussian-mixture": (
+            "genflow.baselines:GaussianMixture",
+            "EM, its size chosen on validation rows (sklearn)",
+        ),
+        "kde": ("genflow.baselines:KernelDensity", "a kernel at every row, its bandwidth chosen on validation rows"),
+        "copula": ("genflow.baselines:Copula", "smooth marginals, tied together by a Gaussian copula"),
     },
     "velocity": {
         "shallow": ("genflow.velocities:Shallow", "two hidden layers, divergence in closed form"),

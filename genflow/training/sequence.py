@@ -20,6 +20,7 @@ from genflow.training.budget import Budget
 from genflow.training.loop import StageRun
 from genflow.training.progress import Progress
 from genflow.training.rows import TrainingData
+from genflow.training.selection import Selection, SelectionRun
 from genflow.training.snapshots import Snapshots
 
 __all__ = ["History", "train"]
@@ -85,7 +86,9 @@ def train(
         if budget.timed:
             budget.reserve = reserve()
         generator = torch.Generator(stage.points.device).manual_seed(_mixed(seed, len(entries)) + 1)
-        run = StageRun(stage, budget, generator, begin)
+        # Who runs it: an optimizer, or the choice among candidates that have no gradient.
+        runner: Any = SelectionRun if isinstance(stage, Selection) else StageRun
+        run = runner(stage, budget, generator, begin)
         if resumed and resumed.run:
             run.restore(*resumed.run)
             begin = run.begin

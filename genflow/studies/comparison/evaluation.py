@@ -138,6 +138,9 @@ def evaluate(
     elif bad := int((~log_p[scored].isfinite()).sum()):
         remarks.append(f"{bad} of {len(log_p)} test rows have no finite log-likelihood{lost}")
 
+    if model.has_log_prob and (remark := model.remark_on(data.test, "test rows")) is not None:
+        remarks.append(remark)
+
     notify("samples")
     drawn_at = _cycled(len(data.test), points, seed)
 
