@@ -37,7 +37,7 @@ from genflow.schedulers import Uniform
 from genflow.settling import settled
 from genflow.solvers import RK4
 from genflow.solvers.states import is_lost, is_watched
-from genflow.velocities import as_velocity
+from genflow.velocities import Guided, as_velocity
 
 if TYPE_CHECKING:
     from typing import Self
@@ -159,6 +159,22 @@ class Flow(Component, nn.Module):
         for name, part in parts.items():
             setattr(other, name, part)
         return other
+
+    def guided(self, weight: float) -> Self:
+        r"""The same flow under classifier-free guidance, whose conditional field is exaggerated; the weights are shared.
+
+        Args:
+            weight: The weight :math:`w` of `genflow.velocities.Guided`: 0 for none.
+
+        Raises:
+            InputError: A velocity that has not learned to do without its condition.
+        """
+        if not self.velocity.condition_optional:
+            raise InputError(
+                "guidance: the model has not learned to do without its condition; one that was trained with "
+                "condition_dropout=0.1, as flow-matching and score-sde take it, would do"
+            )
+        return self.replace(velocity=Guided(self.velocity, weight))
 
     def integrate(
         self,

@@ -43,6 +43,7 @@ class GenerativeModel(Component, nn.Module, ABC):
         has_log_prob: Whether rows have a density under it; where they have none, `log_prob` raises an `InputError`.
         condition_dim: Dimension of the condition that it was built for, 0 for none.
         condition_dropout: The share of rows that it is trained on without their condition: above 0, it can do without.
+        autocasts: Whether its training holds under bfloat16 autocast: a regression does, a log-determinant does not.
         settles: Whether `settle` has something to do, so that a training leaves it its time.
     """
 
@@ -50,6 +51,7 @@ class GenerativeModel(Component, nn.Module, ABC):
     has_log_prob: bool = True
     condition_dim: int = 0
     condition_dropout: float = 0.0
+    autocasts: bool = False
     settles: bool = True
 
     def __init__(self) -> None:
@@ -86,6 +88,14 @@ class GenerativeModel(Component, nn.Module, ABC):
         rows = data.preprocessor(data.train)[0]
         share = shrinkage(rows)
         return data.preprocessor if share == 1 else Compose([data.preprocessor, Whiten.fit(rows, share)])
+
+    def guided(self, weight: float) -> Self:
+        """The same model under classifier-free guidance; see `Flow.guided`.
+
+        Raises:
+            InputError: A model without a velocity to guide.
+        """
+        raise InputError(f"guidance: {type(self).__name__} has no velocity to guide; leave it out")
 
     def stages_behind(self, history: list[dict[str, Any]]) -> list[dict[str, Any]]:
         """Of an ended training's history, what stays behind a model that goes on from its weights.
@@ -128,8 +138,11 @@ class GenerativeModel(Component, nn.Module, ABC):
         seed: int = 0,
         progress: Progress | bool | None = None,
         checkpoint: str | PathLike[str] | None = None,
+        autocast: bool = False,
     ) -> Transformed:
         """Trains a copy on a data set and returns it in the data's own units; this model stays as it is.
+
+        It trains on the device that the model is on: `model.to("cuda").fit(…)`.
 
         Another `fit` begins anew. To go on from the weights of a fitted model: `fitted.fit(…, warm_start=True)`.
 
@@ -141,9 +154,12 @@ class GenerativeModel(Component, nn.Module, ABC):
             progress: `True` for a line on standard error; or a function that is called now and then with where it
                 stands, see `genflow.training.Progress`.
             checkpoint: A folder that the state is kept in; a training that was cut off goes on from there.
+            autocast: Whether to compute the losses in bfloat16 where torch's autocast does, for models that are trained
+                by regression; weights, validation and log densities keep their precision. Worth it on graphics cards.
 
         Raises:
-            InputError: Both budget and iterations; data that can't be read; weights in half precision.
+            InputError: Both budget and iterations; data that can't be read; weights in half precision; autocast for a
+                model that is trained on log densities.
 
         Warns:
             Remark: What a reader of its figures should know, such as very few steps.
@@ -163,7 +179,8 @@ class GenerativeModel(Component, nn.Module, ABC):
         preprocessor = model.preprocessing(dataset)
         encoding = None if dataset.condition is None else dataset.condition.encoding
         done = fit(
-            model, dataset, preprocessor, encoding, limit, seed=seed, progress=progress, checkpoint=checkpoint
+            model, dataset, preprocessor, encoding, limit,
+            seed=seed, progress=progress, checkpoint=checkpoint, autocast=autocast,
         )  # fmt: skip
         self._refuse_inference()
         warn(done.remarks)

@@ -23,7 +23,7 @@ from torch import Tensor
 from genflow.base import StandardNormal
 from genflow.errors import InputError
 from genflow.flow import Flow, check_given
-from genflow.interfaces import Dynamics, NoiseSchedule
+from genflow.interfaces import Dynamics, NoiseSchedule, Velocity
 from genflow.model import GenerativeModel
 from genflow.schedulers import EqualLogSNR, VariancePreserving
 from genflow.solvers import EulerMaruyama
@@ -64,6 +64,7 @@ class ScoreSDE(Flow, GenerativeModel):
         condition_dim: Dimension of a condition, 0 for none: `data.condition_dim`.
         condition_dropout: Share of the rows of a batch that are trained on without their condition, so that the model
             can do without one, and be guided; see `genflow.velocities.Guided`.
+        network: What predicts in the place of the residual network: a velocity, such as a flattened `UNet`.
         parts: Parts of the `Flow` to be replaced: `velocity`, `scheduler`, `integrator`, `divergence`, `base`.
 
     Raises:
@@ -82,6 +83,7 @@ class ScoreSDE(Flow, GenerativeModel):
         torch.Size([4, 2])
     """
 
+    autocasts = True
     velocity: Any  # a ProbabilityFlow while it is trained; for sampling, anything around one
 
     def __init__(
@@ -97,14 +99,17 @@ class ScoreSDE(Flow, GenerativeModel):
         learning_rate: float = 4e-3,
         condition_dim: int = 0,
         condition_dropout: float = 0.0,
+        network: Velocity | None = None,
         **parts: Any,
     ):
         if weighting not in ("likelihood", "simple"):
             raise InputError(f"weighting: {weighting!r} came; likelihood or simple would do")
         velocity = parts.pop("velocity", None)
         if velocity is None:
-            network = conditional(dim, width, depth, condition_dim, condition_dropout)
+            network = network or conditional(dim, width, depth, condition_dim, condition_dropout)
             velocity = ProbabilityFlow(network, noise or VariancePreserving(t_min=1e-6), prediction, clock="log_snr")
+        elif network is not None:
+            raise InputError("network, velocity: both came; give one of them")
         elif velocity.noise is None or velocity.denoise is None:
             raise InputError(
                 f"velocity: a {type(velocity).__name__} came, which is the probability flow of no diffusion; "
@@ -120,6 +125,9 @@ class ScoreSDE(Flow, GenerativeModel):
         self.dim, self.condition_dim, self.condition_dropout = dim, condition_dim, condition_dropout
         self.weighting = weighting
         self.batch_size, self.learning_rate = batch_size, learning_rate
+
+    def config(self) -> dict[str, Any]:
+        return {**super().config(), "network": None}  # it stands in the velocity
 
     def sample(
         self,

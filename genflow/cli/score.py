@@ -9,7 +9,7 @@ from jsonargparse import ArgumentParser
 from jsonargparse import Namespace as Arguments
 
 from genflow.cli.files import table_file
-from genflow.cli.flags import add_data, add_parts, add_run, add_seed
+from genflow.cli.flags import add_data, add_device, add_parts, add_run, add_seed
 from genflow.cli.models import loaded, log_prob, mean
 from genflow.cli.words import noted
 from genflow.errors import ResultError
@@ -34,6 +34,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("-o", "--out", type=str, metavar="FILE", help="new file: .csv, .parquet or .npy")
     add_seed(parser, "a random divergence estimator")
     add_parts(parser)
+    add_device(parser)
 
 
 def run(chosen: Arguments) -> None:

@@ -68,6 +68,8 @@ class FlowMatching(Flow, GenerativeModel):
         torch.Size([4, 2])
     """
 
+    autocasts = True
+
     def __init__(
         self,
         dim: int,

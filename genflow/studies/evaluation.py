@@ -49,6 +49,7 @@ class Evaluation:
         samples: Samples in the units of the data, `(m, d)`.
         remarks: What a reader should know: rows without a finite density, samples that are not finite, what there was
             no time for.
+        drawn_at: The places of the test rows at whose conditions the samples were drawn, `(m,)`.
         scored: Which test rows their log density is of, `(n,)`: all, or those that there was time for.
     """
 
@@ -57,6 +58,7 @@ class Evaluation:
     samples: Tensor
     remarks: list[str] = field(default_factory=list)
     scored: Tensor = field(default_factory=lambda: torch.ones(0, dtype=torch.bool))
+    drawn_at: np.ndarray = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
 
 
 @torch.no_grad()
@@ -187,12 +189,12 @@ def evaluate(
             where = None if condition is None else condition.test[at.numpy()]
             error = inversion_error(
                 lambda z: model.encode(data.preprocessor.inverse(z), where),
-                lambda noise: data.preprocessor(model.decode(noise, where))[0],
+                lambda noise: data.preprocessor(model.decode(noise, where).cpu())[0],
                 z_test[at],
             )
             if not hasattr(inner, "integrate"):
                 return error, math.nan
-            rows = model.preprocessor(data.test[at].double())[0].to(like.device, like.dtype)
+            rows = model._standardized(data.test[at])[0]
             vectors = None if condition is None else condition.vectors(where).to(rows)
             return error, float(inner.integrate(rows, log_det=False, condition=vectors).nfe)
 
@@ -206,7 +208,7 @@ def evaluate(
         except (InputError, SolverError) as error:
             remarks.append(f"inversion: {error}")
     figures["parameters"] = float(sum(parameter.numel() for parameter in inner.parameters()))
-    return Evaluation(figures, log_p, samples, [*remarks, *ration.remarks], scored)
+    return Evaluation(figures, log_p, samples, [*remarks, *ration.remarks], scored, drawn_at[:count])
 
 
 def extra_metrics(names: Sequence[str] = ()) -> dict[str, Callable[[Tensor, Tensor], float]]:

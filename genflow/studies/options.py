@@ -9,15 +9,18 @@ from collections.abc import Mapping
 from typing import Any
 
 from genflow import registry
+from genflow.divergences import Hutchinson
 from genflow.errors import InputError
-from genflow.studies.parts import part
+from genflow.studies.parts import for_pictures, network, part
 from genflow.studies.values import is_plain, shown, types_of, wanted
 
-__all__ = ["build", "check_options", "check_values"]
+__all__ = ["build", "check_options", "check_values", "network_of", "with_network"]
+
+_NETWORKS = ("network", "block", "velocity")
+"""Arguments that take a model's network; the first that it has is the one."""
 
 _PARTS = {
-    "velocity": "velocity",
-    "block": "velocity",
+    **dict.fromkeys(_NETWORKS, "velocity"),
     "scheduler": "scheduler",
     "integrator": "integrator",
     "divergence": "divergence",
@@ -25,11 +28,22 @@ _PARTS = {
 }
 """Options that name a part, and what they are registered as."""
 
+_ANYTHING = "**"  # among the options that a model has: any
+
 _COUNTS = ("batch_size", "bins", "blocks", "dim", "steps", "train_steps", "transforms", "width")
 
 
-def build(cls: Any, dim: int, options: Mapping[str, Any], condition_dim: int = 0) -> Any:
+def build(
+    cls: Any,
+    dim: int,
+    options: Mapping[str, Any],
+    condition_dim: int = 0,
+    event_shape: tuple[int, ...] | None = None,
+) -> Any:
     """A model with its options.
+
+    With a velocity on pictures its divergence is estimated by one random probe where no other is named: the exact one
+    pushes as many tangents as a picture has entries.
 
     Args:
         cls: The model's class.
@@ -37,6 +51,7 @@ def build(cls: Any, dim: int, options: Mapping[str, Any], condition_dim: int = 0
         options: Constructor arguments. The parts of a flow may be named: `{"integrator": "heun"}`, or with arguments
             `{"integrator": {"name": "adaptive", "rtol": 1e-6}}`.
         condition_dim: Dimension of the data's condition, 0 where there is none.
+        event_shape: The data's `event_shape`, for velocities on pictures.
 
     Raises:
         InputError: An option that the model does not have, or a value that it can't be built with.
@@ -45,10 +60,19 @@ def build(cls: Any, dim: int, options: Mapping[str, Any], condition_dim: int = 0
     check_options(cls, options)
     check_values(cls, options)
     hints = types_of(cls)
-    arguments = {
-        name: _part(name, value, dim, condition_dim) if name in _PARTS and name not in _plain(hints) else _tuples(value)
-        for name, value in options.items()
-    }
+    given = {"condition_dim": condition_dim} if condition_dim else {}
+    arguments: dict[str, Any] = {}
+    for name, value in options.items():
+        if name not in _PARTS or name in _plain(hints):
+            arguments[name] = _tuples(value)
+        elif not isinstance(value, str | dict):
+            arguments[name] = value
+        elif _PARTS[name] != "velocity":
+            arguments[name] = part(name, value)
+        else:
+            arguments[name] = network(value, dim, event_shape, **given)
+            if for_pictures(value) and "divergence" not in options:
+                arguments["divergence"] = Hutchinson()
     try:
         return cls(dim, **arguments)
     except InputError:
@@ -60,23 +84,61 @@ def build(cls: Any, dim: int, options: Mapping[str, Any], condition_dim: int = 0
         raise InputError(f"{registry.name_of(cls)}: {given}({type(error).__name__}: {error})") from error
 
 
+def with_network(cls: Any, options: Mapping[str, Any], velocity: str | None) -> dict[str, Any]:
+    """Options of a model, with its network under the name that the model's constructor has for it.
+
+    Args:
+        cls: The model's class.
+        options: Its other options.
+        velocity: A velocity by its name, such as `unet` or `unet,width=16`; `None` leaves all as it is.
+
+    Raises:
+        InputError: A model that is made of no velocity.
+
+    Example:
+        >>> import genflow as gf
+        >>> from genflow.studies.options import with_network
+        >>> with_network(gf.models.JKOiFlow, {"blocks": 2}, "unet")
+        {'blocks': 2, 'block': 'unet'}
+    """
+    if velocity is None:
+        return dict(options)
+    name = network_of(cls)
+    if name is None:
+        raise InputError(f"velocity: {registry.name_of(cls)} is made of no velocity; leave it out")
+    return {**options, name: velocity}
+
+
+def network_of(cls: Any) -> str | None:
+    """The argument that takes a model's network; `None` of a model that is made of no velocity."""
+    known = _known(cls)
+    return next((name for name in _NETWORKS if name in known), None)
+
+
 def check_options(cls: Any, options: Mapping[str, Any]) -> None:
     """Refuses options that a model does not have.
 
     Raises:
         InputError: With the nearest name, and all of them.
     """
-    parameters = dict(list(inspect.signature(cls).parameters.items())[1:])
-    known = [name for name, parameter in parameters.items() if parameter.kind is not parameter.VAR_KEYWORD]
-    if len(known) < len(parameters):
-        if not hasattr(cls, "replace"):  # takes anything, and knows what to do with it
-            return
-        known += ["velocity", "scheduler", "integrator", "divergence", "base"]
+    known = _known(cls)
     for name in options:
-        if name not in known:
+        if name not in known and _ANYTHING not in known:
             near = difflib.get_close_matches(name, known, n=1)
             hint = f"did you mean {near[0]}? " if near else ""
             raise InputError(f"{registry.name_of(cls)}: no option {name!r}; {hint}known: {', '.join(known)}")
+
+
+def _known(cls: Any) -> list[str]:
+    """The options that a model has."""
+    parameters = dict(list(inspect.signature(cls).parameters.items())[1:])
+    known = [name for name, parameter in parameters.items() if parameter.kind is not parameter.VAR_KEYWORD]
+    if len(known) < len(parameters):
+        # Parts of a flow; or it takes anything, and knows what to do with it.
+        known += (
+            ["velocity", "scheduler", "integrator", "divergence", "base"] if hasattr(cls, "replace") else [_ANYTHING]
+        )
+    return known
 
 
 def check_values(cls: Any, options: Mapping[str, Any]) -> None:
@@ -110,14 +172,6 @@ def _refusal(name: str, value: Any, hint: Any) -> str:
         if name.endswith("_rate") and value <= 0:
             return "more than 0"
     return ""
-
-
-def _part(name: str, value: Any, dim: int, condition_dim: int) -> Any:
-    if not isinstance(value, str | dict):
-        return value
-    if _PARTS[name] != "velocity":
-        return part(name, value)
-    return part("velocity", value, dim, **({"condition_dim": condition_dim} if condition_dim else {}))
 
 
 def _plain(hints: Mapping[str, Any]) -> set[str]:

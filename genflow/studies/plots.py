@@ -12,11 +12,12 @@ import numpy as np
 
 from genflow.studies.board import records
 from genflow.studies.drawing import picture, plain, subplots
+from genflow.studies.mosaics import Panel, classes_of, draw_panels
 
 if TYPE_CHECKING:
     from genflow.studies.board import Board
 
-__all__ = ["FURTHER_COLOURS", "Plot", "colour_of", "drawable_units", "mosaic", "plots_of", "write"]
+__all__ = ["FURTHER_COLOURS", "Plot", "colour_of", "drawable_units", "plots_of", "write"]
 
 _COLOURS = {
     "jko-iflow": "#c8324a",
@@ -82,7 +83,9 @@ def plots_of(board: Board, data: str | None = None) -> list[Plot]:
         )
         found.append(Plot(f"{name}-density", "Samples and density", caption, lambda: _density(board, data)))
     elif description["image_shape"]:
-        caption = "Test rows and samples of each model as pictures, on one grey scale, drawn at random."
+        caption = "Test rows and samples of each model as pictures, on one scale, drawn at random."
+        if classes_of(parts, description, np.arange(len(parts["test"]))) is not None:
+            caption += " Each line is a class: test rows of it, and samples under that condition."
         found.append(Plot(f"{name}-samples", "Samples", caption, lambda: _images(board, data)))
     else:
         caption = "The pairs of columns that depend most on each other (rank correlation): test rows and samples."
@@ -288,39 +291,12 @@ def _density(board: Board, data: str) -> Any:
 
 def _images(board: Board, data: str) -> Any:
     parts, description = board.data(data)
-    shape = tuple(description["image_shape"])
     runs = _first_runs(board, data)
-    side = 6
-    low, high = np.quantile(parts["test"], [0.01, 0.99])
-    figure, axes = _panels(len(runs) + 1, 1, size=1.95)
-    groups = [("data", _DATA, parts["test"])]
-    groups += [(label, colour_of(board, label), arrays["samples"]) for label, arrays in runs]
-    # Dark strokes on light paper where most of the picture is at the low end, as with the digits.
-    sparse = float(np.median(parts["train"])) < low + 0.35 * (high - low)
-    for axis, (label, colour, rows) in zip(axes[0], groups, strict=True):
-        axis.imshow(
-            mosaic(rows[: side * side], shape, side, side), cmap="gray_r" if sparse else "gray", vmin=low, vmax=high
-        )
-        axis.set_title(plain(label, 22), color=colour)
-        axis.set_xticks([])
-        axis.set_yticks([])
-        for spine in axis.spines.values():
-            spine.set_visible(False)
-    figure.tight_layout(w_pad=1.6)
-    return figure
-
-
-def mosaic(rows: np.ndarray, shape: tuple[int, ...], down: int, across: int) -> np.ndarray:
-    """Rows as pictures of one shape, in so many lines and columns."""
-    height, width = shape[-2:]
-    gap = 1
-    canvas = np.full((down * (height + gap) - gap, across * (width + gap) - gap), np.nan)
-    for index, row in enumerate(rows):
-        if len(row) == height * width - 1:  # rows with their mean removed need not carry the last pixel
-            row = np.append(row, -row.sum())
-        top, left = (index // across) * (height + gap), (index % across) * (width + gap)
-        canvas[top : top + height, left : left + width] = row.reshape(height, width)
-    return canvas
+    panels = [Panel("data", _DATA, parts["test"], classes_of(parts, description, np.arange(len(parts["test"]))))]
+    for label, arrays in runs:
+        classes = classes_of(parts, description, arrays.get("drawn_at"))
+        panels.append(Panel(plain(label, 22), colour_of(board, label), arrays["samples"], classes))
+    return draw_panels(panels, tuple(description["image_shape"]), parts["train"][:1000])
 
 
 def _pairs(board: Board, data: str) -> Any:

@@ -9,7 +9,8 @@ import numpy as np
 
 from genflow.studies.drawing import plain, subplots
 from genflow.studies.findings import Column, Findings, scientific, seconds, whole
-from genflow.studies.plots import FURTHER_COLOURS, Plot, drawable_units, mosaic
+from genflow.studies.mosaics import show_pictures
+from genflow.studies.plots import FURTHER_COLOURS, Plot, drawable_units
 from genflow.studies.references import Truth
 from genflow.studies.settings import Setting
 from genflow.studies.subject import Subject
@@ -244,8 +245,7 @@ def _samples(subject: Subject, settings: list[Setting], truth: Truth) -> Any:
         axis.set(xticks=[], yticks=[])
         axis.set_title(title, color=colour, fontsize=7, fontweight="normal", pad=3)
         if subject.image_shape is not None:
-            axis.imshow(mosaic(points[:18], subject.image_shape, 3, 6), cmap="gray_r", vmin=low, vmax=high)
-            axis.spines[:].set_visible(False)
+            show_pictures(axis, points[:18], subject.image_shape, 3, 6, (low, high))
         else:
             margin = 0.12 * (high - low)
             axis.scatter(points[:, 0], points[:, 1], s=2.2, lw=0, color=colour, alpha=0.75, rasterized=True)
