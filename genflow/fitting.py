@@ -128,14 +128,9 @@ def fit(
             first, second = (part.to(like.device, like.dtype) for part in vectors)
             rows = TrainingData(rows.train, rows.validation, first, second)
         closing = Closing(model, rows, log_det, budget)
-        settings: dict[str, Any] = {
-            "checkpoint": checkpoint,
-            "history": history,
-            "reserve": closing.reserve,
-            "autocast": autocast,
-        }
+        settings: dict[str, Any] = {"checkpoint": checkpoint, "history": history, "autocast": autocast}
         with Line() if progress is True else _Given(progress) as shown:
-            entries = train(model, rows, budget, seed=seed, progress=shown, **settings)
+            entries = train(model, rows, budget, seed=seed, progress=shown, reserve=closing.reserve, **settings)
     model.eval()
     closed = closing()
     new = entries[len(history) :]

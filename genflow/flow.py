@@ -161,7 +161,7 @@ class Flow(Component, nn.Module):
         return other
 
     def guided(self, weight: float) -> Self:
-        r"""The same flow under classifier-free guidance, whose conditional field is exaggerated; the weights are shared.
+        r"""The same flow with its conditional field exaggerated, by classifier-free guidance; the weights are shared.
 
         Args:
             weight: The weight :math:`w` of `genflow.velocities.Guided`: 0 for none.

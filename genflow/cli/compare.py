@@ -40,7 +40,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--config", action="config", metavar="FILE", help="a file of these options, such as a comparison's repeat.json"
     )
-    add_data(parser, many=True, text="tables, pictures, folders of pictures or built-in names")
+    add_data(parser, many=True, text="tables, pictures or folders of them, built-in names")
     parser.add_argument(
         "--models",
         nargs="+",

@@ -71,7 +71,7 @@ class Dataset:
 
     @property
     def event_shape(self) -> tuple[int, int, int] | None:
-        """Channels, height and width of the picture that a row holds entry by entry, as `Velocity.event_shape` has them.
+        """Channels, height and width of the picture that a row holds, as `Velocity.event_shape` has them.
 
         `None` of a table, and of pictures whose rows leave a pixel out.
 

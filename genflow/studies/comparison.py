@@ -288,17 +288,14 @@ def _models(
         kept.update(arguments)
     if velocity is None:
         return chosen
-    classes = {
-        label: registry.lookup("model", name) if cls is None else cls for label, (name, cls, _) in chosen.items()
-    }
-    made_of_one = [label for label, cls in classes.items() if network_of(cls) is not None]
-    if not made_of_one:
-        raise InputError(
-            f"velocity: {velocity} came, and none of {', '.join(chosen)} is made of a velocity; leave it out"
-        )
-    for label in made_of_one:
-        kept = chosen[label][2]
-        kept.update(with_network(classes[label], {}, velocity) | kept)
+    found = False
+    for name, cls, kept in chosen.values():
+        made = registry.lookup("model", name) if cls is None else cls
+        if network_of(made) is not None:
+            found = True
+            kept.update(with_network(made, {}, velocity) | kept)
+    if not found:
+        raise InputError(f"velocity: {velocity} came, and none of the models is made of a velocity; leave it out")
     return chosen
 
 
@@ -469,14 +466,15 @@ def _repeatable(arguments: Mapping[str, Any]) -> dict[str, Any]:
             "autocast",
         )
     }
-    return {key: value for key, value in {"data": data, **kept, "set": settings, "test": test}.items() if value}
+    given = {"data": data, **kept, "set": settings, "test": test}
+    return {key: value for key, value in given.items() if value and (key, value) != ("device", "cpu")}
 
 
 def _command(arguments: Mapping[str, Any]) -> str:
     """The command line that repeats a comparison."""
     words = ["genflow", "compare"]
     for key, value in _repeatable(arguments).items():
-        if (key, value) in (("atoms", "keep"), ("points", 1000), ("seeds", [0]), ("device", "cpu")):
+        if (key, value) in (("atoms", "keep"), ("points", 1000), ("seeds", [0])):
             continue
         if value is True:
             words.append(f"--{key}")

@@ -154,12 +154,13 @@ def evaluate(
 
     found, count = ration.points(sampled, points, 0.7)
     samples, figures["sample_seconds"] = found or (torch.empty(0, data.dim, dtype=torch.float64), math.nan)
+    drawn_at = drawn_at[:count]
     if count < points:
         ration.remarks.append(f"{count:,} of {points:,} samples, for lack of time")
     figures.update(w2=math.nan, mmd=math.nan, c2st=math.nan)
     further = dict(metrics or {})
     figures.update(dict.fromkeys(further, math.nan))
-    z_samples = _joined(data.preprocessor(samples)[0].cpu(), condition, "test", drawn_at[:count])
+    z_samples = _joined(data.preprocessor(samples)[0].cpu(), condition, "test", drawn_at)
     if bad := int((~z_samples.isfinite().all(-1)).sum()):
         remarks.append(f"{bad} of {count} samples are not finite, no figure is computed from them")
     elif count:
@@ -208,7 +209,7 @@ def evaluate(
         except (InputError, SolverError) as error:
             remarks.append(f"inversion: {error}")
     figures["parameters"] = float(sum(parameter.numel() for parameter in inner.parameters()))
-    return Evaluation(figures, log_p, samples, [*remarks, *ration.remarks], scored, drawn_at[:count])
+    return Evaluation(figures, log_p, samples, [*remarks, *ration.remarks], scored, drawn_at)
 
 
 def extra_metrics(names: Sequence[str] = ()) -> dict[str, Callable[[Tensor, Tensor], float]]:

@@ -78,9 +78,8 @@ def draw_panels(panels: Sequence[Panel], shape: tuple[int, ...], known: np.ndarr
         show_pictures(axis, rows, shape, down, _SIDE, (low, high), dark)
         axis.set_title(panel.title, color=panel.colour)
     if lines:
-        axes[0, 0].set_yticks(
-            [(k + 0.5) * (shape[0] + _GAP) - _GAP for k in range(down)], [plain(x, 12) for x in lines]
-        )
+        middles = [(k + 0.5) * (shape[0] + _GAP) - _GAP for k in range(down)]
+        axes[0, 0].set_yticks(middles, [plain(line, 12) for line in lines])
         axes[0, 0].tick_params(axis="y", length=0, labelsize=7.5)
     figure.tight_layout(w_pad=1.6)
     return figure

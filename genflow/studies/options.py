@@ -60,7 +60,7 @@ def build(
     check_options(cls, options)
     check_values(cls, options)
     hints = types_of(cls)
-    given = {"condition_dim": condition_dim} if condition_dim else {}
+    of_velocity = {"condition_dim": condition_dim} if condition_dim else {}
     arguments: dict[str, Any] = {}
     for name, value in options.items():
         if name not in _PARTS or name in _plain(hints):
@@ -70,7 +70,7 @@ def build(
         elif _PARTS[name] != "velocity":
             arguments[name] = part(name, value)
         else:
-            arguments[name] = network(value, dim, event_shape, **given)
+            arguments[name] = network(value, dim, event_shape, **of_velocity)
             if for_pictures(value) and "divergence" not in options:
                 arguments["divergence"] = Hutchinson()
     try:
@@ -135,9 +135,8 @@ def _known(cls: Any) -> list[str]:
     known = [name for name, parameter in parameters.items() if parameter.kind is not parameter.VAR_KEYWORD]
     if len(known) < len(parameters):
         # Parts of a flow; or it takes anything, and knows what to do with it.
-        known += (
-            ["velocity", "scheduler", "integrator", "divergence", "base"] if hasattr(cls, "replace") else [_ANYTHING]
-        )
+        flow = ["velocity", "scheduler", "integrator", "divergence", "base"]
+        known += flow if hasattr(cls, "replace") else [_ANYTHING]
     return known
 
 

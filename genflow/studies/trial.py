@@ -139,10 +139,8 @@ def run_trial(
     reset = _reset_peak()
     before = _resident_peak()
     limit = Budget(trial["budget"], trial["iterations"])
-    autocast = trial["autocast"] and model.autocasts
-    fitted = model.fit(
-        data, budget=limit, seed=trial["seed"], progress=progress, **({"autocast": True} if autocast else {})
-    )
+    settings: dict[str, Any] = {"autocast": True} if trial["autocast"] and model.autocasts else {}
+    fitted = model.fit(data, budget=limit, seed=trial["seed"], progress=progress, **settings)
     seconds = limit.seconds if fitted.record is None else fitted.record.seconds
     peak = _resident_peak()
     trained = time.perf_counter()
