@@ -171,7 +171,8 @@ def fitted_by(model: str, data, out, *words: str):
 
 @pytest.mark.parametrize("model", MODELS)
 def test_a_unet_is_the_network_of_every_model(model, trees, tmp_path, capsys):
-    fitted = fitted_by(model, trees, tmp_path / "run", "--condition", "label")
+    few = ["--set", "blocks=1"] if model == "jko-iflow" else []
+    fitted = fitted_by(model, trees, tmp_path / "run", "--condition", "label", *few)
     networks = [module for module in fitted.modules() if isinstance(module, UNet)]
     assert networks
     assert {network.event_shape for network in networks} == {(3, 4, 6)}
@@ -182,6 +183,9 @@ def test_a_unet_is_the_network_of_every_model(model, trees, tmp_path, capsys):
     fitted.save(tmp_path / "again")
     again = gf.load(tmp_path / "again").log_prob(rows, labels, torch.Generator().manual_seed(0))
     assert torch.equal(log_p, again)
+    assert main(["score", str(tmp_path / "run"), str(trees), "-o", str(tmp_path / "scores.csv")]) == 0
+    scores = np.genfromtxt(tmp_path / "scores.csv", skip_header=1)
+    assert np.array_equal(scores, log_p.double().numpy())
 
 
 @pytest.mark.parametrize("name", ["digits", "idx"])

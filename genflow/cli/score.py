@@ -47,10 +47,11 @@ def run(chosen: Arguments) -> None:
     from genflow.studies.origin import loaded_for
 
     given = None
-    if chosen.data in names() and not Path(chosen.data).exists():
+    if (built_in := chosen.data in names() and not Path(chosen.data).exists()) or Path(chosen.data).is_dir():
         data = loaded_for(model, chosen.data)
         rows, given = data.test, data.condition and data.condition.test
-        print(f"{chosen.data} is built in: its test rows are scored", file=sys.stderr)
+        what = "is built in" if built_in else "is a folder"
+        print(f"{chosen.data} {what}: its test rows are scored", file=sys.stderr)
     elif model.encoding is not None:
         with noted():
             array, given = read_with_condition(chosen.data, model.columns, model.encoding)
