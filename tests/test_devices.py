@@ -91,11 +91,11 @@ class Watched(ResidualMLP):
         return v
 
 
-def diffusion(**options):
-    return gf.baselines.ScoreSDE(2, network=Watched(2, width=8, depth=1), steps=4)
+def diffusion():
+    return gf.baselines.ScoreSDE(2, predictor=Watched(2, width=8, depth=1), steps=4)
 
 
-def matching(**options):
+def matching():
     return gf.models.FlowMatching(2, velocity=Watched(2, width=8, depth=1), steps=4)
 
 

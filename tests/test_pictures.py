@@ -205,10 +205,10 @@ def test_a_network_of_pictures_is_for_pictures_and_for_models_of_a_velocity():
         gf.compare("two-moons", ["nsf"], velocity="shallow", iterations=1)
     network = Flattened(unet())
     flow = gf.velocities.ProbabilityFlow(network, gf.schedulers.VariancePreserving())
-    with pytest.raises(InputError, match="network, velocity: both came"):
-        gf.baselines.ScoreSDE(16, network=network, velocity=flow)
+    with pytest.raises(InputError, match="predictor, velocity: both came"):
+        gf.baselines.ScoreSDE(16, predictor=network, velocity=flow)
     names = {model: next(iter(with_network(gf.registry.lookup("model", model), {}, "unet"))) for model in MODELS}
-    assert names == dict(zip(MODELS, ["velocity", "block", "velocity", "network"], strict=True))
+    assert names == dict(zip(MODELS, ["velocity", "block", "velocity", "predictor"], strict=True))
 
 
 def test_a_random_probe_is_the_default_of_pictures_alone():

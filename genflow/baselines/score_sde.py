@@ -64,7 +64,7 @@ class ScoreSDE(Flow, GenerativeModel):
         condition_dim: Dimension of a condition, 0 for none: `data.condition_dim`.
         condition_dropout: Share of the rows of a batch that are trained on without their condition, so that the model
             can do without one, and be guided; see `genflow.velocities.Guided`.
-        network: What predicts in the place of the residual network: a velocity, such as a flattened `UNet`.
+        predictor: What predicts in the place of the residual network: a velocity, such as a flattened `UNet`.
         parts: Parts of the `Flow` to be replaced: `velocity`, `scheduler`, `integrator`, `divergence`, `base`.
 
     Raises:
@@ -99,17 +99,17 @@ class ScoreSDE(Flow, GenerativeModel):
         learning_rate: float = 4e-3,
         condition_dim: int = 0,
         condition_dropout: float = 0.0,
-        network: Velocity | None = None,
+        predictor: Velocity | None = None,
         **parts: Any,
     ):
         if weighting not in ("likelihood", "simple"):
             raise InputError(f"weighting: {weighting!r} came; likelihood or simple would do")
         velocity = parts.pop("velocity", None)
         if velocity is None:
-            network = network or conditional(dim, width, depth, condition_dim, condition_dropout)
+            network = predictor or conditional(dim, width, depth, condition_dim, condition_dropout)
             velocity = ProbabilityFlow(network, noise or VariancePreserving(t_min=1e-6), prediction, clock="log_snr")
-        elif network is not None:
-            raise InputError("network, velocity: both came; give one of them")
+        elif predictor is not None:
+            raise InputError("predictor, velocity: both came; give one of them")
         elif velocity.noise is None or velocity.denoise is None:
             raise InputError(
                 f"velocity: a {type(velocity).__name__} came, which is the probability flow of no diffusion; "
@@ -127,7 +127,7 @@ class ScoreSDE(Flow, GenerativeModel):
         self.batch_size, self.learning_rate = batch_size, learning_rate
 
     def config(self) -> dict[str, Any]:
-        return {**super().config(), "network": None}  # it stands in the velocity
+        return {**super().config(), "predictor": None}  # it stands in the velocity
 
     def sample(
         self,

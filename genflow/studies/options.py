@@ -16,7 +16,7 @@ from genflow.studies.values import is_plain, shown, types_of, wanted
 
 __all__ = ["build", "check_options", "check_values", "network_of", "with_network"]
 
-_NETWORKS = ("network", "block", "velocity")
+_NETWORKS = ("block", "predictor", "velocity")
 """Arguments that take a model's network; the first that it has is the one."""
 
 _PARTS = {
