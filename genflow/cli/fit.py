@@ -39,7 +39,7 @@ examples:
   genflow fit customers.csv --model jko-iflow --budget 2min -o run
   genflow fit digits --model nsf --iterations 2000 --set transforms=3 -o run
   genflow fit customers.csv --condition age --model nsf -o run
-  genflow fit photographs/ --model flow-matching --velocity unet --condition label --set condition_dropout=0.1 -o run
+  genflow fit flowers/ --model flow-matching --velocity unet --condition label -o run
 """
 
 

@@ -43,11 +43,11 @@ def run(chosen: Arguments) -> None:
     model = loaded(chosen)
     import torch
 
-    from genflow.data import names, read, read_with_condition, write
+    from genflow.data import holds_pictures, names, read, read_with_condition, write
     from genflow.studies.origin import loaded_for
 
     given = None
-    if (built_in := chosen.data in names() and not Path(chosen.data).exists()) or Path(chosen.data).is_dir():
+    if (built_in := chosen.data in names() and not Path(chosen.data).exists()) or holds_pictures(chosen.data):
         data = loaded_for(model, chosen.data)
         rows, given = data.test, data.condition and data.condition.test
         what = "is built in" if built_in else "is a folder"

@@ -37,7 +37,7 @@ from genflow.data.toys import TOYS, Density
 from genflow.errors import InputError, Remark
 from genflow.storage.documents import printable
 
-__all__ = ["downloads", "load", "names"]
+__all__ = ["downloads", "holds_pictures", "load", "names"]
 
 _ROWS = 20_000  # of what is generated
 _MIXTURE = re.compile(r"gaussian-mixture-(\d+)")
@@ -66,6 +66,12 @@ def downloads() -> list[str]:
         ['power', 'gas', 'miniboone', 'bsds300', 'mnist', 'fashion-mnist']
     """
     return [*BENCHMARKS, *_IDX]
+
+
+def holds_pictures(source: Any) -> bool:
+    """Whether a path is that of a folder whose pictures are rows: as files of their own or as IDX files."""
+    folder = Path(source) if isinstance(source, str | PathLike) else None
+    return folder is not None and folder.is_dir() and (has_pictures(folder) or any(folder.glob("*-ubyte*")))
 
 
 def _remarked(load: Callable[..., Dataset]) -> Callable[..., Dataset]:
