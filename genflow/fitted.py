@@ -100,6 +100,7 @@ class Transformed(Component, nn.Module):
         seed: int = 0,
         progress: Progress | bool | None = None,
         checkpoint: str | PathLike[str] | None = None,
+        autocast: bool = False,
     ) -> Transformed:
         """Goes on from the weights of this model, in its units, and returns the further fitted one.
 
@@ -113,6 +114,7 @@ class Transformed(Component, nn.Module):
             seed: Likewise.
             progress: Likewise.
             checkpoint: Likewise.
+            autocast: Likewise.
 
         Raises:
             InputError: `warm_start` is not said; other columns; see `GenerativeModel.fit`.
@@ -140,7 +142,7 @@ class Transformed(Component, nn.Module):
         behind = model.stages_behind(self.history)
         done = fit(
             model, dataset, self.preprocessor, self.encoding, limit,
-            seed=seed, progress=progress, checkpoint=checkpoint, history=behind,
+            seed=seed, progress=progress, checkpoint=checkpoint, history=behind, autocast=autocast,
         )  # fmt: skip
         warn(done.remarks)
         history = [*self.history, *done.history[len(behind) :]]
@@ -336,6 +338,24 @@ class Transformed(Component, nn.Module):
         if not self.model.has_parts:
             raise InputError(f"replace: {type(self.model).__name__} has no velocity, so it has no parts to replace")
         return Transformed(**{**self.config(), "model": self.model.replace(**parts)})
+
+    def guided(self, weight: float) -> Transformed:
+        """The same model under classifier-free guidance: samples with more of what their condition changes.
+
+        Args:
+            weight: 0 for the conditional law as it was learned, 1 or 2 for samples that are more typical of it.
+
+        Raises:
+            InputError: A model that was not trained with `condition_dropout`.
+
+        Example:
+            >>> import genflow as gf
+            >>> data = gf.data.load("digits", condition="label")
+            >>> model = gf.models.FlowMatching(64, condition_dim=data.condition_dim, condition_dropout=0.1, width=16)
+            >>> model.fit(data, iterations=5).guided(2.0).sample(3, condition="7").shape
+            torch.Size([3, 64])
+        """
+        return Transformed(**{**self.config(), "model": self.model.guided(weight)})
 
     def save(self, path: str | PathLike[str]) -> None:
         """Writes the model to a folder: weights as safetensors, structure as JSON. See `genflow.load`."""

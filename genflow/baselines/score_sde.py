@@ -16,7 +16,7 @@ from typing import Any, Literal
 
 from genflow.baselines.networks import along, extends, network
 from genflow.errors import InputError
-from genflow.interfaces import NoiseSchedule
+from genflow.interfaces import NoiseSchedule, Velocity
 from genflow.models.matching import Matching, terminal_law
 from genflow.paths import (
     Angle,
@@ -66,6 +66,7 @@ class ScoreSDE(Matching):
         condition_dim: Dimension of a condition, 0 for none: `data.condition_dim`.
         condition_dropout: Share of the rows of a batch that are trained on without their condition, so that the model
             can do without one, and be guided; see `genflow.velocities.Guided`.
+        predictor: What predicts in the place of the residual network: a velocity, such as a flattened `UNet`.
         parts: Parts of the `Flow` to be replaced: `velocity`, `scheduler`, `integrator`, `divergence`, `base`.
 
     Raises:
@@ -97,14 +98,17 @@ class ScoreSDE(Matching):
         learning_rate: float = 4e-3,
         condition_dim: int = 0,
         condition_dropout: float = 0.0,
+        predictor: Velocity | None = None,
         **parts: Any,
     ):
         if weighting not in ("likelihood", "simple"):
             raise InputError(f"weighting: {weighting!r} came; likelihood or simple would do")
         velocity = parts.pop("velocity", None)
         if velocity is None:
-            inner = conditional(dim, width, depth, condition_dim, condition_dropout)
+            inner = predictor or conditional(dim, width, depth, condition_dim, condition_dropout)
             velocity = ProbabilityFlow(inner, noise or VariancePreserving(t_min=1e-6), prediction, clock="log_snr")
+        elif predictor is not None:
+            raise InputError("predictor, velocity: both came; give one of them")
         elif velocity.noise is None or velocity.denoise is None:
             raise InputError(
                 f"velocity: a {type(velocity).__name__} came, which is the probability flow of no diffusion; "
@@ -128,6 +132,9 @@ class ScoreSDE(Matching):
             **parts,
         )
         self.dim, self.condition_dim = dim, condition_dim
+
+    def config(self) -> dict[str, Any]:
+        return {**super().config(), "predictor": None}  # it stands in the velocity
 
 
 def _named(

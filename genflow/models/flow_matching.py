@@ -62,6 +62,8 @@ class FlowMatching(Matching):
         torch.Size([4, 2])
     """
 
+    autocasts = True
+
     def __init__(
         self,
         dim: int,

@@ -15,14 +15,16 @@ from typing import Any
 from genflow.errors import InputError
 from genflow.interfaces import Component
 from genflow.naming import registry
-from genflow.naming.parts import part
+from genflow.naming.parts import for_pictures, network, part
 from genflow.naming.values import is_plain, shown, types_of, wanted
 
-__all__ = ["build", "check_options", "check_values", "class_behind"]
+__all__ = ["build", "check_options", "check_values", "class_behind", "network_of", "with_network"]
+
+_NETWORKS = ("block", "predictor", "velocity")
+"""Arguments that take a model's network; the first that it has is the one."""
 
 _PARTS = {
-    "velocity": "velocity",
-    "block": "velocity",
+    **dict.fromkeys(_NETWORKS, "velocity"),
     "scheduler": "scheduler",
     "integrator": "integrator",
     "divergence": "divergence",
@@ -37,8 +39,17 @@ _FLOW = ("velocity", "scheduler", "integrator", "divergence", "base")
 _COUNTS = ("batch_size", "bins", "blocks", "dim", "steps", "train_steps", "transforms", "width")
 
 
-def build(cls: Any, dim: int, options: Mapping[str, Any], condition_dim: int = 0) -> Any:
+def build(
+    cls: Any,
+    dim: int,
+    options: Mapping[str, Any],
+    condition_dim: int = 0,
+    event_shape: tuple[int, ...] | None = None,
+) -> Any:
     """A model with its options.
+
+    With a velocity on pictures its divergence is estimated by one random probe where no other is named: the exact one
+    pushes as many tangents as a picture has entries.
 
     Args:
         cls: The model's class, or a function that returns a model.
@@ -46,6 +57,7 @@ def build(cls: Any, dim: int, options: Mapping[str, Any], condition_dim: int = 0
         options: Constructor arguments. The parts of a flow may be named: `{"integrator": "heun"}`, or with arguments
             `{"integrator": {"name": "adaptive", "rtol": 1e-6}}`.
         condition_dim: Dimension of the data's condition, 0 where there is none.
+        event_shape: The data's `event_shape`, for velocities on pictures.
 
     Raises:
         InputError: An option that the model does not have, or a value that it can't be built with.
@@ -54,10 +66,20 @@ def build(cls: Any, dim: int, options: Mapping[str, Any], condition_dim: int = 0
     check_options(cls, options)
     check_values(cls, options)
     hints = _types_of(cls)
-    arguments = {
-        name: _part(name, value, dim, condition_dim) if name in _PARTS and name not in _plain(hints) else _tuples(value)
-        for name, value in options.items()
-    }
+    of_velocity = {"condition_dim": condition_dim} if condition_dim else {}
+    arguments: dict[str, Any] = {}
+    for name, value in options.items():
+        if name not in _PARTS or name in _plain(hints):
+            arguments[name] = _tuples(value)
+        elif not isinstance(value, str | dict):
+            arguments[name] = value
+        elif _PARTS[name] != "velocity":
+            # Under `noise` stands a scheduler of another interface.
+            arguments[name] = part(name if name == "noise" else _PARTS[name], value)
+        else:
+            arguments[name] = network(value, dim, event_shape, **of_velocity)
+            if for_pictures(value) and "divergence" not in options:
+                arguments["divergence"] = part("divergence", "hutchinson")
     try:
         return cls(dim, **arguments)
     except InputError:
@@ -67,6 +89,37 @@ def build(cls: Any, dim: int, options: Mapping[str, Any], condition_dim: int = 0
             raise
         given = f"can't be built with {_said(options)} " if options else ""
         raise InputError(f"{registry.name_of(cls)}: {given}({type(error).__name__}: {error})") from error
+
+
+def with_network(cls: Any, options: Mapping[str, Any], velocity: str | None) -> dict[str, Any]:
+    """Options of a model, with its network under the name that the model's constructor has for it.
+
+    Args:
+        cls: The model's class.
+        options: Its other options.
+        velocity: A velocity by its name, such as `unet` or `unet,width=16`; `None` leaves all as it is.
+
+    Raises:
+        InputError: A model that is made of no velocity.
+
+    Example:
+        >>> import genflow as gf
+        >>> from genflow.naming.options import with_network
+        >>> with_network(gf.models.JKOiFlow, {"blocks": 2}, "unet")
+        {'blocks': 2, 'block': 'unet'}
+    """
+    if velocity is None:
+        return dict(options)
+    name = network_of(cls)
+    if name is None:
+        raise InputError(f"velocity: {registry.name_of(cls)} is made of no velocity; leave it out")
+    return {**options, name: velocity}
+
+
+def network_of(cls: Any) -> str | None:
+    """The argument that takes a model's network; `None` of a model that is made of no velocity."""
+    known = _known(cls) or []
+    return next((name for name in _NETWORKS if name in known), None)
 
 
 def check_options(cls: Any, options: Mapping[str, Any]) -> None:
@@ -146,16 +199,6 @@ def _refusal(name: str, value: Any, hint: Any) -> str:
         if name.endswith("_rate") and value <= 0:
             return "more than 0"
     return ""
-
-
-def _part(name: str, value: Any, dim: int, condition_dim: int) -> Any:
-    if not isinstance(value, str | dict):
-        return value
-    if name == "noise":  # a scheduler of another interface
-        return part(name, value)
-    if _PARTS[name] != "velocity":
-        return part(_PARTS[name], value)
-    return part("velocity", value, dim, **({"condition_dim": condition_dim} if condition_dim else {}))
 
 
 def _plain(hints: Mapping[str, Any]) -> set[str]:
