@@ -23,14 +23,16 @@ MEAN = torch.tensor([0.8, -0.4], dtype=torch.float64)
 COVARIANCE = torch.tensor([[0.9, 0.5], [0.5, 0.6]], dtype=torch.float64)
 IDENTITY = torch.eye(2, dtype=torch.float64)
 
+LEVELS = 32
+
 PATHS = {
     "vp": lambda: paths.VariancePreserving(t_min=1e-4),
     "sub-vp": lambda: paths.SubVariancePreserving(t_min=1e-2),
     "ve": lambda: paths.VarianceExploding(0.01, 20.0),
     "edm": lambda: paths.EDM(0.01, 20.0),
     "cosine": lambda: paths.Cosine(t_min=1e-2),
-    "ddpm": lambda: paths.DiscreteSteps("linear", 200),
-    "ddpm-cosine": lambda: paths.DiscreteSteps("cosine", 200),
+    "ddpm": lambda: paths.DiscreteSteps("linear", LEVELS),
+    "ddpm-cosine": lambda: paths.DiscreteSteps("cosine", LEVELS),
     "linear": lambda: paths.Linear(1e-2, 0.99),
     "interpolant-of-diffusions": lambda: paths.LinearInterpolant(1e-2, 0.99),
     "trigonometric": lambda: paths.Trigonometric(1e-2, 0.99),
@@ -115,8 +117,10 @@ def test_the_likelihood_of_a_gaussian(name, prediction):
         def log_prob(self, z):
             return torch.distributions.MultivariateNormal(*law_at(path, path.t_max)).log_prob(z)
 
-    grid = gf.schedulers.EqualLogSNR(path.gaussian(), 8)
-    flow = gf.Flow(velocity, grid, Adaptive("dopri8", 1e-10, 1e-10), base=Terminal())
+    grid, solver = gf.schedulers.EqualLogSNR(path.gaussian(), 8), Adaptive("dopri8", 1e-10, 1e-10)
+    if isinstance(path, paths.DiscreteSteps):  # the field's slope jumps at each level: so many steps between every two
+        grid, solver = gf.schedulers.Uniform(4 * (LEVELS - 1)), gf.solvers.RK4()
+    flow = gf.Flow(velocity, grid, solver, base=Terminal())
     x = MEAN + torch.randn(16, 2, generator=seeded(), dtype=torch.float64) @ root(COVARIANCE)
     truth = torch.distributions.MultivariateNormal(*law_at(path, path.t_min)).log_prob(x)
     with torch.no_grad():

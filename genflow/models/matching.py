@@ -120,6 +120,7 @@ class Matching(Flow, GenerativeModel):
         torch.Size([4, 2])
     """
 
+    autocasts = True
     velocity: Any  # a network, or a ProbabilityFlow, while it is trained; for sampling, anything around one
 
     def __init__(

@@ -21,8 +21,8 @@ class DiscreteSteps(GaussianPath):
 
     .. math:: \alpha(n / N)^2 = \bar\alpha_n = \prod_{i \le n} (1 - \beta_i), \qquad \sigma^2 = 1 - \alpha^2
 
-    Between two steps :math:`\log \bar\alpha` is interpolated linearly, so that every solver serves; at t = 0 stand the
-    data. `linear` rates rise from :math:`10^{-4}` to 0.02 in 1000 steps, scaled by 1000 / N for another number;
+    Between two steps :math:`\log \bar\alpha` is a monotone cubic, whose slope does not jump, so that every solver
+    serves; at t = 0 stand the data. `linear` rates rise from :math:`10^{-4}` to 0.02 in 1000 steps, scaled by 1000 / N for another number;
     `cosine` ones are those of :math:`\bar\alpha = f(t) / f(0), f = \cos^2(\frac{t + 0.008}{1.008} \frac{\pi}{2})`,
     at most 0.999.
 
@@ -51,8 +51,12 @@ class DiscreteSteps(GaussianPath):
             raise InputError(f"steps: {steps} came; at least 2 would do")
         self.rates, self.steps = rates, steps
         self.t_min = 1 / steps
-        # -log ᾱ at n / N, n = 0 … N, in float64.
-        self._exponents = torch.cat([torch.zeros(1, dtype=torch.float64), -torch.log1p(-self.betas()).cumsum(0)])
+        # -log ᾱ at n / N, n = 0 … N, and its slopes in n: harmonic means of those to both sides keep it monotone.
+        # Fritsch, Butland 1984, https://doi.org/10.1137/0905021
+        secants = -torch.log1p(-self.betas())
+        self._exponents = torch.cat([secants.new_zeros(1), secants.cumsum(0)])
+        inner = 2 / (1 / secants[:-1] + 1 / secants[1:])
+        self._slopes = torch.cat([secants[:1], inner, secants[-1:]])
 
     def betas(self) -> Tensor:
         r"""The rates :math:`\beta_1, \dots, \beta_N`, in float64."""
@@ -63,39 +67,30 @@ class DiscreteSteps(GaussianPath):
         signal = torch.cos((t + 0.008) / 1.008 * math.pi / 2) ** 2
         return (1 - signal[1:] / signal[:-1]).clamp_max(_LARGEST)
 
-    def _segment(self, t: Tensor) -> tuple[Tensor, Tensor]:
-        r"""The index of the step that a time is in, and :math:`\log \bar\alpha` there, negative."""
-        table = self._exponents.to(t.device, t.dtype)
+    def _cubic(self, t: Tensor) -> tuple[Tensor, Tensor]:
+        r"""The exponent :math:`-\log \bar\alpha` and its rate in time, by Hermite's polynomials in the step."""
+        values, slopes = (table.to(t.device, t.dtype) for table in (self._exponents, self._slopes))
         place = t * self.steps
-        index = place.detach().floor().long().clamp(0, self.steps - 1)
-        return index, table[index] + (place - index) * (table[index + 1] - table[index])
-
-    def _slope(self, t: Tensor) -> Tensor:
-        table = self._exponents.to(t.device, t.dtype)
-        index, _ = self._segment(t)
-        return (table[index + 1] - table[index]) * self.steps
+        n = place.detach().floor().long().clamp(0, self.steps - 1)
+        s, height = place - n, values[n + 1] - values[n]
+        low, high = slopes[n], slopes[n + 1]
+        a, b = 3 * height - 2 * low - high, low + high - 2 * height  # y = y_n + s (low + s (a + s b))
+        return values[n] + s * (low + s * (a + s * b)), self.steps * (low + s * (2 * a + 3 * s * b))
 
     def alpha(self, t: Tensor) -> Tensor:
-        return torch.exp(-0.5 * self._segment(t)[1])
+        return torch.exp(-0.5 * self._cubic(t)[0])
 
     def sigma(self, t: Tensor) -> Tensor:
-        return torch.sqrt(-torch.expm1(-self._segment(t)[1]))
+        return torch.sqrt(-torch.expm1(-self._cubic(t)[0]))
 
     def alpha_dot(self, t: Tensor) -> Tensor:
-        return -0.5 * self._slope(t) * self.alpha(t)
+        return -0.5 * self._cubic(t)[1] * self.alpha(t)
 
     def sigma_dot(self, t: Tensor) -> Tensor:
-        return 0.5 * self._slope(t) * self.alpha(t) ** 2 / self.sigma(t)
+        return 0.5 * self._cubic(t)[1] * self.alpha(t) ** 2 / self.sigma(t)
 
     def log_snr(self, t: Tensor) -> Tensor:
-        return -torch.log(torch.expm1(self._segment(t)[1]))
+        return -torch.log(torch.expm1(self._cubic(t)[0]))
 
     def diffusion(self, t: Tensor) -> Tensor:
-        return self._slope(t).sqrt()
-
-    def time_of(self, log_snr: Tensor) -> Tensor:
-        table = self._exponents.to(log_snr.device)
-        exponent = torch.nn.functional.softplus(-log_snr.double(), threshold=50.0)
-        index = (torch.searchsorted(table, exponent.contiguous(), right=True) - 1).clamp(0, self.steps - 1)
-        share = (exponent - table[index]) / (table[index + 1] - table[index])
-        return ((index + share) / self.steps).to(log_snr.dtype)
+        return self._cubic(t)[1].sqrt()
