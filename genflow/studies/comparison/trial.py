@@ -55,7 +55,7 @@ def run_trial(
 
     Args:
         trial: `model`, `options`, `budget` or `iterations`, `evaluation` (seconds), `seed`, `points`, `metrics`,
-            `device`, `autocast`.
+            and, where they are not the default, `device` and `autocast`.
         data: A `Dataset`.
         folder: Where the model and the arrays are left.
         notify: Called with every event of the training and the evaluation.
@@ -68,7 +68,7 @@ def run_trial(
 
     cls = registry.lookup("model", trial["model"]) if model_class is None else model_class
     torch.manual_seed(trial["seed"])
-    model = build(cls, data.dim, trial["options"], data.condition_dim, data.event_shape).to(trial["device"])
+    model = build(cls, data.dim, trial["options"], data.condition_dim, data.event_shape).to(trial.get("device", "cpu"))
     last = 0.0
 
     def progress(event: dict[str, Any]) -> None:
@@ -81,7 +81,7 @@ def run_trial(
     reset = _reset_peak()
     before = _resident_peak()
     limit = Budget(trial["budget"], trial["iterations"])
-    settings: dict[str, Any] = {"autocast": True} if trial["autocast"] and model.autocasts else {}
+    settings: dict[str, Any] = {"autocast": True} if trial.get("autocast") and model.autocasts else {}
     fitted = model.fit(data, budget=limit, seed=trial["seed"], progress=progress, **settings)
     seconds = limit.seconds if fitted.record is None else fitted.record.seconds
     peak = _resident_peak()
