@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from genflow.base import StandardNormal
 from genflow.draws import batch_shape, check_generator
 from genflow.errors import InputError
+from genflow.extras import extra
 from genflow.flow import check_given
 from genflow.model import GenerativeModel
 from genflow.numerics.products import fast_products
@@ -188,7 +189,8 @@ class MAF(DiscreteFlow):
         learning_rate: float = 5e-3,
         condition_dim: int = 0,
     ):
-        import zuko
+        with extra("baselines"):
+            import zuko
 
         flow = zuko.flows.MAF(dim, condition_dim, transforms=transforms, hidden_features=(width, width))
         super().__init__(dim, flow.transform, batch_size, learning_rate, condition_dim)
@@ -234,7 +236,8 @@ class NSF(DiscreteFlow):
         learning_rate: float = 5e-3,
         condition_dim: int = 0,
     ):
-        import zuko
+        with extra("baselines"):
+            import zuko
 
         # zuko's own NSF, with the bound set free.
         flow = zuko.flows.MAF(

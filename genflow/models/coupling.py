@@ -9,6 +9,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from genflow.errors import InputError, SolverError
+from genflow.extras import extra
 
 __all__ = ["COUPLINGS", "coupling"]
 
@@ -48,7 +49,8 @@ def optimal_transport(
     Raises:
         SolverError: The plan is not a permutation: the solver stopped at its iteration limit.
     """
-    import ot
+    with extra("transport"):
+        import ot
 
     cost = torch.cdist(x.detach().flatten(1).double(), z.detach().flatten(1).double()).square()
     if condition is not None:

@@ -18,6 +18,7 @@ from typing import Any
 
 from genflow.draws import check_seed
 from genflow.errors import InputError
+from genflow.extras import require
 from genflow.naming import registry
 from genflow.storage.documents import printable
 from genflow.studies.comparison.board import Board
@@ -100,6 +101,7 @@ def compare(
         >>> board.frame["status"].tolist()
         ['ok']
     """
+    require("studies")
     loading = {
         "test": test,
         "columns": [columns] if isinstance(columns, str | int) else columns and list(columns),
