@@ -101,6 +101,7 @@ class Transformed(Component, nn.Module):
         seed: int = 0,
         progress: Progress | bool | None = None,
         checkpoint: str | PathLike[str] | None = None,
+        autocast: bool = False,
     ) -> Transformed:
         """Goes on from the weights of this model, in its units, and returns the further fitted one.
 
@@ -114,6 +115,7 @@ class Transformed(Component, nn.Module):
             seed: Likewise.
             progress: Likewise.
             checkpoint: Likewise.
+            autocast: Likewise.
 
         Raises:
             InputError: `warm_start` is not said; other columns; see `GenerativeModel.fit`.
@@ -141,7 +143,7 @@ class Transformed(Component, nn.Module):
         behind = model.stages_behind(self.history)
         done = fit(
             model, dataset, self.preprocessor, self.encoding, limit,
-            seed=seed, progress=progress, checkpoint=checkpoint, history=behind,
+            seed=seed, progress=progress, checkpoint=checkpoint, history=behind, autocast=autocast,
         )  # fmt: skip
         warn(done.remarks)
         history = [*self.history, *done.history[len(behind) :]]
@@ -176,6 +178,24 @@ class Transformed(Component, nn.Module):
             given = self._encoded(condition, x.shape[:-1])
             log_p = self._portioned(("log_prob", graph), self.model.log_prob, z, given, generator)
             return (log_p.to(log_det) + log_det).to(x.device, x.dtype)
+
+    @torch.no_grad()
+    def remark_on(self, x: Any, rows: str = "rows") -> str | None:
+        """What a reader of the log densities of these rows should know, in one line; `None` where there is nothing.
+
+        Args:
+            x: Rows, in the forms that `log_prob` takes.
+            rows: What they are called, such as `test rows`.
+
+        Example:
+            >>> import genflow as gf
+            >>> fitted = gf.baselines.NSF(2, width=8, transforms=1).fit("two-moons", iterations=2)
+            >>> fitted.remark_on([[0.0, 0.0], [20.0, 0.0]])
+            "1 of 2 rows lies beyond its spline's bound of 5 standard deviations, where the tails are the base's"
+        """
+        if self.record is None:  # a flow that was assembled by hand
+            return None
+        return self.model.remark_on(self._standardized(self._rows(x)[0])[0], rows)
 
     def latent_log_prob(
         self, x: Any, condition: Any = None, generator: torch.Generator | None = None
@@ -320,6 +340,24 @@ class Transformed(Component, nn.Module):
         if not self.model.has_parts:
             raise InputError(f"replace: {type(self.model).__name__} has no velocity, so it has no parts to replace")
         return Transformed(**{**self.config(), "model": self.model.replace(**parts)})
+
+    def guided(self, weight: float) -> Transformed:
+        """The same model under classifier-free guidance: samples with more of what their condition changes.
+
+        Args:
+            weight: 0 for the conditional law as it was learned, 1 or 2 for samples that are more typical of it.
+
+        Raises:
+            InputError: A model that was not trained with `condition_dropout`.
+
+        Example:
+            >>> import genflow as gf
+            >>> data = gf.data.load("digits", condition="label")
+            >>> model = gf.models.FlowMatching(64, condition_dim=data.condition_dim, condition_dropout=0.1, width=16)
+            >>> model.fit(data, iterations=5).guided(2.0).sample(3, condition="7").shape
+            torch.Size([3, 64])
+        """
+        return Transformed(**{**self.config(), "model": self.model.guided(weight)})
 
     def save(self, path: str | PathLike[str]) -> None:
         """Writes the model to a folder: weights as safetensors, structure as JSON. See `genflow.load`."""

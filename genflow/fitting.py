@@ -87,6 +87,7 @@ def fit(
     progress: Progress | bool | None = None,
     checkpoint: str | PathLike[str] | None = None,
     history: Sequence[dict[str, Any]] = (),
+    autocast: bool = False,
 ) -> Fit:
     """Trains a model, in place, on a data set in the units of a preprocessor, and settles it.
 
@@ -100,11 +101,18 @@ def fit(
         progress: Called now and then; `True` for a line on standard error.
         checkpoint: A folder that the state is kept in.
         history: The stages that are behind it, where it goes on from its weights.
+        autocast: Whether the losses are computed under bfloat16 autocast.
 
     Raises:
-        InputError: Another number of columns, or another condition, than the model was built for.
+        InputError: Another number of columns, or another condition, than the model was built for; autocast for a model
+            that does not hold under it.
     """
     _check(model, data)
+    if autocast and not model.autocasts:
+        raise InputError(
+            f"autocast: {type(model).__name__} is trained on log densities, which want float32; leave it out, or train "
+            "by a regression, as flow-matching and score-sde do"
+        )
     check_seed(seed)
     like = like_of(model)
     check_dtype(like)
@@ -120,13 +128,15 @@ def fit(
             first, second = (part.to(like.device, like.dtype) for part in vectors)
             rows = TrainingData(rows.train, rows.validation, first, second)
         closing = Closing(model, rows, log_det, budget)
-        settings: dict[str, Any] = {"checkpoint": checkpoint, "history": history, "reserve": closing.reserve}
+        settings: dict[str, Any] = {"checkpoint": checkpoint, "history": history, "autocast": autocast}
         with Line() if progress is True else _Given(progress) as shown:
-            entries = train(model, rows, budget, seed=seed, progress=shown, **settings)
+            entries = train(model, rows, budget, seed=seed, progress=shown, reserve=closing.reserve, **settings)
     model.eval()
     closed = closing()
     new = entries[len(history) :]
     remarks = [*few_steps(new, len(rows.train)), *closed.remarks]
+    if (remark := model.remark_on(rows.train, "training rows")) is not None:
+        remarks.append(remark)
     steps = sum(entry.get("steps", 0) for entry in new)
     return Fit(
         entries, FitRecord(data.name, budget.seconds, steps, closed.nll, closed.nll_se, closed.nll_rows), remarks

@@ -36,7 +36,7 @@ from genflow.schedulers import Uniform
 from genflow.settling import settled
 from genflow.solvers import RK4
 from genflow.solvers.states import is_lost, is_watched
-from genflow.velocities import as_velocity
+from genflow.velocities import Guided, as_velocity
 
 if TYPE_CHECKING:
     from typing import Self
@@ -134,6 +134,26 @@ class Flow(Density):
             setattr(other, name, part)
         return other
 
+    def field(self) -> Velocity:
+        """The velocity that is integrated: `velocity`, where a model has no more to say of it."""
+        return self.velocity
+
+    def guided(self, weight: float) -> Self:
+        r"""The same flow with its conditional field exaggerated, by classifier-free guidance; the weights are shared.
+
+        Args:
+            weight: The weight :math:`w` of `genflow.velocities.Guided`: 0 for none.
+
+        Raises:
+            InputError: A velocity that has not learned to do without its condition.
+        """
+        if not self.velocity.condition_optional:
+            raise InputError(
+                "guidance: the model has not learned to do without its condition; one that was trained with "
+                "condition_dropout=0.1, as flow-matching and score-sde take it, would do"
+            )
+        return self.replace(velocity=Guided(self.velocity, weight))
+
     def integrate(
         self,
         x: Float[Tensor, "*shape"],
@@ -187,7 +207,7 @@ class Flow(Density):
             function: Callable[[Tensor, Any], Any] = augmented_velocity if augmented else plain_velocity
             return _FlowDynamics(function, velocity, condition, len(batch))
 
-        pieces = self.velocity.pieces()
+        pieces = self.field().pieces()
         state: Any = x
         if augmented:
             zeros = x.new_zeros(batch)

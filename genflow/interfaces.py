@@ -25,7 +25,7 @@ import copy
 import inspect
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
@@ -38,8 +38,10 @@ __all__ = [
     "DivergenceEstimator",
     "Dynamics",
     "Estimate",
+    "GaussianPath",
     "Integrator",
     "NoiseSchedule",
+    "Path",
     "Scheduler",
     "Solution",
     "State",
@@ -505,16 +507,24 @@ class Scheduler(Component, ABC):
         return self.rebuilt(steps=steps)
 
 
-class NoiseSchedule(Component, ABC):
-    r"""A Gaussian path :math:`x_t = \alpha(t) x_0 + \sigma(t) \varepsilon` from data to noise.
+class Path(Component, ABC):
+    r"""A path from data to noise, a straight combination of the two whose coefficients depend on time:
+
+    .. math:: x_t = \alpha(t) \, x + \sigma(t) \, z + \gamma(t) \, \varepsilon, \qquad \varepsilon \sim N(0, I),
+
+    at :math:`t_{min}` the data, :math:`\alpha = 1, \sigma = \gamma = 0`, or as good as; at :math:`t_{max}` the noise.
+    Two lines, `alpha` and `sigma`, make one; the rates are their derivatives by automatic differentiation, which a
+    path overrides where it knows them.
 
     Attributes:
         t_min: The earliest time at which everything is finite.
         t_max: The latest one.
+        latent: Whether :math:`\gamma` is more than zero somewhere.
     """
 
-    t_min: float
-    t_max: float
+    t_min: float = 0.0
+    t_max: float = 1.0
+    latent: bool = False
 
     @abstractmethod
     def alpha(self, t: Tensor) -> Tensor:
@@ -524,21 +534,58 @@ class NoiseSchedule(Component, ABC):
     def sigma(self, t: Tensor) -> Tensor:
         r"""Noise :math:`\sigma(t)`."""
 
-    @abstractmethod
+    def gamma(self, t: Tensor) -> Tensor:
+        r"""What is neither of the two ends, :math:`\gamma(t)`: zero by default."""
+        return torch.zeros_like(t)
+
     def alpha_dot(self, t: Tensor) -> Tensor:
         r"""Time derivative :math:`\dot\alpha(t)`."""
+        return _rate(self.alpha, t)
 
-    @abstractmethod
     def sigma_dot(self, t: Tensor) -> Tensor:
         r"""Time derivative :math:`\dot\sigma(t)`."""
+        return _rate(self.sigma, t)
 
-    @abstractmethod
-    def time_of(self, log_snr: Tensor) -> Tensor:
-        r"""The time at which :math:`\log(\alpha^2 / \sigma^2)` has the given value."""
+    def gamma_dot(self, t: Tensor) -> Tensor:
+        r"""Time derivative :math:`\dot\gamma(t)`."""
+        return _rate(self.gamma, t)
+
+    def parameters(self) -> Iterable[nn.Parameter]:
+        """What is learned of it: nothing by default. A path that is a module has its own."""
+        return ()
+
+    def gaussian(self) -> GaussianPath | None:
+        r"""The path of the same laws in which all noise is one, :math:`\sqrt{\sigma^2 + \gamma^2}`, for a normal z that
+        does not depend on x; `None` where there is none."""
+        return None
+
+
+def _rate(function: Callable[[Tensor], Tensor], t: Tensor) -> Tensor:
+    return torch.func.jvp(function, (t,), (torch.ones_like(t),))[1]
+
+
+class GaussianPath(Path):
+    r"""A path :math:`x_t = \alpha(t) x + \sigma(t) z` whose noise may be normal: the noise schedule of a diffusion.
+
+    It is then the law of a forward equation :math:`dx = (\dot\alpha / \alpha) x \, dt + g \, dW` and of the probability
+    flow :math:`\dot x = \dot\alpha D + \dot\sigma E[z \mid x_t]`, with :math:`D = E[x \mid x_t]`, and its time may be
+    told in the log signal-to-noise ratio :math:`\lambda`.
+    """
 
     def log_snr(self, t: Tensor) -> Tensor:
         r""":math:`\lambda(t) = \log(\alpha(t)^2 / \sigma(t)^2)`, falling in time."""
         return 2 * (self.alpha(t).log() - self.sigma(t).log())
+
+    def time_of(self, log_snr: Tensor) -> Tensor:
+        r"""The time at which :math:`\lambda` has the given value, by bisection; one of the ends beyond them."""
+        wanted = log_snr.detach().double()
+        low, high = (torch.full_like(wanted, end) for end in (self.t_min, self.t_max))
+        with torch.no_grad():
+            for _ in range(_HALVINGS):
+                middle = 0.5 * (low + high)
+                later = self.log_snr(middle) > wanted  # not noisy enough yet
+                low, high = torch.where(later, middle, low), torch.where(later, high, middle)
+        return (0.5 * (low + high)).to(log_snr.dtype)
 
     def diffusion(self, t: Tensor) -> Tensor:
         r"""The coefficient :math:`g(t)` of the forward equation.
@@ -546,3 +593,22 @@ class NoiseSchedule(Component, ABC):
         .. math:: g^2 = 2 \sigma (\dot\sigma - \sigma \dot\alpha / \alpha)
         """
         return (2 * self.sigma(t) * (self.sigma_dot(t) - self.sigma(t) * self.alpha_dot(t) / self.alpha(t))).sqrt()
+
+    def exchange(self, t: Tensor) -> Tensor:
+        r"""The rate :math:`c(t)` at which a stochastic sampler exchanges the noise of a point.
+
+        .. math:: dx = \bigl(\dot\alpha D + (\dot\sigma + c) E[z \mid x_t]\bigr) dt + \sqrt{2 \sigma c} \, d\bar W
+
+        in falling times has the laws of the path for every :math:`c \ge 0`. By default that of the forward equation,
+        :math:`g^2 = 2 \sigma c`; a path on which that one is infinite has another.
+        """
+        return self.sigma_dot(t) - self.sigma(t) * self.alpha_dot(t) / self.alpha(t)
+
+    def gaussian(self) -> GaussianPath | None:
+        return self
+
+
+NoiseSchedule = GaussianPath
+"""The name that diffusions have for it."""
+
+_HALVINGS = 64  # of an interval: to the last bit of a double

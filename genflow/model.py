@@ -42,12 +42,14 @@ class GenerativeModel(Density, ABC):
 
     Attributes:
         whiten: Whether `fit` hands it rows without correlation, on top of the data set's own preprocessing.
+        autocasts: Whether its training holds under bfloat16 autocast: a regression does, a log-determinant does not.
         settles: Whether `settle` has something to do, so that a training leaves it its time.
     """
 
     whiten: bool = False
     dim: int
     condition_dim: int = 0
+    autocasts: bool = False
     settles: bool = True
 
     def __init__(self) -> None:
@@ -85,6 +87,14 @@ class GenerativeModel(Density, ABC):
         share = shrinkage(rows)
         return data.preprocessor if share == 1 else Compose([data.preprocessor, Whiten.fit(rows, share)])
 
+    def guided(self, weight: float) -> Self:
+        """The same model under classifier-free guidance; see `Flow.guided`.
+
+        Raises:
+            InputError: A model without a velocity to guide.
+        """
+        raise InputError(f"guidance: {type(self).__name__} has no velocity to guide; leave it out")
+
     def stages_behind(self, history: list[dict[str, Any]]) -> list[dict[str, Any]]:
         """Of an ended training's history, what stays behind a model that goes on from its weights.
 
@@ -109,6 +119,15 @@ class GenerativeModel(Density, ABC):
         """
         return None
 
+    def remark_on(self, x: Float[Tensor, "*shape"], rows: str = "rows") -> str | None:
+        """What a reader of the log densities of these rows should know, in one line; `None` where there is nothing.
+
+        Args:
+            x: Rows, `(n, *event)`.
+            rows: What they are called, such as `test rows`.
+        """
+        return None
+
     def fit(
         self,
         data: Any,
@@ -118,8 +137,11 @@ class GenerativeModel(Density, ABC):
         seed: int = 0,
         progress: Progress | bool | None = None,
         checkpoint: str | PathLike[str] | None = None,
+        autocast: bool = False,
     ) -> Transformed:
         """Trains a copy on a data set and returns it in the data's own units; this model stays as it is.
+
+        It trains on the device that the model is on: `model.to("cuda").fit(…)`.
 
         Another `fit` begins anew. To go on from the weights of a fitted model: `fitted.fit(…, warm_start=True)`.
 
@@ -131,9 +153,12 @@ class GenerativeModel(Density, ABC):
             progress: `True` for a line on standard error; or a function that is called now and then with where it
                 stands, see `genflow.training.Progress`.
             checkpoint: A folder that the state is kept in; a training that was cut off goes on from there.
+            autocast: Whether to compute the losses in bfloat16 where torch's autocast does, for models that are trained
+                by regression; weights, validation and log densities keep their precision. Worth it on graphics cards.
 
         Raises:
-            InputError: Both budget and iterations; data that can't be read; weights in half precision.
+            InputError: Both budget and iterations; data that can't be read; weights in half precision; autocast for a
+                model that is trained on log densities.
 
         Warns:
             Remark: What a reader of its figures should know, such as very few steps.
@@ -153,7 +178,8 @@ class GenerativeModel(Density, ABC):
         preprocessor = model.preprocessing(dataset)
         encoding = None if dataset.condition is None else dataset.condition.encoding
         done = fit(
-            model, dataset, preprocessor, encoding, limit, seed=seed, progress=progress, checkpoint=checkpoint
+            model, dataset, preprocessor, encoding, limit,
+            seed=seed, progress=progress, checkpoint=checkpoint, autocast=autocast,
         )  # fmt: skip
         self._refuse_inference()
         warn(done.remarks)

@@ -19,6 +19,13 @@ MODELS = {
     "score-sde": lambda: gf.baselines.ScoreSDE(2, width=8),
     "nsf": lambda: gf.baselines.NSF(2, transforms=2, width=8),
     "maf": lambda: gf.baselines.MAF(2, transforms=2, width=8),
+    "nsf-coupling": lambda: gf.baselines.CouplingNSF(2, transforms=2, width=8),
+    "realnvp": lambda: gf.baselines.RealNVP(2, transforms=2, width=8),
+    "naf": lambda: gf.baselines.NAF(2, transforms=2, width=8),
+    "gaussian": lambda: gf.baselines.Gaussian(2),
+    "gaussian-mixture": lambda: gf.baselines.GaussianMixture(2),
+    "kde": lambda: gf.baselines.KernelDensity(2),
+    "copula": lambda: gf.baselines.Copula(2),
 }
 
 

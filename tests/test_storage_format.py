@@ -100,6 +100,9 @@ TRAINED = {
     "score-sde": lambda: gf.baselines.ScoreSDE(2, width=8),
     "nsf": lambda: gf.baselines.NSF(2, transforms=1, width=8),
     "maf": lambda: gf.baselines.MAF(2, transforms=1, width=8),
+    "gaussian-mixture": lambda: gf.baselines.GaussianMixture(2),
+    "kde": lambda: gf.baselines.KernelDensity(2),
+    "copula": lambda: gf.baselines.Copula(2),
 }
 
 

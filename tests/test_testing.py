@@ -95,8 +95,14 @@ SMALL = {
     "cnf": {"width": 8, "steps": 4},
     "flow-matching": {"width": 8},
     "score-sde": {"width": 8, "depth": 1, "steps": 8},
+    "ffjord": {"width": 8, "depth": 1},
+    "rnode": {"width": 8, "depth": 1},
+    "ot-flow": {"width": 8},
     "nsf": {"transforms": 1, "width": 8},
     "maf": {"transforms": 1, "width": 8},
+    "nsf-coupling": {"transforms": 2, "width": 8},
+    "realnvp": {"transforms": 2, "width": 8},
+    "naf": {"transforms": 1, "width": 8},
 }
 
 

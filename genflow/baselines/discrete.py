@@ -10,6 +10,7 @@ network. A sample costs :math:`d` passes, one for each coordinate.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from functools import partial
 from typing import Any
@@ -28,7 +29,7 @@ from genflow.numerics.products import fast_products
 from genflow.training import Rows, Stage, TrainingData, paired, unpaired
 from genflow.velocities.time import check_condition
 
-__all__ = ["MAF", "NSF", "DiscreteFlow"]
+__all__ = ["MAF", "NSF", "DiscreteFlow", "beyond_spline", "spline"]
 
 
 class DiscreteFlow(GenerativeModel):
@@ -44,12 +45,17 @@ class DiscreteFlow(GenerativeModel):
         learning_rate: Peak learning rate.
         condition_dim: Dimension of a condition, 0 for none: `data.condition_dim`.
 
+    Attributes:
+        bound: The largest :math:`|x_i|` that its layers are made for; rows beyond are counted and said.
+
     References:
         | zuko (Rozet et al., 2022)
         | https://zuko.readthedocs.io
     """
 
     settles = False
+    bound: float = math.inf
+    _beyond = ""
 
     def __init__(
         self,
@@ -113,6 +119,13 @@ class DiscreteFlow(GenerativeModel):
         """Samples and their log density, for one more pass than `sample`."""
         x = self.sample(shape, condition, generator)
         return x, self.log_prob(x, condition)
+
+    def remark_on(self, x: Float[Tensor, "*shape"], rows: str = "rows") -> str | None:
+        """How many rows lie beyond its bound, where there is one."""
+        beyond = int((x.abs() > self.bound).any(-1).sum())
+        if not beyond:
+            return None
+        return f"{beyond:,} of {len(x):,} {rows} {'lies' if beyond == 1 else 'lie'} beyond {self._beyond}"
 
     def next_stage(self, data: TrainingData, history: list[dict[str, Any]]) -> Stage | None:
         """One stage of maximum likelihood."""
@@ -240,12 +253,26 @@ class NSF(DiscreteFlow):
             import zuko
 
         # zuko's own NSF, with the bound set free.
-        flow = zuko.flows.MAF(
-            dim,
-            condition_dim,
-            transforms=transforms,
-            hidden_features=(width, width),
-            univariate=partial(zuko.transforms.MonotonicRQSTransform, slope=1e-3, bound=bound),
-            shapes=[(bins,), (bins,), (bins - 1,)],
-        )
+        layer = {"transforms": transforms, "hidden_features": (width, width), **spline(bins, bound)}
+        flow = zuko.flows.MAF(dim, condition_dim, **layer)
         super().__init__(dim, flow.transform, batch_size, learning_rate, condition_dim)
+        self.bound, self._beyond = bound, beyond_spline(bound)
+
+
+def spline(bins: int, bound: float) -> dict[str, Any]:
+    """The rational-quadratic spline of a layer, as zuko takes it.
+
+    Args:
+        bins: Number of bins.
+        bound: Where it ends.
+    """
+    with extra("baselines"):
+        import zuko
+
+    univariate = partial(zuko.transforms.MonotonicRQSTransform, slope=1e-3, bound=bound)
+    return {"univariate": univariate, "shapes": [(bins,), (bins,), (bins - 1,)]}
+
+
+def beyond_spline(bound: float) -> str:
+    """What a spline's bound means for the rows beyond, in words."""
+    return f"its spline's bound of {bound:g} standard deviations, where the tails are the base's"

@@ -12,30 +12,32 @@ Song et al. 2021, Score-based generative modeling through SDEs, https://arxiv.or
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
 from typing import Any, Literal
 
-import torch
-from jaxtyping import Float
-from torch import Tensor
-
-from genflow.base import StandardNormal
+from genflow.baselines.networks import along, extends, network
 from genflow.errors import InputError
-from genflow.flow import Flow, check_given
-from genflow.interfaces import Dynamics, NoiseSchedule
-from genflow.model import GenerativeModel
-from genflow.schedulers import EqualLogSNR, VariancePreserving
-from genflow.solvers import EulerMaruyama
-from genflow.training import Rows, Stage, TrainingData, paired, unpaired
-from genflow.velocities import ProbabilityFlow, conditional, optional, struck_out
+from genflow.interfaces import NoiseSchedule, Velocity
+from genflow.models.matching import Matching, terminal_law
+from genflow.paths import (
+    Angle,
+    GaussianPath,
+    Preconditioned,
+    Prediction,
+    Simple,
+    SubVariancePreserving,
+    UniformLogSNR,
+    UniformTime,
+    VarianceExploding,
+    VariancePreserving,
+    Weighting,
+)
+from genflow.schedulers import EqualLogSNR
+from genflow.velocities import ProbabilityFlow, conditional, optional
 
-__all__ = ["ScoreSDE"]
-
-_SLACK = 0.01  # of a deviation, between the law that the noise leads to and the base: 1e-4 nats in each dimension
+__all__ = ["ScoreSDE", "score_sde_subvp", "score_sde_ve"]
 
 
-class ScoreSDE(Flow, GenerativeModel):
+class ScoreSDE(Matching):
     r"""A variance-preserving diffusion, trained by denoising score matching; likelihood by its probability flow.
 
     .. math::
@@ -64,6 +66,7 @@ class ScoreSDE(Flow, GenerativeModel):
         condition_dim: Dimension of a condition, 0 for none: `data.condition_dim`.
         condition_dropout: Share of the rows of a batch that are trained on without their condition, so that the model
             can do without one, and be guided; see `genflow.velocities.Guided`.
+        predictor: What predicts in the place of the residual network: a velocity, such as a flattened `UNet`.
         parts: Parts of the `Flow` to be replaced: `velocity`, `scheduler`, `integrator`, `divergence`, `base`.
 
     Raises:
@@ -82,8 +85,6 @@ class ScoreSDE(Flow, GenerativeModel):
         torch.Size([4, 2])
     """
 
-    velocity: Any  # a ProbabilityFlow while it is trained; for sampling, anything around one
-
     def __init__(
         self,
         dim: int,
@@ -97,162 +98,116 @@ class ScoreSDE(Flow, GenerativeModel):
         learning_rate: float = 4e-3,
         condition_dim: int = 0,
         condition_dropout: float = 0.0,
+        predictor: Velocity | None = None,
         **parts: Any,
     ):
         if weighting not in ("likelihood", "simple"):
             raise InputError(f"weighting: {weighting!r} came; likelihood or simple would do")
         velocity = parts.pop("velocity", None)
         if velocity is None:
-            network = conditional(dim, width, depth, condition_dim, condition_dropout)
-            velocity = ProbabilityFlow(network, noise or VariancePreserving(t_min=1e-6), prediction, clock="log_snr")
+            inner = predictor or conditional(dim, width, depth, condition_dim, condition_dropout)
+            velocity = ProbabilityFlow(inner, noise or VariancePreserving(t_min=1e-6), prediction, clock="log_snr")
+        elif predictor is not None:
+            raise InputError("predictor, velocity: both came; give one of them")
         elif velocity.noise is None or velocity.denoise is None:
             raise InputError(
                 f"velocity: a {type(velocity).__name__} came, which is the probability flow of no diffusion; "
                 "ProbabilityFlow(network, noise) would do"
             )
-        if isinstance(velocity, ProbabilityFlow):
-            network = optional(velocity.network, condition_dim, condition_dropout)
-            velocity = velocity if network is velocity.network else velocity.around(network)
+        elif isinstance(velocity, ProbabilityFlow):
+            inner = optional(velocity.network, condition_dim, condition_dropout)
+            velocity = velocity if inner is velocity.network else velocity.around(inner)
         self.choose(noise=velocity.noise)
         parts = {"scheduler": EqualLogSNR(velocity.noise, steps), **parts}
-        parts["base"] = _terminal(velocity.noise, velocity.event() or (dim,), parts.get("base"))
-        super().__init__(velocity, **parts)
-        self.dim, self.condition_dim, self.condition_dropout = dim, condition_dim, condition_dropout
-        self.weighting = weighting
-        self.batch_size, self.learning_rate = batch_size, learning_rate
-
-    def sample(
-        self,
-        shape: int | Sequence[int],
-        condition: Any = None,
-        generator: torch.Generator | None = None,
-        sampler: Literal["ode", "sde"] = "ode",
-        steps: int = 250,
-    ) -> Float[Tensor, "*shape"]:
-        r"""Samples, `(*shape, *event)`, of the law at `noise.t_min`.
-
-        Args:
-            shape: How many, or the shape of the batch.
-            condition: What the density is conditioned on.
-            generator: Source of randomness.
-            sampler: `ode`, the probability flow by the model's integrator, or `sde`, the reverse stochastic equation by
-                Euler–Maruyama.
-            steps: Steps of the stochastic equation, equal in :math:`\lambda`.
-
-        Raises:
-            InputError: An unknown sampler.
-        """
-        if sampler == "ode":
-            return super().sample(shape, condition, generator)
-        if sampler != "sde":
-            raise InputError(f"sampler: {sampler!r} came; ode or sde would do")
-        check_given(condition)
-        z = self._noise(shape, generator)
-        t_min, t_max = self.velocity.interval
-        times = EqualLogSNR(self.velocity.noise, steps).times(t_max, t_min, dtype=z.dtype, device=z.device)
-        return EulerMaruyama().solve(self.reverse_dynamics(condition), z, times, generator=generator).state
-
-    def reverse_dynamics(self, condition: Any = None) -> Dynamics:
-        r"""The reverse equation :math:`dx = (2 v - f) dt + g \, d\bar W`, with :math:`f = (\dot\alpha / \alpha) x`.
-
-        Args:
-            condition: What the density is conditioned on.
-        """
-        noise = self.velocity.noise
-
-        def drift(t: Tensor, x: Any) -> Tensor:
-            return 2 * self.velocity(x, t, condition) - (noise.alpha_dot(t) / noise.alpha(t)) * x
-
-        return Dynamics(drift, diffusion=lambda t, x: noise.diffusion(t))
-
-    def losses(self, x: Tensor, epsilon: Tensor, u: Tensor, condition: Tensor | None = None) -> Tensor:
-        r"""The loss of each row, :math:`|\varepsilon_\theta - \varepsilon|^2`.
-
-        Args:
-            x: Data, `(n, *event)`.
-            epsilon: Noise, `(n, *event)`.
-            u: Numbers in [0, 1] that the times are made of, `(n,)`.
-            condition: What each row is conditioned on, `(n, k)`.
-        """
-        noise = self.velocity.noise
-        t_min, t_max = self.velocity.interval
-        if self.weighting == "likelihood":
-            low, high = noise.log_snr(u.new_tensor([t_max, t_min])).tolist()
-            t = noise.time_of(low + (high - low) * u).clamp(t_min, t_max)
-        else:
-            t = t_min + (t_max - t_min) * u
-        alpha, sigma = noise.alpha(t), noise.sigma(t)
-        column = (-1, *(1,) * (x.ndim - 1))
-        x_t = alpha.view(column) * x + sigma.view(column) * epsilon
-        error = self.velocity.predict(x_t, t, condition) - self.velocity.target(x, epsilon, t)
-        # An error of the prediction is so many times one of the noise.
-        scale = {"epsilon": torch.ones_like(t), "x": alpha / sigma, "v": alpha / (alpha**2 + sigma**2)}
-        return scale[self.velocity.prediction] ** 2 * error.square().flatten(1).sum(-1)
-
-    def next_stage(self, data: TrainingData, history: list[dict[str, Any]]) -> Stage | None:
-        if history:
-            return None
-        if not isinstance(self.velocity, ProbabilityFlow):
-            name = type(self.velocity).__name__
-            raise InputError(f"velocity: a {name} can't be trained as a diffusion; a ProbabilityFlow would do")
-
-        def loss(batch: Rows, generator: torch.Generator) -> Tensor:
-            x, condition = unpaired(batch)
-            epsilon = torch.randn(x.shape, generator=generator, dtype=x.dtype, device=x.device)
-            first = torch.rand((), generator=generator, dtype=x.dtype, device=x.device)
-            u = (first + _spread(x)) % 1
-            if condition is None or not self.condition_dropout:
-                return self.losses(x, epsilon, u, condition).mean()
-            without = struck_out(len(x), self.condition_dropout, generator)
-            losses = [self.losses(x[~without], epsilon[~without], u[~without], condition[~without])]
-            losses += [self.losses(x[without], epsilon[without], u[without])] if without.any() else []
-            return torch.cat(losses).mean()
-
-        def validate(rows: Rows, generator: torch.Generator) -> Tensor:
-            # Eight draws for each row, spread evenly over time.
-            x, condition = (
-                None if part is None else part.repeat(8, *(1,) * (part.ndim - 1)) for part in unpaired(rows)
-            )
-            assert x is not None
-            epsilon = torch.randn(x.shape, generator=generator, dtype=x.dtype, device=x.device)
-            u = _spread(x)[torch.randperm(len(x), generator=generator, device=x.device)]
-            return self.losses(x, epsilon, u, condition)
-
-        return Stage(
-            name="denoising",
-            parameters=list(self.velocity.parameters()),
-            train=paired(data.train, data.train_condition),
-            validation=paired(data.validation, data.validation_condition),
-            loss=loss,
-            validate=validate,
-            batch_size=self.batch_size,
-            learning_rate=self.learning_rate,
-            average=0.999,
+        parts["base"] = terminal_law(velocity.noise, velocity.event() or (dim,), parts.get("base"))
+        super().__init__(
+            velocity,
+            # The error of the noise, whatever the network predicts: uniform in λ it is the likelihood's weighting.
+            times=UniformLogSNR() if weighting == "likelihood" else UniformTime(),
+            weighting=Simple(),
+            batch_size=batch_size,
+            learning_rate=learning_rate,
+            condition_dropout=condition_dropout,
+            name="score-sde",
+            **parts,
         )
+        self.dim, self.condition_dim = dim, condition_dim
+
+    def config(self) -> dict[str, Any]:
+        return {**super().config(), "predictor": None}  # it stands in the velocity
 
 
-def _terminal(noise: NoiseSchedule, event: Sequence[int], base: Any) -> StandardNormal:
-    r"""The base that a diffusion ends in, the law at `t_max` of data of variance one; or the given one, if it is that.
+def _named(
+    dim: int,
+    name: str,
+    path: GaussianPath,
+    prediction: Prediction,
+    width: int = 128,
+    depth: int = 3,
+    steps: int = 40,
+    weighting: Weighting | str = "likelihood",
+    batch_size: int = 512,
+    learning_rate: float = 4e-3,
+    condition_dim: int = 0,
+    condition_dropout: float = 0.0,
+    **parts: Any,
+) -> Matching:
+    field = along(path, prediction, network(dim, width, depth, condition_dim, condition_dropout, parts))
+    return Matching(
+        field,
+        times=UniformLogSNR(),
+        weighting=weighting,
+        batch_size=batch_size,
+        learning_rate=learning_rate,
+        condition_dropout=condition_dropout,
+        name=name,
+        **{"scheduler": EqualLogSNR(path, steps), **parts},
+    )
 
-    Raises:
-        InputError: It is another.
+
+@extends(_named)
+def score_sde_ve(dim: int, sigma_min: float = 1e-3, sigma_max: float = 50.0, **options: Any) -> Matching:
+    r"""The variance-exploding diffusion, :math:`x_t = x + \sigma(t) \varepsilon` with a noise that grows geometrically.
+
+    .. math::
+        \sigma(t) = \sigma_{min} (\sigma_{max} / \sigma_{min})^t, \qquad
+        \min_\theta E_{t, x, \varepsilon} |\sigma \nabla \log p_\theta(x_t) + \varepsilon|^2
+
+    The times are uniform, and so is the log signal-to-noise ratio. The network's input and output are scaled as by
+    Karras et al., since a plain network does not see unscaled inputs of a deviation of 50.
+
+    Args:
+        dim: Dimension of a point.
+        sigma_min: The least noise, where the likelihood is defined.
+        sigma_max: The most; the base is :math:`N(0, 1 + \sigma_{max}^2)`.
+        options: Those of `ScoreSDE`, but for `noise` and `prediction`.
+
+    References:
+        Song et al. 2021, https://arxiv.org/abs/2011.13456; the scaling: Karras et al. 2022, table 1,
+        https://arxiv.org/abs/2206.00364
+
+    Example:
+        >>> import genflow as gf
+        >>> round(gf.baselines.score_sde_ve(2, width=16).base.scale)
+        50
     """
-    alpha, sigma = (f(torch.tensor(noise.t_max, dtype=torch.float64)).item() for f in (noise.alpha, noise.sigma))
-    law = math.hypot(alpha, sigma)
-    law = 1.0 if abs(law - 1) < _SLACK else law
-    if base is None:
-        return StandardNormal(event, law)
-    fits = type(base) is StandardNormal and sigma * (1 - _SLACK) <= base.scale <= law * (1 + _SLACK)
-    if not fits:
-        came = f" of scale {base.scale:g}" if isinstance(base, StandardNormal) else ""
-        wanted = ", ".join([f"{event[0] if len(event) == 1 else tuple(event)}", *([f"scale={law:.4g}"] * (law != 1))])
-        raise InputError(
-            f"base: a {type(base).__name__}{came} came, the noise of this diffusion ends in N(0, {law:.4g}²); leave it "
-            f"out, or give StandardNormal({wanted}); flow-matching, cnf and jko-iflow are trained to end in any base"
-        )
-    return base
+    return _named(dim, "score-sde-ve", VarianceExploding(sigma_min, sigma_max), Preconditioned(), **options)
 
 
-def _spread(x: Tensor) -> Tensor:
-    """Numbers in [0, 1), spread evenly, one for each row."""
-    return (torch.arange(len(x), dtype=x.dtype, device=x.device) + 0.5) / len(x)
+@extends(_named)
+def score_sde_subvp(dim: int, **options: Any) -> Matching:
+    r"""The sub-variance-preserving diffusion, :math:`\alpha = e^{-B/2}, \sigma = 1 - e^{-B}`.
+
+    Args:
+        dim: Dimension of a point.
+        options: Those of `ScoreSDE`, but for `noise`.
+
+    References:
+        Song et al. 2021, https://arxiv.org/abs/2011.13456
+
+    Example:
+        >>> import genflow as gf
+        >>> gf.baselines.score_sde_subvp(2, width=16).fit("two-moons", iterations=5).sample(4).shape
+        torch.Size([4, 2])
+    """
+    return _named(dim, "score-sde-subvp", SubVariancePreserving(t_min=1e-3), Angle(), **options)

@@ -13,7 +13,9 @@ from genflow.cli.flags import (
     add_condition,
     add_data,
     add_data_options,
+    add_device,
     add_evaluation,
+    add_network,
     add_options,
     add_seed,
 )
@@ -38,7 +40,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--config", action="config", metavar="FILE", help="a file of these options, such as a comparison's repeat.json"
     )
-    add_data(parser, many=True, text="tables, pictures or built-in names")
+    add_data(parser, many=True, text="tables, pictures or folders of them, built-in names")
     parser.add_argument(
         "--models",
         nargs="+",
@@ -54,6 +56,8 @@ def add_arguments(parser: ArgumentParser) -> None:
     )
     add_evaluation(parser)
     add_options(parser, "--set", "jko-iflow.blocks=6")
+    add_network(parser, "every model that has one")
+    add_device(parser)
     parser.add_argument(
         "--metrics",
         nargs="+",
@@ -97,6 +101,9 @@ def run(chosen: Arguments) -> None:
         evaluation=chosen.evaluation_budget,
         condition=chosen.condition,
         classes=chosen.classes,
+        velocity=chosen.velocity,
+        device=chosen.device,
+        autocast=chosen.autocast,
     )
     with keeping(f"all results are in {out}"):
         board.print(console())

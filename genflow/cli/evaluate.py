@@ -10,7 +10,7 @@ from typing import Any
 from jsonargparse import ArgumentParser
 from jsonargparse import Namespace as Arguments
 
-from genflow.cli.flags import add_data, add_data_options, add_evaluation, add_parts, add_run, add_seed
+from genflow.cli.flags import add_data, add_data_options, add_device, add_evaluation, add_parts, add_run, add_seed
 from genflow.cli.models import loaded
 from genflow.cli.words import console
 from genflow.errors import InputError, ResultError
@@ -44,6 +44,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print one JSON document")
     add_data_options(parser)
     add_parts(parser)
+    add_device(parser)
 
 
 def run(chosen: Arguments) -> None:

@@ -15,7 +15,9 @@ from genflow.cli.flags import (
     add_condition,
     add_data,
     add_data_options,
+    add_device,
     add_evaluation,
+    add_network,
     add_options,
     add_seed,
 )
@@ -37,6 +39,7 @@ examples:
   genflow fit customers.csv --model jko-iflow --budget 2min -o run
   genflow fit digits --model nsf --iterations 2000 --set transforms=3 -o run
   genflow fit customers.csv --condition age --model nsf -o run
+  genflow fit flowers/ --model flow-matching --velocity unet --condition label -o run
 """
 
 
@@ -68,6 +71,8 @@ def add_arguments(parser: ArgumentParser) -> None:
         "--compile", action="store_true", help="compile the likelihood, for jko-iflow and cnf: for very long runs only"
     )
     add_options(parser, "--set", "blocks=6")
+    add_network(parser, "the model")
+    add_device(parser)
     add_data_options(parser)
     add_condition(parser)
 
@@ -89,7 +94,8 @@ def run(chosen: Arguments) -> None:
     import torch
 
     from genflow.data import load
-    from genflow.naming.options import build, check_options, check_values
+    from genflow.devices import device_named
+    from genflow.naming.options import build, check_options, check_values, with_network
     from genflow.storage.checkpoint import write_model
     from genflow.studies.comparison.display import display_for
     from genflow.studies.comparison.ration import evaluation_seconds
@@ -105,6 +111,8 @@ def run(chosen: Arguments) -> None:
     if budget is None and chosen.iterations is None:
         budget = 60.0
     allowed = evaluation_seconds(chosen.evaluation_budget, budget)
+    device = device_named(chosen.device)
+    options = with_network(cls, options, chosen.velocity)
     check_options(cls, options)
     check_values(cls, options)
     set_threads(1 if chosen.threads is None else chosen.threads)
@@ -119,7 +127,7 @@ def run(chosen: Arguments) -> None:
     for remark in data.remarks:
         note(remark)
     torch.manual_seed(chosen.seed)
-    model = build(cls, data.dim, options, data.condition_dim)
+    model = build(cls, data.dim, options, data.condition_dim, data.event_shape).to(device)
     warm_up()
     name = registry.name_of(cls)
     trials = [{"data": data.name, "label": name, "seed": chosen.seed, "several": False}]
@@ -130,6 +138,7 @@ def run(chosen: Arguments) -> None:
                 budget=budget,
                 iterations=chosen.iterations,
                 seed=chosen.seed,
+                autocast=chosen.autocast,
                 progress=lambda event: display.event(0, {"what": "training", **event}),
             )
         seconds = fitted.record.seconds
@@ -142,6 +151,8 @@ def run(chosen: Arguments) -> None:
             "iterations": chosen.iterations,
             "seed": chosen.seed,
             "threads": torch.get_num_threads(),
+            "device": str(device),
+            "autocast": chosen.autocast,
             "seconds": round(seconds, 1),
             "versions": {"genflow": version(), "torch": torch.__version__, "python": sys.version.split()[0]},
         }

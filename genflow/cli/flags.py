@@ -9,7 +9,9 @@ __all__ = [
     "add_condition",
     "add_data",
     "add_data_options",
+    "add_device",
     "add_evaluation",
+    "add_network",
     "add_options",
     "add_parts",
     "add_run",
@@ -35,8 +37,36 @@ def add_evaluation(parser: ArgumentParser, default: str = "as long as the traini
     )
 
 
+def add_device(parser: ArgumentParser) -> None:
+    parser.add_argument(
+        "--device",
+        type=str,
+        default="cpu",
+        metavar="NAME",
+        help="where the model computes: cpu, cuda or auto, cuda where there is one (default: cpu)",
+    )
+
+
+def add_network(parser: ArgumentParser, of: str) -> None:
+    """What the model's network is, and in what precision it is trained."""
+    parser.add_argument(
+        "--velocity",
+        type=str,
+        metavar="NAME",
+        help=f"the network of {of}: a velocity of `genflow list`, such as unet or unet,width=16 for pictures",
+    )
+    parser.add_argument(
+        "--autocast",
+        action="store_true",
+        help="train in bfloat16 where torch's autocast does; for flow-matching and score-sde",
+    )
+
+
 def add_data(
-    parser: ArgumentParser, *, many: bool = False, text: str = "a table, a picture or a built-in name"
+    parser: ArgumentParser,
+    *,
+    many: bool = False,
+    text: str = "a table, a picture, a folder of pictures or a built-in name",
 ) -> None:
     """Data by their place or by `--data`; both are `data` of what was chosen."""
     parser.add_argument("sources", nargs="*", type=str, metavar="DATA", help=text)
@@ -92,7 +122,7 @@ def add_condition(parser: ArgumentParser) -> None:
         type=str,
         default=[],
         metavar="COL",
-        help="columns that the others are conditioned on, by name or position from 0",
+        help="columns that the others are conditioned on, by name or position from 0; of pictures label, their class",
     )
     parser.add_argument(
         "--classes",

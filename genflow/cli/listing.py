@@ -79,6 +79,8 @@ def _describe(name: str) -> None:
     """One name: what it is, where it lives, its options with their defaults."""
     import inspect
 
+    from genflow.groups import groups_of
+
     kind, entry = next(((k, e) for k in registry.KINDS for e in registry.entries(k) if e.name == name), ("model", None))
     if entry is None and ":" not in name and _describe_data(name):
         return
@@ -91,7 +93,8 @@ def _describe(name: str) -> None:
     text = inspect.getdoc(found) or ""
     print(f"{name}: {plain(text.partition(chr(10) * 2)[0])}".rstrip(": "))
     print(f"{found.__module__}:{found.__qualname__}")
-    described = _argument_texts(text)
+    groups = groups_of(found).values()
+    described = {key: words for part in (*map(inspect.getdoc, groups), text) for key, words in _texts(part).items()}
     variadic = (inspect.Parameter.VAR_KEYWORD, inspect.Parameter.VAR_POSITIONAL)
     parameters = [p for p in inspect.signature(found).parameters.values() if p.kind not in variadic]
     parameters = [parameter for parameter in parameters if parameter.name not in _GIVEN.get(kind, ())]
@@ -106,6 +109,8 @@ def _describe(name: str) -> None:
         if len(head) > len(_MARGIN):  # a long default has a line of its own
             body.insert(0, "")
         print("\n".join(line.rstrip() for line in [head + body[0], *(_MARGIN + line for line in body[1:])]))
+    if kind == "model" and (behind := _passed_on_to(found)):
+        print(f"and those of {behind}")
 
 
 _MARGIN = " " * 32
@@ -115,6 +120,14 @@ _HOW = {
     "divergence": "options, each as --divergence NAME,OPTION=VALUE",
     "integrator": "options, each as --integrator NAME,OPTION=VALUE",
 }
+
+
+def _passed_on_to(found: object) -> str:
+    """The name of the model that a preset passes further options on to; empty for a class."""
+    from genflow.naming.options import class_behind
+
+    cls = class_behind(found)
+    return "" if cls is None else registry.name_of(cls)
 
 
 def _describe_data(name: str) -> bool:
@@ -134,9 +147,9 @@ def _describe_data(name: str) -> bool:
     return bool(found)
 
 
-def _argument_texts(docstring: str) -> dict[str, str]:
+def _texts(docstring: str | None) -> dict[str, str]:
     """The explanations under `Args:` by argument."""
-    _, _, after = docstring.partition("Args:\n")
+    _, _, after = (docstring or "").partition("Args:\n")
     found: dict[str, str] = {}
     last = ""
     for line in after.splitlines():

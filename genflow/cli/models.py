@@ -12,10 +12,12 @@ __all__ = ["loaded", "log_prob", "mean", "set_threads"]
 
 
 def loaded(chosen: Arguments) -> Any:
-    """The model of a run, in the units of its data, with the parts that the command line replaces."""
+    """The model of a run, in the units of its data, with the parts that the command line replaces, on its device."""
+    from genflow.devices import device_named
     from genflow.fitted import Transformed
     from genflow.storage.checkpoint import load
 
+    device = device_named(chosen.get("device", "cpu"))
     model = load(chosen.run, trust=chosen.trust)
     if not isinstance(model, Transformed):
         raise InputError(
@@ -35,6 +37,7 @@ def loaded(chosen: Arguments) -> Any:
         if steps < 1:
             raise InputError(f"steps: {steps} came; at least 1 would do")
         model = model.replace(scheduler=model.model.scheduler.with_steps(steps))
+    model.model.to(device)  # its preprocessing, in float64, stays where the rows are read
     return model
 
 

@@ -9,7 +9,7 @@ from jsonargparse import ArgumentParser
 from jsonargparse import Namespace as Arguments
 
 from genflow.cli.files import table_file
-from genflow.cli.flags import add_parts, add_run, add_seed
+from genflow.cli.flags import add_device, add_parts, add_run, add_seed
 from genflow.cli.models import loaded
 from genflow.cli.words import noted
 from genflow.errors import InputError, ResultError
@@ -25,6 +25,7 @@ examples:
   genflow sample run -n 1000 -o samples.csv
   genflow sample run -n 1000 --condition 35 -o samples.csv
   genflow sample run -n 1000 --condition age=35 city=Graz -o samples.csv
+  genflow sample run -n 64 --condition label=7 --guidance 2 -o sevens.csv
   genflow sample run -n 1000 --integrator dopri5,rtol=1e-6 -o samples.csv
 """
 
@@ -44,9 +45,16 @@ def add_arguments(parser: ArgumentParser) -> None:
         help="a value for each column of the condition, or NAME=VALUE",
     )
     parser.add_argument("--condition-from", type=str, metavar="FILE", help="a table with the columns of the condition")
+    parser.add_argument(
+        "--guidance",
+        type=float,
+        metavar="W",
+        help="exaggerate what the condition changes; for a model that was trained with condition_dropout",
+    )
     parser.add_argument("-o", "--out", type=str, metavar="FILE", help="new file: .csv, .parquet or .npy")
     add_seed(parser, "the samples")
     add_parts(parser, divergence=False)
+    add_device(parser)
 
 
 def run(chosen: Arguments) -> None:
@@ -63,6 +71,10 @@ def run(chosen: Arguments) -> None:
     from genflow.data import write
 
     given = _given(chosen, model)
+    if chosen.guidance is not None:
+        if given is None:
+            raise InputError("guidance: it came without a condition; --condition or --condition-from would do")
+        model = model.guided(chosen.guidance)
     number = chosen.number or 1000
     if chosen.condition_from:
         given = np.repeat(given, chosen.number or 1, axis=0)

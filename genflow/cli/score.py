@@ -9,9 +9,9 @@ from jsonargparse import ArgumentParser
 from jsonargparse import Namespace as Arguments
 
 from genflow.cli.files import table_file
-from genflow.cli.flags import add_data, add_parts, add_run, add_seed
+from genflow.cli.flags import add_data, add_device, add_parts, add_run, add_seed
 from genflow.cli.models import loaded, log_prob, mean
-from genflow.cli.words import noted
+from genflow.cli.words import note, noted
 from genflow.errors import ResultError
 
 __all__ = ["DESCRIPTION", "NEEDED", "SUMMARY", "USAGE", "add_arguments", "run"]
@@ -34,6 +34,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("-o", "--out", type=str, metavar="FILE", help="new file: .csv, .parquet or .npy")
     add_seed(parser, "a random divergence estimator")
     add_parts(parser)
+    add_device(parser)
 
 
 def run(chosen: Arguments) -> None:
@@ -42,14 +43,15 @@ def run(chosen: Arguments) -> None:
     model = loaded(chosen)
     import torch
 
-    from genflow.data import names, read, read_with_condition, write
+    from genflow.data import holds_pictures, names, read, read_with_condition, write
     from genflow.studies.origin import loaded_for
 
     given = None
-    if chosen.data in names() and not Path(chosen.data).exists():
+    if (built_in := chosen.data in names() and not Path(chosen.data).exists()) or holds_pictures(chosen.data):
         data = loaded_for(model, chosen.data)
         rows, given = data.test, data.condition and data.condition.test
-        print(f"{chosen.data} is built in: its test rows are scored", file=sys.stderr)
+        what = "is built in" if built_in else "is a folder"
+        print(f"{chosen.data} {what}: its test rows are scored", file=sys.stderr)
     elif model.encoding is not None:
         with noted():
             array, given = read_with_condition(chosen.data, model.columns, model.encoding)
@@ -59,6 +61,8 @@ def run(chosen: Arguments) -> None:
             array, _ = read(chosen.data, columns=model.columns)
         rows = torch.as_tensor(array, dtype=torch.float64)
     log_p = log_prob(model, rows, given, chosen.seed)
+    if (remark := model.remark_on(rows)) is not None:
+        note(remark)
     write(out, log_p.double().cpu().numpy()[:, None], ["log_prob"])
     finite = log_p[log_p.isfinite()]
     bad = len(log_p) - len(finite)

@@ -12,7 +12,7 @@ from __future__ import annotations
 from genflow.data.conditions import Conditions, Encoding
 from genflow.data.dataset import Dataset, split
 from genflow.data.idx import read_idx
-from genflow.data.loading import downloads, load, names
+from genflow.data.loading import downloads, holds_pictures, load, names
 from genflow.data.mixtures import GaussianMixture
 from genflow.data.pictures import PICTURES, Picture
 from genflow.data.preprocessing import Compose, Logit, Preprocessor, Standardize, Whiten
@@ -37,6 +37,7 @@ __all__ = [
     "Standardize",
     "Whiten",
     "downloads",
+    "holds_pictures",
     "load",
     "names",
     "read",

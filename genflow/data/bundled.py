@@ -14,7 +14,7 @@ _TILE = 61  # a photograph of 427 x 640 has 7 x 10 tiles
 _PATCH = 8
 
 
-def digits(seed: int = 0, condition: bool = False) -> Dataset:
+def digits(seed: int = 0, condition: str | None = None) -> Dataset:
     r"""Handwritten digits, 1797 rows of 8 by 8 pixels (d = 64), dequantized.
 
     .. math:: x = g + u, \quad u \sim U[0, 1)^{64}
@@ -23,7 +23,7 @@ def digits(seed: int = 0, condition: bool = False) -> Dataset:
 
     Args:
         seed: Seed of the noise.
-        condition: Whether the digit itself, a class, is the condition.
+        condition: What the digit itself, a class, is called as the condition; `None` for no condition.
 
     References:
         Optical Recognition of Handwritten Digits (Alpaydin & Kaynak), https://archive.ics.uci.edu/dataset/80
@@ -37,8 +37,8 @@ def digits(seed: int = 0, condition: bool = False) -> Dataset:
     columns = pixel_columns(8, 8)
     remark = "digits: 17 grey levels, dequantized by uniform noise of one level"
     data = assemble("digits", split(x), columns, remarks=[remark], seed=seed, image_shape=(8, 8))
-    if condition:
-        data.condition = conditions(split(bunch.target[:, None]), ["digit"], [[str(k) for k in range(10)]])
+    if condition is not None:
+        data.condition = conditions(split(bunch.target[:, None]), [condition], [[str(k) for k in range(10)]])
     return data
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
@@ -18,6 +19,7 @@ from genflow.errors import InputError
 __all__ = ["Dataset", "pixel_columns", "split"]
 
 FEWEST_ROWS = 10  # the least that gives every part of the split a row
+_COLOURS = ("red", "green", "blue")
 
 
 @dataclass(repr=False)
@@ -35,7 +37,8 @@ class Dataset:
         true_log_prob: The true log density, `(*batch, dim) -> (*batch,)`, in nats and the user's units, where known;
             minus its mean over the test part is the best NLL that a model can reach, up to the standard error.
         seed: Seed of the generator, of the noise that was added, and so on.
-        image_shape: Height and width of the picture that a row is, where it is one.
+        image_shape: Height and width of the picture that a row is, where it is one. A picture in colours stands in its
+            row channel by channel.
         condition: What each row is conditioned on, where there is a condition; see `genflow.data.Conditions`.
 
     Example:
@@ -71,6 +74,20 @@ class Dataset:
         return self.train.shape[-1]
 
     @property
+    def event_shape(self) -> tuple[int, int, int] | None:
+        """Channels, height and width of the picture that a row holds, as `Velocity.event_shape` has them.
+
+        `None` of a table, and of pictures whose rows leave a pixel out.
+
+        Example:
+            >>> from genflow.data import load
+            >>> load("digits").event_shape, load("two-moons").event_shape
+            ((1, 8, 8), None)
+        """
+        pixels = math.prod(self.image_shape or ())
+        return None if self.image_shape is None or self.dim % pixels else (self.dim // pixels, *self.image_shape)
+
+    @property
     def fingerprint(self) -> str:
         """SHA-256 of the rows of the three parts, with their conditions: 64 hexadecimal digits.
 
@@ -91,8 +108,10 @@ class Dataset:
                 digest.update("\0".join(map(str, array.ravel().tolist())).encode())
         return digest.hexdigest()
 
-    def images(self, x: Float[Tensor, "*batch dim"]) -> Float[Tensor, "*batch height width"]:
-        """Rows as pictures; a pixel that was dropped because the mean is zero comes back as minus the sum of the rest.
+    def images(self, x: Float[Tensor, "*batch dim"]) -> Float[Tensor, "*pictures"]:
+        """Rows as pictures, `(*batch, height, width)`, of several channels `(*batch, channels, height, width)`.
+
+        A pixel that was dropped because the mean is zero comes back as minus the sum of the rest.
 
         Raises:
             InputError: The rows are no pictures.
@@ -102,7 +121,8 @@ class Dataset:
         height, width = self.image_shape
         if x.shape[-1] == height * width - 1:
             x = torch.cat([x, -x.sum(-1, keepdim=True)], -1)
-        return x.reshape(*x.shape[:-1], height, width)
+        channels = x.shape[-1] // (height * width)
+        return x.reshape(*x.shape[:-1], *((channels,) if channels > 1 else ()), height, width)
 
     def __repr__(self) -> str:
         parts = f"train={len(self.train)}, validation={len(self.validation)}, test={len(self.test)}"
@@ -153,9 +173,10 @@ def default_columns(dim: int) -> list[str]:
     return [f"x{j + 1}" for j in range(dim)]
 
 
-def pixel_columns(height: int, width: int) -> list[str]:
-    """Names for the pixels of a picture: pixel_0_0, pixel_0_1, …"""
-    return [f"pixel_{i}_{j}" for i in range(height) for j in range(width)]
+def pixel_columns(height: int, width: int, channels: int = 1) -> list[str]:
+    """Names for the pixels of a picture: pixel_0_0, pixel_0_1, …; of one in colours red_0_0, …, green_0_0, …"""
+    names = _COLOURS if channels > 1 else ("pixel",)
+    return [f"{name}_{i}_{j}" for name in names[:channels] for i in range(height) for j in range(width)]
 
 
 def conditions(

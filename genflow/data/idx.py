@@ -18,20 +18,16 @@ from os import PathLike
 from pathlib import Path
 
 import numpy as np
-import torch
 
-from genflow.data.dataset import Dataset, pixel_columns, split
+from genflow.data.dataset import Dataset, split
 from genflow.data.files import checked, found
-from genflow.data.preprocessing import Standardize
+from genflow.data.grey_levels import LABEL, dequantized
 from genflow.data.sampling import fewer
 from genflow.errors import InputError
 
 __all__ = ["idx_images", "read_idx"]
 
-_TRAIN = tuple(f"train-images{dot}idx3-ubyte{ending}" for dot in "-." for ending in ("", ".gz"))
-_TEST = tuple(f"t10k-images{dot}idx3-ubyte{ending}" for dot in "-." for ending in ("", ".gz"))
 _UNSIGNED_BYTE = 8
-_LEVELS = 256
 
 
 def read_idx(path: str | PathLike[str]) -> np.ndarray:
@@ -83,12 +79,9 @@ def idx_images(
     rows: int | None = None,
     seed: int = 0,
     checksums: Mapping[str, str] | None = None,
+    condition: bool = False,
 ) -> Dataset:
-    r"""Pictures from IDX files, dequantized; the file of test pictures is the test part.
-
-    .. math:: x = g + u, \quad u \sim U[0, 1)^d, \qquad g \in \{0, \dots, 255\}^d
-
-    They are standardized by one scale for all pixels.
+    """Pictures from IDX files, dequantized by `genflow.data.grey_levels`; the file of test pictures is the test part.
 
     Args:
         name: The data set.
@@ -97,26 +90,38 @@ def idx_images(
         rows: At most so many pictures in all.
         seed: Seed of the noise.
         checksums: SHA-256 by file, where one is on record.
+        condition: Whether the class of each picture, from the files of labels, is the condition.
 
     Raises:
-        InputError: A file that is missing, damaged, or of no pictures.
+        InputError: A file that is missing, damaged, or of no pictures; labels of another number.
     """
-    paths = [found(name, folder, files, source) for files in (_TRAIN, _TEST)]
+    paths = [found(name, folder, _files(part, "images", 3), source) for part in ("train", "t10k")]
     files = [checked(path, checksums) for path in paths]
     known, test = (_pictures(path) for path in paths)
     if known.shape[1:] != test.shape[1:]:
         raise InputError(
             f"{paths[1]}: pictures of {test.shape[1:]} came, those of {paths[0].name} are {known.shape[1:]}"
         )
-    train, validation, _ = split(known.reshape(len(known), -1), test=False)
-    parts = fewer((train, validation, test.reshape(len(test), -1)), rows)
-    rng = np.random.default_rng(seed)
-    x, y, z = (torch.from_numpy(part + rng.random(part.shape)) for part in parts)
-    height, width = known.shape[1:]
-    remarks = [f"{name}: {_LEVELS} grey levels, dequantized by uniform noise of one level", *(f.remark for f in files)]
-    preprocessor = Standardize.fit_one_scale(x)
-    columns = pixel_columns(height, width)
-    return Dataset(name, x, y, z, columns, preprocessor, remarks, seed=seed, image_shape=(height, width))
+    train, validation, _ = split(np.arange(len(known)), test=False)
+    places = fewer((train, validation, np.arange(len(test))), rows)
+    labels = None
+    if condition:
+        marks = [found(name, folder, _files(part, "labels", 1), source) for part in ("train", "t10k")]
+        files += [checked(path, checksums) for path in marks]
+        known_labels, test_labels = (
+            _labels(path, len(images)) for path, images in zip(marks, (known, test), strict=True)
+        )
+        classes = [str(k) for k in range(int(max(known_labels.max(), test_labels.max())) + 1)]
+        labels = (known_labels[places[0]], known_labels[places[1]], test_labels[places[2]])
+    parts = (known[places[0]], known[places[1]], test[places[2]])
+    data = dequantized(name, parts, seed, None if labels is None else (LABEL, classes, labels))
+    data.remarks += [file.remark for file in files]
+    return data
+
+
+def _files(part: str, what: str, axes: int) -> tuple[str, ...]:
+    """The names that a file goes by, the best first."""
+    return tuple(f"{part}-{what}{dot}idx{axes}-ubyte{ending}" for dot in "-." for ending in ("", ".gz"))
 
 
 def _pictures(path: Path) -> np.ndarray:
@@ -124,3 +129,10 @@ def _pictures(path: Path) -> np.ndarray:
     if images.ndim != 3 or len(images) < 10:
         raise InputError(f"{path}: an array of {images.shape} came; at least 10 pictures (n, height, width) would do")
     return images
+
+
+def _labels(path: Path, count: int) -> np.ndarray:
+    labels = read_idx(path)
+    if labels.shape != (count,):
+        raise InputError(f"{path}: an array of {labels.shape} came; a label for each of the {count} pictures would do")
+    return labels

@@ -18,9 +18,11 @@ from genflow.data import bundled
 from genflow.data.benchmarks import BENCHMARKS, benchmark
 from genflow.data.cleaning import from_table
 from genflow.data.dataset import FEWEST_ROWS, Dataset, assemble, split
+from genflow.data.grey_levels import LABEL
 from genflow.data.identifiers import without_identifiers
 from genflow.data.idx import idx_images
 from genflow.data.mixtures import GaussianMixture
+from genflow.data.picture_folders import folder_images, has_pictures
 from genflow.data.pictures import PICTURES, Picture
 from genflow.data.reading import (
     NO_CLASSES,
@@ -36,7 +38,7 @@ from genflow.data.toys import TOYS, Density
 from genflow.errors import InputError, Remark
 from genflow.storage.documents import printable
 
-__all__ = ["downloads", "load", "names"]
+__all__ = ["downloads", "holds_pictures", "load", "names"]
 
 _ROWS = 20_000  # of what is generated
 _MIXTURE = re.compile(r"gaussian-mixture-(\d+)")
@@ -65,6 +67,12 @@ def downloads() -> list[str]:
         ['power', 'gas', 'miniboone', 'bsds300', 'mnist', 'fashion-mnist']
     """
     return [*BENCHMARKS, *_IDX]
+
+
+def holds_pictures(source: Any) -> bool:
+    """Whether a path is that of a folder whose pictures are rows: as files of their own or as IDX files."""
+    folder = Path(source) if isinstance(source, str | PathLike) else None
+    return folder is not None and folder.is_dir() and (has_pictures(folder) or any(folder.glob("*-ubyte*")))
 
 
 def _remarked(load: Callable[..., Dataset]) -> Callable[..., Dataset]:
@@ -101,20 +109,21 @@ def load(
     the last 10 % for the test. Exact duplicates are dropped, columns with repeated values are remarked on.
 
     Args:
-        source: A built-in name (see `names`), one of `downloads`, a path to a table, a picture or a folder of IDX
-            files, a pandas frame, an array or a tensor `(rows, columns)`, or a `Dataset`, which is returned as it is.
-        test: The user's own test rows, of the same columns: a path, a frame or an array. The source is then split into
-            training and validation as 8 to 1.
+        source: A built-in name (see `names`), one of `downloads`, a path to a table, a picture, a folder of pictures or
+            of IDX files, a pandas frame, an array or a tensor `(rows, columns)`, or a `Dataset`, which is returned as
+            it is.
+        test: The user's own test rows, of the same columns: a path, a frame or an array; of a folder of pictures
+            another one. The source is then split into training and validation as 8 to 1.
         atoms: What to do about repeated values: `"keep"` them; `"dequantize"`, add uniform noise of the width of the
             recording grid to every column that repeats values; `"drop"` the columns that have atoms.
         name: What tables and plots call it; the file's name without its ending where it is not given.
         columns: Columns of a table to keep, by name (x1, x2, … where there are none) or position from 0.
         condition: Columns of a table, by name or position, that the others are conditioned on: numbers, or text, of
-            which every word is a class. They become `condition`, and come on top of `columns`. Of `"digits"`, the
-            class `"digit"`.
+            which every word is a class. They become `condition`, and come on top of `columns`. Of pictures the class
+            `"label"`: the name of the sub-folder, or what the IDX file of labels says; of `"digits"` also `"digit"`.
         classes: Those of the condition's columns that hold classes although they look like numbers.
-        rows: How many rows to draw, for what is generated: 20 000 where it is not given. Of a download, at most so many
-            in all.
+        rows: How many rows to draw, for what is generated: 20 000 where it is not given. Of a download or a folder, at
+            most so many in all.
         seed: Seed of what is generated and of the noise; the split does not depend on it.
         folder: Where the files of a download are.
         checksums: SHA-256 of a download's files by name, where they are on record; see `genflow.data.files`.
@@ -145,14 +154,14 @@ def load(
     if folder is None and isinstance(source, str) and (source in names() or _MIXTURE.fullmatch(source)):
         return _built_in(source, test, atoms, name, columns, condition, classes, rows, seed)
     if isinstance(source, str) and source in downloads() and not (folder is None and Path(source).exists()):
-        _only_for_tables(source, test, columns, condition)
-        return _downloaded(source, name, rows, seed, folder, checksums)
+        labelled = source in _IDX and condition == [LABEL]
+        _only_for_tables(source, test, columns, [] if labelled else condition)
+        return _downloaded(source, name, rows, seed, folder, checksums, labelled)
     path = isinstance(source, str | PathLike)
     if folder is not None:
         raise InputError(f"folder: it goes with {', '.join(downloads())}; for other files give their path")
-    if path and Path(source).is_dir() and not Path(source).suffix:
-        _only_for_tables("a folder of pictures", test, columns, condition)
-        return idx_images(name or Path(source).resolve().name, source, "a data set such as MNIST", rows, seed)
+    if path and Path(source).is_dir() and (has_pictures(source) or not Path(source).suffix):
+        return _folder(source, test, columns, condition, name, rows, seed)
     if path and Path(source).suffix.lower() in PICTURES:
         density = Picture.read(source)
         _only_for_tables("a picture", test, columns, condition)
@@ -172,6 +181,22 @@ def load(
     refuse_classes_of_few_rows(table, given, [table.position(column) for column in classes])
     label = name or (printable(Path(fspath(source)).stem) if path else "table")
     return _from_table(table, test, atoms, label, columns, condition, seed)
+
+
+def _folder(
+    source: Any, test: Any, columns: Any, condition: list[str | int], name: str | None, rows: int | None, seed: int
+) -> Dataset:
+    """A folder of pictures, as files of their own or as IDX files."""
+    label, labelled = name or printable(Path(source).resolve().name), condition == [LABEL]
+    if condition and not labelled:
+        raise InputError(f"condition: {condition[0]!r} came; {LABEL!r}, the class of a picture, would do")
+    if has_pictures(source):
+        if test is not None and not isinstance(test, str | PathLike):
+            raise InputError(f"test: a {type(test).__name__} came; a folder of pictures would do")
+        _only_for_tables("pictures", None, columns, [])
+        return folder_images(label, source, test=test, condition=labelled, rows=rows, seed=seed)
+    _only_for_tables("a folder of pictures", test, columns, [])
+    return idx_images(label, source, "a data set such as MNIST", rows, seed, condition=labelled)
 
 
 def _from_table(
@@ -220,12 +245,12 @@ def _built_in(
         values, titles = bundled.breast_cancer()
         table = Table(values, titles, True, source)
         return _from_table(table, test, atoms, label, columns, condition, seed)
-    labelled = source == "digits" and condition == ["digit"]
+    labelled = source == "digits" and condition in (["digit"], [LABEL])
     _only_for_tables(source, test, columns, [] if labelled else condition)
     if source == "digits":
         if rows is not None:
             raise InputError(f"rows: {rows} came for digits, which has as many rows as it has; leave it out")
-        data = bundled.digits(seed, labelled)
+        data = bundled.digits(seed, str(condition[0]) if labelled else None)
     elif source == "sensors":
         data = sensors(rows, seed)
     elif source == "photo-patches":
@@ -239,12 +264,18 @@ def _built_in(
 
 
 def _downloaded(
-    source: str, name: str | None, rows: int | None, seed: int, folder: Any, checksums: Mapping[str, str] | None
+    source: str,
+    name: str | None,
+    rows: int | None,
+    seed: int,
+    folder: Any,
+    checksums: Mapping[str, str] | None,
+    labelled: bool,
 ) -> Dataset:
     if source in BENCHMARKS:
         data = benchmark(source, folder, rows, checksums)
     else:
-        data = idx_images(source, folder, _IDX[source], rows, seed, checksums)
+        data = idx_images(source, folder, _IDX[source], rows, seed, checksums, labelled)
     data.name = name or source
     return data
 

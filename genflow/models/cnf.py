@@ -2,51 +2,69 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from genflow.base import StandardNormal, check_base
+from genflow.errors import InputError
 from genflow.flow import Flow
+from genflow.groups import Group, grouped
 from genflow.interfaces import Velocity
 from genflow.model import GenerativeModel
+from genflow.models.costs import JacobianNorm, Kinetic, RunningCost
+from genflow.models.optimization import Discretization, Optimization
 from genflow.models.stages import initial_frequencies, likelihood_stage, matching_stage
-from genflow.schedulers import Warped
 from genflow.training import Stage, TrainingData
 from genflow.velocities import Shallow
 
-__all__ = ["CNF"]
+__all__ = ["CNF", "WarmUp"]
+
+
+@dataclass(frozen=True)
+class WarmUp(Group):
+    """Flow matching, before the likelihood.
+
+    Args:
+        matching: Share of the budget for flow matching, before the likelihood; 0 for none.
+        matching_rate: Peak learning rate of the matching.
+    """
+
+    matching: float = 0.15
+    matching_rate: float = 3e-3
 
 
 class CNF(Flow, GenerativeModel):
     r"""One velocity on :math:`[0, 1]`, trained end to end by maximum likelihood.
 
     .. math::
-        \min_v \; E\Bigl[-\log p(x) + \lambda_K \int_0^1 |v|^2 dt + \lambda_J \int_0^1 |\nabla v|_F^2 dt\Bigr]
+        \min_v \; E\Bigl[-\log p(x) + \lambda_K \int_0^1 |v|^2 dt + \lambda_J \int_0^1 |\nabla v|_F^2 dt
+        + \sum_i \lambda_i \int_0^1 c_i \, dt\Bigr]
 
     Backpropagation goes through the solver's steps. The grid that is trained on is coarser than the one that validates
     and reports, so that exploiting the solver's error does not pay. The first part of the budget goes to flow matching,
     which finds the coarse shape of the field at a fraction of the cost.
+
+    The fields of the groups `warm_up`, `discretization` and `optimization` may be typed by themselves:
+    `CNF(2, learning_rate=1e-3)`.
 
     Args:
         dim: Dimension :math:`d` of a point.
         width: Width of the two hidden layers of the default velocity.
         kinetic: Weight :math:`\lambda_K` of the kinetic energy.
         jacobian: Weight :math:`\lambda_J` of the Jacobian's squared norm.
-        disagreement: Weight of the penalty on the solver's own disagreement; see `genflow.models.StageDisagreement`.
-        matching: Share of the budget for flow matching, before the likelihood.
+        costs: From Python, further running costs :math:`c_i`; see `genflow.models.costs`.
         whiten: Whether to train on rows without correlation.
-        train_steps: Integrator steps in training.
-        steps: Integrator steps afterwards.
-        warp: Both grids shrink towards the data by this power.
         frequencies: Range of the first layer's scales; see `genflow.velocities.Shallow`. By default (1, 20) in the
             plane, where pictures live, and (1, 3) above.
-        batch_size: Rows in a batch.
-        optimizer: `soap` or `adam`, for everything but the matching; see `genflow.training.Stage`.
-        learning_rate: Peak learning rate of the likelihood.
-        matching_rate: Peak learning rate of the matching.
-        weight_decay: Decoupled weight decay.
         condition_dim: Dimension of a condition, 0 for none: `data.condition_dim`.
-        compile: Whether to compile the likelihood; see `genflow.divergences.Compiled`.
+        warm_up: The flow matching at the beginning: `matching`, `matching_rate`.
+        discretization: How the equation is solved: `steps`, `train_steps`, `warp`, `disagreement`, …
+        optimization: The optimizer of the likelihood: `optimizer`, `learning_rate`, `batch_size`, …
         parts: Parts of the `Flow` to be replaced: `velocity`, `scheduler`, `integrator`, `divergence`, `base`.
+
+    Raises:
+        InputError: A cost that the velocity does not have, or something else than a cost.
 
     References:
         | Chen et al. 2018, Neural ordinary differential equations, https://arxiv.org/abs/1806.07366
@@ -60,67 +78,62 @@ class CNF(Flow, GenerativeModel):
         torch.Size([1])
     """
 
+    @grouped
     def __init__(
         self,
         dim: int,
         width: int = 128,
         kinetic: float = 0.0,
         jacobian: float = 0.0,
-        disagreement: float = 1.0,
-        matching: float = 0.15,
+        costs: Sequence[RunningCost] = (),
         whiten: bool = True,
-        train_steps: int = 4,
-        steps: int = 16,
-        warp: float = 1.5,
         frequencies: tuple[float, float] | None = None,
-        batch_size: int = 512,
-        optimizer: str = "soap",
-        learning_rate: float = 1e-2,
-        matching_rate: float = 3e-3,
-        weight_decay: float = 0.0,
         condition_dim: int = 0,
-        compile: bool = False,
+        *,
+        warm_up: WarmUp = WarmUp(),
+        discretization: Discretization = Discretization(),
+        optimization: Optimization = Optimization(),
         **parts: Any,
     ):
         frequencies = frequencies or initial_frequencies(dim)
-        self.choose(frequencies=frequencies)
+        self.choose(frequencies=frequencies, sharpness=optimization.sharpness or 0.0)
         velocity: Velocity = parts.pop("velocity", None) or Shallow(dim, width, condition_dim, frequencies=frequencies)
-        parts = {"scheduler": Warped(steps, warp), "base": StandardNormal(dim), **parts}
-        super().__init__(velocity, **parts)
+        super().__init__(velocity, **{"scheduler": discretization.grid, "base": StandardNormal(dim), **parts})
         check_base(self.base, velocity.event() or (dim,))
         self.dim, self.condition_dim, self.whiten = dim, condition_dim, whiten
-        self.kinetic, self.jacobian, self.disagreement = kinetic, jacobian, disagreement
-        self.matching, self.optimizer = matching, optimizer
-        self.train_grid = Warped(train_steps, warp)
-        self.batch_size, self.learning_rate, self.matching_rate = batch_size, learning_rate, matching_rate
-        self.weight_decay, self.compiled = weight_decay, compile
+        self.costs = [*_checked(costs, velocity)]
+        self.costs += [Kinetic(kinetic)] if kinetic else []
+        self.costs += [JacobianNorm(jacobian)] if jacobian else []
+        self.warm_up, self.discretization, self.optimization = warm_up, discretization, optimization
 
     def next_stage(self, data: TrainingData, history: list[dict[str, Any]]) -> Stage | None:
-        if len(history) < 1 and self.matching:
+        if len(history) < 1 and self.warm_up.matching:
             return matching_stage(
                 self.velocity,
                 data,
                 lambda x, generator: (x, self.noise_like(x, generator)),
                 name="matching",
-                share=self.matching,
-                batch_size=self.batch_size,
-                learning_rate=self.matching_rate,
+                share=self.warm_up.matching,
+                batch_size=self.optimization.batch_size,
+                learning_rate=self.warm_up.matching_rate,
                 average=0.99,
             )
-        if len(history) < 1 + bool(self.matching):
+        if len(history) < 1 + bool(self.warm_up.matching):
             return likelihood_stage(
                 self,
                 data,
-                self.train_grid,
-                kinetic=self.kinetic,
-                jacobian=self.jacobian,
-                disagreement=self.disagreement,
-                compile=self.compiled,
+                self.discretization,
+                costs=self.costs,
                 name="likelihood",
-                batch_size=self.batch_size,
-                learning_rate=self.learning_rate,
-                optimizer=self.optimizer,
-                weight_decay=self.weight_decay,
-                average=0.99,
+                **self.optimization.settings(),
             )
         return None
+
+
+def _checked(costs: Any, velocity: Velocity) -> Sequence[RunningCost]:
+    """The costs, where all of them are some that the velocity has."""
+    for cost in costs if isinstance(costs, list | tuple) else (costs,):
+        if not isinstance(cost, RunningCost):
+            raise InputError(f"costs: {cost!r} came; a list of running costs such as [Kinetic(0.1)] would do")
+        cost.check(velocity)
+    return costs

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
 from torch import Tensor
 
-from genflow.base import StandardNormal, check_base
-from genflow.flow import Flow
-from genflow.model import GenerativeModel
-from genflow.models.coupling import coupling as coupling_named
+from genflow.base import StandardNormal
+from genflow.models.matching import Matching, regression_errors
+from genflow.paths import Coupling, Linear
 from genflow.schedulers import Uniform
-from genflow.training import Rows, Stage, TrainingData, paired, unpaired
-from genflow.velocities import conditional, optional, struck_out
+from genflow.velocities import conditional, optional
 
 __all__ = ["FlowMatching", "matching_loss"]
 
@@ -28,13 +25,10 @@ def matching_loss(velocity: Any, x: Tensor, z: Tensor, t: Tensor, condition: Ten
         t: Times in [0, 1], `(n,)`.
         condition: What each row is conditioned on, `(n, k)`.
     """
-    tau = t.view(-1, *(1,) * (x.ndim - 1))
-    given = () if condition is None else (condition,)  # a plain field of two arguments serves as well
-    error = velocity(torch.lerp(x, z, tau), t, *given) - (z - x)
-    return error.square().flatten(1).sum(-1)
+    return regression_errors(velocity, Linear(), x, z, t, condition, None)
 
 
-class FlowMatching(Flow, GenerativeModel):
+class FlowMatching(Matching):
     r"""The velocity that carries data to noise along straight conditional paths.
 
     .. math::
@@ -68,10 +62,12 @@ class FlowMatching(Flow, GenerativeModel):
         torch.Size([4, 2])
     """
 
+    autocasts = True
+
     def __init__(
         self,
         dim: int,
-        coupling: str = "independent",
+        coupling: Coupling | str = "independent",
         width: int = 128,
         depth: int = 3,
         steps: int = 32,
@@ -85,49 +81,13 @@ class FlowMatching(Flow, GenerativeModel):
         if velocity is None:
             velocity = conditional(dim, width, depth, condition_dim, condition_dropout)
         velocity = optional(velocity, condition_dim, condition_dropout)
-        parts = {"scheduler": Uniform(steps), "base": StandardNormal(dim), **parts}
-        super().__init__(velocity, **parts)
-        check_base(self.base, velocity.event() or (dim,))
-        self.dim, self.condition_dim, self.condition_dropout = dim, condition_dim, condition_dropout
-        self.coupling = coupling_named(coupling)
-        self.batch_size, self.learning_rate = batch_size, learning_rate
-
-    def next_stage(self, data: TrainingData, history: list[dict[str, Any]]) -> Stage | None:
-        if history:
-            return None
-
-        def loss(batch: Rows, generator: torch.Generator) -> Tensor:
-            x, condition = unpaired(batch)
-            z = self.noise_like(x, generator)
-            rows, partners = self.coupling(x, z, generator, condition)
-            t = torch.rand(len(x), generator=generator, dtype=x.dtype, device=x.device)
-            x, z, condition = x[rows], z[partners], None if condition is None else condition[rows]
-            if condition is None or not self.condition_dropout:
-                return matching_loss(self.velocity, x, z, t, condition).mean()
-            without = struck_out(len(x), self.condition_dropout, generator)
-            parts = [(x[chosen], z[chosen], t[chosen]) for chosen in (~without, without)]
-            losses = [matching_loss(self.velocity, *parts[0], condition[~without])]
-            losses += [matching_loss(self.velocity, *parts[1])] if len(parts[1][0]) else []
-            return torch.cat(losses).mean()
-
-        def validate(rows: Rows, generator: torch.Generator) -> Tensor:
-            # Four draws for each row, spread evenly over time.
-            x, condition = (
-                None if part is None else part.repeat(4, *(1,) * (part.ndim - 1)) for part in unpaired(rows)
-            )
-            assert x is not None
-            z = self.noise_like(x, generator)
-            t = (torch.randperm(len(x), generator=generator, device=x.device).to(x.dtype) + 0.5) / len(x)
-            return matching_loss(self.velocity, x, z, t, condition)
-
-        return Stage(
-            name="matching",
-            parameters=list(self.velocity.parameters()),
-            train=paired(data.train, data.train_condition),
-            validation=paired(data.validation, data.validation_condition),
-            loss=loss,
-            validate=validate,
-            batch_size=self.batch_size,
-            learning_rate=self.learning_rate,
-            average=0.999,
+        super().__init__(
+            velocity,
+            coupling=coupling,
+            batch_size=batch_size,
+            learning_rate=learning_rate,
+            condition_dropout=condition_dropout,
+            name="flow-matching",
+            **{"scheduler": Uniform(steps), "base": StandardNormal(velocity.event() or (dim,)), **parts},
         )
+        self.dim, self.condition_dim = dim, condition_dim

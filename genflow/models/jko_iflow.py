@@ -29,7 +29,6 @@ from __future__ import annotations
 
 import inspect
 import math
-import statistics
 from collections.abc import Sequence
 from typing import Any
 
@@ -39,22 +38,25 @@ from torch import Tensor
 from genflow.base import StandardNormal, check_base
 from genflow.errors import InputError
 from genflow.flow import Flow
+from genflow.groups import grouped
 from genflow.interfaces import Velocity
 from genflow.model import GenerativeModel
-from genflow.models.proximal import TRANSPORTS, proximal_stage
+from genflow.models.costs import Kinetic
+from genflow.models.jko_settings import BlockNetwork, ProximalStep, Rounds, Stages
+from genflow.models.local_matching import contractions, diffused, local_path
+from genflow.models.optimization import Discretization, Optimization
+from genflow.models.proximal import proximal_stage
 from genflow.models.stages import initial_frequencies, likelihood_stage, matching_stage
-from genflow.schedulers import JKOSteps, Warped, refined, reparameterized
+from genflow.schedulers import JKOSteps, refined, reparameterized
 from genflow.training import Stage, TrainingData, paired
 from genflow.velocities import Chain, Shallow
 
 __all__ = ["JKOiFlow", "diffused"]
 
-_GAIN = 2.0  # what a round spends, in units of the one before
 _FEW = 10_000  # rows that a flow overfits within minutes
 _SPARE = 2  # rows pushed for a block, in units of those that it is expected to see
 _PUSHED_ROWS = 1024  # rows pushed at once, so that memory does not grow with the table
 _LOCAL, _PROXIMAL, _JOINT = "local matching", "block", "joint likelihood"
-_OBJECTIVES = ("warmed", "proximal", "matching")
 
 
 class JKOiFlow(Flow, GenerativeModel):
@@ -64,51 +66,24 @@ class JKOiFlow(Flow, GenerativeModel):
     is what carries over. The chain ends when a block moves its samples by less than `tolerance`, when it no longer
     lowers the negative log-likelihood of the validation rows (it is then dropped), or at `blocks`.
 
+    Most arguments come in groups, whose fields may be typed by themselves: `JKOiFlow(2, width=64, refine=1)` is
+    `JKOiFlow(2, network=BlockNetwork(width=64), rounds=Rounds(refine=1))`; see `genflow.groups`.
+
     Args:
         dim: Dimension :math:`d` of a point.
         blocks: The largest number of blocks. By default 4 in the plane, 2 above.
         first: First step :math:`h_1`. By default 0.2 in the plane, 0.4 above.
         growth: Ratio of one step to the step before. By default 2 in the plane, 4 above.
-        maximum: Largest step.
-        width: Width of the two hidden layers of a block. By default 128, and 256 where the rows to train on are few: a
-            wide network varies less from one training to another, a narrow one takes more steps.
-        activation: Their activation; see `genflow.velocities.Shallow`.
-        transport: The proximal term: `dynamic`, :math:`\frac{1}{2} \int |v|^2 dt`, or `endpoint`,
-            :math:`|T_k x - x|^2 / 2 h_k`. They have one minimizer, the straight one of the first.
-        kinetic: Weight of the kinetic energy :math:`\int |v|^2 dt` in the joint stage: straight paths need few steps.
-        disagreement: Weight of the penalty on the solver's own disagreement; see `genflow.models.StageDisagreement`.
-        tolerance: Relative movement :math:`E|T_k x - x|^2 / E|T_k x|^2` at which the chain ends.
-        objective: Of a block: `proximal`; `matching`, local flow matching alone; or `warmed`, matching and then the
-            proximal step.
-        free_block: Whether the last block goes all the way: without the proximal term, or matched to the noise.
-        reparameterize: The largest number of rounds after the first that move the boundaries towards equal movement.
-        equal: The relative spread of the movements (deviation / mean) at which those rounds end.
-        damping: Share :math:`\eta` of the way that the boundaries move in such a round.
-        refine: The number of rounds, after those, that halve every interval.
-        matching: Share of the budget for local flow matching before the proximal steps, where the objective is
-            `warmed`; 0 for none, the default in the plane; 0.1 above.
-        joint: Share of the budget for the likelihood of the assembled chain, at the end; 0 for none, the default in the
-            plane, where the proximal steps alone lead further; 0.75 above.
         whiten: Whether to train on rows without correlation.
-        train_steps: Integrator steps in a block while it is trained.
-        steps: Integrator steps in a block afterwards, and in validation.
-        warp: The grids of a block shrink towards the data by this power.
-        frequencies: Range of the first layer's scales; see `genflow.velocities.Shallow`. By default (1, 20) in the
-            plane, where pictures live, and (1, 3) above; (0.5, 0.5) where there are fewer than 100 rows for each of
-            more than two dimensions.
-        block: A velocity that the blocks are built like, with its arguments and intervals of their own, in place of
-            `Shallow`; its weights are not used. A velocity on a graph makes this a model of node features, `dim` in
-            all. Blocks without a method `scale_output` are not warm-started.
-        batch_size: Rows in a batch.
-        optimizer: `soap` or `adam`, for everything but the matching; see `genflow.training.Stage`.
-        learning_rate: Peak learning rate of a proximal step.
-        matching_rate: Peak learning rate of local flow matching.
-        joint_rate: Peak learning rate of the joint training.
-        weight_decay: Decoupled weight decay.
-        sharpness: Radius of sharpness-aware minimization in the joint stage; see `genflow.training.Stage`. By default
-            0.1 where the rows are few, and 0 elsewhere.
         condition_dim: Dimension of a condition, 0 for none: `data.condition_dim`.
-        compile: Whether to compile the likelihood; see `genflow.divergences.Compiled`.
+        network: What a block is, a `BlockNetwork`: `width`, `activation`, `frequencies`, `block`.
+        proximal: How it steps, a `ProximalStep`: `maximum`, `transport`, `tolerance`, `free_block`.
+        rounds: What follows when all have, `Rounds`: `reparameterize`, `equal`, `damping`, `refine`.
+        stages: What comes before and after, `Stages`: `objective`, `matching`, `joint`, `kinetic` and their rates.
+        discretization: The grids of a block, a `Discretization`: `steps`, `train_steps`, `warp`, `disagreement`, …
+        optimization: The optimizer, for everything but the matching, an `Optimization`: `optimizer`, `learning_rate`
+            (of a proximal step), `batch_size`, `weight_decay`, … By default `sharpness`, which is that of the joint
+            stage, is 0.1 where the rows are few, and 0 elsewhere.
         parts: Parts of the `Flow` to be replaced: `velocity`, `scheduler`, `integrator`, `divergence`, `base`.
 
     Example:
@@ -120,42 +95,22 @@ class JKOiFlow(Flow, GenerativeModel):
 
     velocity: Chain
 
+    @grouped
     def __init__(
         self,
         dim: int,
         blocks: int | None = None,
         first: float | None = None,
         growth: float | None = None,
-        maximum: float = 3.0,
-        width: int | None = None,
-        activation: str = "silu",
-        transport: str = "dynamic",
-        kinetic: float = 0.1,
-        disagreement: float = 1.0,
-        tolerance: float = 1e-4,
-        objective: str = "warmed",
-        free_block: bool = False,
-        reparameterize: int = 0,
-        equal: float = 0.1,
-        damping: float = 0.5,
-        refine: int = 0,
-        matching: float | None = None,
-        joint: float | None = None,
         whiten: bool = True,
-        train_steps: int = 3,
-        steps: int = 8,
-        warp: float = 1.5,
-        frequencies: tuple[float, float] | None = None,
-        block: Velocity | None = None,
-        batch_size: int = 256,
-        optimizer: str = "soap",
-        learning_rate: float = 1e-2,
-        matching_rate: float = 3e-3,
-        joint_rate: float = 1.2e-2,
-        weight_decay: float = 0.0,
-        sharpness: float | None = None,
         condition_dim: int = 0,
-        compile: bool = False,
+        *,
+        network: BlockNetwork = BlockNetwork(),
+        proximal: ProximalStep = ProximalStep(),
+        rounds: Rounds = Rounds(),
+        stages: Stages = Stages(),
+        discretization: Discretization = Discretization(steps=8, train_steps=3),
+        optimization: Optimization = Optimization(batch_size=256),
         **parts: Any,
     ):
         # What was found by trying: a density in the plane has more to it than a few blocks can hold, and more rows.
@@ -163,55 +118,31 @@ class JKOiFlow(Flow, GenerativeModel):
         blocks = (4 if plane else 2) if blocks is None else blocks
         first = (0.2 if plane else 0.4) if first is None else first
         growth = (2.0 if plane else 4.0) if growth is None else growth
-        matching = (0.0 if plane else 0.1) if matching is None else matching
-        joint = (0.0 if plane else 0.75) if joint is None else joint
-        self.choose(blocks=blocks, first=first, growth=growth, matching=matching, joint=joint)
+        stages = stages.chosen(*((0.0, 0.0) if plane else (0.1, 0.75)))
+        self.choose(blocks=blocks, first=first, growth=growth, matching=stages.matching, joint=stages.joint)
         if blocks < 1:
             raise InputError(f"blocks: {blocks} came; at least 1 would do")
-        if not (matching >= 0 and joint >= 0 and matching + joint < 1):
+        if stages.objective == "matching" and (rounds.reparameterize or rounds.refine):
             raise InputError(
-                f"matching, joint: {matching}, {joint} came; shares of the budget that leave some for blocks"
+                f"reparameterize, refine: {rounds.reparameterize}, {rounds.refine} came; objective='matching' has no "
+                "rounds"
             )
-        if transport not in TRANSPORTS:
-            raise InputError(f"transport: {transport!r} came; {' or '.join(TRANSPORTS)} would do")
-        if objective not in _OBJECTIVES:
-            raise InputError(f"objective: {objective!r} came; {' or '.join(_OBJECTIVES)} would do")
-        if min(reparameterize, refine) < 0:
-            raise InputError(f"reparameterize, refine: {reparameterize}, {refine} came; numbers of rounds from 0 up")
-        if objective == "matching" and (reparameterize or refine):
-            raise InputError(
-                f"reparameterize, refine: {reparameterize}, {refine} came; objective='matching' has no rounds"
-            )
-        shape = (dim,) if block is None else _event_shape(block, dim)
-        parts = {"velocity": Chain(), "scheduler": Warped(steps, warp), "base": StandardNormal(shape), **parts}
-        super().__init__(**parts)
+        shape = (dim,) if network.block is None else _event_shape(network.block, dim)
+        super().__init__(
+            **{"velocity": Chain(), "scheduler": discretization.grid, "base": StandardNormal(shape), **parts}
+        )
         check_base(self.base, shape)
-        self.condition_dim = condition_dim
-        self.dim, self.blocks, self.width, self.activation = dim, blocks, width or 0, activation
-        self.proximal_steps = JKOSteps(first, growth, maximum, steps=blocks)
-        self.transport, self.kinetic, self.disagreement = transport, kinetic, disagreement
-        self.tolerance, self.objective, self.free_block = tolerance, objective, free_block
-        self.reparameterize, self.equal, self.damping, self.refine = reparameterize, equal, damping, refine
-        self.matching = {"warmed": matching, "proximal": 0.0, "matching": 1 - joint}[objective]
-        self.joint, self.whiten = joint, whiten
-        self.train_grid = Warped(train_steps, warp)
-        self.frequencies, self.optimizer = frequencies, optimizer
-        # Class and arguments, not the module: its weights are not those of the model.
-        self.prototype = None if block is None else (type(block), block.config())
-        self.batch_size, self.weight_decay, self.compiled = batch_size, weight_decay, compile
-        self.sharpness = sharpness
-        self.learning_rate, self.matching_rate, self.joint_rate = learning_rate, matching_rate, joint_rate
+        self.dim, self.blocks, self.whiten, self.condition_dim = dim, blocks, whiten, condition_dim
+        self.proximal_steps = JKOSteps(first, growth, proximal.maximum, steps=blocks)
+        self.network, self.proximal, self.rounds, self.stages = network, proximal, rounds, stages
+        self.discretization, self.optimization = discretization, optimization
 
     def next_stage(self, data: TrainingData, history: list[dict[str, Any]]) -> Stage | None:
-        rows = len(data.train)
-        self.width = self.width or (256 if rows < _FEW else 128)
-        self.frequencies = self.frequencies or initial_frequencies(self.dim, rows)
-        self.sharpness = (0.1 if rows < _FEW else 0.0) if self.sharpness is None else self.sharpness
-        self.choose(width=self.width, frequencies=self.frequencies, sharpness=self.sharpness)
+        self._settle_network(len(data.train))
         kinds = [entry["kind"] for entry in history]
-        if self.matching and kinds.count(_LOCAL) < self.blocks:
+        if self.stages.matched and kinds.count(_LOCAL) < self.blocks:
             return self._local_stage(data, kinds.count(_LOCAL))
-        if self.objective != "matching":
+        if self.stages.objective != "matching":
             entries = [entry for entry in history if entry["kind"] == _PROXIMAL]
             if not entries:
                 return self._proximal_stage(data, 0, 0, 0)
@@ -221,9 +152,24 @@ class JKOiFlow(Flow, GenerativeModel):
             following = self._next_round(entries)
             if following is not None:
                 return self._proximal_stage(data, *following, 0)
-        if self.joint and _JOINT not in kinds and len(self.velocity):
+        if self.stages.joint and _JOINT not in kinds and len(self.velocity):
             return self._joint_stage(data)
         return None
+
+    def _settle_network(self, rows: int) -> None:
+        """Settles, by the number of rows to train on, what was left open about the blocks and their training."""
+        few = rows < _FEW
+        self.network = self.network.rebuilt(
+            width=self.network.width or (256 if few else 128),
+            frequencies=self.network.frequencies or initial_frequencies(self.dim, rows),
+        )
+        if self.optimization.sharpness is None:
+            self.optimization = self.optimization.rebuilt(sharpness=0.1 if few else 0.0)
+        self.choose(
+            width=self.network.width,
+            frequencies=self.network.frequencies,
+            sharpness=self.optimization.sharpness,
+        )
 
     def stages_behind(self, history: list[dict[str, Any]]) -> list[dict[str, Any]]:
         behind = super().stages_behind(history)
@@ -241,61 +187,34 @@ class JKOiFlow(Flow, GenerativeModel):
         movements = movements[: len(self.velocity)]  # in the first round, the last block may have been dropped
         if not movements:
             return None
-        movable = not halvings and moves < self.reparameterize and len(movements) > 1
-        if movable and statistics.pstdev(movements) > self.equal * statistics.mean(movements):
-            boundaries = reparameterized(self.velocity.boundaries(), movements, self.damping)
+        if not halvings and moves < self.rounds.reparameterize and self.rounds.unequal(movements):
+            boundaries = reparameterized(self.velocity.boundaries(), movements, self.rounds.damping)
             self.velocity = self.velocity.recut(boundaries)
             return moves + 1, halvings
-        if halvings < self.refine:
+        if halvings < self.rounds.refine:
             self.velocity = self.velocity.recut(refined(self.velocity.boundaries()))
             return moves, halvings + 1
         return None
 
-    def _share(self, moves: int, halvings: int, k: int) -> float:
-        """The share that block k of a round has in the budget that is left, if all rounds take place.
-
-        A round gets `_GAIN` times what the one before it got: an early one only has to find boundaries and a warm
-        start, and what it leaves unfinished is lost with the next cut.
-        """
-        this, last = moves + halvings, self.refine + (moves if halvings else self.reparameterize)
-        spent = [_GAIN**i for i in range(self.reparameterize + self.refine + 1)]
-        joint = sum(spent) * self.joint / (1 - self.matching - self.joint)
-        block = spent[this] / (len(self.velocity) if this else self.blocks)
-        return block / (spent[this] - k * block + sum(spent[this + 1 : last + 1]) + joint)
-
     def _local_stage(self, data: TrainingData, k: int) -> Stage:
-        r"""Block k by flow matching from one state of the Ornstein–Uhlenbeck flow to another.
+        """Block k by flow matching from one state of the Ornstein–Uhlenbeck flow to another.
 
-        The mean contracts by :math:`e^{-\gamma_k} = 1 / (1 + h_k / \sigma^2)`, as in the proximal step towards the base
-        :math:`N(0, \sigma^2 I)`. The free block goes to the noise itself. Another base has no such flow in closed form:
-        its draws are then approached on straight paths, by the same shares of the way.
+        The free block goes to the noise itself.
         """
-        base = self.base
-        normal = type(base) is StandardNormal  # a law derived from it may be another
-        variance = base.scale**2 if normal else 1.0
-        gammas = [math.log1p(self.proximal_steps.step(j) / variance) for j in range(k + 1)]
-        if self.free_block and k == self.blocks - 1:
+        gammas = contractions([self.proximal_steps.step(j) for j in range(k + 1)], self.base)
+        if self.proximal.free_block and k == self.blocks - 1:
             gammas[k] = math.inf
-
-        def path(x: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-            if normal:
-                left = diffused(x, sum(gammas[:k]), generator, base.scale)
-                return left, diffused(left, gammas[k], generator, base.scale)
-            z = self.noise_like(x, generator)
-            left, right = (torch.lerp(z, x, math.exp(-sum(gammas[:j]))) for j in (k, k + 1))
-            return left, right
-
-        block = self._block(k, data.train)
-        later = (1 - self.matching) * self.blocks / self.matching  # the rest, in units of one of these stages
+        matching = self.stages.matched
+        later = (1 - matching) * self.blocks / matching  # the rest, in units of one of these stages
         return matching_stage(
-            block,
+            self._block(k, data.train),
             data,
-            path,
+            local_path(self, gammas),
             name=f"{_LOCAL} {k + 1}",
             share=1 / (self.blocks - k + later),
             finish=lambda entry: entry.update(kind=_LOCAL),
-            batch_size=self.batch_size,
-            learning_rate=self.matching_rate,
+            batch_size=self.optimization.batch_size,
+            learning_rate=self.stages.matching_rate,
             average=0.99,
         )
 
@@ -317,47 +236,40 @@ class JKOiFlow(Flow, GenerativeModel):
             entry["nll"] = before + entry["kl_change"]
             entry["ended"] = k == count - 1
             if not rounds:  # the first round finds out how many blocks it takes
-                entry["ended"] |= not entry["kept"] or entry["relative_movement"] < self.tolerance
+                entry["ended"] |= not entry["kept"] or entry["relative_movement"] < self.proximal.tolerance
                 if entry["ended"]:  # with what is left of the budget, the joint stage makes something of a first block
-                    self.velocity.truncate(max(k + entry["kept"], 1 if self.joint else 0))
+                    self.velocity.truncate(max(k + entry["kept"], 1 if self.stages.joint else 0))
 
         return proximal_stage(
             Flow(block, self.scheduler, self.integrator, self.divergence, self.base),
             paired(x_train, condition),
             paired(x_validation, data.validation_condition),
-            self.train_grid,
+            self.discretization,
             h=self._weight(block, k),
-            transport=self.transport,
-            free=self.free_block and k == count - 1,
-            disagreement=self.disagreement,
-            compile=self.compiled,
+            transport=self.proximal.transport,
+            free=self.proximal.free_block and k == count - 1,
             finish=finish,
             name=f"{_PROXIMAL} {k + 1}" + (f", round {rounds + 1}" if rounds else ""),
-            share=self._share(moves, halvings, k),
-            batch_size=self.batch_size,
-            learning_rate=self.learning_rate,
-            optimizer=self.optimizer,
-            weight_decay=self.weight_decay,
-            average=0.99,
+            share=self.rounds.share(moves, halvings, k, count, self._joint_per_rounds),
+            **self.optimization.rebuilt(sharpness=0.0).settings(),
         )
+
+    @property
+    def _joint_per_rounds(self) -> float:
+        """The budget of the joint stage, in units of that of all rounds."""
+        joint = self.stages.joint or 0.0
+        return joint / (1 - self.stages.matched - joint)
 
     def _joint_stage(self, data: TrainingData) -> Stage:
         """The assembled chain, by maximum likelihood."""
         return likelihood_stage(
             self,
             data,
-            self.train_grid,
-            kinetic=self.kinetic,
-            disagreement=self.disagreement,
-            compile=self.compiled,
+            self.discretization,
+            costs=[Kinetic(self.stages.kinetic)] if self.stages.kinetic else [],
             name=_JOINT,
             finish=lambda entry: entry.update(kind=_JOINT),
-            batch_size=self.batch_size,
-            learning_rate=self.joint_rate,
-            optimizer=self.optimizer,
-            weight_decay=self.weight_decay,
-            sharpness=self.sharpness or 0.0,
-            average=0.99,
+            **self.optimization.rebuilt(learning_rate=self.stages.joint_rate).settings(),
         )
 
     def _interval(self, k: int) -> tuple[float, float]:
@@ -370,9 +282,19 @@ class JKOiFlow(Flow, GenerativeModel):
         return block.interval[1] - block.interval[0]
 
     def _new_block(self, interval: tuple[float, float]) -> Velocity:
-        shallow = {name: getattr(self, name) for name in ("dim", "width", "condition_dim", "activation", "frequencies")}
-        build, arguments = self.prototype or (Shallow, shallow)
-        return build(**{**arguments, "interval": interval})
+        if (like := self.network.block) is not None:
+            return type(like)(**{**like.config(), "interval": interval})
+        width, frequencies = self.network.width, self.network.frequencies
+        assert width is not None
+        assert frequencies is not None
+        return Shallow(
+            self.dim,
+            width,
+            self.condition_dim,
+            activation=self.network.activation,
+            frequencies=frequencies,
+            interval=interval,
+        )
 
     def _block(self, k: int, like: Tensor) -> Velocity:
         """Block k: the one that is there, or a new one, warm-started from its predecessor."""
@@ -400,7 +322,7 @@ class JKOiFlow(Flow, GenerativeModel):
         count = len(data.train)
         for entry in entries:
             steps = max(entry["steps"], 1)  # none, where the time was up
-            seen = -(-steps * self.batch_size // _PUSHED_ROWS) * _PUSHED_ROWS
+            seen = -(-steps * self.optimization.batch_size // _PUSHED_ROWS) * _PUSHED_ROWS
             count = min(_SPARE * seen, len(data.train)) if seen > count or _SPARE * seen < count else count
         return count
 
@@ -439,20 +361,3 @@ def _encoded(flow: Flow, x: Tensor, condition: Tensor | None) -> Tensor:
     parts = x.split(_PUSHED_ROWS)
     conditions = [None] * len(parts) if condition is None else condition.split(_PUSHED_ROWS)
     return torch.cat([flow.encode(rows, c) for rows, c in zip(parts, conditions, strict=True)])
-
-
-def diffused(x: Tensor, gamma: float, generator: torch.Generator, scale: float = 1.0) -> Tensor:
-    r"""The state of the Ornstein–Uhlenbeck flow to :math:`N(0, \sigma^2 I)` after a time.
-
-    .. math:: e^{-\gamma} x + \sigma \sqrt{1 - e^{-2\gamma}} \, z, \qquad z \sim N(0, I)
-
-    Args:
-        x: Points.
-        gamma: The time :math:`\gamma`, in units of the flow's own, :math:`\sigma^2`.
-        generator: Source of randomness.
-        scale: The deviation :math:`\sigma`.
-    """
-    if gamma == 0:
-        return x
-    z = torch.randn(x.shape, generator=generator, dtype=x.dtype, device=x.device)
-    return math.exp(-gamma) * x + scale * math.sqrt(-math.expm1(-2 * gamma)) * z

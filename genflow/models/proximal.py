@@ -20,8 +20,8 @@ import torch
 from torch import Tensor
 
 from genflow.flow import Flow
-from genflow.interfaces import Scheduler
 from genflow.models.likelihood import kinetic_energy
+from genflow.models.optimization import Discretization
 from genflow.models.stages import CoarseFlow
 from genflow.training import Rows, Stage, picked, unpaired
 
@@ -35,13 +35,11 @@ def proximal_stage(
     flow: Flow,
     train: Rows,
     validation: Rows,
-    train_grid: Scheduler,
+    discretization: Discretization,
     *,
     h: float,
     transport: str = "dynamic",
     free: bool = False,
-    disagreement: float = 0.0,
-    compile: bool = False,
     finish: Callable[[dict[str, Any]], None],
     **settings: Any,
 ) -> Stage:
@@ -54,17 +52,15 @@ def proximal_stage(
         flow: The block with its parts, on the grid that validates.
         train: Rows that the blocks before it have pushed, with their conditions where there are some.
         validation: The same of the validation part.
-        train_grid: The coarser grid that is trained on.
+        discretization: How it is solved in training.
         h: Step :math:`h_k`.
         transport: The proximal term: `dynamic`, :math:`\frac{1}{2} \int |v|^2 dt`, or `endpoint`, the one above. They
             have one minimizer, the straight one, where the block's interval has the length h.
         free: Leaves the proximal term out.
-        disagreement: Weight of `StageDisagreement`.
-        compile: Whether to compile what is trained; see `genflow.divergences.Compiled`.
         finish: Called with the entry.
         settings: Further attributes of the `Stage`.
     """
-    coarse = CoarseFlow(flow, train_grid, disagreement, compile)
+    coarse = CoarseFlow(flow, discretization)
 
     def terms(of: Flow, rows: Rows, generator: torch.Generator, watch: Any = None) -> tuple[Tensor, ...]:
         """Of each row: V(T x) - log det, the proximal term, the squared movement, and T x."""

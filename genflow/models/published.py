@@ -25,6 +25,8 @@ from genflow.divergences import Hutchinson
 from genflow.flow import Flow
 from genflow.interfaces import Velocity
 from genflow.models.jko_iflow import JKOiFlow, diffused
+from genflow.models.jko_settings import BlockNetwork, ProximalStep, Rounds, Stages
+from genflow.models.optimization import Discretization, Optimization
 from genflow.schedulers import Uniform
 from genflow.solvers import Adaptive
 from genflow.training import Stage, TrainingData
@@ -121,20 +123,15 @@ class PublishedJKOiFlow(JKOiFlow):
             blocks,
             first,
             growth,
-            maximum,
-            width,
-            transport="endpoint",
-            disagreement=0.0,
-            tolerance=tolerance,
-            objective="proximal",
-            reparameterize=reparameterize,
-            refine=refine,
-            joint=0.0,
             whiten=False,
-            steps=steps,
-            batch_size=batch_size,
-            optimizer="adam",
-            learning_rate=learning_rate,
+            network=BlockNetwork(width),
+            proximal=ProximalStep(maximum, "endpoint", tolerance),
+            rounds=Rounds(reparameterize, refine=refine),
+            stages=Stages("proximal", joint=0.0),
+            discretization=Discretization(steps, train_steps=3, disagreement=0.0),
+            optimization=Optimization(
+                "adam", learning_rate, batch_size, annealed=False, clip=1.0, average=0.0, sharpness=0.0
+            ),
             **parts,
         )
 
@@ -154,7 +151,8 @@ class PublishedJKOiFlow(JKOiFlow):
         return self.proximal_steps.step(k) if length == 1 else length
 
     def _new_block(self, interval: tuple[float, float]) -> Velocity:
-        return PublishedNetwork(self.dim, self.width, interval)
+        assert self.network.width is not None
+        return PublishedNetwork(self.dim, self.network.width, interval)
 
     def _proximal_stage(
         self, data: TrainingData, moves: int, halvings: int, k: int, entries: Sequence[dict[str, Any]] = ()
@@ -175,4 +173,4 @@ class PublishedJKOiFlow(JKOiFlow):
             potential = -self.base.log_prob(x)
             return (potential - log_det + (x - batch).square().sum(-1) / (2 * h)).mean()
 
-        return dataclasses.replace(stage, loss=loss, clip=1.0, average=0.0, annealed=False, tolerance=math.inf)
+        return dataclasses.replace(stage, loss=loss, tolerance=math.inf)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -11,10 +11,13 @@ from torch import Tensor
 
 from genflow.divergences import Compiled
 from genflow.flow import Cost, Flow
-from genflow.interfaces import Scheduler, Velocity
-from genflow.models.likelihood import StageDisagreement, jacobian_norm, kinetic_energy
+from genflow.interfaces import Velocity
+from genflow.models.costs import RunningCost
+from genflow.models.likelihood import StageDisagreement
+from genflow.models.optimization import Discretization
 from genflow.solvers import RK4
 from genflow.training import Rows, Stage, TrainingData, paired, unpaired
+from genflow.wrappers import alike
 
 __all__ = ["CoarseFlow", "initial_frequencies", "likelihood_stage", "matching_stage"]
 
@@ -26,48 +29,35 @@ _SLICES = 8  # times in one batch of the matching stage: one time for all rows o
 def likelihood_stage(
     flow: Flow,
     data: TrainingData,
-    train_grid: Scheduler,
+    discretization: Discretization,
     *,
-    kinetic: float = 0.0,
-    jacobian: float = 0.0,
-    disagreement: float = 0.0,
-    compile: bool = False,
+    costs: Sequence[RunningCost] = (),
     **settings: Any,
 ) -> Stage:
-    r"""Maximum likelihood of a whole flow, with running costs as regularizers.
+    r"""Maximum likelihood of a whole flow, with running costs :math:`c_i` as regularizers.
 
-    .. math:: E\Bigl[-\log p(x) + \lambda_K \int |v|^2 dt + \lambda_J \int |\nabla v|_F^2 dt\Bigr]
+    .. math:: E\Bigl[-\log p(x) + \sum_i \lambda_i \int c_i \, dt\Bigr]
 
     Args:
         flow: The flow; its own grid is the one that validates.
         data: Rows.
-        train_grid: The coarser grid that is trained on.
-        kinetic: Weight :math:`\lambda_K`.
-        jacobian: Weight :math:`\lambda_J`.
-        disagreement: Weight of `StageDisagreement`; of no effect for an integrator other than RK4.
-        compile: Whether to compile what is trained; see `genflow.divergences.Compiled`.
+        discretization: How it is solved in training.
+        costs: The running costs, with their weights :math:`\lambda_i`.
         settings: Further attributes of the `Stage`.
     """
-    coarse = CoarseFlow(flow, train_grid, disagreement, compile)
+    coarse = CoarseFlow(flow, discretization)
     long = len(flow.velocity.pieces()) > _LONG
 
     def loss(batch: Rows, generator: torch.Generator) -> Tensor:
         x, condition = unpaired(batch)
-        costs: list[Cost] = []
-        weights = []
-        if kinetic:
-            costs.append(kinetic_energy)
-            weights.append(kinetic)
-        if jacobian:
-            costs.append(jacobian_norm(flow, x, generator, condition))
-            weights.append(jacobian)
+        running: list[Cost] = [cost.of(flow, x, generator, condition) for cost in costs]
         watch = coarse.watch()
-        costs += [watch] if watch else []
+        running += [watch] if watch else []
         held = 1 if long else None
-        transport = coarse.flow.integrate(x, costs=costs, condition=condition, generator=generator, held_pieces=held)
+        transport = coarse.flow.integrate(x, costs=running, condition=condition, generator=generator, held_pieces=held)
         value = -flow.base.log_prob(transport.x) - transport.log_det
-        for weight, cost in zip(weights, transport.costs, strict=False):
-            value = value + weight * cost
+        for cost, integral in zip(costs, transport.costs, strict=False):
+            value = value + cost.weight * integral
         return (value + coarse.disagreement * watch.total() if watch else value).mean()
 
     return Stage(
@@ -76,7 +66,7 @@ def likelihood_stage(
         validation=paired(data.validation, data.validation_condition),
         loss=loss,
         validate=lambda rows, generator: -flow.log_prob(*unpaired(rows), generator),
-        coarse=lambda rows, generator: -coarse.flow.log_prob(*unpaired(rows), generator),
+        coarse=(lambda rows, g: -coarse.judged.log_prob(*unpaired(rows), g)) if coarse.differs else None,
         refine=coarse.refine,
         lean=long,
         **settings,
@@ -88,17 +78,19 @@ class CoarseFlow:
 
     Args:
         flow: The flow on its own, fine grid.
-        grid: The coarse grid.
-        disagreement: Weight of `StageDisagreement`; of no effect for an integrator other than RK4.
-        compile: Whether to compile its evaluations; see `genflow.divergences.Compiled`.
+        discretization: The coarse grid, and what else is another in training.
 
     Attributes:
         flow: The flow on the coarse grid.
+        differs: Whether its grid is another than that of the fine one; where not, there is nothing to refine.
     """
 
-    def __init__(self, flow: Flow, grid: Scheduler, disagreement: float, compile: bool = False):
-        self.fine, self.grid, self.base_weight = flow, grid, disagreement
-        self.divergence = Compiled(flow.divergence) if compile else flow.divergence
+    def __init__(self, flow: Flow, discretization: Discretization):
+        self.fine, self.grid, self.base_weight = flow, discretization.train_grid, discretization.disagreement
+        self.alike = discretization.train_divergence is None
+        divergence = discretization.train_divergence or flow.divergence
+        self.divergence = Compiled(divergence) if discretization.compile else divergence
+        self.differs = not alike(flow.scheduler, self.grid)
         self.refine(0)
 
     def refine(self, level: int) -> None:
@@ -106,6 +98,11 @@ class CoarseFlow:
         steps = math.ceil(self.grid.steps * (1 + level / 2))
         self.flow = self.fine.replace(scheduler=self.grid.with_steps(steps), divergence=self.divergence)
         self.disagreement = self.base_weight * 3**level
+
+    @property
+    def judged(self) -> Flow:
+        """The flow on the coarse grid, with the divergence that the fine one has, to tell the grids apart."""
+        return self.flow if self.alike else self.flow.replace(divergence=self.fine.divergence)
 
     def watch(self) -> StageDisagreement | None:
         """The watch over one solve, where the integrator has two stages to compare."""

@@ -1,4 +1,8 @@
-"""A model from its name's class and the options that people type: each is checked before anything is trained."""
+"""A model from its name and the options that people type: each is checked before anything is trained.
+
+A name stands for a class, or for a function that returns a model, a preset: `def ffjord(dim, …, **options) -> CNF`.
+What such a function takes as `**options` are those of the class that it is said to return.
+"""
 
 from __future__ import annotations
 
@@ -9,34 +13,51 @@ from collections.abc import Mapping
 from typing import Any
 
 from genflow.errors import InputError
+from genflow.interfaces import Component
 from genflow.naming import registry
-from genflow.naming.parts import part
+from genflow.naming.parts import for_pictures, network, part
 from genflow.naming.values import is_plain, shown, types_of, wanted
 
-__all__ = ["build", "check_options", "check_values"]
+__all__ = ["build", "check_options", "check_values", "class_behind", "network_of", "with_network"]
+
+_NETWORKS = ("block", "predictor", "velocity")
+"""Arguments that take a model's network; the first that it has is the one."""
 
 _PARTS = {
-    "velocity": "velocity",
-    "block": "velocity",
+    **dict.fromkeys(_NETWORKS, "velocity"),
     "scheduler": "scheduler",
     "integrator": "integrator",
     "divergence": "divergence",
+    "train_divergence": "divergence",
     "noise": "scheduler",
 }
 """Options that name a part, and what they are registered as."""
 
+_FLOW = ("velocity", "scheduler", "integrator", "divergence", "base")
+"""The parts of a flow, which every one takes."""
+
 _COUNTS = ("batch_size", "bins", "blocks", "dim", "steps", "train_steps", "transforms", "width")
 
 
-def build(cls: Any, dim: int, options: Mapping[str, Any], condition_dim: int = 0) -> Any:
+def build(
+    cls: Any,
+    dim: int,
+    options: Mapping[str, Any],
+    condition_dim: int = 0,
+    event_shape: tuple[int, ...] | None = None,
+) -> Any:
     """A model with its options.
 
+    With a velocity on pictures its divergence is estimated by one random probe where no other is named: the exact one
+    pushes as many tangents as a picture has entries.
+
     Args:
-        cls: The model's class.
+        cls: The model's class, or a function that returns a model.
         dim: Dimension of a row.
         options: Constructor arguments. The parts of a flow may be named: `{"integrator": "heun"}`, or with arguments
             `{"integrator": {"name": "adaptive", "rtol": 1e-6}}`.
         condition_dim: Dimension of the data's condition, 0 where there is none.
+        event_shape: The data's `event_shape`, for velocities on pictures.
 
     Raises:
         InputError: An option that the model does not have, or a value that it can't be built with.
@@ -44,11 +65,21 @@ def build(cls: Any, dim: int, options: Mapping[str, Any], condition_dim: int = 0
     options = {**options, "condition_dim": condition_dim} if condition_dim else options
     check_options(cls, options)
     check_values(cls, options)
-    hints = types_of(cls)
-    arguments = {
-        name: _part(name, value, dim, condition_dim) if name in _PARTS and name not in _plain(hints) else _tuples(value)
-        for name, value in options.items()
-    }
+    hints = _types_of(cls)
+    of_velocity = {"condition_dim": condition_dim} if condition_dim else {}
+    arguments: dict[str, Any] = {}
+    for name, value in options.items():
+        if name not in _PARTS or name in _plain(hints):
+            arguments[name] = _tuples(value)
+        elif not isinstance(value, str | dict):
+            arguments[name] = value
+        elif _PARTS[name] != "velocity":
+            # Under `noise` stands a scheduler of another interface.
+            arguments[name] = part(name if name == "noise" else _PARTS[name], value)
+        else:
+            arguments[name] = network(value, dim, event_shape, **of_velocity)
+            if for_pictures(value) and "divergence" not in options:
+                arguments["divergence"] = part("divergence", "hutchinson")
     try:
         return cls(dim, **arguments)
     except InputError:
@@ -60,18 +91,46 @@ def build(cls: Any, dim: int, options: Mapping[str, Any], condition_dim: int = 0
         raise InputError(f"{registry.name_of(cls)}: {given}({type(error).__name__}: {error})") from error
 
 
+def with_network(cls: Any, options: Mapping[str, Any], velocity: str | None) -> dict[str, Any]:
+    """Options of a model, with its network under the name that the model's constructor has for it.
+
+    Args:
+        cls: The model's class.
+        options: Its other options.
+        velocity: A velocity by its name, such as `unet` or `unet,width=16`; `None` leaves all as it is.
+
+    Raises:
+        InputError: A model that is made of no velocity.
+
+    Example:
+        >>> import genflow as gf
+        >>> from genflow.naming.options import with_network
+        >>> with_network(gf.models.JKOiFlow, {"blocks": 2}, "unet")
+        {'blocks': 2, 'block': 'unet'}
+    """
+    if velocity is None:
+        return dict(options)
+    name = network_of(cls)
+    if name is None:
+        raise InputError(f"velocity: {registry.name_of(cls)} is made of no velocity; leave it out")
+    return {**options, name: velocity}
+
+
+def network_of(cls: Any) -> str | None:
+    """The argument that takes a model's network; `None` of a model that is made of no velocity."""
+    known = _known(cls) or []
+    return next((name for name in _NETWORKS if name in known), None)
+
+
 def check_options(cls: Any, options: Mapping[str, Any]) -> None:
     """Refuses options that a model does not have.
 
     Raises:
         InputError: With the nearest name, and all of them.
     """
-    parameters = dict(list(inspect.signature(cls).parameters.items())[1:])
-    known = [name for name, parameter in parameters.items() if parameter.kind is not parameter.VAR_KEYWORD]
-    if len(known) < len(parameters):
-        if not hasattr(cls, "replace"):  # takes anything, and knows what to do with it
-            return
-        known += ["velocity", "scheduler", "integrator", "divergence", "base"]
+    known = _known(cls)
+    if known is None:
+        return
     for name in options:
         if name not in known:
             near = difflib.get_close_matches(name, known, n=1)
@@ -85,10 +144,40 @@ def check_values(cls: Any, options: Mapping[str, Any]) -> None:
     Raises:
         InputError: With what would do.
     """
-    hints = types_of(cls)
+    hints = _types_of(cls)
     for name, value in options.items():
         if other := _refusal(name, value, hints.get(name, Any)):
             raise InputError(f"{registry.name_of(cls)}: {name}={shown(value)} came; {other} would do")
+
+
+def _known(cls: Any) -> list[str] | None:
+    """The options that a model has; `None` where it takes anything, and knows what to do with it."""
+    parameters = dict(list(inspect.signature(cls).parameters.items())[1:])
+    known = [name for name, parameter in parameters.items() if parameter.kind is not parameter.VAR_KEYWORD]
+    if len(known) == len(parameters):
+        return known
+    if (returned := class_behind(cls)) is not None:
+        further = _known(returned)
+        return None if further is None else list(dict.fromkeys([*known, *further]))
+    return [*known, *_FLOW] if hasattr(cls, "replace") else None
+
+
+def _types_of(cls: Any) -> dict[str, Any]:
+    """The types of a model's options, as far as they can be told."""
+    returned = class_behind(cls)
+    return {**({} if returned is None else types_of(returned)), **types_of(cls)}
+
+
+def class_behind(function: Any) -> type[Component] | None:
+    """The class of the models that a function is said to return, which takes its `**options`.
+
+    Example:
+        >>> import genflow as gf
+        >>> class_behind(gf.baselines.ffjord).__name__
+        'CNF'
+    """
+    found = None if isinstance(function, type) else types_of(function).get("return")
+    return found if isinstance(found, type) and issubclass(found, Component) else None
 
 
 def _refusal(name: str, value: Any, hint: Any) -> str:
@@ -110,14 +199,6 @@ def _refusal(name: str, value: Any, hint: Any) -> str:
         if name.endswith("_rate") and value <= 0:
             return "more than 0"
     return ""
-
-
-def _part(name: str, value: Any, dim: int, condition_dim: int) -> Any:
-    if not isinstance(value, str | dict):
-        return value
-    if _PARTS[name] != "velocity":
-        return part(name, value)
-    return part("velocity", value, dim, **({"condition_dim": condition_dim} if condition_dim else {}))
 
 
 def _plain(hints: Mapping[str, Any]) -> set[str]:

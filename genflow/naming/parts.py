@@ -13,7 +13,7 @@ from genflow.naming import registry
 from genflow.naming.assignments import assignment
 from genflow.naming.values import check_arguments
 
-__all__ = ["label_of", "part", "parts", "ready"]
+__all__ = ["for_pictures", "label_of", "network", "part", "parts", "ready"]
 
 _INTERFACES: dict[str, type] = {
     "velocity": Velocity,
@@ -23,6 +23,7 @@ _INTERFACES: dict[str, type] = {
     "noise": NoiseSchedule,
 }
 _ELSEWHERE = {"integrator": {"steps": "how many steps is told by the scheduler: steps=4"}}
+_PICTURE = 3  # axes of a picture: channels, height, width
 _KINDS = {"noise": "scheduler"}  # what a kind is registered as, where that has another name
 
 
@@ -71,6 +72,47 @@ def part(kind: str, given: Any, *first: Any, **defaults: Any) -> Any:
     if not isinstance(made, _INTERFACES[kind]):
         raise InputError(f"{kind}: {name} is no {_INTERFACES[kind].__name__}; another one of `genflow list` would do")
     return made
+
+
+def network(given: Any, dim: int, event_shape: tuple[int, ...] | None = None, **defaults: Any) -> Velocity:
+    """The velocity that somebody asks for, for rows of a data set; one on pictures is told their shape and flattened.
+
+    Args:
+        given: As in `part`.
+        dim: The number of columns of a row.
+        event_shape: Channels, height and width of the picture that a row holds; `None` of a table.
+        defaults: As in `part`.
+
+    Raises:
+        InputError: A velocity on pictures for rows that are none; see `part`.
+
+    Example:
+        >>> import torch
+        >>> from genflow.naming.parts import network
+        >>> network("unet,width=8", 64, (1, 8, 8))(torch.randn(5, 64), torch.tensor(0.5)).shape
+        torch.Size([5, 64])
+    """
+    if not for_pictures(given):
+        return part("velocity", given, dim, **defaults)
+    if event_shape is None:
+        name = _named("velocity", given)[0] if isinstance(given, str | Mapping) else given.__name__
+        raise InputError(
+            f"velocity: {name} is for pictures, the data are rows of {dim} columns; digits or a folder of pictures "
+            "would do, or a velocity of rows such as residual-mlp"
+        )
+    return registry.lookup("velocity", "flattened")(part("velocity", given, event_shape, **defaults))
+
+
+def for_pictures(given: Any) -> bool:
+    """Whether a name, or a class, is that of a velocity on pictures, which is built with their shape.
+
+    Example:
+        >>> from genflow.naming.parts import for_pictures
+        >>> for_pictures("unet"), for_pictures("shallow")
+        (True, False)
+    """
+    found = _found("velocity", *_named("velocity", given))[0] if isinstance(given, str | Mapping) else given
+    return isinstance(found, type) and issubclass(found, Velocity) and found.event_ndim == _PICTURE
 
 
 def parts(kind: str, given: Any) -> dict[str, Any]:

@@ -50,7 +50,10 @@ def wanted(value: Any, hint: Any) -> str:
 
 
 def types_of(callable_: Any) -> dict[str, Any]:
-    """The types of the arguments of a class's constructor, or of a function, as far as they can be told."""
+    """The types of the arguments of a class's constructor, or of a function, as far as they can be told.
+
+    The type of what a function returns goes by `return`.
+    """
     typed: Any = callable_
     try:
         return typing.get_type_hints(typed.__init__ if isinstance(callable_, type) else typed)

@@ -1,12 +1,14 @@
 """Schedulers: grids of times, block boundaries, and the noise schedules of diffusions."""
 
+from genflow.paths import LinearInterpolant, VariancePreserving
 from genflow.schedulers.grids import EqualLogSNR, Uniform, Warped
 from genflow.schedulers.jko import JKOSteps, refined, reparameterized
-from genflow.schedulers.noise import LinearInterpolant, VariancePreserving
+from genflow.schedulers.karras import Karras
 
 __all__ = [
     "EqualLogSNR",
     "JKOSteps",
+    "Karras",
     "LinearInterpolant",
     "Uniform",
     "VariancePreserving",

@@ -83,7 +83,7 @@ class Warped(Scheduler):
     ) -> Float[Tensor, " times"]:
         u = torch.linspace(0, 1, checked_steps(steps, self.steps) + 1, dtype=torch.float64) ** self.power
         low, high = min(start, stop), max(start, stop)
-        return _finished(low + (high - low) * u, start, stop, dtype, device)
+        return finished(low + (high - low) * u, start, stop, dtype, device)
 
 
 class EqualLogSNR(Scheduler):
@@ -124,10 +124,10 @@ class EqualLogSNR(Scheduler):
             )
         first, last = ends.tolist()
         grid = torch.linspace(first, last, checked_steps(steps, self.steps) + 1, dtype=torch.float64)
-        return _finished(self.noise.time_of(grid), start, stop, dtype, device)
+        return finished(self.noise.time_of(grid), start, stop, dtype, device)
 
 
-def _finished(
+def finished(
     rising: Tensor, start: float, stop: float, dtype: torch.dtype, device: torch.device | str | None
 ) -> Tensor:
     """The grid in the direction that was asked for, its ends exact."""

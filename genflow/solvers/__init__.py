@@ -2,6 +2,7 @@
 
 from genflow.solvers.adaptive import ADAPTIVE_METHODS, FIXED_METHODS, Adaptive
 from genflow.solvers.brownian import SRK, Milstein
+from genflow.solvers.elucidated import EDMSampler
 from genflow.solvers.embedded import DOP853, BogackiShampine, DormandPrince, Embedded, Tsitouras
 from genflow.solvers.exponential import DDIM, Ancestral, DPMSolver, PredictorCorrector
 from genflow.solvers.fixed import RK4, RK438, Euler, FixedStep, Heun, Midpoint, Ralston, RungeKutta
@@ -19,6 +20,7 @@ __all__ = [
     "DOP853",
     "DPMSolver",
     "DormandPrince",
+    "EDMSampler",
     "Embedded",
     "Euler",
     "EulerMaruyama",

@@ -99,12 +99,22 @@ class Denoising(OnGrid):
     def advancing(
         self, dynamics: Any, state: State, times: Tensor, h_all: list[Any], generator: torch.Generator | None
     ) -> Advance:
+        x = one_tensor(type(self).__name__, state)
+        denoise, _, ends = self.offer(dynamics, times)
+        t_all, noise = times.unbind(), drawing(x, generator, self.gradient)
+        return self.stepping(lambda n, x: denoise(t_all[n], x), [Interval(*a, *b) for a, b in pairwise(ends)], noise)
+
+    def offer(self, dynamics: Any, times: Tensor) -> tuple[Callable[..., Tensor], Any, list[tuple[float, float]]]:
+        """The denoiser and the path of the dynamics, and the path's signal and noise at each time of the grid.
+
+        Raises:
+            InputError: The dynamics have none; rising times, where a sampler can't encode; a start without noise.
+        """
         name = type(self).__name__
-        x = one_tensor(name, state)
         denoise, schedule = dynamics.denoise, dynamics.noise
         if denoise is None or schedule is None:
             raise InputError(f"dynamics: {name} needs a denoise(t, x) and its noise, these have none; RK4 would do")
-        t_all, values = times.unbind(), torch.tensor(times.tolist(), dtype=torch.float64)
+        values = torch.tensor(times.tolist(), dtype=torch.float64)
         if self.downwards_only and len(values) > 1 and values[-1] > values[0]:
             raise InputError(f"times: {name} goes from noise to data, in falling times; DDIM or RK4 would encode")
         # In float64: differences of squares below would lose their digits near the data.
@@ -114,8 +124,7 @@ class Denoising(OnGrid):
                 raise InputError(
                     f"times: there is no noise at t = {t:g}; {name} can start at {schedule.t_min:g} or later"
                 )
-        noise = drawing(x, generator, self.gradient)
-        return self.stepping(lambda n, x: denoise(t_all[n], x), [Interval(*a, *b) for a, b in pairwise(ends)], noise)
+        return denoise, schedule, ends
 
 
 class DDIM(Denoising):

@@ -7,9 +7,12 @@ the equation is then a reverse one. That of a diffusion, whose dynamics have a `
 here:
 
 .. math::
-    dx = \Bigl(\frac{\dot\alpha}{\alpha} x - g^2 \nabla \log p_t\Bigr) dt + g \, d\bar W, \qquad
-    \nabla \log p_t(x) = \frac{\alpha D(x, t) - x}{\sigma^2}, \qquad
-    g^2 = 2 \sigma \Bigl(\dot\sigma - \sigma \frac{\dot\alpha}{\alpha}\Bigr) .
+    dx = \bigl(\dot\alpha D + (\dot\sigma + c) \, E[z \mid x_t]\bigr) dt + \sqrt{2 \sigma c} \, d\bar W, \qquad
+    E[z \mid x_t] = \frac{x - \alpha D}{\sigma} = -\sigma \nabla \log p_t(x)
+
+with the rate :math:`c` at which the path exchanges noise. That of the forward equation, :math:`g^2 = 2 \sigma c` with
+:math:`c = \dot\sigma - \sigma \dot\alpha / \alpha`, makes it Anderson's,
+:math:`(f - g^2 \nabla \log p_t) dt + g d\bar W`; every other :math:`c \ge 0` has the same laws.
 
 | Kloeden, Platen 1992, Numerical solution of SDEs, https://doi.org/10.1007/978-3-662-12616-5
 | Anderson 1982, Reverse-time diffusion equation models, https://doi.org/10.1016/0304-4149(82)90051-5
@@ -56,10 +59,12 @@ def equation_of(solver: str, dynamics: Dynamics, times: Tensor) -> tuple[Field, 
         )
 
     def drift(t: Tensor, x: Tensor) -> Tensor:
-        score = (noise.alpha(t) * denoise(t, x) - x) / noise.sigma(t) ** 2
-        return (noise.alpha_dot(t) / noise.alpha(t)) * x - noise.diffusion(t) ** 2 * score
+        denoised, sigma = denoise(t, x), noise.sigma(t)
+        # E[z | x_t]. Without noise D is x, and nothing is known of z: its mean, 0.
+        z = (x - noise.alpha(t) * denoised) / sigma.clamp_min(torch.finfo(sigma.dtype).tiny)
+        return noise.alpha_dot(t) * denoised + (noise.sigma_dot(t) + noise.exchange(t)) * z
 
-    return drift, lambda t, x: noise.diffusion(t)
+    return drift, lambda t, x: (2 * noise.sigma(t) * noise.exchange(t)).sqrt()
 
 
 class Stochastic(OnGrid):

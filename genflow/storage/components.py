@@ -26,12 +26,14 @@ from genflow.storage.documents import not_finite, printable, wanted
 __all__ = ["built", "check_names", "described", "is_own", "named"]
 
 _PACKAGES = ("baselines", "data", "divergences", "models", "paths", "schedulers", "solvers", "velocities")
-_MODULES = ("base", "fitted", "fitting", "flow", "functions", "wrappers")
+_MODULES = ("base", "fitted", "fitting", "flow", "functions", "groups", "wrappers")
 """Where genflow's own components are defined."""
 
 _MOVED = {
     "genflow.flow:StandardNormal": "genflow.base:StandardNormal",
     "genflow.model:Transformed": "genflow.fitted:Transformed",
+    "genflow.schedulers.noise:LinearInterpolant": "genflow.paths.interpolants:LinearInterpolant",
+    "genflow.schedulers.noise:VariancePreserving": "genflow.paths.diffusions:VariancePreserving",
 }
 """What older files call by another name."""
 

@@ -138,8 +138,10 @@ def few_steps(history: Sequence[dict[str, Any]], rows: int) -> list[str]:
 
     Args:
         history: The training's history.
-        rows: Rows that it was trained on.
+        rows: Rows that it was trained on. A model that is estimated without steps has all of them.
     """
+    if history and not any("steps" in entry for entry in history):
+        return [] if any(entry.get("candidates") for entry in history) else ["no time was left to estimate it"]
     steps = sum(entry.get("steps", 0) for entry in history)
     seen = sum(entry.get("steps", 0) * entry.get("batch", rows) for entry in history)
     if steps >= _FEWEST_STEPS and seen >= rows:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import torch
@@ -42,9 +42,11 @@ class StageRun:
         budget: The whole training's budget.
         generator: Source of batches and of whatever the loss draws.
         begin: Clock reading at the beginning of the training, for curves and progress.
+        autocast: Whether the loss, not the validation, is computed under bfloat16 autocast.
     """
 
-    def __init__(self, stage: Stage, budget: Budget, generator: torch.Generator, begin: float):
+    def __init__(self, stage: Stage, budget: Budget, generator: torch.Generator, begin: float, autocast: bool = False):
+        self.autocast = autocast
         self.stage, self.budget, self.generator, self.begin = stage, budget, generator, begin
         self.parameters = stage.parameters
         self.optimizer = _optimizer(stage)
@@ -174,7 +176,8 @@ class StageRun:
         """The loss of a batch, with its gradient left in the parameters; not a number where no solver gets through."""
         self.optimizer.zero_grad(set_to_none=not self.stage.lean)
         try:
-            loss = self.stage.loss(batch, self.generator)
+            with torch.autocast(self.stage.points.device.type, torch.bfloat16) if self.autocast else nullcontext():
+                loss = self.stage.loss(batch, self.generator)
             loss.backward()
         except SolverError:
             return math.nan

@@ -20,6 +20,7 @@ from genflow.training.budget import Budget
 from genflow.training.loop import StageRun
 from genflow.training.progress import Progress
 from genflow.training.rows import TrainingData
+from genflow.training.selection import Selection, SelectionRun
 from genflow.training.snapshots import Snapshots
 
 __all__ = ["History", "train"]
@@ -38,6 +39,7 @@ def train(
     checkpoint: str | PathLike[str] | None = None,
     history: Sequence[dict[str, Any]] = (),
     reserve: Callable[[], float] = lambda: 0.0,
+    autocast: bool = False,
 ) -> History:
     """Runs a model's stages until it has no more, or the budget is spent.
 
@@ -54,6 +56,7 @@ def train(
         history: The stages that are behind the model, where it goes on from its weights.
         reserve: Asked at the beginning of each stage, on a clock, how many seconds are to be left at the end for what
             comes after the stages.
+        autocast: Whether losses are computed under bfloat16 autocast; weights and validation keep their precision.
 
     Returns:
         One entry for each stage: its name, steps, seconds, validation loss, curve, and what the model remembers of it.
@@ -62,7 +65,7 @@ def train(
         TrainingError: The loss stayed non-finite.
         InputError: The checkpoint is of another training.
     """
-    snapshots = None if checkpoint is None else Snapshots(checkpoint, seed, budget, model, data)
+    snapshots = None if checkpoint is None else Snapshots(checkpoint, seed, budget, model, data, autocast)
     resumed = snapshots.read(model) if snapshots else None
     entries: History = resumed.history if resumed else list(history)
     budget.start()
@@ -85,7 +88,12 @@ def train(
         if budget.timed:
             budget.reserve = reserve()
         generator = torch.Generator(stage.points.device).manual_seed(_mixed(seed, len(entries)) + 1)
-        run = StageRun(stage, budget, generator, begin)
+        # Who runs it: an optimizer, or the choice among candidates that have no gradient.
+        run: Any
+        if isinstance(stage, Selection):
+            run = SelectionRun(stage, budget, generator, begin)
+        else:
+            run = StageRun(stage, budget, generator, begin, autocast)
         if resumed and resumed.run:
             run.restore(*resumed.run)
             begin = run.begin

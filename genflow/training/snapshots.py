@@ -52,9 +52,18 @@ class Snapshots:
         budget: Its budget.
         model: Its model, untrained.
         data: Its data. A snapshot of another seed, budget, model or data is refused.
+        autocast: Whether it trains under autocast; of another precision, too.
     """
 
-    def __init__(self, folder: str | PathLike[str], seed: int, budget: Budget, model: Any, data: TrainingData):
+    def __init__(
+        self,
+        folder: str | PathLike[str],
+        seed: int,
+        budget: Budget,
+        model: Any,
+        data: TrainingData,
+        autocast: bool = False,
+    ):
         self.path = Path(folder) / _FILE
         self.budget = budget
         unit = "s" if budget.timed else " iterations"
@@ -64,6 +73,7 @@ class Snapshots:
             "budget": f"{budget.total:g}{unit}",
             "model": type(model).__name__,
             "data": _fingerprint(data),
+            **({"autocast": True} if autocast else {}),
             **{f"model.{name}": described(value) for name, value in {**model.defaults(), **model.given()}.items()},
         }
         self.path.parent.mkdir(parents=True, exist_ok=True)

@@ -1,28 +1,13 @@
-r"""The probability flow of a diffusion: a network that predicts noise, data or a mixture of both, as a velocity.
+r"""The probability flow of a path: a network that predicts noise, data or a mixture of both, as a velocity.
 
 .. math::
-    \dot x = \frac{\dot\sigma}{\sigma} (x - \alpha D) + \dot\alpha D, \qquad D = E[x_0 \mid x_t = x],
-    \qquad x_t = \alpha x_0 + \sigma \varepsilon
+    v = \dot\alpha \, E[x \mid x_t] + \dot\sigma \, E[z \mid x_t], \qquad x_t = \alpha x + \sigma z
 
-Whatever the network :math:`F` predicts, both the denoiser and the velocity are linear in it and in the point,
+Whatever the network :math:`F` predicts, both expectations and the velocity are linear in it and in the point,
 
-.. math:: D = c(t) \, x + e(t) \, F(x, t), \qquad v = a(t) \, x + b(t) \, F(x, t),
+.. math:: v = a(t) \, x_t + b(t) \, F(s(t) \, x_t, t), \qquad \nabla \cdot v = a d + b s \, \nabla \cdot F,
 
-so that the divergence is :math:`a d + b \nabla \cdot F`, in closed form where the network's is. With
-:math:`N = \alpha^2 + \sigma^2`:
-
-===========  ==============================  ===================================  =============================
-prediction   :math:`F`                       :math:`c, \; e`                      :math:`a, \; b`
-===========  ==============================  ===================================  =============================
-`epsilon`    :math:`\varepsilon`             :math:`1/\alpha, -\sigma/\alpha`     :math:`\dot\alpha/\alpha,
-                                                                                  \dot\sigma - \sigma\dot\alpha/\alpha`
-`x`          :math:`x_0`                     :math:`0, 1`                         :math:`\dot\sigma/\sigma,
-                                                                                  \dot\alpha - \alpha\dot\sigma/\sigma`
-`v`          :math:`\alpha\varepsilon        :math:`\alpha/N, -\sigma/N`          :math:`(\alpha\dot\alpha +
-             - \sigma x_0`                                                        \sigma\dot\sigma)/N,
-                                                                                  (\alpha\dot\sigma -
-                                                                                  \sigma\dot\alpha)/N`
-===========  ==============================  ===================================  =============================
+in closed form where the network's divergence is. The coefficients are those of `genflow.paths.predictions`.
 
 Song et al. 2021, https://arxiv.org/abs/2011.13456; Salimans, Ho 2022, https://arxiv.org/abs/2202.00512
 """
@@ -30,14 +15,16 @@ Song et al. 2021, https://arxiv.org/abs/2011.13456; Salimans, Ho 2022, https://a
 from __future__ import annotations
 
 import math
-from typing import Any
+from collections.abc import Callable
+from typing import Any, Literal
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from genflow.errors import InputError
-from genflow.interfaces import NoiseSchedule, Velocity
+from genflow.interfaces import NoiseSchedule, Path, Velocity
+from genflow.paths.predictions import Coefficient, Pair, Prediction, Rate, prediction_of
 from genflow.velocities.function import as_velocity
 from genflow.wrappers import Question, Wrapper
 
@@ -45,17 +32,17 @@ __all__ = ["ProbabilityFlow"]
 
 
 class ProbabilityFlow(Wrapper):
-    r"""A diffusion's network as a velocity on :math:`[t_{min}, t_{max}]`. See the formulas above.
+    r"""A network along a path as a velocity on :math:`[t_{min}, t_{max}]`. See the formulas above.
 
     Args:
         network: The network :math:`F(x, t, c)`, a `Velocity` or any callable of that signature.
-        noise: The noise schedule :math:`\alpha, \sigma`.
-        prediction: What the network predicts: `epsilon`, `x` or `v`.
+        noise: The path :math:`\alpha, \sigma`: a diffusion's noise schedule.
+        prediction: What the network predicts: `epsilon`, `x`, `v`, `rate`, `karras`, or a `Prediction`.
         clock: What the network is told of the time: `time`, or `log_snr`, the share of the log signal-to-noise ratio's
-            range that is behind, from 0 at `t_min` to 1 at `t_max`.
+            range that is behind, from 0 at `t_min` to 1 at `t_max`; or `karras`, :math:`\frac14 \log(\sigma / \alpha)`.
 
     Raises:
-        InputError: An unknown prediction or clock.
+        InputError: An unknown prediction or clock; a path with a noise of its own, and another prediction than `rate`.
 
     Example:
         >>> import torch, genflow as gf
@@ -70,27 +57,37 @@ class ProbabilityFlow(Wrapper):
     inside = "network"
     own = frozenset({"interval", "noise", "denoise", "diffusion", "scale_output"})
     diffusion = scale_output = None
-    noise: NoiseSchedule
 
     def __init__(
         self,
         network: Any,
-        noise: NoiseSchedule,
-        prediction: str = "epsilon",
-        clock: str = "time",
+        noise: Path,
+        prediction: Prediction | str = "epsilon",
+        clock: Literal["time", "log_snr", "karras"] = "time",
     ):
         super().__init__()
-        if prediction not in ("epsilon", "x", "v"):
-            raise InputError(f"prediction: {prediction!r} came; epsilon, x or v would do")
-        if clock not in ("time", "log_snr"):
-            raise InputError(f"clock: {clock!r} came; time or log_snr would do")
+        if clock not in _CLOCKS:
+            raise InputError(f"clock: {clock!r} came; one of {', '.join(_CLOCKS)} would do")
         self.network = as_velocity(network)
-        self.noise, self.prediction, self.clock = noise, prediction, clock
+        self.path, self.prediction, self.clock = noise, prediction_of(prediction), clock
+        if noise.latent and type(self.prediction) is not Rate:
+            raise InputError(
+                f"prediction: {prediction!r} came for a {type(noise).__name__}, which has a noise of its own; "
+                "'rate' would do"
+            )
         self.interval = (noise.t_min, noise.t_max)
+
+    @property
+    def noise(self) -> NoiseSchedule | None:  # type: ignore[override]
+        return self.path.gaussian()
+
+    @property
+    def denoise(self) -> Callable[..., Tensor] | None:  # type: ignore[override]
+        return None if self.noise is None else self._denoise
 
     def predict(self, x: Float[Tensor, "*shape"], t: Tensor, condition: Any = None) -> Float[Tensor, "*shape"]:
         """The network's prediction."""
-        return self.network(x, self._clock(t), condition)
+        return self.network(self._times(self._scale(t), x), self._clock(t), condition)
 
     def target(self, x_0: Tensor, epsilon: Tensor, t: Tensor) -> Tensor:
         r"""What the network should predict where :math:`x_t = \alpha x_0 + \sigma \varepsilon`.
@@ -100,24 +97,12 @@ class ProbabilityFlow(Wrapper):
             epsilon: Noise, `(*batch, *event)`.
             t: Times, a scalar or `(*batch,)`.
         """
-        if self.prediction == "epsilon":
-            return epsilon
-        if self.prediction == "x":
-            return x_0
-        return self._over(self.noise.alpha(t)) * epsilon - self._over(self.noise.sigma(t)) * x_0
+        return self._combined(self.prediction.target(self.path, t), x_0, epsilon)
 
-    def denoise(self, t: Tensor, x: Tensor, condition: Any = None) -> Tensor:  # type: ignore[override]
+    def _denoise(self, t: Tensor, x: Tensor, condition: Any = None) -> Tensor:
         r"""The denoised point :math:`E[x_0 \mid x_t = x]`."""
-        alpha, sigma = self.noise.alpha(t), self.noise.sigma(t)
-        prediction = self.predict(x, t, condition)
-        if self.prediction == "x":
-            return prediction
-        if self.prediction == "epsilon":
-            c, e = 1 / alpha, -sigma / alpha
-        else:
-            norm = alpha**2 + sigma**2
-            c, e = alpha / norm, -sigma / norm
-        return self._over(c) * x + self._over(e) * prediction
+        assert self.noise is not None
+        return self._combined(self.prediction.denoised(self.noise, t), x, self.predict(x, t, condition))
 
     def pieces(self) -> list[tuple[Velocity, float, float]]:
         """Those of the network, on the times that its clock shows at their ends."""
@@ -139,30 +124,31 @@ class ProbabilityFlow(Wrapper):
 
     def ask(self, question: Question, x: Tensor, t: Tensor, condition: Any, *vectors: Tensor) -> Any:
         a, b = self.coefficients(t)
-        answer = super().ask(question, x, self._clock(t), condition, *vectors)
+        scale = self._scale(t)
+        answer = super().ask(question, self._times(scale, x), self._clock(t), condition, *vectors)
         if isinstance(answer, Tensor):
-            return self._over(a) * x + self._over(b) * answer
+            return self._combined((a, b), x, answer)
         prediction, second = answer
-        v = self._over(a) * x + self._over(b) * prediction
+        v, slope = self._combined((a, b), x, prediction), _product(b, scale)
         if vectors:
-            return v, self._over(a) * vectors[0] + self._over(b) * second
+            return v, self._combined((a, slope), vectors[0], second)
         dim = math.prod(x.shape[x.ndim - self.event_ndim :])
-        return v, a * dim + b * second
+        return v, _sum(_product(a, float(dim)), _product(slope, second))
 
-    def coefficients(self, t: Tensor) -> tuple[Tensor, Tensor]:
-        """The coefficients a and b of the velocity, of the shape of the times."""
-        alpha, sigma = self.noise.alpha(t), self.noise.sigma(t)
-        alpha_dot, sigma_dot = self.noise.alpha_dot(t), self.noise.sigma_dot(t)
-        if self.prediction == "epsilon":
-            return alpha_dot / alpha, sigma_dot - sigma * alpha_dot / alpha
-        if self.prediction == "x":
-            return sigma_dot / sigma, alpha_dot - alpha * sigma_dot / sigma
-        norm = alpha**2 + sigma**2
-        return (alpha * alpha_dot + sigma * sigma_dot) / norm, (alpha * sigma_dot - sigma * alpha_dot) / norm
+    def coefficients(self, t: Tensor) -> Pair:
+        """The coefficients a and b of the velocity, numbers or of the shape of the times."""
+        path = self.noise
+        return self.prediction.velocity(path, t) if path is not None else (0.0, 1.0)  # a rate
+
+    def _scale(self, t: Tensor) -> Coefficient:
+        return self.prediction.scale(self.noise, t) if self.noise is not None else 1.0
 
     def _clock(self, t: Tensor) -> Tensor:
         if self.clock == "time":
             return t
+        assert self.noise is not None
+        if self.clock == "karras":
+            return -0.125 * self.noise.log_snr(t)
         first, last = (self.noise.log_snr(t.new_tensor(end)) for end in self.interval)
         start, stop = self.network.interval
         return start + (stop - start) * (first - self.noise.log_snr(t)) / (first - last)
@@ -171,10 +157,34 @@ class ProbabilityFlow(Wrapper):
         """The time at which the network's clock shows a number."""
         if self.clock == "time":
             return shown
+        assert self.noise is not None
+        if self.clock == "karras":
+            return self.noise.time_of(torch.tensor(-8.0 * shown, dtype=torch.float64)).item()
         first, last = self.noise.log_snr(torch.tensor(self.interval, dtype=torch.float64))
         start, stop = self.network.interval
         return self.noise.time_of(first - (first - last) * (shown - start) / (stop - start)).item()
 
-    def _over(self, coefficient: Tensor) -> Tensor:
-        """A coefficient for each time, to be multiplied with points."""
-        return coefficient.reshape(*coefficient.shape, *(1,) * self.event_ndim) if coefficient.ndim else coefficient
+    def _combined(self, pair: Pair, first: Tensor, second: Tensor) -> Tensor:
+        """A sum of points, or of what is shaped like them, with coefficients for each time."""
+        return _sum(self._times(pair[0], first), self._times(pair[1], second))
+
+    def _times(self, coefficient: Coefficient, points: Tensor) -> Any:
+        if isinstance(coefficient, Tensor) and coefficient.ndim:
+            coefficient = coefficient.reshape(*coefficient.shape, *(1,) * self.event_ndim)
+        return _product(coefficient, points)
+
+
+_CLOCKS = ("time", "log_snr", "karras")
+
+
+def _product(a: Any, b: Any) -> Any:
+    """A product; the factors 0 and 1 that are no tensors cost nothing."""
+    if isinstance(a, float) and a in (0.0, 1.0):
+        return b if a else 0.0
+    if isinstance(b, float) and b == 1.0:
+        return a
+    return a * b
+
+
+def _sum(a: Any, b: Any) -> Any:
+    return b if isinstance(a, float) and not a else a if isinstance(b, float) and not b else a + b

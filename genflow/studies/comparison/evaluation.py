@@ -49,6 +49,7 @@ class Evaluation:
         samples: Samples in the units of the data, `(m, d)`.
         remarks: What a reader should know: rows without a finite density, samples that are not finite, what there was
             no time for.
+        drawn_at: The places of the test rows at whose conditions the samples were drawn, `(m,)`.
         scored: Which test rows their log density is of, `(n,)`: all, or those that there was time for.
     """
 
@@ -57,6 +58,7 @@ class Evaluation:
     samples: Tensor
     remarks: list[str] = field(default_factory=list)
     scored: Tensor = field(default_factory=lambda: torch.ones(0, dtype=torch.bool))
+    drawn_at: np.ndarray = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
 
 
 @torch.no_grad()
@@ -138,6 +140,9 @@ def evaluate(
     elif bad := int((~log_p[scored].isfinite()).sum()):
         remarks.append(f"{bad} of {len(log_p)} test rows have no finite log-likelihood{lost}")
 
+    if model.has_log_prob and (remark := model.remark_on(data.test, "test rows")) is not None:
+        remarks.append(remark)
+
     notify("samples")
     drawn_at = _cycled(len(data.test), points, seed)
 
@@ -152,12 +157,13 @@ def evaluate(
 
     found, count = ration.points(sampled, points, 0.7)
     samples, figures["sample_seconds"] = found or (torch.empty(0, data.dim, dtype=torch.float64), math.nan)
+    drawn_at = drawn_at[:count]
     if count < points:
         ration.remarks.append(f"{count:,} of {points:,} samples, for lack of time")
     figures.update(w2=math.nan, mmd=math.nan, c2st=math.nan)
     further = dict(metrics or {})
     figures.update(dict.fromkeys(further, math.nan))
-    z_samples = _joined(data.preprocessor(samples)[0].cpu(), condition, "test", drawn_at[:count])
+    z_samples = _joined(data.preprocessor(samples)[0].cpu(), condition, "test", drawn_at)
     if bad := int((~z_samples.isfinite().all(-1)).sum()):
         remarks.append(f"{bad} of {count} samples are not finite, no figure is computed from them")
     elif count:
@@ -187,12 +193,12 @@ def evaluate(
             where = None if condition is None else condition.test[at.numpy()]
             error = inversion_error(
                 lambda z: model.encode(data.preprocessor.inverse(z), where),
-                lambda noise: data.preprocessor(model.decode(noise, where))[0],
+                lambda noise: data.preprocessor(model.decode(noise, where).cpu())[0],
                 z_test[at],
             )
             if not inner.integrates:
                 return error, math.nan
-            rows = model.preprocessor(data.test[at].double())[0].to(like.device, like.dtype)
+            rows = model._standardized(data.test[at])[0]
             vectors = None if condition is None else condition.vectors(where).to(rows)
             return error, float(inner.integrate(rows, log_det=False, condition=vectors).nfe)
 
@@ -206,7 +212,7 @@ def evaluate(
         except (InputError, SolverError) as error:
             remarks.append(f"inversion: {error}")
     figures["parameters"] = float(sum(parameter.numel() for parameter in inner.parameters()))
-    return Evaluation(figures, log_p, samples, [*remarks, *ration.remarks], scored)
+    return Evaluation(figures, log_p, samples, [*remarks, *ration.remarks], scored, drawn_at)
 
 
 def extra_metrics(names: Sequence[str] = ()) -> dict[str, Callable[[Tensor, Tensor], float]]:

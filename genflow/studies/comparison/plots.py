@@ -13,7 +13,8 @@ from genflow.studies.comparison.exchange import grid_of
 from genflow.studies.comparison.outcomes import Outcomes
 from genflow.studies.reporting.drawing import picture, plain, subplots
 from genflow.studies.reporting.frames import records
-from genflow.studies.reporting.plot import FURTHER_COLOURS, Plot, drawable_units, mosaic
+from genflow.studies.reporting.mosaics import Panel, classes_of, draw_panels
+from genflow.studies.reporting.plot import FURTHER_COLOURS, Plot, drawable_units
 
 __all__ = ["colour_of", "plots_of", "write"]
 
@@ -62,7 +63,9 @@ def plots_of(board: Outcomes, data: str | None = None) -> list[Plot]:
         )
         found.append(Plot(f"{name}-density", "Samples and density", caption, lambda: _density(board, data)))
     elif description["image_shape"]:
-        caption = "Test rows and samples of each model as pictures, on one grey scale, drawn at random."
+        caption = "Test rows and samples of each model as pictures, on one scale, drawn at random."
+        if classes_of(parts, description, np.arange(len(parts["test"]))) is not None:
+            caption += " Each line is a class: test rows of it, and samples under that condition."
         found.append(Plot(f"{name}-samples", "Samples", caption, lambda: _images(board, data)))
     else:
         caption = "The pairs of columns that depend most on each other (rank correlation): test rows and samples."
@@ -250,26 +253,12 @@ def _density(board: Outcomes, data: str) -> Any:
 
 def _images(board: Outcomes, data: str) -> Any:
     parts, description = board.data(data)
-    shape = tuple(description["image_shape"])
     runs = _first_runs(board, data)
-    side = 6
-    low, high = np.quantile(parts["test"], [0.01, 0.99])
-    figure, axes = _panels(len(runs) + 1, 1, size=1.95)
-    groups = [("data", _DATA, parts["test"])]
-    groups += [(label, colour_of(board, label), arrays["samples"]) for label, arrays in runs]
-    # Dark strokes on light paper where most of the picture is at the low end, as with the digits.
-    sparse = float(np.median(parts["train"])) < low + 0.35 * (high - low)
-    for axis, (label, colour, rows) in zip(axes[0], groups, strict=True):
-        axis.imshow(
-            mosaic(rows[: side * side], shape, side, side), cmap="gray_r" if sparse else "gray", vmin=low, vmax=high
-        )
-        axis.set_title(plain(label, 22), color=colour)
-        axis.set_xticks([])
-        axis.set_yticks([])
-        for spine in axis.spines.values():
-            spine.set_visible(False)
-    figure.tight_layout(w_pad=1.6)
-    return figure
+    panels = [Panel("data", _DATA, parts["test"], classes_of(parts, description, np.arange(len(parts["test"]))))]
+    for label, arrays in runs:
+        classes = classes_of(parts, description, arrays.get("drawn_at"))
+        panels.append(Panel(plain(label, 22), colour_of(board, label), arrays["samples"], classes))
+    return draw_panels(panels, tuple(description["image_shape"]), parts["train"][:1000])
 
 
 def _pairs(board: Outcomes, data: str) -> Any:

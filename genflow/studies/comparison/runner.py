@@ -16,6 +16,7 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
+from genflow.devices import device_named
 from genflow.draws import check_seed
 from genflow.errors import InputError
 from genflow.extras import require
@@ -59,6 +60,9 @@ def compare(
     evaluation: str | float | None = None,
     condition: str | Sequence[str] = (),
     classes: str | Sequence[str] = (),
+    velocity: str | None = None,
+    device: str = "cpu",
+    autocast: bool = False,
 ) -> Board:
     r"""Trains every model on every data set under one budget, and says which differences are real.
 
@@ -88,6 +92,10 @@ def compare(
             at least. What there is no time for is remarked: rows, points, the exact divergence.
         condition: Columns that the others are conditioned on; see `genflow.data.load`.
         classes: Those of them that hold classes although they look like numbers.
+        velocity: The network of every model that is made of one and has no other among its options: a name such as
+            `"unet"` or `"unet,width=16"`.
+        device: Where the models compute: `cpu`, `cuda` or `auto`.
+        autocast: Whether models that are trained by regression are trained under bfloat16 autocast.
 
     Returns:
         The `Board`.
@@ -111,8 +119,9 @@ def compare(
     }
     with taken(out, "comparison") as place:
         plan = _planned(
-            data, models, budget, iterations, seeds or [seed], threads, options, metrics, points, evaluation, loading
-        )
+            data, models, budget, iterations, seeds or [seed], threads, options, metrics, points, evaluation, loading,
+            velocity, str(device_named(device)), autocast,
+        )  # fmt: skip
         # All that the end needs is tried before anything is trained.
         check([*plan["datasets"], *(column for dataset in plan["datasets"].values() for column in dataset.columns)])
         results = Results(place, _config(plan), [_told(trial) for trial in plan["trials"]])
@@ -157,6 +166,9 @@ def _planned(
     points: int,
     evaluation: str | float | None,
     loading: dict[str, Any],
+    velocity: str | None,
+    device: str,
+    autocast: bool,
 ) -> dict[str, Any]:
     """Checks every argument, loads the data, and lists the trials."""
     from genflow.training import parse_seconds
@@ -176,7 +188,7 @@ def _planned(
     for name in metrics:
         registry.lookup("metric", name)
 
-    chosen = _models([models] if isinstance(models, str | type) else models, options or {})
+    chosen = _models([models] if isinstance(models, str) or callable(models) else models, options or {}, velocity)
     sources = list(data) if isinstance(data, list | tuple) else [data]
     if not sources:
         raise InputError("data: an empty list came; at least one data set would do")
@@ -208,6 +220,8 @@ def _planned(
             "points": points,
             "evaluation": allowed,
             "metrics": list(metrics),
+            "device": device,
+            "autocast": autocast,
             "class": cls,
         }
         for name in datasets
@@ -228,6 +242,8 @@ def _planned(
         "test": str(test) if isinstance(test, str | PathLike) else None,
         **{key: loading[key] for key in ("columns", "atoms", "condition", "classes")},
         "points": points,
+        "device": device,
+        "autocast": autocast,
         "evaluation_budget": None if evaluation is None else str(evaluation),
     }
     # What came from memory can be repeated from Python alone.
@@ -242,9 +258,11 @@ def _planned(
     }
 
 
-def _models(models: Sequence[Any], options: Mapping[str, Mapping[str, Any]]) -> dict[str, tuple[str, Any, dict]]:
+def _models(
+    models: Sequence[Any], options: Mapping[str, Mapping[str, Any]], velocity: str | None = None
+) -> dict[str, tuple[str, Any, dict]]:
     """Each model by its label in the tables: its name, its class where it can't be found by a name, its options."""
-    from genflow.naming.options import check_options, check_values
+    from genflow.naming.options import check_options, check_values, network_of, with_network
 
     if not models:
         raise InputError(f"models: none came; some of {', '.join(registry.names('model'))} would do")
@@ -272,6 +290,16 @@ def _models(models: Sequence[Any], options: Mapping[str, Mapping[str, Any]]) -> 
         check_options(found, arguments)
         check_values(found, arguments)
         kept.update(arguments)
+    if velocity is None:
+        return chosen
+    found = False
+    for name, cls, kept in chosen.values():
+        made = registry.lookup("model", name) if cls is None else cls
+        if network_of(made) is not None:
+            found = True
+            kept.update(with_network(made, {}, velocity) | kept)
+    if not found:
+        raise InputError(f"velocity: {velocity} came, and none of the models is made of a velocity; leave it out")
     return chosen
 
 
@@ -284,8 +312,8 @@ def _try_options(chosen: Mapping[str, tuple[str, Any, dict]], datasets: Mapping[
     with torch.random.fork_rng(devices=[]):
         for name, cls, arguments in chosen.values():
             if arguments:
-                for dims in {(dataset.dim, dataset.condition_dim) for dataset in datasets.values()}:
-                    build(registry.lookup("model", name) if cls is None else cls, dims[0], arguments, dims[1])
+                for dim, *of_data in {(d.dim, d.condition_dim, d.event_shape) for d in datasets.values()}:
+                    build(registry.lookup("model", name) if cls is None else cls, dim, arguments, *of_data)
 
 
 def _loaded(sources: list[Any], loading: dict[str, Any]) -> dict[str, Any]:
@@ -438,9 +466,12 @@ def _repeatable(arguments: Mapping[str, Any]) -> dict[str, Any]:
             "classes",
             "points",
             "evaluation_budget",
+            "device",
+            "autocast",
         )
     }
-    return {key: value for key, value in {"data": data, **kept, "set": settings, "test": test}.items() if value}
+    given = {"data": data, **kept, "set": settings, "test": test}
+    return {key: value for key, value in given.items() if value and (key, value) != ("device", "cpu")}
 
 
 def _command(arguments: Mapping[str, Any]) -> str:
@@ -448,6 +479,9 @@ def _command(arguments: Mapping[str, Any]) -> str:
     words = ["genflow", "compare"]
     for key, value in _repeatable(arguments).items():
         if (key, value) in (("atoms", "keep"), ("points", 1000), ("seeds", [0])):
+            continue
+        if value is True:
+            words.append(f"--{key}")
             continue
         given = arguments["data"] if key == "data" else value
         words += [f"--{key.replace('_', '-')}", *(map(str, given) if isinstance(given, list) else [str(given)])]

@@ -54,7 +54,8 @@ def run_trial(
     """Trains, saves and scores one model.
 
     Args:
-        trial: `model`, `options`, `budget` or `iterations`, `evaluation` (seconds), `seed`, `points`, `metrics`.
+        trial: `model`, `options`, `budget` or `iterations`, `evaluation` (seconds), `seed`, `points`, `metrics`,
+            `device`, `autocast`.
         data: A `Dataset`.
         folder: Where the model and the arrays are left.
         notify: Called with every event of the training and the evaluation.
@@ -67,7 +68,7 @@ def run_trial(
 
     cls = registry.lookup("model", trial["model"]) if model_class is None else model_class
     torch.manual_seed(trial["seed"])
-    model = build(cls, data.dim, trial["options"], data.condition_dim)
+    model = build(cls, data.dim, trial["options"], data.condition_dim, data.event_shape).to(trial["device"])
     last = 0.0
 
     def progress(event: dict[str, Any]) -> None:
@@ -80,7 +81,8 @@ def run_trial(
     reset = _reset_peak()
     before = _resident_peak()
     limit = Budget(trial["budget"], trial["iterations"])
-    fitted = model.fit(data, budget=limit, seed=trial["seed"], progress=progress)
+    settings: dict[str, Any] = {"autocast": True} if trial["autocast"] and model.autocasts else {}
+    fitted = model.fit(data, budget=limit, seed=trial["seed"], progress=progress, **settings)
     seconds = limit.seconds if fitted.record is None else fitted.record.seconds
     peak = _resident_peak()
     trained = time.perf_counter()
@@ -103,6 +105,7 @@ def run_trial(
         "log_prob": evaluation.log_prob.numpy(),
         "scored": evaluation.scored.numpy(),
         "samples": evaluation.samples.numpy(),
+        "drawn_at": evaluation.drawn_at,
     }
     if data.dim == 2 and data.condition is None:
         notify({"what": "evaluation", "stage": "density on a grid"})

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["FURTHER_COLOURS", "Plot", "drawable_units", "mosaic"]
+__all__ = ["FURTHER_COLOURS", "Plot", "drawable_units"]
 
 FURTHER_COLOURS = ("#a0522d", "#5b6770", "#b83280", "#6b8e23", "#3949ab", "#8d6e63")
 _DRAWABLE = 50  # decades around one that an axis shows as they are
@@ -45,16 +45,3 @@ def drawable_units(rows: np.ndarray) -> np.ndarray:
     largest = np.abs(rows).max(0)
     decade = np.floor(np.log10(np.where(largest > 0, largest, 1.0))).clip(min=-307)  # 1e-308 is subnormal
     return np.where(np.abs(decade) > _DRAWABLE, 10.0**decade, 1.0)
-
-
-def mosaic(rows: np.ndarray, shape: tuple[int, ...], down: int, across: int) -> np.ndarray:
-    """Rows as pictures of one shape, in so many lines and columns."""
-    height, width = shape[-2:]
-    gap = 1
-    canvas = np.full((down * (height + gap) - gap, across * (width + gap) - gap), np.nan)
-    for index, row in enumerate(rows):
-        if len(row) == height * width - 1:  # rows with their mean removed need not carry the last pixel
-            row = np.append(row, -row.sum())
-        top, left = (index // across) * (height + gap), (index % across) * (width + gap)
-        canvas[top : top + height, left : left + width] = row.reshape(height, width)
-    return canvas

@@ -11,8 +11,9 @@ from genflow.studies.references import Truth
 from genflow.studies.reporting.columns import Column
 from genflow.studies.reporting.drawing import plain, subplots
 from genflow.studies.reporting.findings import Findings
+from genflow.studies.reporting.mosaics import show_pictures
 from genflow.studies.reporting.numbers import scientific, seconds, whole
-from genflow.studies.reporting.plot import FURTHER_COLOURS, Plot, drawable_units, mosaic
+from genflow.studies.reporting.plot import FURTHER_COLOURS, Plot, drawable_units
 from genflow.studies.solver_study.settings import Setting
 from genflow.studies.subject import Subject
 
@@ -246,8 +247,7 @@ def _samples(subject: Subject, settings: list[Setting], truth: Truth) -> Any:
         axis.set(xticks=[], yticks=[])
         axis.set_title(title, color=colour, fontsize=7, fontweight="normal", pad=3)
         if subject.image_shape is not None:
-            axis.imshow(mosaic(points[:18], subject.image_shape, 3, 6), cmap="gray_r", vmin=low, vmax=high)
-            axis.spines[:].set_visible(False)
+            show_pictures(axis, points[:18], subject.image_shape, 3, 6, (low, high))
         else:
             margin = 0.12 * (high - low)
             axis.scatter(points[:, 0], points[:, 1], s=2.2, lw=0, color=colour, alpha=0.75, rasterized=True)

@@ -1,0 +1,146 @@
+"""A density that is estimated from rows at once, not trained step by step."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable, Sequence
+from typing import Any, Self
+
+import torch
+from torch import Tensor, nn
+
+from genflow.draws import batch_shape, check_generator
+from genflow.errors import InputError
+from genflow.model import GenerativeModel
+from genflow.training import Rows, TrainingData, paired, unpaired
+from genflow.training.selection import Selection, Trial
+
+__all__ = ["Estimated", "by_rows", "check_rows", "fixed", "normal", "refuse_condition", "untried"]
+
+_NUMBERS = 1 << 20  # computed for a few rows at a time: 8 MB in float64
+
+
+class Estimated(GenerativeModel):
+    """A model without a gradient: it is estimated in one go, and what it leaves open is chosen on validation rows.
+
+    A subclass says how it is estimated and which candidates there are. What is fitted are parameters that need no
+    gradient, so that they are counted, saved and moved like the weights of a network.
+    """
+
+    settles = False
+    _name: str
+
+    def __init__(self, dim: int, condition_dim: int = 0):
+        super().__init__()
+        if dim < 1:
+            raise InputError(f"dim: {dim} came; at least 1 would do")
+        self.dim, self.condition_dim = dim, condition_dim
+
+    @abstractmethod
+    def propose(self, trials: Sequence[Trial], rows: int) -> dict[str, Any] | None:
+        """The options of the next candidate, `None` at the end.
+
+        Args:
+            trials: The candidates before, and their mean negative log-likelihoods of validation rows.
+            rows: Training rows.
+        """
+
+    @abstractmethod
+    def estimate(self, data: TrainingData, generator: torch.Generator) -> None:
+        """Estimates this model, in place. On a clock it looks at the deadline now and then.
+
+        Args:
+            data: Standardized rows.
+            generator: Source of whatever is drawn for it.
+
+        Raises:
+            ValueError: These options can't be estimated on these rows; likewise `torch.linalg.LinAlgError`.
+        """
+
+    def next_stage(self, data: TrainingData, history: list[dict[str, Any]]) -> Any:
+        """One stage, the choice among the candidates."""
+        if history:
+            return None
+
+        def validate(model: Self, rows: Rows) -> Tensor:
+            x, condition = unpaired(rows)
+            return -model.log_prob(x, condition)
+
+        return Selection(
+            name="estimate",
+            train=paired(data.train, data.train_condition),
+            validation=paired(data.validation, data.validation_condition),
+            propose=lambda trials: self.propose(trials, len(data.train)),
+            build=self._candidate,
+            estimate=lambda model, generator: model.estimate(data, generator),
+            validate=validate,
+            keep=self._take_over,
+        )
+
+    def _candidate(self, options: dict[str, Any]) -> Self:
+        like = next(self.parameters())
+        return type(self)(**{**self.config(), **options}).to(like.device, like.dtype)
+
+    def _take_over(self, best: Self) -> None:
+        """Becomes another, and says of the arguments that were left open what they are."""
+        given = self._arguments
+        self.__dict__.update(best.__dict__)
+        object.__setattr__(self, "_arguments", given)
+        self.choose(**{name: best._arguments.get(name) for name in best._arguments if given.get(name) is None})
+
+    def _batch(self, shape: Any, generator: torch.Generator | None) -> tuple[int, ...]:
+        check_generator(generator)
+        return batch_shape(shape)
+
+    def _refuse_condition(self, condition: Any) -> None:
+        if condition is not None:
+            raise InputError(f"condition: one came, but {self._name} has none; leave it out")
+
+
+def fixed(tensor: Tensor) -> nn.Parameter:
+    """What was estimated, as a parameter without a gradient."""
+    return nn.Parameter(tensor, requires_grad=False)
+
+
+def refuse_condition(name: str, condition_dim: int) -> None:
+    """Says that a model has no conditions, and which have.
+
+    Raises:
+        InputError: A `condition_dim` above 0.
+    """
+    if condition_dim:
+        raise InputError(f"condition_dim: {name} has no conditions; gaussian, nsf or flow-matching would do")
+
+
+def untried(name: str, values: Sequence[Any], trials: Sequence[Trial]) -> dict[str, Any] | None:
+    """The next of some values of one option."""
+    return {name: values[len(trials)]} if len(trials) < len(values) else None
+
+
+def check_rows(x: Tensor, dim: int) -> None:
+    """Refuses rows of another number of columns.
+
+    Raises:
+        InputError: With what is wanted.
+    """
+    if not x.ndim or x.shape[-1] != dim:
+        raise InputError(f"x: events of shape ({dim},) are wanted, {tuple(x.shape)} came")
+
+
+def normal(shape: Sequence[int], generator: torch.Generator | None, like: Tensor) -> Tensor:
+    """Standard normal noise, drawn where the generator lives, in the dtype and on the device of another tensor."""
+    source = like.device if generator is None else generator.device
+    return torch.randn(*shape, generator=generator, dtype=like.dtype, device=source).to(like.device)
+
+
+def by_rows(function: Callable[..., Tensor], x: Tensor, numbers: int) -> Tensor:
+    """A function of rows `(*batch, d)`, computed for a few of them at a time.
+
+    Args:
+        function: `(m, d) -> (m, …)`.
+        x: The rows.
+        numbers: How many numbers are computed for one of them.
+    """
+    rows = x.reshape(-1, x.shape[-1])
+    found = torch.cat([function(part) for part in rows.split(max(1, _NUMBERS // numbers))])
+    return found.reshape(*x.shape[:-1], *found.shape[1:])

@@ -1,0 +1,185 @@
+"""A mixture of Gaussians by the EM algorithm, its size chosen on validation rows."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from genflow.baselines.classical.estimated import Estimated, check_rows, fixed, normal, refuse_condition
+from genflow.deadline import time_left
+from genflow.errors import InputError
+from genflow.extras import extra
+from genflow.training import TrainingData
+from genflow.training.selection import Trial
+
+__all__ = ["GaussianMixture"]
+
+Covariance = Literal["full", "tied", "diag"]
+_KINDS: tuple[Covariance, ...] = ("full", "tied", "diag")
+_ROUND = 5  # iterations of EM between two looks at the clock
+_ROUNDS = 40
+_PATIENCE = 2  # doublings in a row that a kind may lose
+
+
+class GaussianMixture(Estimated):
+    r"""A mixture of Gaussians, estimated by expectation and maximization (scikit-learn).
+
+    .. math:: p(x) = \sum_{k=1}^K \pi_k \, N(x; \mu_k, \Sigma_k)
+
+    The number of components and the kind of their covariances are those under which validation rows are likeliest:
+    1, 2, 4, … components of each kind, until two doublings in a row lose.
+
+    Args:
+        dim: Dimension :math:`d` of a row.
+        components: Number of components :math:`K`; by default chosen on validation rows.
+        covariance: `full`, one for each component; `tied`, one for all; `diag`, without correlations; by default
+            chosen on validation rows, too.
+        floor: What is added to every variance, in standardized units.
+        condition_dim: 0: it has no conditions.
+
+    Raises:
+        InputError: No component, another kind of covariance, a condition.
+
+    References:
+        | Maximum Likelihood from Incomplete Data via the EM Algorithm (Dempster, Laird, Rubin, 1977)
+        | https://doi.org/10.1111/j.2517-6161.1977.tb01600.x
+
+    Example:
+        >>> import genflow as gf
+        >>> model = gf.baselines.GaussianMixture(2, covariance="full").fit("two-moons", iterations=4)
+        >>> model.model.components > 1
+        True
+    """
+
+    _name = "gaussian-mixture"
+
+    def __init__(
+        self,
+        dim: int,
+        components: int | None = None,
+        covariance: Covariance | None = None,
+        floor: float = 1e-6,
+        condition_dim: int = 0,
+    ):
+        super().__init__(dim)
+        refuse_condition("gaussian-mixture", condition_dim)
+        if components is not None and components < 1:
+            raise InputError(f"components: {components} came; at least 1 would do")
+        if covariance is not None and covariance not in _KINDS:
+            raise InputError(f"covariance: {covariance!r} came; {', '.join(_KINDS)} would do")
+        if not 0 <= floor < math.inf:
+            raise InputError(f"floor: {floor} came; a number from 0 up would do")
+        self.components, self.covariance, self.floor = components, covariance, floor
+        count = components or 1
+        self.weights = fixed(torch.full((count,), 1 / count))
+        self.means = fixed(torch.zeros(count, dim))
+        # P of the precision P Pᵀ, upper triangular; its diagonal alone where the covariance is diagonal.
+        if covariance == "diag":
+            factors = torch.ones(count, dim)
+        else:
+            factors = torch.eye(dim).repeat(1 if covariance == "tied" else count, 1, 1)
+        self.factors = fixed(factors)
+
+    def log_prob(
+        self, x: Float[Tensor, "*shape"], condition: Any = None, generator: torch.Generator | None = None
+    ) -> Float[Tensor, "*batch"]:
+        r""":math:`\log \sum_k \pi_k |\det P_k| \, N\bigl(P_k^\top (x - \mu_k); 0, I\bigr)`, in nats.
+
+        Args:
+            x: Rows, `(*batch, d)`.
+            condition: None.
+            generator: Not used: nothing is random here.
+        """
+        check_rows(x, self.dim)
+        self._refuse_condition(condition)
+        parts = []
+        for weight, mean, factor in zip(self.weights, self.means, self._factor_of_each(), strict=True):
+            diagonal = self.covariance == "diag"
+            z = (x - mean) * factor if diagonal else (x - mean) @ factor
+            scale = (factor if diagonal else factor.diagonal()).log().sum()
+            parts.append(weight.log() + scale - 0.5 * z.square().sum(-1))
+        return torch.logsumexp(torch.stack(parts), 0) - 0.5 * self.dim * math.log(2 * math.pi)
+
+    def sample(
+        self, shape: int | Sequence[int], condition: Any = None, generator: torch.Generator | None = None
+    ) -> Float[Tensor, "*shape"]:
+        """Samples, `(*shape, d)`: a component by its weight, and a draw of it."""
+        self._refuse_condition(condition)
+        batch = self._batch(shape, generator)
+        count = math.prod(batch)
+        source = self.means.device if generator is None else generator.device
+        weights = self.weights.detach().to(source)
+        which = torch.zeros(0, dtype=torch.long, device=source)
+        if count:
+            which = torch.multinomial(weights, count, replacement=True, generator=generator)
+        which, x = which.to(self.means.device), normal((count, self.dim), generator, self.means)
+        for k, factor in enumerate(self._factor_of_each()):
+            z = x[which == k]
+            if self.covariance == "diag":
+                drawn = z / factor
+            else:
+                drawn = torch.linalg.solve_triangular(factor, z, upper=True, left=False)
+            x = x.index_put((which == k,), self.means[k] + drawn)
+        return x.reshape(*batch, self.dim)
+
+    def propose(self, trials: Sequence[Trial], rows: int) -> dict[str, Any] | None:
+        """Twice as many components of each kind, as long as that pays; only what was left open."""
+        kinds = _KINDS if self.covariance is None else (self.covariance,)
+        if self.components is not None:
+            return None if len(trials) == len(kinds) else _options(self.components, kinds[len(trials)])
+        size = 1
+        while size <= rows // 2:
+            for kind in kinds:
+                if size == 1 and kind == "tied" and len(kinds) > 1:
+                    continue  # one of its own, or one for all: the same
+                losses = [trial.loss for trial in trials if trial.options["covariance"] == kind]
+                lost = len(losses) - 1 - losses.index(min(losses)) if losses else 0
+                if lost < _PATIENCE and _options(size, kind) not in [trial.options for trial in trials]:
+                    return _options(size, kind)
+            size *= 2
+        return None
+
+    def estimate(self, data: TrainingData, generator: torch.Generator) -> None:
+        """EM in rounds; before a deadline it stops where another round would not end in time."""
+        with extra("baselines"):
+            from sklearn.exceptions import ConvergenceWarning
+            from sklearn.mixture import GaussianMixture as Estimator
+
+        rows = data.train.double().cpu().numpy()
+        count = self.components or 1
+        if count > len(rows):
+            raise ValueError(f"{count} components of {len(rows)} rows")
+        seed = int(torch.randint(1 << 31, (), generator=generator, device=generator.device))
+        found = Estimator(
+            count,
+            covariance_type=self.covariance or "full",
+            reg_covar=self.floor,
+            max_iter=_ROUND,
+            warm_start=True,
+            random_state=seed,
+        )
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ConvergenceWarning)
+            for _ in range(_ROUNDS):
+                before = time_left()
+                found.fit(rows)
+                left = time_left()
+                if found.converged_ or left < 2 * (before - left):  # without a deadline, both are infinite
+                    break
+        factors = torch.as_tensor(found.precisions_cholesky_)
+        self.weights.copy_(torch.as_tensor(found.weights_))
+        self.means.copy_(torch.as_tensor(found.means_))
+        self.factors.copy_(factors.reshape(self.factors.shape))
+
+    def _factor_of_each(self) -> Tensor:
+        return self.factors.expand(self.means.shape[0], *self.factors.shape[1:])
+
+
+def _options(components: int, covariance: Covariance) -> dict[str, Any]:
+    return {"components": components, "covariance": covariance}

@@ -1,0 +1,153 @@
+"""What a training of JKO-iFlow can be told, in groups: the blocks' network, their proximal steps, rounds, stages."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from genflow.errors import InputError
+from genflow.groups import Group
+from genflow.interfaces import Velocity
+from genflow.models.proximal import TRANSPORTS
+
+__all__ = ["BlockNetwork", "ProximalStep", "Rounds", "Stages"]
+
+_GAIN = 2.0  # what a round spends, in units of the one before
+_OBJECTIVES = ("warmed", "proximal", "matching")
+
+
+@dataclass(frozen=True)
+class BlockNetwork(Group):
+    """The network of a block.
+
+    Args:
+        width: Width of the two hidden layers of a block. By default 128, and 256 where the rows to train on are few: a
+            wide network varies less from one training to another, a narrow one takes more steps.
+        activation: Their activation; see `genflow.velocities.Shallow`.
+        frequencies: Range of the first layer's scales; see `genflow.velocities.Shallow`. By default (1, 20) in the
+            plane, where pictures live, and (1, 3) above; (0.5, 0.5) where there are fewer than 100 rows for each of
+            more than two dimensions.
+        block: A velocity that the blocks are built like, with its arguments and intervals of their own, in place of
+            `Shallow`; its weights are not used. A velocity on a graph makes this a model of node features, `dim` in
+            all. Blocks without a method `scale_output` are not warm-started.
+    """
+
+    width: int | None = None
+    activation: str = "silu"
+    frequencies: tuple[float, float] | None = None
+    block: Velocity | None = None
+
+
+@dataclass(frozen=True)
+class ProximalStep(Group):
+    r"""The proximal step of a block.
+
+    Args:
+        maximum: Largest step.
+        transport: The proximal term: `dynamic`, :math:`\frac{1}{2} \int |v|^2 dt`, or `endpoint`,
+            :math:`|T_k x - x|^2 / 2 h_k`. They have one minimizer, the straight one of the first.
+        tolerance: Relative movement :math:`E|T_k x - x|^2 / E|T_k x|^2` at which the chain ends.
+        free_block: Whether the last block goes all the way: without the proximal term, or matched to the noise.
+    """
+
+    maximum: float = 3.0
+    transport: str = "dynamic"
+    tolerance: float = 1e-4
+    free_block: bool = False
+
+    def __post_init__(self) -> None:
+        if self.transport not in TRANSPORTS:
+            raise InputError(f"transport: {self.transport!r} came; {' or '.join(TRANSPORTS)} would do")
+
+
+@dataclass(frozen=True)
+class Rounds(Group):
+    r"""Rounds after the first, in which all blocks have another proximal step.
+
+    Args:
+        reparameterize: The largest number of rounds after the first that move the boundaries towards equal movement.
+        equal: The relative spread of the movements (deviation / mean) at which those rounds end.
+        damping: Share :math:`\eta` of the way that the boundaries move in such a round.
+        refine: The number of rounds, after those, that halve every interval.
+    """
+
+    reparameterize: int = 0
+    equal: float = 0.1
+    damping: float = 0.5
+    refine: int = 0
+
+    def __post_init__(self) -> None:
+        if min(self.reparameterize, self.refine) < 0:
+            raise InputError(
+                f"reparameterize, refine: {self.reparameterize}, {self.refine} came; numbers of rounds from 0 up"
+            )
+
+    def unequal(self, movements: Sequence[float]) -> bool:
+        """Whether the blocks move so differently that their boundaries should."""
+        return len(movements) > 1 and statistics.pstdev(movements) > self.equal * statistics.mean(movements)
+
+    def share(self, moves: int, halvings: int, k: int, blocks: int, behind: float) -> float:
+        """The share that block k of a round has in the budget that is left, if all rounds take place.
+
+        A round gets `_GAIN` times what the one before it got: an early one only has to find boundaries and a warm
+        start, and what it leaves unfinished is lost with the next cut.
+
+        Args:
+            moves: How often the boundaries have been moved.
+            halvings: How often halved.
+            k: The block, counted from 0.
+            blocks: Their number.
+            behind: What comes after the rounds, in units of all of them.
+        """
+        this, last = moves + halvings, self.refine + (moves if halvings else self.reparameterize)
+        spent = [_GAIN**i for i in range(self.reparameterize + self.refine + 1)]
+        block = spent[this] / blocks
+        return block / (spent[this] - k * block + sum(spent[this + 1 : last + 1]) + sum(spent) * behind)
+
+
+@dataclass(frozen=True)
+class Stages(Group):
+    r"""What the budget is spent on: local matching, proximal steps, the joint likelihood.
+
+    Args:
+        objective: Of a block: `proximal`; `matching`, local flow matching alone; or `warmed`, matching and then the
+            proximal step.
+        matching: Share of the budget for local flow matching before the proximal steps, where the objective is
+            `warmed`; 0 for none, the default in the plane; 0.1 above.
+        matching_rate: Peak learning rate of local flow matching.
+        joint: Share of the budget for the likelihood of the assembled chain, at the end; 0 for none, the default in the
+            plane, where the proximal steps alone lead further; 0.75 above.
+        joint_rate: Peak learning rate of the joint training.
+        kinetic: Weight of the kinetic energy :math:`\int |v|^2 dt` in the joint stage: straight paths need few steps.
+    """
+
+    objective: str = "warmed"
+    matching: float | None = None
+    matching_rate: float = 3e-3
+    joint: float | None = None
+    joint_rate: float = 1.2e-2
+    kinetic: float = 0.1
+
+    def __post_init__(self) -> None:
+        if self.objective not in _OBJECTIVES:
+            raise InputError(f"objective: {self.objective!r} came; {' or '.join(_OBJECTIVES)} would do")
+        matching, joint = self.matching or 0.0, self.joint or 0.0
+        if not (matching >= 0 and joint >= 0 and matching + joint < 1):
+            raise InputError(
+                f"matching, joint: {matching}, {joint} came; shares of the budget that leave some for blocks"
+            )
+
+    def chosen(self, matching: float, joint: float) -> Any:
+        """The same with these shares where none were typed."""
+        shares = {"matching": self.matching, "joint": self.joint}
+        rule = {"matching": matching, "joint": joint}
+        return self.rebuilt(**{name: rule[name] if share is None else share for name, share in shares.items()})
+
+    @property
+    def matched(self) -> float:
+        """The share of the budget that local matching has."""
+        assert self.matching is not None
+        assert self.joint is not None
+        return {"warmed": self.matching, "proximal": 0.0, "matching": 1 - self.joint}[self.objective]
