@@ -25,7 +25,7 @@ from genflow.errors import InputError
 from genflow.extras import extra
 from genflow.flow import check_given
 from genflow.model import GenerativeModel
-from genflow.numerics.products import fast_products
+from genflow.numerics.tuning import products
 from genflow.training import Rows, Stage, TrainingData, paired, unpaired
 from genflow.velocities.time import check_condition
 
@@ -73,12 +73,12 @@ class DiscreteFlow(GenerativeModel):
 
     def encode(self, x: Float[Tensor, "*shape"], condition: Any = None) -> Float[Tensor, "*shape"]:
         r"""The noise :math:`z = T(x)` of data."""
-        with fast_products(x.device):
+        with products(x.device):
             return self._transform(x, condition)(x)
 
     def decode(self, z: Float[Tensor, "*shape"], condition: Any = None) -> Float[Tensor, "*shape"]:
         r"""The data :math:`x = T^{-1}(z)` of noise."""
-        with fast_products(z.device):
+        with products(z.device):
             return self._transform(z, condition).inv(z)
 
     def log_prob(
@@ -94,7 +94,7 @@ class DiscreteFlow(GenerativeModel):
         Raises:
             InputError: A last axis that is not `d`, or a condition that the model was not built for.
         """
-        with fast_products(x.device):
+        with products(x.device):
             z, log_det = self._transform(x, condition).call_and_ladj(x)
         return self.base.log_prob(z) + log_det
 

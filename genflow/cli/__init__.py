@@ -35,7 +35,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         command, chosen = parsed(words)
         with warnings.catch_warnings(), stopped_like_interrupted():
             warnings.simplefilter("ignore", Remark)  # a command prints remarks where they belong
-            code = command.run(chosen)
+            from genflow.numerics.tuning import tuned
+
+            with tuned():
+                code = command.run(chosen)
         sys.stdout.flush()
     except InputError as error:
         return _complain(_with_kept(error, str(error)), 2)

@@ -426,13 +426,15 @@ def _here(
 
     import torch
 
+    from genflow.numerics.tuning import tuned
     from genflow.studies.comparison.trial import reason, run_trial, warm_up
 
     threads = torch.get_num_threads()
     torch.set_num_threads(trial["threads"] or 1)
     warm_up()
     try:
-        result = run_trial(trial, dataset, place, notify, cls)
+        with tuned():
+            result = run_trial(trial, dataset, place, notify, cls)
     except Exception as error:
         return {"status": f"failed: {reason(error)}", "traceback": traceback.format_exc()}
     finally:
