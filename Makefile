@@ -26,7 +26,7 @@ $(VENV)/torch: constraints.txt
 	touch $@
 
 $(VENV)/installed: $(VENV)/torch pyproject.toml $(shell find genflow -type f -not -name '*.pyc')
-	$(INSTALL) --upgrade .
+	$(INSTALL) --upgrade '.[all]'
 	touch $@
 
 # Tests import the checkout itself.

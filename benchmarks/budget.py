@@ -18,6 +18,7 @@ from torch.nn.functional import avg_pool2d
 
 import genflow as gf
 from genflow.naming import registry
+from genflow.numerics.tuning import tuned
 from genflow.studies.comparison.trial import warm_up
 from genflow.training import parse_seconds
 
@@ -34,6 +35,7 @@ def loaded(name: str) -> gf.data.Dataset:
     return gf.data.load(avg_pool2d(noise, 3, stride=1).flatten(1).numpy())
 
 
+@tuned()
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--budget", type=parse_seconds, default=5.0)

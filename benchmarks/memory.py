@@ -23,6 +23,7 @@ import sys
 
 TRAINING = """
 import json, resource, sys, time, torch, genflow as gf
+from genflow.numerics.tuning import tuned
 from genflow.training import Budget, TrainingData, train
 
 torch.set_num_threads(1)
@@ -66,6 +67,7 @@ def measured(dim: int, blocks: int) -> dict[str, float]:
     return figures
 
 
+@tuned()
 def main() -> None:
     dims = [int(text) for text in sys.argv[1:]] or [2, 43]
     heads = ("process, MB", "training, MB", "cpu s/block", "proximal, s/block", "joint, s/step/block")

@@ -14,11 +14,13 @@ import torch
 from interleaved import interleaved
 
 import genflow as gf
+from genflow.numerics.tuning import tuned
 
 ROWS = 2000
 
 
 @torch.no_grad()
+@tuned()
 def main(threads: int) -> None:
     torch.set_num_threads(threads)
     torch.manual_seed(0)

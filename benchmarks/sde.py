@@ -19,6 +19,7 @@ from interleaved import interleaved
 from torch import nn
 
 import genflow as gf
+from genflow.numerics.tuning import tuned
 
 ROWS = 2000
 
@@ -50,6 +51,7 @@ def gap(a: torch.Tensor, b: torch.Tensor) -> float:
 
 
 @torch.no_grad()
+@tuned()
 def main(threads: int) -> None:
     import torchsde
 

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from genflow.draws import batch_shape, check_generator
 from genflow.errors import InputError
+from genflow.extras import extra
 from genflow.fitting import FitRecord, budget_of, check_dtype, fit, like_of, warn
 from genflow.interfaces import Component
 from genflow.numerics.portions import Portions
@@ -263,7 +264,8 @@ class Transformed(Component, nn.Module):
             >>> gf.models.FlowMatching(2, width=16).fit("two-moons", iterations=5).sample_frame(3).columns.tolist()
             ['x', 'y']
         """
-        import pandas as pd
+        with extra("data"):
+            import pandas as pd
 
         (count,) = batch_shape((number,))
         rows = self.sample(count, condition, generator, **options)

@@ -30,8 +30,8 @@ from genflow.draws import batch_shape, check_generator
 from genflow.errors import InputError
 from genflow.functions import as_integrator, as_scheduler
 from genflow.interfaces import DivergenceEstimator, Dynamics, Integrator, Scheduler, Velocity
-from genflow.numerics.products import fast_products
 from genflow.numerics.recomputation import recomputed
+from genflow.numerics.tuning import products
 from genflow.schedulers import Uniform
 from genflow.settling import settled
 from genflow.solvers import RK4
@@ -221,7 +221,7 @@ class Flow(Density):
             ends = (stop, start) if reverse else (start, stop)
             times = self.scheduler.times(*ends, dtype=x.dtype, device=x.device)
             solve = partial(self.integrator.solve, dynamics_of(velocity), times=times, generator=generator, save=save)
-            with fast_products(x.device):
+            with products(x.device):
                 solution = recomputed(solve, state, apart=True) if index < again else solve(state)
             state = solution.state
             result.count(solution)

@@ -264,8 +264,8 @@ def test_memory_that_is_not_there_is_one_line(in_trees, capsys):
 
 def test_every_name_is_described_for_a_reader_of_the_terminal(capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", "100")
-    for kind in gf.registry.KINDS:
-        for name in gf.registry.names(kind):
+    for kind in gf.naming.registry.KINDS:
+        for name in gf.naming.registry.names(kind):
             code, out, _ = answered(capsys, f"list {name}")
             assert code == 0
             assert not {"\\", "`"} & set(out), out

@@ -12,6 +12,7 @@ from hypothesis.extra.numpy import arrays
 
 from genflow import InputError
 from genflow.data import load, read, write
+from genflow.data.atoms import duplicate_rows
 
 NUMBERS = st.floats(-1e12, 1e12, allow_nan=False, allow_subnormal=False)
 ROWS = np.random.default_rng(0).normal(size=(30, 3)).round(6)
@@ -276,3 +277,11 @@ def test_one_row_can_be_scored(text):
 def test_columns_that_are_not_there(text, columns, message):
     with pytest.raises(InputError, match=message):
         load(text(HEADER + BODY), columns=columns)
+
+
+@pytest.mark.parametrize("kind", [np.float64, np.float32, np.int64])
+def test_rows_that_repeat_are_those_that_pandas_finds(kind):
+    rows = np.random.default_rng(0).integers(-1, 3, size=(200, 3)).astype(kind)
+    rows[::7] *= -1  # of a floating-point zero, that with a sign
+    np.testing.assert_array_equal(duplicate_rows(rows), pd.DataFrame(rows).duplicated())
+    assert not len(duplicate_rows(rows[:0]))

@@ -113,7 +113,7 @@ def test_training_alone_is_in_bfloat16(make):
 @pytest.mark.parametrize("model", ["cnf", "jko-iflow", "nsf"])
 def test_log_densities_are_not_trained_on_in_bfloat16(model):
     with pytest.raises(InputError, match=r"autocast: .* log densities, which want float32"):
-        gf.registry.lookup("model", model)(2).fit("two-moons", iterations=1, autocast=True)
+        gf.naming.registry.lookup("model", model)(2).fit("two-moons", iterations=1, autocast=True)
 
 
 def test_a_training_goes_on_in_the_precision_that_it_began_in(tmp_path):

@@ -9,10 +9,11 @@ import pytest
 import torch
 
 import genflow as gf
-from genflow import InputError, registry
+from genflow import InputError
 from genflow.groups import Group, grouped, groups_of
 from genflow.interfaces import Component
 from genflow.models import BlockNetwork, Discretization, Optimization, Rounds, Stages, WarmUp
+from genflow.naming import registry
 
 MOST = 12  # arguments of one constructor
 

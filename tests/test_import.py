@@ -6,6 +6,8 @@ import json
 import subprocess
 import sys
 
+import pytest
+
 HEAVY = (
     "pandas", "sklearn", "ot", "matplotlib", "torchdiffeq", "torchsde", "zuko", "rich", "jinja2", "jsonargparse",
     "pyarrow", "scipy",
@@ -49,3 +51,79 @@ def test_every_public_name_is_there():
         "print(json.dumps([missing, sorted(set(gf.__all__) - set(dir(gf)))]))"
     )
     assert found == [[], []]
+
+
+EXTRAS = (
+    "pandas",
+    "sklearn",
+    "pyarrow",
+    "PIL",
+    "ot",
+    "matplotlib",
+    "jinja2",
+    "zuko",
+    "torchsde",
+    "jsonargparse",
+    "yaml",
+    "rich",
+)
+
+
+def test_the_light_core_trains_and_uses_every_continuous_model():
+    found = fresh(
+        "import sys\n"
+        f"sys.modules.update(dict.fromkeys({EXTRAS!r}))\n"  # None: as if it were not installed
+        "import json, tempfile, warnings, torch, genflow as gf\n"
+        "from genflow.training import Budget, TrainingData, train\n"
+        "warnings.simplefilter('ignore')\n"
+        "x, found = torch.randn(200, 2, generator=torch.Generator().manual_seed(0)), []\n"
+        "flow = gf.Flow(gf.velocities.Shallow(2), integrator=gf.solvers.Adaptive())\n"
+        "found.append(tuple(flow.log_prob(x[:3]).shape))\n"
+        "for kind in (gf.models.JKOiFlow, gf.models.CNF, gf.models.FlowMatching, gf.baselines.ScoreSDE):\n"
+        "    model = kind(2)\n"
+        "    train(model, TrainingData(x[:150], x[150:]), Budget(iterations=2))\n"
+        "    found.append(tuple(model.log_prob(x[:3]).shape))\n"
+        "fitted = gf.models.FlowMatching(2).fit(x.numpy(), iterations=2)\n"
+        "with tempfile.TemporaryDirectory() as folder:\n"
+        "    fitted.save(folder + '/run')\n"
+        "    found.append(tuple(gf.load(folder + '/run').sample(3).shape))\n"
+        "print(json.dumps(found))"
+    )
+    assert found == [[3]] * 5 + [[3, 2]]
+
+
+@pytest.mark.parametrize(
+    ("code", "extra"),
+    [
+        ("gf.data.load('digits')", "data"),
+        ("gf.baselines.NSF(2)", "baselines"),
+        ("gf.metrics.wasserstein2(x, x)", "transport"),
+        ("gf.compare('two-moons', ['cnf'], iterations=1)", "studies"),
+        ("gf.studies.solvers(gf.Flow(gf.velocities.Shallow(2)), ['euler'])", "studies"),
+        (
+            "gf.solvers.SRK().solve(gf.Dynamics(lambda t, x: x, diffusion=lambda t, x: x), x, torch.ones(2).cumsum(0))",
+            "sde",
+        ),
+    ],
+)
+def test_what_is_missing_is_one_line_that_names_the_extra(code, extra):
+    line = fresh(
+        "import sys\n"
+        f"sys.modules.update(dict.fromkeys({EXTRAS!r}))\n"
+        "import json, torch, genflow as gf\n"
+        "x = torch.zeros(30, 2)\n"
+        f"try:\n    {code}\n"
+        "except ImportError as error:\n    print(json.dumps([isinstance(error, gf.InputError), str(error)]))"
+    )
+    assert line[0]
+    assert line[1].endswith(f"is not installed; pip install 'genflow[{extra}]' would do")
+
+
+def test_the_command_line_without_its_extra_is_one_line():
+    code = (
+        f"import sys\nsys.modules.update(dict.fromkeys({EXTRAS!r}))\n"
+        "from genflow.cli import main\nsys.exit(main(['list']))"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    assert result.returncode == 2
+    assert result.stderr == "genflow: error: jsonargparse is not installed; pip install 'genflow[cli]' would do\n"

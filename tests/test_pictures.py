@@ -207,7 +207,7 @@ def test_a_network_of_pictures_is_for_pictures_and_for_models_of_a_velocity():
     flow = gf.velocities.ProbabilityFlow(network, gf.schedulers.VariancePreserving())
     with pytest.raises(InputError, match="predictor, velocity: both came"):
         gf.baselines.ScoreSDE(16, predictor=network, velocity=flow)
-    names = {model: next(iter(with_network(gf.registry.lookup("model", model), {}, "unet"))) for model in MODELS}
+    names = {model: next(iter(with_network(gf.naming.registry.lookup("model", model), {}, "unet"))) for model in MODELS}
     assert names == dict(zip(MODELS, ["velocity", "block", "velocity", "predictor"], strict=True))
 
 

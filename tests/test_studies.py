@@ -132,9 +132,9 @@ def test_without_a_choice_every_estimator_that_needs_no_arguments_is_studied():
     flow = gf.Flow(gf.velocities.Shallow(2), gf.schedulers.Uniform(2))
     found = gf.studies.divergences(flow, rows=4, draws=2, probes=(1, 2))
     studied = {str(label).partition(",")[0] for label in found.config["divergences"]}
-    assert studied == set(gf.registry.names("divergence")) - {"control-variate"}
+    assert studied == set(gf.naming.registry.names("divergence")) - {"control-variate"}
     solved = gf.studies.solvers(flow, rows=4, steps=(2,), tolerances=(1e-3,), repeats=1)
-    assert set(solved.config["integrators"]) == set(gf.registry.names("integrator"))
+    assert set(solved.config["integrators"]) == set(gf.naming.registry.names("integrator"))
 
 
 def test_the_cheapest_is_named_for_what_is_wanted():

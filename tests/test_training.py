@@ -6,6 +6,7 @@ import json
 import math
 import subprocess
 import sys
+from contextlib import nullcontext
 
 import pytest
 import torch
@@ -14,6 +15,7 @@ from torch import nn
 import genflow as gf
 from genflow import InputError
 from genflow.numerics.products import fast_products
+from genflow.numerics.tuning import tuned
 from genflow.training import Budget, Stage, TrainingData, TrainingError, parse_seconds, train
 from genflow.training.loop import StageRun, _schedule
 
@@ -502,3 +504,17 @@ def test_fast_products_are_as_good_as_exact_ones_and_leave_no_trace():
             assert torch.get_float32_matmul_precision() == "high"
     finally:
         torch.set_float32_matmul_precision("highest")
+
+
+def test_only_a_tuned_process_changes_its_settings(monkeypatch):
+    asked = []
+    monkeypatch.setattr("genflow.numerics.tuning.fast_products", lambda device: asked.append(device) or nullcontext())
+    flow, x = gf.Flow(gf.velocities.Shallow(2)), torch.zeros(3, 2)
+    flow.log_prob(x)
+    assert not asked
+    with tuned():
+        flow.log_prob(x)
+    assert asked
+    asked.clear()
+    flow.log_prob(x)
+    assert not asked

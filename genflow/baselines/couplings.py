@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from genflow.baselines.discrete import DiscreteFlow, beyond_spline, spline
 from genflow.errors import InputError
+from genflow.extras import extra
 
 __all__ = ["CouplingNSF", "RealNVP"]
 
@@ -50,7 +51,8 @@ class RealNVP(DiscreteFlow):
         learning_rate: float = 2e-3,
         condition_dim: int = 0,
     ):
-        import zuko
+        with extra("baselines"):
+            import zuko
 
         _check(dim, "realnvp", "maf")
         flow = zuko.flows.NICE(dim, condition_dim, transforms=transforms, hidden_features=(width, width))
@@ -99,7 +101,8 @@ class CouplingNSF(DiscreteFlow):
         learning_rate: float = 5e-3,
         condition_dim: int = 0,
     ):
-        import zuko
+        with extra("baselines"):
+            import zuko
 
         _check(dim, "nsf-coupling", "nsf")
         layer = {"transforms": transforms, "hidden_features": (width, width), **spline(bins, bound)}

@@ -22,9 +22,10 @@ from torch import Tensor, nn
 from genflow.base import StandardNormal
 from genflow.draws import batch_shape, check_generator
 from genflow.errors import InputError
+from genflow.extras import extra
 from genflow.flow import check_given
 from genflow.model import GenerativeModel
-from genflow.numerics.products import fast_products
+from genflow.numerics.tuning import products
 from genflow.training import Rows, Stage, TrainingData, paired, unpaired
 from genflow.velocities.time import check_condition
 
@@ -72,12 +73,12 @@ class DiscreteFlow(GenerativeModel):
 
     def encode(self, x: Float[Tensor, "*shape"], condition: Any = None) -> Float[Tensor, "*shape"]:
         r"""The noise :math:`z = T(x)` of data."""
-        with fast_products(x.device):
+        with products(x.device):
             return self._transform(x, condition)(x)
 
     def decode(self, z: Float[Tensor, "*shape"], condition: Any = None) -> Float[Tensor, "*shape"]:
         r"""The data :math:`x = T^{-1}(z)` of noise."""
-        with fast_products(z.device):
+        with products(z.device):
             return self._transform(z, condition).inv(z)
 
     def log_prob(
@@ -93,7 +94,7 @@ class DiscreteFlow(GenerativeModel):
         Raises:
             InputError: A last axis that is not `d`, or a condition that the model was not built for.
         """
-        with fast_products(x.device):
+        with products(x.device):
             z, log_det = self._transform(x, condition).call_and_ladj(x)
         return self.base.log_prob(z) + log_det
 
@@ -201,7 +202,8 @@ class MAF(DiscreteFlow):
         learning_rate: float = 5e-3,
         condition_dim: int = 0,
     ):
-        import zuko
+        with extra("baselines"):
+            import zuko
 
         flow = zuko.flows.MAF(dim, condition_dim, transforms=transforms, hidden_features=(width, width))
         super().__init__(dim, flow.transform, batch_size, learning_rate, condition_dim)
@@ -247,7 +249,8 @@ class NSF(DiscreteFlow):
         learning_rate: float = 5e-3,
         condition_dim: int = 0,
     ):
-        import zuko
+        with extra("baselines"):
+            import zuko
 
         # zuko's own NSF, with the bound set free.
         layer = {"transforms": transforms, "hidden_features": (width, width), **spline(bins, bound)}
@@ -263,7 +266,8 @@ def spline(bins: int, bound: float) -> dict[str, Any]:
         bins: Number of bins.
         bound: Where it ends.
     """
-    import zuko
+    with extra("baselines"):
+        import zuko
 
     univariate = partial(zuko.transforms.MonotonicRQSTransform, slope=1e-3, bound=bound)
     return {"univariate": univariate, "shapes": [(bins,), (bins,), (bins - 1,)]}

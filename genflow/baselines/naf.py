@@ -12,6 +12,7 @@ from torch.distributions import Transform, constraints
 
 from genflow.baselines.discrete import DiscreteFlow
 from genflow.deadline import check_time
+from genflow.extras import extra
 
 __all__ = ["NAF"]
 
@@ -60,7 +61,8 @@ class NAF(DiscreteFlow):
         learning_rate: float = 5e-3,
         condition_dim: int = 0,
     ):
-        import zuko
+        with extra("baselines"):
+            import zuko
 
         flow = zuko.flows.NAF(
             dim,

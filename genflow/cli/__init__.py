@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from genflow.cli.output import say_what_can_be_said
 from genflow.cli.words import as_typed
 from genflow.errors import InputError, Remark, ResultError, SolverError, WriteError
+from genflow.extras import require
 from genflow.interrupts import kept, stopped_like_interrupted
 
 __all__ = ["main"]
@@ -25,6 +26,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if arguments is None else arguments)
     say_what_can_be_said()
     try:
+        require("cli")
         from genflow.cli.parsing import parsed, print_help
 
         if not words:
@@ -33,7 +35,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         command, chosen = parsed(words)
         with warnings.catch_warnings(), stopped_like_interrupted():
             warnings.simplefilter("ignore", Remark)  # a command prints remarks where they belong
-            code = command.run(chosen)
+            from genflow.numerics.tuning import tuned
+
+            with tuned():
+                code = command.run(chosen)
         sys.stdout.flush()
     except InputError as error:
         return _complain(_with_kept(error, str(error)), 2)

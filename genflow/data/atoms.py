@@ -181,9 +181,15 @@ def duplicate_rows(rows: np.ndarray) -> np.ndarray:
         >>> duplicate_rows(np.array([[1, 2], [3, 4], [1, 2]]))
         array([False, False,  True])
     """
-    import pandas as pd
+    return _first_alike(rows) != np.arange(len(rows))
 
-    return pd.DataFrame(rows).duplicated().to_numpy()
+
+def _first_alike(rows: np.ndarray) -> np.ndarray:
+    """The first row that equals each row, `(n,)`."""
+    rows = np.ascontiguousarray(rows) + 0  # of two zeros, the one without a sign
+    data, width = rows.tobytes(), rows[:1].nbytes
+    seen: dict[bytes, int] = {}
+    return np.array([seen.setdefault(data[i * width : (i + 1) * width], i) for i in range(len(rows))], dtype=np.intp)
 
 
 def meet_by_chance(rows: np.ndarray) -> bool:
@@ -202,15 +208,12 @@ def meet_by_chance(rows: np.ndarray) -> bool:
         >>> meet_by_chance(dice), meet_by_chance(np.concatenate([weights, weights]))
         (True, False)
     """
-    import pandas as pd
-
-    frame = pd.DataFrame(rows)
     pairs = len(rows) * (len(rows) - 1.0)
 
     def equal(counts: np.ndarray) -> float:
         return float((counts * (counts - 1.0)).sum()) / pairs
 
-    found = equal(frame.groupby(list(frame.columns), sort=False).size().to_numpy())
+    found = equal(np.bincount(_first_alike(rows)))
     expected = math.prod(equal(np.unique(column, return_counts=True)[1]) for column in rows.T)
     return expected > 0.01 * found
 

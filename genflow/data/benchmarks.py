@@ -45,6 +45,7 @@ from genflow.data.preprocessing import Standardize
 from genflow.data.sampling import Parts, fewer
 from genflow.data.tables import read
 from genflow.errors import InputError
+from genflow.extras import extra
 
 __all__ = ["ARCHIVE_MD5", "BENCHMARKS", "benchmark"]
 
@@ -274,7 +275,8 @@ def _split_and_standardized(x: np.ndarray, columns: list[str], remark: str) -> R
 
 def _text(path: Path, **options: Any) -> Any:
     """A table of text, by pandas, whose complaints become one line."""
-    import pandas as pd
+    with extra("data"):
+        import pandas as pd
 
     try:
         return pd.read_csv(path, **options)

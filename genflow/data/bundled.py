@@ -6,6 +6,7 @@ import numpy as np
 
 from genflow.data.dataset import Dataset, assemble, conditions, pixel_columns, split
 from genflow.errors import InputError
+from genflow.extras import extra
 
 __all__ = ["breast_cancer", "digits", "photo_patches"]
 
@@ -27,7 +28,8 @@ def digits(seed: int = 0, condition: str | None = None) -> Dataset:
     References:
         Optical Recognition of Handwritten Digits (Alpaydin & Kaynak), https://archive.ics.uci.edu/dataset/80
     """
-    from sklearn.datasets import load_digits
+    with extra("data"):
+        from sklearn.datasets import load_digits
 
     bunch = load_digits()
     levels = bunch.data
@@ -46,7 +48,8 @@ def breast_cancer() -> tuple[np.ndarray, list[str]]:
     References:
         Breast Cancer Wisconsin, Diagnostic (Wolberg et al.), https://archive.ics.uci.edu/dataset/17
     """
-    from sklearn.datasets import load_breast_cancer
+    with extra("data"):
+        from sklearn.datasets import load_breast_cancer
 
     bunch = load_breast_cancer()
     return bunch.data, [str(name) for name in bunch.feature_names]
@@ -68,7 +71,8 @@ def photo_patches(rows: int | None = None, seed: int = 0) -> Dataset:
         | RNADE (Uria et al., 2013), https://arxiv.org/abs/1306.0186, section 4.2
         | Masked Autoregressive Flow for Density Estimation (Papamakarios et al., 2017), https://arxiv.org/abs/1705.07057
     """
-    from sklearn.datasets import load_sample_images
+    with extra("data"):
+        from sklearn.datasets import load_sample_images
 
     rows = 50_000 if rows is None else rows
     # Luma of ITU-R BT.601, in whole grey levels as a grey photograph would have them.

@@ -17,6 +17,7 @@ from genflow.data.grey_levels import LABEL, dequantized
 from genflow.data.pictures import PICTURES
 from genflow.data.sampling import fewer
 from genflow.errors import InputError
+from genflow.extras import extra
 
 __all__ = ["folder_images", "has_pictures"]
 
@@ -134,7 +135,8 @@ def _read(paths: list[Path], like: tuple[Path, tuple[int, ...]] | None = None) -
 
 
 def _colours(path: Path) -> np.ndarray:
-    from PIL import Image, UnidentifiedImageError
+    with extra("data"):
+        from PIL import Image, UnidentifiedImageError
 
     try:
         with Image.open(path) as image:

@@ -19,6 +19,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from genflow.errors import InputError
+from genflow.extras import extra
 
 __all__ = ["PICTURES", "Picture"]
 
@@ -75,7 +76,8 @@ class Picture:
         Raises:
             InputError: No such file, a damaged one, or a picture of a single shade.
         """
-        from PIL import Image, UnidentifiedImageError
+        with extra("data"):
+            from PIL import Image, UnidentifiedImageError
 
         path = Path(path)
         try:

@@ -28,6 +28,7 @@ from torch import Tensor
 
 from genflow.data.mixtures import GaussianMixture
 from genflow.data.pictures import Picture
+from genflow.extras import extra
 
 __all__ = [
     "TOYS",
@@ -301,7 +302,8 @@ def fractal_tree(depth: int = 9) -> Picture:
 
 def _drawn(strokes: Sequence[tuple[np.ndarray, float]], size: int = 512, finer: int = 4) -> Picture:
     """Strokes `(points, width)` drawn black on white, on a square canvas that they fill; edges are smoothed."""
-    from PIL import Image, ImageDraw
+    with extra("data"):
+        from PIL import Image, ImageDraw
 
     points = np.concatenate([stroke for stroke, _ in strokes])
     low, high = points.min(0), points.max(0)

@@ -13,6 +13,7 @@ from genflow.data.dataset import default_columns
 from genflow.data.reading import PARQUET, as_array
 from genflow.data.reading.names import cell
 from genflow.errors import InputError
+from genflow.extras import extra
 from genflow.storage import atomic
 
 __all__ = ["WRITABLE", "write"]
@@ -63,7 +64,8 @@ def write(path: str | PathLike[str], array: Any, columns: Sequence[str] | None =
         if ending == ".npy":
             np.save(part, values)
         elif ending in PARQUET:
-            import pandas as pd
+            with extra("data"):
+                import pandas as pd
 
             pd.DataFrame(values, columns=names).infer_objects().to_parquet(part, index=False)
         else:
@@ -71,7 +73,8 @@ def write(path: str | PathLike[str], array: Any, columns: Sequence[str] | None =
 
 
 def _write_text(path: Path, values: np.ndarray, names: Sequence[str], ending: str, words: bool) -> None:
-    import pandas as pd
+    with extra("data"):
+        import pandas as pd
 
     separator = _SEPARATORS[ending]
     try:

@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from genflow.errors import InputError
+from genflow.extras import extra
 
 __all__ = ["FIGURES", "METRICS", "Experiment", "Scale", "names", "read"]
 
@@ -130,7 +131,8 @@ def _shipped(name: str) -> Experiment:
 
 
 def _parsed(text: str, name: str, origin: str) -> Experiment:
-    import yaml
+    with extra("cli"):
+        import yaml
 
     try:
         document = yaml.safe_load(text)

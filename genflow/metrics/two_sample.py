@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from genflow.errors import InputError
+from genflow.extras import extra
 from genflow.metrics.samples import subsample, two_samples
 
 __all__ = ["TwoSampleTest", "c2st"]
@@ -78,8 +79,9 @@ def c2st(x: Tensor, y: Tensor, seed: int = 0, folds: int = 5, max_points: int = 
     """
     if folds < 2:
         raise InputError(f"folds: {folds} came, at least 2 are needed")
-    from sklearn.ensemble import HistGradientBoostingClassifier
-    from sklearn.model_selection import StratifiedKFold, cross_val_predict
+    with extra("studies"):
+        from sklearn.ensemble import HistGradientBoostingClassifier
+        from sklearn.model_selection import StratifiedKFold, cross_val_predict
 
     generator = torch.Generator().manual_seed(seed)
     a, b = two_samples(x, y, max_points, generator, least=2 * folds)

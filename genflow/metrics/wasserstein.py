@@ -15,6 +15,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from genflow.errors import InputError, SolverError
+from genflow.extras import extra
 from genflow.metrics.samples import two_samples
 
 __all__ = ["gaussian_wasserstein2", "wasserstein2"]
@@ -72,7 +73,9 @@ def _transport_cost(cost: Float[Tensor, "n m"], pivots: int = _PIVOTS) -> float:
     import warnings
 
     import numpy as np
-    import ot
+
+    with extra("transport"):
+        import ot
 
     # POT works on the array's own device and library: it is handed numpy, always.
     c = cost.cpu().numpy()

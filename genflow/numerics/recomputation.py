@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.autograd.graph import saved_tensors_hooks
 
-from genflow.numerics.memory import own_pages
+from genflow.numerics.tuning import pages
 
 __all__ = ["recomputed"]
 
@@ -24,8 +24,9 @@ def recomputed(function: Callable[..., Any], state: Any, apart: bool = False) ->
     Args:
         function: A differentiable function. It may close over parameters.
         state: A tensor or a tuple of tensors, which may be nested.
-        apart: Whether the large tensors of the first call get pages of their own. The graph that outlives them is made
-            of small pieces, which else come to lie between them: holes in the heap, more with every call.
+        apart: Whether, in a tuned process, the large tensors of the first call get pages of their own. The graph
+            that outlives them is made of small pieces, which else come to lie between them: holes in the heap, more
+            with every call.
 
     Example:
         >>> import torch
@@ -56,7 +57,7 @@ def recomputed(function: Callable[..., Any], state: Any, apart: bool = False) ->
                 function(_leaves(state))
         return again.pop(place)
 
-    with saved_tensors_hooks(forget, recall), own_pages() if apart else nullcontext():
+    with saved_tensors_hooks(forget, recall), pages() if apart else nullcontext():
         return function(state)
 
 

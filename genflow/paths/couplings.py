@@ -15,6 +15,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from genflow.errors import InputError, SolverError
+from genflow.extras import extra
 from genflow.interfaces import Component
 
 __all__ = ["COUPLINGS", "Coupling", "EntropicTransport", "Independent", "OptimalTransport", "coupling"]
@@ -96,7 +97,8 @@ class OptimalTransport(Coupling):
         generator: torch.Generator | None = None,
         condition: Float[Tensor, "n k"] | None = None,
     ) -> tuple[Int[Tensor, " n"], Int[Tensor, " n"]]:
-        import ot
+        with extra("transport"):
+            import ot
 
         cost = _cost(x, z, condition)
         plan = torch.from_numpy(ot.emd([], [], cost.cpu().numpy(), numItermax=1_000_000))
@@ -146,7 +148,8 @@ class EntropicTransport(Coupling):
             z: Noise, `(m, *event)`.
             condition: What each row is conditioned on, `(n, k)`.
         """
-        import ot
+        with extra("transport"):
+            import ot
 
         cost = _cost(x, z, condition)
         a, b = (torch.full((n,), 1 / n, dtype=cost.dtype, device=cost.device) for n in cost.shape)

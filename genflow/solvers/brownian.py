@@ -16,6 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from genflow.extras import extra
 from genflow.interfaces import State
 from genflow.solvers.grid import Advance, OnGrid, one_tensor
 from genflow.solvers.stochastic import Field, equation_of
@@ -47,7 +48,8 @@ class _ThroughTorchsde(OnGrid):
         clock = equation.sign * times.detach().to(x.dtype)
         if not any(h_all) or not x.numel():
             return lambda n, y, memory: (y, memory)
-        from torchsde import BrownianInterval, sdeint
+        with extra("sde"):
+            from torchsde import BrownianInterval, sdeint
 
         source = times.device if generator is None else generator.device
         entropy = int(torch.randint(2**31 - 1, (), generator=generator, device=source))

@@ -13,8 +13,8 @@ from torch import Tensor
 
 from genflow.errors import InputError, SolverError
 from genflow.interfaces import Dynamics, Integrator, Solution, State
-from genflow.numerics.products import fast_products
 from genflow.numerics.recomputation import recomputed
+from genflow.numerics.tuning import products
 from genflow.solvers.gradients import GRADIENTS, checked_gradient, solved_by_adjoint
 from genflow.solvers.states import detached, grid_of, is_finite, is_lost, is_watched, stacked
 
@@ -85,7 +85,7 @@ class OnGrid(Integrator):
                 for outside of grad mode only.
         """
         dynamics, watch = Dynamics.of(dynamics), is_watched(state)
-        with fast_products(times.device):
+        with products(times.device):
             if self.gradient == "adjoint" and torch.is_grad_enabled() and len(times) > 1:
                 return solved_by_adjoint(partial(self._walked, watch=watch), dynamics, state, times, save)
             return self._walked(dynamics, state, times, generator, save, watch)

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 
 from genflow.deadline import OutOfTime, deadline
-from genflow.numerics.products import fast_products
+from genflow.numerics.tuning import products
 from genflow.training.budget import Budget
 from genflow.training.loop import StageRun
 from genflow.training.progress import Progress
@@ -98,7 +98,7 @@ def train(
             run.restore(*resumed.run)
             begin = run.begin
         resumed = None
-        with fast_products(stage.points.device):
+        with products(stage.points.device):
             entry = run(progress, snapshots.write if snapshots else None)
         stage.finish(entry)
         entries.append({**entry, "ends": budget.clock() - begin})

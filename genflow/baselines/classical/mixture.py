@@ -14,6 +14,7 @@ from torch import Tensor
 from genflow.baselines.classical.estimated import Estimated, check_rows, fixed, normal, refuse_condition
 from genflow.deadline import time_left
 from genflow.errors import InputError
+from genflow.extras import extra
 from genflow.training import TrainingData
 from genflow.training.selection import Trial
 
@@ -146,8 +147,9 @@ class GaussianMixture(Estimated):
 
     def estimate(self, data: TrainingData, generator: torch.Generator) -> None:
         """EM in rounds; before a deadline it stops where another round would not end in time."""
-        from sklearn.exceptions import ConvergenceWarning
-        from sklearn.mixture import GaussianMixture as Estimator
+        with extra("baselines"):
+            from sklearn.exceptions import ConvergenceWarning
+            from sklearn.mixture import GaussianMixture as Estimator
 
         rows = data.train.double().cpu().numpy()
         count = self.components or 1

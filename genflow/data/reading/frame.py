@@ -13,6 +13,7 @@ from genflow.data.reading.classes import classes as classes_of
 from genflow.data.reading.names import distinct
 from genflow.data.reading.table import NO_CLASSES, NO_NUMBER, Classes, Table, shown, wanted_positions
 from genflow.errors import InputError
+from genflow.extras import extra
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -45,7 +46,8 @@ def from_frame(
 
 def read_parquet(path: Path, wanted: Sequence[str | int] | None, classes: Classes) -> Table:
     """The table of a Parquet file; for the arguments see `from_frame`."""
-    import pandas as pd
+    with extra("data"):
+        import pandas as pd
 
     try:
         frame = pd.read_parquet(path)
@@ -72,7 +74,8 @@ def _without_index(frame: pd.DataFrame, wanted: Sequence[str | int] | None) -> t
 
 def _numbers(frame: pd.DataFrame, table: Table, wanted: Sequence[str | int] | None, classes: Classes) -> Table:
     """Fills a table with a frame's values as doubles; text in a column that is wanted is an error, or makes classes."""
-    import pandas as pd
+    with extra("data"):
+        import pandas as pd
 
     chosen = wanted_positions(table.columns, wanted)
     allowed, forced = ({table.position(c) for c in columns} for columns in (classes.allowed, classes.forced))
@@ -100,7 +103,8 @@ def _numbers(frame: pd.DataFrame, table: Table, wanted: Sequence[str | int] | No
 
 def _is_text(column: pd.Series) -> bool:
     """Whether a column holds words, or the categories of a frame."""
-    import pandas as pd
+    with extra("data"):
+        import pandas as pd
 
     if isinstance(column.dtype, pd.CategoricalDtype):
         return True

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypedDict
 import numpy as np
 
 from genflow.errors import InputError
+from genflow.extras import require
 from genflow.storage import documents
 from genflow.storage.checkpoint import load
 from genflow.studies.comparison.columns import COLUMNS
@@ -54,6 +55,7 @@ class Outcomes:
     """
 
     def __init__(self, folder: str | PathLike[str]):
+        require("studies")
         self.folder = Path(folder).resolve()
         if not (self.folder / "config.json").is_file():
             raise InputError(f"{folder}: no comparison there; name a folder that `genflow compare --out` wrote")

@@ -19,6 +19,7 @@ from typing import Any
 from genflow.devices import device_named
 from genflow.draws import check_seed
 from genflow.errors import InputError
+from genflow.extras import require
 from genflow.naming import registry
 from genflow.storage.documents import printable
 from genflow.studies.comparison.board import Board
@@ -108,6 +109,7 @@ def compare(
         >>> board.frame["status"].tolist()
         ['ok']
     """
+    require("studies")
     loading = {
         "test": test,
         "columns": [columns] if isinstance(columns, str | int) else columns and list(columns),
@@ -424,13 +426,15 @@ def _here(
 
     import torch
 
+    from genflow.numerics.tuning import tuned
     from genflow.studies.comparison.trial import reason, run_trial, warm_up
 
     threads = torch.get_num_threads()
     torch.set_num_threads(trial["threads"] or 1)
     warm_up()
     try:
-        result = run_trial(trial, dataset, place, notify, cls)
+        with tuned():
+            result = run_trial(trial, dataset, place, notify, cls)
     except Exception as error:
         return {"status": f"failed: {reason(error)}", "traceback": traceback.format_exc()}
     finally:

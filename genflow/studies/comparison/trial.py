@@ -38,6 +38,7 @@ from genflow.deadline import OutOfTime, check_time, deadline
 from genflow.errors import InputError
 from genflow.naming import registry
 from genflow.naming.options import build, check_options
+from genflow.numerics.tuning import tuned
 from genflow.storage import atomic
 from genflow.studies.comparison.exchange import GRID, on_grid, read_data
 from genflow.training import Budget
@@ -240,7 +241,8 @@ def _run_here(folder: Path, notify: Notify) -> int:
     trial = json.loads((folder / "trial.json").read_text(encoding="utf-8"))
     torch.set_num_threads(trial["threads"] or 1)
     try:
-        result = run_trial(trial, read_data(folder.parent / "data"), folder, notify)
+        with tuned():
+            result = run_trial(trial, read_data(folder.parent / "data"), folder, notify)
     except (Exception, SystemExit) as error:
         result = {"status": f"failed: {reason(error)}", "traceback": traceback.format_exc()}
     result["threads"] = torch.get_num_threads()

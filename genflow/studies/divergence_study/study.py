@@ -25,6 +25,7 @@ from torch import Tensor
 
 from genflow.divergences import Exact
 from genflow.errors import InputError, SolverError
+from genflow.extras import require
 from genflow.flow import Flow
 from genflow.interfaces import DivergenceEstimator, Estimate, Velocity
 from genflow.naming.parts import parts, ready
@@ -109,6 +110,7 @@ def divergences(
     if not wanted > 0:
         raise InputError(f"wanted: {wanted} came; a positive number of nats, such as 0.01, would do")
     chosen = parts("divergence", ready("divergence") if divergences is None else divergences)
+    require("studies")
     subject = subject_of(run, rows=rows, data=data, seed=seed, trust=list(trust))
     flow = subject.flow
     exact_flow, x, condition = precise(flow.replace(divergence=Exact()), subject)

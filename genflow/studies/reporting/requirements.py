@@ -7,6 +7,7 @@ from itertools import islice
 from typing import Any
 
 from genflow.errors import InputError
+from genflow.extras import require
 from genflow.studies.reporting import drawing, html
 
 __all__ = ["check"]
@@ -21,6 +22,7 @@ def check(names: Iterable[Any] = ()) -> None:
     Raises:
         InputError: Something is missing or can't work here.
     """
+    require("studies")
     try:
         html.template("report.html")
         html.template("study.html")

@@ -27,6 +27,7 @@ from torch import Tensor
 
 from genflow.divergences import Exact
 from genflow.errors import InputError, SolverError
+from genflow.extras import require
 from genflow.flow import Flow
 from genflow.interfaces import Integrator
 from genflow.naming import registry
@@ -100,6 +101,7 @@ def solvers(
         >>> bool(errors["rk4", "8 steps"] < errors["euler", "8 steps"])
         True
     """
+    require("studies")
     _checked(steps, tolerances, wanted, repeats, dtype, out)
     chosen = parts("integrator", ready("integrator") if integrators is None else integrators)
     subject = subject_of(run, rows=rows, data=data, seed=seed, trust=list(trust))
