@@ -48,7 +48,7 @@ class RunningCost(Component, ABC):
         >>> flow = gf.Flow(gf.as_velocity(lambda x, t, c: torch.ones_like(x)), base=gf.StandardNormal(4))
         >>> x = torch.zeros(1, 4)
         >>> flow.integrate(x, costs=[Speed(1.0).of(flow, x)]).costs
-        (tensor([2.0000]),)
+        (tensor([2.]),)
     """
 
     def __init__(self, weight: float):
