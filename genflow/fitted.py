@@ -14,6 +14,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from genflow.closing import work
 from genflow.draws import batch_shape, check_generator
 from genflow.errors import InputError
 from genflow.fitting import FitRecord, budget_of, check_dtype, fit, like_of, warn
@@ -342,7 +343,8 @@ class Transformed(Component, nn.Module):
         if self.record is None:
             return f"{name} of {count} columns ({shown})"
         about = self.record
-        text = f"{name} fitted to {about.data}: {count} columns ({shown}), {about.steps} steps"
+        done = work(self.history) if not about.steps else f"{about.steps} steps"
+        text = f"{name} fitted to {about.data}: {count} columns ({shown}), {done}"
         text += f" in {about.seconds:.1f} s" if math.isfinite(about.seconds) else ""
         if about.nll_rows:
             text += f", validation NLL {about.nll:.3f} ± {about.nll_se:.3f} nats ({about.nll_rows} rows)"

@@ -88,6 +88,7 @@ def run(chosen: Arguments) -> None:
         options["compile"] = True
     import torch
 
+    from genflow.closing import work
     from genflow.data import load
     from genflow.storage.checkpoint import write_model
     from genflow.studies.display import display_for
@@ -150,8 +151,7 @@ def run(chosen: Arguments) -> None:
         drawn, undrawn = write_pictures(fitted, data, out)
         for line in undrawn:
             note(line)
-        steps = sum(entry.get("steps", 0) for entry in fitted.history)
-        print(f"{name} on {data.name}: {steps} steps in {seconds:.1f} s")
+        print(f"{name} on {data.name}: {work(fitted.history)} in {seconds:.1f} s")
         for remark in fitted.remarks:
             note(f"{name}: {remark}")
         failure = _judge(fitted, data, allowed)

@@ -9,6 +9,8 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
+from genflow.closing import work
+
 __all__ = [
     "Display",
     "Lines",
@@ -141,7 +143,8 @@ class Lines(Silent):
             return
         nll = f"NLL {number(figures['nll'])} ± {number(figures['nll_se'])} nats"
         said = nll if math.isfinite(figures["nll"]) else result["status"].removeprefix("ok; ")
-        _say(f"{head}: {said}, {figures['train_steps']:.0f} steps in {figures['train_seconds']:.1f} s")
+        done = work(result["history"]) if "history" in result else f"{figures['train_steps']:.0f} steps"
+        _say(f"{head}: {said}, {done} in {figures['train_seconds']:.1f} s")
 
 
 class Live(Silent):

@@ -76,7 +76,7 @@ def _columns(board: Board) -> list[tuple[str, str, str]]:
         ("c2st", "C2ST", "accuracy of a classifier that tells samples from test rows; 0.5 is the best"),
         ("inversion_error", "inversion", "mean squared error of decode(encode(x)), standardized units"),
         ("nfe", "NFE", "evaluations of the velocity from x to z"),
-        ("train_steps", "steps", "optimizer steps in training"),
+        ("train_steps", "steps", "optimizer steps in training; none where a model is estimated without"),
         ("train_seconds", "train s", "wall seconds of training: all that the model did until it could be used"),
         ("sample_seconds", "sample s", f"wall seconds for {board.config['arguments']['points']} samples"),
         ("peak_mb", "peak MB", "what training added to the resident memory of its process, at its peak"),
