@@ -21,6 +21,7 @@ from genflow.fitting import FitRecord, budget_of, check_dtype, fit, like_of, war
 from genflow.interfaces import Component
 from genflow.numerics.portions import Portions
 from genflow.training import Budget, Progress
+from genflow.training.closing import work
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -371,7 +372,8 @@ class Transformed(Component, nn.Module):
         if self.record is None:
             return f"{name} of {count} columns ({shown})"
         about = self.record
-        text = f"{name} fitted to {about.data}: {count} columns ({shown}), {about.steps} steps"
+        done = work(self.history) if not about.steps else f"{about.steps} steps"
+        text = f"{name} fitted to {about.data}: {count} columns ({shown}), {done}"
         text += f" in {about.seconds:.1f} s" if math.isfinite(about.seconds) else ""
         if about.nll_rows:
             text += f", validation NLL {about.nll:.3f} ± {about.nll_se:.3f} nats ({about.nll_rows} rows)"

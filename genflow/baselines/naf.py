@@ -89,7 +89,7 @@ class NAF(DiscreteFlow):
         c = x.new_empty(len(x), 0)
         if condition is not None:
             c = condition.to(x.dtype).expand(*z.shape[:-1], self.condition_dim).reshape(len(x), self.condition_dim)
-        layers = list(self.transform.transforms)  # type: ignore[arg-type]
+        layers: list[Any] = list(self.transform.get_submodule("transforms").children())
         for k in reversed(range(len(layers))):
             x = layers[k]().inv(x) if k % 2 else _inverse(layers[k], x, c)
         return x.reshape(z.shape)

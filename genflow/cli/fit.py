@@ -104,6 +104,7 @@ def run(chosen: Arguments) -> None:
     from genflow.studies.reporting.place import write_json
     from genflow.studies.reporting.rounds import write_pictures
     from genflow.training import parse_seconds
+    from genflow.training.closing import work
 
     if chosen.budget is not None and chosen.iterations is not None:
         raise InputError("budget, iterations: both came; give one of them")
@@ -161,8 +162,7 @@ def run(chosen: Arguments) -> None:
         drawn, undrawn = write_pictures(fitted, data, out)
         for line in undrawn:
             note(line)
-        steps = sum(entry.get("steps", 0) for entry in fitted.history)
-        print(f"{name} on {data.name}: {steps} steps in {seconds:.1f} s")
+        print(f"{name} on {data.name}: {work(fitted.history)} in {seconds:.1f} s")
         for remark in fitted.remarks:
             note(f"{name}: {remark}")
         failure = _judge(fitted, data, allowed)

@@ -24,7 +24,12 @@ def add_budget(parser: ArgumentParser, of: str, default: str = "60s") -> None:
     parser.add_argument(
         "--budget", type=str, metavar="TIME", help=f"wall time of the {of}: 30s, 2min, 1h (default: {default})"
     )
-    parser.add_argument("--iterations", type=int, metavar="N", help="optimizer steps, in the place of a time")
+    parser.add_argument(
+        "--iterations",
+        type=int,
+        metavar="N",
+        help="optimizer steps, or candidates of a model without, in the place of a time",
+    )
     parser.add_argument("--threads", type=int, metavar="N", help="threads of torch (default: 1)")
 
 

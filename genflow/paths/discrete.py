@@ -22,9 +22,9 @@ class DiscreteSteps(GaussianPath):
     .. math:: \alpha(n / N)^2 = \bar\alpha_n = \prod_{i \le n} (1 - \beta_i), \qquad \sigma^2 = 1 - \alpha^2
 
     Between two steps :math:`\log \bar\alpha` is a monotone cubic, whose slope does not jump, so that every solver
-    serves; at t = 0 stand the data. `linear` rates rise from :math:`10^{-4}` to 0.02 in 1000 steps, scaled by 1000 / N for another number;
-    `cosine` ones are those of :math:`\bar\alpha = f(t) / f(0), f = \cos^2(\frac{t + 0.008}{1.008} \frac{\pi}{2})`,
-    at most 0.999.
+    serves; at t = 0 stand the data. `linear` rates rise from :math:`10^{-4}` to 0.02 in 1000 steps, scaled by 1000 / N
+    for another number; `cosine` ones are those of :math:`\bar\alpha = f(t) / f(0)`,
+    :math:`f = \cos^2(\frac{t + 0.008}{1.008} \frac{\pi}{2})`, at most 0.999.
 
     Args:
         rates: `linear` or `cosine`.

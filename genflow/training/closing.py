@@ -16,7 +16,7 @@ from genflow.settling import Settled
 from genflow.training.budget import Budget
 from genflow.training.rows import TrainingData
 
-__all__ = ["Closed", "Closing", "few_steps"]
+__all__ = ["Closed", "Closing", "few_steps", "work"]
 
 _ROWS = 64  # enough to see how fine a grid has to be
 _MORE_ROWS = 256  # that an NLL is the mean of where no clock runs and nothing is settled
@@ -148,3 +148,19 @@ def few_steps(history: Sequence[dict[str, Any]], rows: int) -> list[str]:
         return []
     words = f"trained for {steps:,} step{'' if steps == 1 else 's'} only"
     return [f"{words}, less than one pass over its {rows:,} rows" if seen < rows else words]
+
+
+def work(history: Sequence[dict[str, Any]]) -> str:
+    """What a training consisted of, in words: optimizer steps; the candidates of a model without a gradient.
+
+    Args:
+        history: The training's history.
+
+    Example:
+        >>> work([{"stage": "matching", "steps": 100}, {"stage": "likelihood", "steps": 20}]), work([{"candidates": 7}])
+        ('120 steps', '7 candidates')
+    """
+    if history and not any("steps" in entry for entry in history):
+        count = sum(entry.get("candidates", 0) for entry in history)
+        return f"{count} candidate{'' if count == 1 else 's'}"
+    return f"{sum(entry.get('steps', 0) for entry in history)} steps"

@@ -117,7 +117,7 @@ class SelectionRun:
                     loss = self._loss(candidate)
             except OutOfTime:
                 break
-            except (ValueError, RuntimeError) as error:  # such as a covariance that is singular
+            except ValueError as error:  # such as a covariance that is singular
                 reason = f": {' '.join(str(error).split())}"
             self.budget.step()
             self.trials.append(Trial(options, loss))

@@ -18,7 +18,7 @@ from genflow.baselines.classical.estimated import (
     refuse_condition,
     untried,
 )
-from genflow.baselines.classical.gaussian import SHARES, check_share, shrunk
+from genflow.baselines.classical.gaussian import SHARES, check_share, factor_of
 from genflow.baselines.classical.marginals import Marginals, normal_scores
 from genflow.errors import InputError
 from genflow.training import TrainingData
@@ -121,7 +121,7 @@ class Copula(Estimated):
             data.cache["marginals"] = self.marginals, scores.mT @ scores / scores.square().sum(0).mean()
         marginals, correlation = data.cache["marginals"]
         self.marginals.load_state_dict(marginals.state_dict())
-        self.factor.copy_(torch.linalg.cholesky(shrunk(correlation, self.shrinkage or 0.0)))
+        self.factor.copy_(factor_of(correlation, self.shrinkage or 0.0))
 
     @property
     def _numbers(self) -> int:

@@ -17,10 +17,12 @@ from genflow.training import TrainingData
 from genflow.training.selection import Trial
 from genflow.velocities.time import check_condition
 
-__all__ = ["SHARES", "Gaussian", "check_share", "shrunk"]
+__all__ = ["SHARES", "Gaussian", "check_share", "factor_of"]
 
 SHARES = (0.01, 0.0, 0.001, 0.03, 0.1, 0.3, 1.0)
 """The shrinkages that are tried; the first is one that always has a density."""
+
+_LEAST = 1e-10  # of a variance: single precision has no digits left below
 
 
 class Gaussian(Estimated):
@@ -123,7 +125,7 @@ class Gaussian(Estimated):
             centred, mean = centred - (c - c.mean(0)) @ slope.mT, mean - slope @ c.mean(0)
             self.slope.copy_(slope)
         self.mean.copy_(mean)
-        self.factor.copy_(torch.linalg.cholesky(shrunk(centred.mT @ centred / len(x), self.shrinkage or 0.0)))
+        self.factor.copy_(factor_of(centred.mT @ centred / len(x), self.shrinkage or 0.0))
 
     def _centre(self, condition: Any) -> Tensor:
         check_condition(condition, self.condition_dim, f"this {type(self).__name__}")
@@ -131,9 +133,18 @@ class Gaussian(Estimated):
         return self.mean if condition is None else self.mean + condition.to(self.mean.dtype) @ self.slope.mT
 
 
-def shrunk(covariance: Tensor, share: float) -> Tensor:
-    r"""A covariance moved towards its diagonal, :math:`(1 - \lambda) \Sigma + \lambda \operatorname{diag} \Sigma`."""
-    return torch.lerp(covariance, covariance.diagonal().diag(), share)
+def factor_of(covariance: Float[Tensor, "d d"], share: float) -> Float[Tensor, "d d"]:
+    r"""The lower triangular :math:`L` of :math:`(1 - \lambda) \Sigma + \lambda \operatorname{diag} \Sigma = L L^\top`.
+
+    Raises:
+        ValueError: A column is determined by those before, to rounding.
+    """
+    shrunk = torch.lerp(covariance, covariance.diagonal().diag(), share)
+    factor, failed = torch.linalg.cholesky_ex(shrunk)
+    left = factor.diagonal().square() / shrunk.diagonal()  # of a column's variance, when those before are known
+    if failed or not bool((left > _LEAST).all()):
+        raise ValueError("a covariance is singular")
+    return factor
 
 
 def check_share(shrinkage: float | None) -> None:

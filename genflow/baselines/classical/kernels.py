@@ -10,7 +10,15 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from genflow.baselines.classical.estimated import Estimated, by_rows, check_rows, fixed, normal, refuse_condition
+from genflow.baselines.classical.estimated import (
+    Estimated,
+    by_rows,
+    check_rows,
+    fixed,
+    log_sum_exp,
+    normal,
+    refuse_condition,
+)
 from genflow.errors import InputError
 from genflow.training import TrainingData
 from genflow.training.selection import Trial
@@ -86,15 +94,11 @@ class KernelDensity(Estimated):
         # One product for -|y - x_i|² / 2h²: (y, 1, -|y|²/2) times (x_i, -|x_i|²/2, 1).
         sides = torch.cat([centres, -0.5 * centres.square().sum(-1, keepdim=True), torch.ones_like(centres[:, :1])], -1)
         sides = sides.mT.contiguous()
-        # Beside the largest term, what is smaller by this is nothing; numbers below the normal ones are slow.
-        nothing = math.log(torch.finfo(x.dtype).tiny) + 1
 
         def log_sum(rows: Tensor) -> Tensor:
             y = (rows.double() - origin) / h
             other = torch.cat([y, torch.ones_like(y[:, :1]), -0.5 * y.square().sum(-1, keepdim=True)], -1)
-            exponent = (other @ sides).to(x.dtype)
-            most = exponent.detach().amax(-1, keepdim=True)
-            return most[..., 0] + (exponent - most).clamp(min=nothing).exp().sum(-1).log()
+            return log_sum_exp((other @ sides).to(x.dtype))
 
         constant = math.log(len(centres)) + self.dim * math.log(h * math.sqrt(2 * math.pi))
         return by_rows(log_sum, x, len(centres)) - constant

@@ -160,7 +160,7 @@ class GaussianMixture(Estimated):
             count,
             covariance_type=self.covariance or "full",
             reg_covar=self.floor,
-            max_iter=_ROUND,
+            max_iter=1,
             warm_start=True,
             random_state=seed,
         )
@@ -170,8 +170,15 @@ class GaussianMixture(Estimated):
                 before = time_left()
                 found.fit(rows)
                 left = time_left()
-                if found.converged_ or left < 2 * (before - left):  # without a deadline, both are infinite
+                if found.converged_ or not left > 0:
                     break
+                if left < math.inf:  # as many iterations as fit, and their validation
+                    pace = (before - left) / found.max_iter
+                    if left < 2 * pace:
+                        break
+                    found.max_iter = max(1, min(_ROUND, int(left / (2 * pace))))
+                else:
+                    found.max_iter = _ROUND
         factors = torch.as_tensor(found.precisions_cholesky_)
         self.weights.copy_(torch.as_tensor(found.weights_))
         self.means.copy_(torch.as_tensor(found.means_))

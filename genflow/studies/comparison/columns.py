@@ -68,7 +68,13 @@ LEADERBOARD = (
         dispensable=7,
         detail="all that the model did until it could be used, on the budget's clock",
     ),
-    Column("train_steps", "steps", "optimizer steps in training", whole, dispensable=5),
+    Column(
+        "train_steps",
+        "steps",
+        "optimizer steps in training; none where a model is estimated without",
+        whole,
+        dispensable=5,
+    ),
     Column("sample_seconds", "sample s", "wall seconds for the samples", partial(number, digits=2), dispensable=10),
     Column(
         "peak_mb",

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 from genflow.studies.reporting.numbers import duration, number
 from genflow.studies.reporting.terminal import as_it_is, say
+from genflow.training.closing import work
 
 __all__ = ["Display", "Lines", "Live", "Silent", "display_for"]
 
@@ -81,7 +82,8 @@ class Lines(Silent):
             return
         nll = f"NLL {number(figures['nll'])} ± {number(figures['nll_se'])} nats"
         said = nll if math.isfinite(figures["nll"]) else result["status"].removeprefix("ok; ")
-        say(f"{head}: {said}, {figures['train_steps']:.0f} steps in {figures['train_seconds']:.1f} s")
+        done = work(result["history"]) if "history" in result else f"{figures['train_steps']:.0f} steps"
+        say(f"{head}: {said}, {done} in {figures['train_seconds']:.1f} s")
 
 
 class Live(Silent):
