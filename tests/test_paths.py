@@ -36,7 +36,7 @@ PATHS = {
     "linear": lambda: paths.Linear(1e-2, 0.99),
     "interpolant-of-diffusions": lambda: paths.LinearInterpolant(1e-2, 0.99),
     "trigonometric": lambda: paths.Trigonometric(1e-2, 0.99),
-    "lipman": lambda: paths.ConditionalOT(0.05),
+    "lipman": lambda: paths.ConditionalOT(0.05, 0.99),
     "stochastic-interpolant": lambda: paths.Interpolant(0.5, 1e-2),
     "learned": lambda: paths.Learned(8.0, -8.0).double(),
 }

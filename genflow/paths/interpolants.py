@@ -155,9 +155,10 @@ class ConditionalOT(GaussianPath):
 
     Args:
         sigma_min: The noise :math:`\sigma_{min}` that stays.
+        t_max: Time of the most noise: 1, or below it for a prediction that is infinite where no signal is left.
 
     Raises:
-        InputError: A noise that is not between 0 and 1.
+        InputError: A noise or a time that is not between 0 and 1.
 
     References:
         Lipman et al. 2023, Flow matching for generative modeling, equation 20, https://arxiv.org/abs/2210.02747
@@ -168,10 +169,12 @@ class ConditionalOT(GaussianPath):
         tensor([0.1000, 1.0000])
     """
 
-    def __init__(self, sigma_min: float = 1e-3):
+    def __init__(self, sigma_min: float = 1e-3, t_max: float = 1.0):
         if not 0 < sigma_min < 1:
             raise InputError(f"sigma_min: {sigma_min} came; a number between 0 and 1 would do")
-        self.sigma_min = sigma_min
+        if not 0 < t_max <= 1:
+            raise InputError(f"t_max: {t_max} came; a number from 0 to 1 would do")
+        self.sigma_min, self.t_max = sigma_min, t_max
 
     def alpha(self, t: Tensor) -> Tensor:
         return 1 - t
