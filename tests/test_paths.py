@@ -38,7 +38,7 @@ PATHS = {
     "trigonometric": lambda: paths.Trigonometric(1e-2, 0.99),
     "lipman": lambda: paths.ConditionalOT(0.05, 0.99),
     "stochastic-interpolant": lambda: paths.Interpolant(0.5, 1e-2),
-    "learned": lambda: paths.Learned(8.0, -8.0).double(),
+    "learned": lambda: paths.Learned(8.0, -8.0, width=3).double(),
 }
 CASES = [
     (name, prediction)
@@ -117,7 +117,7 @@ def test_the_likelihood_of_a_gaussian(name, prediction):
         def log_prob(self, z):
             return torch.distributions.MultivariateNormal(*law_at(path, path.t_max)).log_prob(z)
 
-    grid, solver = gf.schedulers.EqualLogSNR(path.gaussian(), 8), Adaptive("dopri8", 1e-10, 1e-10)
+    grid, solver = gf.schedulers.EqualLogSNR(path.gaussian(), 8), Adaptive("dopri8", 1e-7, 1e-7)
     if isinstance(path, paths.DiscreteSteps):  # the field's slope jumps at each level: so many steps between every two
         grid, solver = gf.schedulers.Uniform(4 * (LEVELS - 1)), gf.solvers.RK4()
     flow = gf.Flow(velocity, grid, solver, base=Terminal())
@@ -268,11 +268,13 @@ def test_the_exact_prediction_has_the_least_loss(prediction, weighting):
     x = MEAN + torch.randn(4000, 2, generator=seeded(), dtype=torch.float64) @ root(COVARIANCE)
     z = torch.randn(4000, 2, generator=seeded(1), dtype=torch.float64)
     u = (torch.arange(4000, dtype=torch.float64) + 0.5) / 4000
+    # The likelihood's weight divides by the density of the times: one that falls to zero at the ends has heavy tails.
+    times = paths.UniformLogSNR() if weighting == "likelihood" else paths.LogitNormal()
 
     def losses(factor):
         network = gf.as_velocity(lambda y, t, c: factor * exact(y, t))
         network.dim = 2
-        model = Matching(ProbabilityFlow(network, path, kind), times=paths.LogitNormal(), weighting=weighting)
+        model = Matching(ProbabilityFlow(network, path, kind), times=times, weighting=weighting)
         return model.losses(x, z, u)
 
     for factor in (0.8, 1.2):
@@ -308,7 +310,7 @@ def test_entropic_pairs_of_gaussians_have_the_covariance_of_the_schroedinger_bri
 
     Janati et al. 2020, Entropic optimal transport between unbalanced Gaussian measures, https://arxiv.org/abs/2006.02572
     """
-    count, a, b = 1500, 1.0, 0.6
+    count, a, b = 600, 1.0, 0.6
     x = a * torch.randn(count, 1, generator=seeded(), dtype=torch.float64)
     z = b * torch.randn(count, 1, generator=seeded(1), dtype=torch.float64)
     found = []
@@ -362,23 +364,21 @@ def test_reflow_makes_paths_straighter():
         [1.5 * signs + 0.3 * torch.randn(2000, 1, generator=seeded(1)), torch.randn(2000, 1, generator=seeded(2))], 1
     )
     model = RectifiedFlow(2, width=32, depth=2, steps=16, batch_size=256)
-    gaps = []
-    original = model.next_stage
+    z, gaps = torch.randn(500, 2, generator=seeded(3)), []
+
+    def gap():
+        with torch.no_grad():
+            return (z - model.velocity(z, torch.tensor(1.0)) - model.decode(z)).square().sum(-1).mean().item()
 
     def watched(data, history):
-        stage = original(data, history)
-        if history:
-            z = torch.randn(500, 2, generator=seeded(3))
-            with torch.no_grad():
-                fine = model.decode(z)
-                gaps.append((z - model.velocity(z, torch.tensor(1.0)) - fine).square().sum(-1).mean().item())
-        return stage
+        if len(history) == 1:
+            gaps.append(gap())
+        return RectifiedFlow.next_stage(model, data, history)
 
     model.next_stage = watched
     history = train(model, TrainingData(x[:1800], x[1800:]), Budget(iterations=600))
     assert [entry["stage"] for entry in history] == ["matching", "reflow 1"]
-    assert len(gaps) == 2
-    assert gaps[1] < 0.5 * gaps[0]
+    assert gap() < 0.5 * gaps[0]
 
 
 def test_a_mean_flow_of_a_gaussian_obeys_its_identity():
@@ -415,7 +415,8 @@ def test_wrong_arguments_get_one_line():
         (lambda: paths.BrownianBridge(0.0), "deviation: 0.0 came"),
         (lambda: Matching(network, weighting="heavy"), "weighting: 'heavy' came"),
         (lambda: Matching(ProbabilityFlow(network, paths.BrownianBridge(), "v")), "which has a noise of its own"),
-        (lambda: Matching(network, paths.BrownianBridge()).sample(3, sampler="sde"), "has a denoise|noise depends"),
+        (lambda: Matching(network, paths.BrownianBridge()).sample(3, sampler="sde"), "EulerMaruyama needs a diffusion"),
+        (lambda: Matching(network, paths.BrownianBridge()).reverse_dynamics(), "whose noise depends on the data"),
         (lambda: Matching(network, coupling="ot").sample(3, sampler="sde"), "dynamics: EulerMaruyama needs"),
         (
             lambda: Matching(network, times=paths.UniformLogSNR()).losses(*torch.zeros(2, 3, 2), torch.rand(3)),
