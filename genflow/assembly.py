@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from genflow.interfaces import Component, DivergenceEstimator, Estimate, Integrator, Scheduler, Velocity, Work
@@ -21,7 +23,7 @@ Cost = Callable[[Tensor, Tensor, Estimate], Tensor]
 """A running cost `(t, x, estimate) -> (*batch,)`, integrated along the path."""
 
 
-class Density(Component, nn.Module):
+class Density(Component, nn.Module, ABC):
     """What every model declares of itself, with the defaults of one that offers no more.
 
     Attributes:
@@ -48,6 +50,18 @@ class Density(Component, nn.Module):
         super().__init_subclass__(**options)
         if {"encode", "decode"} <= vars(cls).keys():
             cls.invertible = True
+
+    @abstractmethod
+    def log_prob(
+        self, x: Float[Tensor, "*shape"], condition: Any = None, generator: torch.Generator | None = None
+    ) -> Float[Tensor, "*batch"]:
+        """The log density of each row, in nats."""
+
+    @abstractmethod
+    def sample(
+        self, shape: int | Sequence[int], condition: Any = None, generator: torch.Generator | None = None
+    ) -> Float[Tensor, "*shape"]:
+        """Samples, `(*shape, *event)`."""
 
     def cheaper(self, x: Tensor) -> Self | None:
         """The same model with a log p of rows like these that is random but right in the mean, for less time.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
 from functools import partial
 from os import PathLike
 from typing import TYPE_CHECKING, Any
@@ -56,18 +55,6 @@ class GenerativeModel(Density, ABC):
         super().__init__()
         # Takes the dtype and the device that the model is moved to, also before it has a parameter.
         self.register_buffer("_like", torch.empty(0), persistent=False)
-
-    @abstractmethod
-    def log_prob(
-        self, x: Float[Tensor, "*shape"], condition: Any = None, generator: torch.Generator | None = None
-    ) -> Float[Tensor, "*batch"]:
-        """The log density of each row, in nats."""
-
-    @abstractmethod
-    def sample(
-        self, shape: int | Sequence[int], condition: Any = None, generator: torch.Generator | None = None
-    ) -> Float[Tensor, "*shape"]:
-        """Samples, `(*shape, *event)`."""
 
     @abstractmethod
     def next_stage(self, data: TrainingData, history: list[dict[str, Any]]) -> Stage | None:
