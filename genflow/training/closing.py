@@ -140,8 +140,8 @@ def few_steps(history: Sequence[dict[str, Any]], rows: int) -> list[str]:
         history: The training's history.
         rows: Rows that it was trained on. A model that is estimated without steps has all of them.
     """
-    if history and not any("steps" in entry for entry in history):
-        return [] if any(entry.get("candidates") for entry in history) else ["no time was left to estimate it"]
+    if history and all("candidates" in entry for entry in history):
+        return [] if all(entry["candidates"] for entry in history) else ["no time was left to estimate it"]
     steps = sum(entry.get("steps", 0) for entry in history)
     seen = sum(entry.get("steps", 0) * entry.get("batch", rows) for entry in history)
     if steps >= _FEWEST_STEPS and seen >= rows:
@@ -160,7 +160,7 @@ def work(history: Sequence[dict[str, Any]]) -> str:
         >>> work([{"stage": "matching", "steps": 100}, {"stage": "likelihood", "steps": 20}]), work([{"candidates": 7}])
         ('120 steps', '7 candidates')
     """
-    if history and not any("steps" in entry for entry in history):
-        count = sum(entry.get("candidates", 0) for entry in history)
+    if history and all("candidates" in entry for entry in history):
+        count = sum(entry["candidates"] for entry in history)
         return f"{count} candidate{'' if count == 1 else 's'}"
     return f"{sum(entry.get('steps', 0) for entry in history)} steps"

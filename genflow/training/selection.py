@@ -23,8 +23,8 @@ from genflow.training.stage import StageState, TrainingError
 
 __all__ = ["Selection", "SelectionRun", "Trial"]
 
-_SLICE = 256  # validation rows at once on a clock, which is looked at between them
-_FIRST = 0.25  # share of the time that the first validation may take: it decides how many rows the others take
+_SLICE, _FEW = 256, 16  # validation rows at once on a clock, which is looked at between them; and to begin with
+_FIRST = 0.1  # share of the time that the first validation may take: it decides how many rows the others take
 
 
 class Trial(NamedTuple):
@@ -90,6 +90,7 @@ class SelectionRun:
         self.best_loss = math.inf
         self.rows = len(unpaired(stage.validation)[0])
         self.curve: list[list[float]] = []
+        self.validation_seconds, self.least_seconds = 0.0, 0.0  # of the last validation; of the quickest candidate
         self.began, self.seconds_before = budget.clock(), 0.0
 
     @property
@@ -107,19 +108,23 @@ class SelectionRun:
             TrainingError: None of them can be estimated.
         """
         reason = ""
-        while self.budget.left > 0 and (options := self.stage.propose(self.trials)) is not None:
-            candidate, loss = None, math.inf
+        while self._affords() and (options := self.stage.propose(self.trials)) is not None:
+            candidate, loss, began = None, math.inf, self.budget.clock()
             try:
-                with deadline(self.budget.left if self.budget.timed else math.inf, self.budget.clock):
+                with deadline(self._left - self.validation_seconds, self.budget.clock):
                     candidate = self.stage.build(options)
                     self.stage.estimate(candidate, self.generator)
-                    self.best = candidate if self.best is None else self.best
+                self.best = candidate if self.best is None else self.best
+                with deadline(self._left, self.budget.clock):
+                    check_time()
                     loss = self._loss(candidate)
             except OutOfTime:
                 break
             except ValueError as error:  # such as a covariance that is singular
                 reason = f": {' '.join(str(error).split())}"
             self.budget.step()
+            taken = self.budget.clock() - began
+            self.least_seconds = min(taken, self.least_seconds) if self.trials else taken
             self.trials.append(Trial(options, loss))
             if loss < self.best_loss:
                 self.best, self.best_loss = candidate, loss
@@ -135,6 +140,7 @@ class SelectionRun:
             raise TrainingError(f"{self.stage.name}: none of {len(self.trials)} candidates could be estimated{reason}")
         return {
             "stage": self.stage.name,
+            "steps": 0,
             "candidates": len(self.trials) or int(self.best is not None),
             "rows": self.rows,
             "seconds": self.seconds,
@@ -146,16 +152,25 @@ class SelectionRun:
         """The mean loss of the validation rows; the first candidate finds out how many of them there is time for."""
         if not self.budget.timed:
             return _mean(self.stage.validate(candidate, picked(self.stage.validation, slice(self.rows))))
-        began, found = self.budget.clock(), []
-        for start in range(0, self.rows, _SLICE):
-            taken = self.budget.clock() - began
-            if start and not self.trials and taken > _FIRST * self.allowance:
-                self.rows = start
-                break
+        began, found, start = self.budget.clock(), [], 0
+        while start < self.rows:
+            stop = min(self.rows, start + (_SLICE if start else _FEW))
             check_time()
-            rows = picked(self.stage.validation, slice(start, min(start + _SLICE, self.rows)))
-            found.append(self.stage.validate(candidate, rows))
+            found.append(self.stage.validate(candidate, picked(self.stage.validation, slice(start, stop))))
+            start = stop
+            self.validation_seconds = self.budget.clock() - began
+            if not self.trials and self.validation_seconds > _FIRST * self.allowance:
+                self.rows = start
         return _mean(torch.cat(found)) if found else math.inf
+
+    @property
+    def _left(self) -> float:
+        """Seconds left, infinite where candidates are counted."""
+        return self.budget.left if self.budget.timed else math.inf
+
+    def _affords(self) -> bool:
+        """Whether there is time, or a count, for another candidate that is as quick as the quickest."""
+        return self.budget.left > 0 and self._left >= self.least_seconds
 
     def _event(self, loss: float) -> dict[str, Any]:
         return {

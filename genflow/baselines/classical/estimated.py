@@ -19,7 +19,7 @@ from genflow.training.selection import Selection, Trial
 
 __all__ = ["Estimated", "by_rows", "check_rows", "fixed", "log_sum_exp", "normal", "refuse_condition", "untried"]
 
-_NUMBERS = 1 << 20  # computed for a few rows at a time: 8 MB in float64
+_NUMBERS = 1 << 18  # computed for a few rows at a time: 2 MB in float64, which the cache holds
 
 
 class Estimated(GenerativeModel):

@@ -134,7 +134,7 @@ class Marginals(Component, nn.Module):
                 break
             widths = torch.cat([wide, spacing * smoothing], -1)
             self.widths.copy_(widths)
-            parts = validation.split(max(1, (1 << 20) // (self.dim * self.knots)))
+            parts = validation.split(max(1, (1 << 18) // (self.dim * self.knots)))
             likelihood = torch.stack([self.log_density(part).sum(0) for part in parts]).sum(0)
             better = likelihood > best
             best = torch.where(better, likelihood, best)

@@ -173,7 +173,7 @@ class GaussianMixture(Estimated):
                 if found.converged_ or not left > 0:
                     break
                 if left < math.inf:  # as many iterations as fit, and their validation
-                    pace = (before - left) / found.max_iter
+                    pace = max(1e-9, (before - left) / found.max_iter)
                     if left < 2 * pace:
                         break
                     found.max_iter = max(1, min(_ROUND, int(left / (2 * pace))))
