@@ -14,6 +14,7 @@ import genflow as gf
 from genflow import InputError
 from genflow.baselines.classical.estimated import log_sum_exp
 from genflow.baselines.classical.marginals import Marginals, normal_scores
+from genflow.deadline import OutOfTime, deadline
 from genflow.errors import Remark
 from genflow.metrics import mean_and_se
 from genflow.training import Budget, TrainingData, TrainingError, train
@@ -351,6 +352,12 @@ def test_on_a_clock_a_model_is_estimated_and_stops(kind):
     assert fitted.log_prob(rows.test).isfinite().all()
     assert fitted.history[0]["candidates"] >= 1
     assert budget.seconds < 2
+
+
+@pytest.mark.parametrize("kind", ["kde", "copula"])
+def test_a_density_of_many_rows_is_given_up_at_a_deadline(clusters, kind):
+    with pytest.raises(OutOfTime), deadline(0.0):
+        clusters[kind][0].log_prob(two_clusters(10, 0))
 
 
 def test_what_is_said_of_a_model_without_steps():

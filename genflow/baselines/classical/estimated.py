@@ -11,6 +11,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from genflow.deadline import check_time
 from genflow.draws import batch_shape, check_generator
 from genflow.errors import InputError
 from genflow.model import GenerativeModel
@@ -136,15 +137,20 @@ def normal(shape: Sequence[int], generator: torch.Generator | None, like: Tensor
 
 
 def by_rows(function: Callable[..., Tensor], x: Tensor, numbers: int) -> Tensor:
-    """A function of rows `(*batch, d)`, computed for a few of them at a time.
+    """A function of rows `(*batch, d)`, computed for a few of them at a time, and given up at a deadline.
 
     Args:
         function: `(m, d) -> (m, …)`.
         x: The rows.
         numbers: How many numbers are computed for one of them.
     """
+
+    def timely(part: Tensor) -> Tensor:
+        check_time()
+        return function(part)
+
     rows = x.reshape(-1, x.shape[-1])
-    found = torch.cat([function(part) for part in rows.split(max(1, _NUMBERS // numbers))])
+    found = torch.cat([timely(part) for part in rows.split(max(1, _NUMBERS // numbers))])
     return found.reshape(*x.shape[:-1], *found.shape[1:])
 
 
