@@ -18,7 +18,7 @@ part            question                                         built in
 from genflow.interfaces import GaussianPath, Path
 from genflow.paths.couplings import Coupling, EntropicTransport, Independent, OptimalTransport
 from genflow.paths.diffusions import EDM, Cosine, SubVariancePreserving, VarianceExploding, VariancePreserving
-from genflow.paths.discrete import DiscreteSteps
+from genflow.paths.discrete import DiscreteSteps, Tabulated
 from genflow.paths.interpolants import (
     BrownianBridge,
     ConditionalOT,
@@ -63,6 +63,7 @@ __all__ = [
     "Simple",
     "Steps",
     "SubVariancePreserving",
+    "Tabulated",
     "Times",
     "Trigonometric",
     "UniformLogSNR",

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 import genflow as gf
-from genflow.paths import DiscreteSteps, Noise
+from genflow.paths import DiscreteSteps, Noise, Tabulated
 from genflow.solvers import DDIM, Ancestral, DPMSolver
 from genflow.velocities import ProbabilityFlow
 
@@ -50,14 +50,6 @@ def times_of(scheduler):
     return torch.cat([(scheduler.timesteps.double() + 1) / LEVELS, torch.zeros(1, dtype=torch.float64)])
 
 
-def walked(scheduler, x, **options):
-    for t in scheduler.timesteps:
-        x = scheduler.step(
-            network(x, (t.double() + 1) / LEVELS), t, x, **options(t) if callable(options) else options
-        ).prev_sample
-    return x
-
-
 # Their tables are in single precision.
 close = {"rtol": 2e-4, "atol": 2e-4}
 
@@ -68,6 +60,16 @@ def test_the_tables_are_the_same(rates):
     path = DiscreteSteps(rates, LEVELS)
     n = torch.arange(1, LEVELS + 1, dtype=torch.float64) / LEVELS
     torch.testing.assert_close(path.alpha(n) ** 2, scheduler.alphas_cumprod.double(), rtol=1e-4, atol=1e-7)
+
+
+def test_any_of_their_schedules_is_a_path():
+    scheduler = diffusers.DDIMScheduler(beta_schedule="scaled_linear", clip_sample=False, set_alpha_to_one=True)
+    scheduler.set_timesteps(20)
+    path = Tabulated(scheduler.alphas_cumprod)
+    x = start()
+    for t in scheduler.timesteps:
+        x = scheduler.step(network(x, (t.double() + 1) / LEVELS), t, x).prev_sample
+    torch.testing.assert_close(DDIM().solve(dynamics(path), start(), times_of(scheduler)).state, x, **close)
 
 
 @pytest.mark.parametrize("eta", [0.0, 0.5, 1.0])
