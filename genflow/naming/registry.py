@@ -57,6 +57,7 @@ _BUILT_IN: dict[str, dict[str, tuple[str, str]]] = {
         "vp-cfm": ("genflow.baselines:vp_cfm", "flow matching along a quarter of a circle"),
         "lipman-cfm": ("genflow.baselines:lipman_cfm", "flow matching in its first form"),
         "interpolant": ("genflow.baselines:interpolant", "stochastic interpolant, blurred half way"),
+        "logit-normal": ("genflow.baselines.logit_normal:logit_normal", "flow matching, mostly at times half way"),
         "rectified-flow": ("genflow.baselines:RectifiedFlow", "flow matching, then matching on its own pairs"),
         "mean-flow": ("genflow.baselines:MeanFlow", "the mean velocity of every interval: one step samples"),
         "ffjord": ("genflow.baselines:ffjord", "CNF with Hutchinson's estimator and an adaptive solver"),
