@@ -44,6 +44,7 @@ Pairs = tuple[Tensor, Tensor, Tensor | None]
 _SLACK = 0.01  # of a deviation, between the law that the noise leads to and the base: 1e-4 nats in each dimension
 _ENDED = 1e-6  # of the signal: none
 _DRAWS = 8  # of each row in a validation
+_RATE = Rate()  # what a plain field predicts
 
 
 def regression_errors(
@@ -75,7 +76,7 @@ def regression_errors(
         found, target = velocity.predict(x_t, t, condition), velocity.prediction.target(path, t)
     else:
         given = () if condition is None else (condition,)  # a plain field of two arguments serves as well
-        found, target = velocity(x_t, t, *given), Rate().target(path, t)
+        found, target = velocity(x_t, t, *given), _RATE.target(path, t)
     return (found - combined(*target, rates)).square().flatten(1).sum(-1)
 
 
@@ -197,14 +198,14 @@ class Matching(Flow, GenerativeModel):
     @property
     def prediction(self) -> Prediction:
         """What the network predicts."""
-        return self.velocity.prediction if isinstance(self.velocity, ProbabilityFlow) else Rate()
+        return self.velocity.prediction if isinstance(self.velocity, ProbabilityFlow) else _RATE
 
     def field(self) -> Velocity:
         """The velocity that is integrated: where it is a rate and there is a denoiser to it, one that offers that."""
         normal = not self._ends_in_base or (type(self.base) is StandardNormal and self.base.scale == 1)
         if self.velocity.noise is not None or not (self.coupling.independent and normal and self.path.gaussian()):
             return self.velocity
-        return ProbabilityFlow(self.velocity, self.path, Rate())
+        return ProbabilityFlow(self.velocity, self.path, _RATE)
 
     def losses(
         self, x: Tensor, z: Tensor, u: Tensor, condition: Tensor | None = None, latent: Tensor | None = None
