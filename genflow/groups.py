@@ -31,8 +31,8 @@ def grouped(constructor: Constructor) -> Constructor:
     """Lets the fields of a constructor's groups be typed by themselves.
 
     Its signature shows the fields in the place of the groups, so that whatever asks for the arguments of a class finds
-    all of them. A field that is typed by itself comes before the same in a group. A component
-    keeps fields, not groups, among its arguments; any other class may have groups, too.
+    all of them. A field that is typed by itself comes before the same in a group. A component keeps fields, not groups,
+    among its arguments; any other class may have groups, too.
 
     Args:
         constructor: An `__init__` whose groups are keywords; it takes `**parts`, too.
