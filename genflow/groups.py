@@ -12,12 +12,13 @@ import inspect
 import typing
 from collections.abc import Callable
 from functools import wraps
+from operator import attrgetter
 from typing import Any, TypeVar
 
 from genflow.errors import InputError
 from genflow.interfaces import Component
 
-__all__ = ["Group", "grouped", "groups_of"]
+__all__ = ["FieldOf", "Group", "grouped", "groups_of"]
 
 Constructor = TypeVar("Constructor", bound=Callable[..., None])
 
@@ -30,7 +31,8 @@ def grouped(constructor: Constructor) -> Constructor:
     """Lets the fields of a constructor's groups be typed by themselves.
 
     Its signature shows the fields in the place of the groups, so that whatever asks for the arguments of a class finds
-    all of them. A field that is typed by itself comes before the same in a group.
+    all of them. A field that is typed by itself comes before the same in a group. A component keeps fields, not groups,
+    among its arguments; any other class may have groups, too.
 
     Args:
         constructor: An `__init__` whose groups are keywords; it takes `**parts`, too.
@@ -68,13 +70,49 @@ def grouped(constructor: Constructor) -> Constructor:
                 raise InputError(f"{name}: a {type(given).__name__} came; a {type(group).__name__} would do")
             own = {field: value for field, value in fields.items() if home[field] == name}
             options[name] = given.rebuilt(**own) if own else given
-        object.__setattr__(self, "_arguments", _ungrouped(self._arguments))
+        if isinstance(self, Component):
+            object.__setattr__(self, "_arguments", _ungrouped(self._arguments))
         constructor(self, *arguments, **options)
 
     fields = [field for group in groups.values() for field in _fields(group)]
     opened.__signature__ = _opened(signature, fields)  # type: ignore[attr-defined]
     opened.__annotations__ = {**opened.__annotations__, **{field.name: field.annotation for field in fields}}
     return typing.cast(Constructor, opened)
+
+
+class FieldOf:
+    """An attribute that is the field of this name of one of an object's groups, read there and set there.
+
+    Args:
+        group: The attribute that the group is.
+
+    Example:
+        >>> from dataclasses import dataclass
+        >>> from genflow.groups import FieldOf, Group
+        >>> @dataclass(frozen=True)
+        ... class Rounds(Group):
+        ...     moves: int = 0
+        >>> class Chain:
+        ...     moves = FieldOf("rounds")
+        ...     rounds = Rounds()
+        >>> chain = Chain()
+        >>> chain.moves = 3
+        >>> chain.moves, chain.rounds, Chain.rounds
+        (3, Rounds(moves=3), Rounds(moves=0))
+    """
+
+    def __init__(self, group: str):
+        self.group = group
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self.name = name
+        self.path = attrgetter(f"{self.group}.{name}")
+
+    def __get__(self, instance: Any, owner: type | None = None) -> Any:
+        return self if instance is None else self.path(instance)
+
+    def __set__(self, instance: Any, value: Any) -> None:
+        setattr(instance, self.group, attrgetter(self.group)(instance).rebuilt(**{self.name: value}))
 
 
 def groups_of(callable_: Any) -> dict[str, Group]:

@@ -26,7 +26,7 @@ from genflow.extras import extra
 from genflow.flow import check_given
 from genflow.model import GenerativeModel
 from genflow.numerics.tuning import products
-from genflow.training import Rows, Stage, TrainingData, paired, unpaired
+from genflow.training import Optimization, Rows, Stage, TrainingData, paired, unpaired
 from genflow.velocities.time import check_condition
 
 __all__ = ["MAF", "NSF", "DiscreteFlow", "beyond_spline", "spline"]
@@ -149,9 +149,7 @@ class DiscreteFlow(GenerativeModel):
             validation=paired(data.validation, data.validation_condition),
             loss=loss,
             validate=validate,
-            batch_size=self.batch_size,
-            learning_rate=self.learning_rate,
-            average=0.99,
+            optimization=Optimization("adam", self.learning_rate, self.batch_size),
         )
 
     def _transform(self, x: Tensor, condition: Any) -> Any:

@@ -27,7 +27,7 @@ from genflow.model import GenerativeModel
 from genflow.paths import LogitNormal, Times
 from genflow.paths.interpolants import Linear
 from genflow.schedulers import Uniform
-from genflow.training import Rows, Stage, TrainingData, paired, unpaired
+from genflow.training import Optimization, Rows, Stage, TrainingData, paired, unpaired
 from genflow.velocities import ResidualMLP
 from genflow.wrappers import Question, Wrapper
 
@@ -204,9 +204,7 @@ class MeanFlow(Flow, GenerativeModel):
             validation=paired(data.validation, data.validation_condition),
             loss=loss,
             validate=validate,
-            batch_size=self.batch_size,
-            learning_rate=self.learning_rate,
-            average=0.999,
+            optimization=Optimization("adam", self.learning_rate, self.batch_size, average=0.999),
         )
 
     def sample(

@@ -3,14 +3,15 @@
 from genflow.models.autoencoders import Autoencoder, ConvolutionalAutoencoder
 from genflow.models.cnf import CNF, WarmUp
 from genflow.models.costs import HJB, JacobianNorm, Kinetic, RunningCost
+from genflow.models.discretization import Discretization
 from genflow.models.flow_matching import FlowMatching
 from genflow.models.jko_iflow import JKOiFlow
 from genflow.models.jko_settings import BlockNetwork, ProximalStep, Rounds, Stages
 from genflow.models.latent import LatentFlow
 from genflow.models.likelihood import StageDisagreement
 from genflow.models.matching import Matching
-from genflow.models.optimization import Discretization, Optimization
 from genflow.models.published import PublishedJKOiFlow
+from genflow.training import Optimization
 
 __all__ = [
     "CNF",

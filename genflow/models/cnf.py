@@ -13,9 +13,9 @@ from genflow.groups import Group, grouped
 from genflow.interfaces import Velocity
 from genflow.model import GenerativeModel
 from genflow.models.costs import JacobianNorm, Kinetic, RunningCost
-from genflow.models.optimization import Discretization, Optimization
+from genflow.models.discretization import Discretization
 from genflow.models.stages import initial_frequencies, likelihood_stage, matching_stage
-from genflow.training import Stage, TrainingData
+from genflow.training import Optimization, Stage, TrainingData
 from genflow.velocities import Shallow
 
 __all__ = ["CNF", "WarmUp"]
@@ -114,9 +114,7 @@ class CNF(Flow, GenerativeModel):
                 lambda x, generator: (x, self.noise_like(x, generator)),
                 name="matching",
                 share=self.warm_up.matching,
-                batch_size=self.optimization.batch_size,
-                learning_rate=self.warm_up.matching_rate,
-                average=0.99,
+                optimization=Optimization("adam", self.warm_up.matching_rate, self.optimization.batch_size),
             )
         if len(history) < 1 + bool(self.warm_up.matching):
             return likelihood_stage(
@@ -125,7 +123,7 @@ class CNF(Flow, GenerativeModel):
                 self.discretization,
                 costs=self.costs,
                 name="likelihood",
-                **self.optimization.settings(),
+                optimization=self.optimization,
             )
         return None
 

@@ -42,13 +42,13 @@ from genflow.groups import grouped
 from genflow.interfaces import Velocity
 from genflow.model import GenerativeModel
 from genflow.models.costs import Kinetic
+from genflow.models.discretization import Discretization
 from genflow.models.jko_settings import BlockNetwork, ProximalStep, Rounds, Stages
 from genflow.models.local_matching import contractions, diffused, local_path
-from genflow.models.optimization import Discretization, Optimization
 from genflow.models.proximal import proximal_stage
 from genflow.models.stages import initial_frequencies, likelihood_stage, matching_stage
 from genflow.schedulers import JKOSteps, refined, reparameterized
-from genflow.training import Stage, TrainingData, paired
+from genflow.training import Optimization, Stage, TrainingData, paired
 from genflow.velocities import Chain, Shallow
 
 __all__ = ["JKOiFlow", "diffused"]
@@ -213,9 +213,7 @@ class JKOiFlow(Flow, GenerativeModel):
             name=f"{_LOCAL} {k + 1}",
             share=1 / (self.blocks - k + later),
             finish=lambda entry: entry.update(kind=_LOCAL),
-            batch_size=self.optimization.batch_size,
-            learning_rate=self.stages.matching_rate,
-            average=0.99,
+            optimization=Optimization("adam", self.stages.matching_rate, self.optimization.batch_size),
         )
 
     def _proximal_stage(
@@ -251,7 +249,7 @@ class JKOiFlow(Flow, GenerativeModel):
             finish=finish,
             name=f"{_PROXIMAL} {k + 1}" + (f", round {rounds + 1}" if rounds else ""),
             share=self.rounds.share(moves, halvings, k, count, self._joint_per_rounds),
-            **self.optimization.rebuilt(sharpness=0.0).settings(),
+            optimization=self.optimization.rebuilt(sharpness=0.0),
         )
 
     @property
@@ -269,7 +267,7 @@ class JKOiFlow(Flow, GenerativeModel):
             costs=[Kinetic(self.stages.kinetic)] if self.stages.kinetic else [],
             name=_JOINT,
             finish=lambda entry: entry.update(kind=_JOINT),
-            **self.optimization.rebuilt(learning_rate=self.stages.joint_rate).settings(),
+            optimization=self.optimization.rebuilt(learning_rate=self.stages.joint_rate),
         )
 
     def _interval(self, k: int) -> tuple[float, float]:

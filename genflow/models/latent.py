@@ -30,7 +30,7 @@ from genflow.model import GenerativeModel
 from genflow.models.autoencoders import Autoencoder, ConvolutionalAutoencoder
 from genflow.models.jko_iflow import JKOiFlow
 from genflow.settling import Settled
-from genflow.training import Stage, TrainingData
+from genflow.training import Optimization, Stage, TrainingData
 
 __all__ = ["LatentFlow"]
 
@@ -224,9 +224,7 @@ class LatentFlow(GenerativeModel):
             share=self.share,
             finish=finish,
             closing=1 + len(data.train) / max(1, len(data.validation)),
-            batch_size=self.batch_size,
-            learning_rate=self.learning_rate,
-            average=0.99,
+            optimization=Optimization("adam", self.learning_rate, self.batch_size),
         )
 
     @torch.no_grad()

@@ -29,7 +29,7 @@ from genflow.paths.couplings import coupling as coupling_of
 from genflow.paths.weightings import weighting_of
 from genflow.schedulers import EqualLogSNR, Uniform
 from genflow.solvers import EulerMaruyama
-from genflow.training import Rows, Stage, TrainingData, paired, unpaired
+from genflow.training import Optimization, Rows, Stage, TrainingData, paired, unpaired
 from genflow.velocities import ProbabilityFlow, optional, struck_out
 from genflow.wrappers import alike
 
@@ -319,9 +319,7 @@ class Matching(Flow, GenerativeModel):
             loss=loss,
             validate=validate,
             share=share,
-            batch_size=self.batch_size,
-            learning_rate=self.learning_rate,
-            average=0.999,
+            optimization=Optimization("adam", self.learning_rate, self.batch_size, average=0.999),
         )
 
     def _latent(self, x: Tensor, generator: torch.Generator) -> Tensor | None:

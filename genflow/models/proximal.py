@@ -20,10 +20,10 @@ import torch
 from torch import Tensor
 
 from genflow.flow import Flow
+from genflow.models.discretization import Discretization
 from genflow.models.likelihood import kinetic_energy
-from genflow.models.optimization import Discretization
 from genflow.models.stages import CoarseFlow
-from genflow.training import Rows, Stage, picked, unpaired
+from genflow.training import Refinement, Rows, Stage, picked, unpaired
 
 __all__ = ["TRANSPORTS", "proximal_stage"]
 
@@ -58,7 +58,7 @@ def proximal_stage(
             have one minimizer, the straight one, where the block's interval has the length h.
         free: Leaves the proximal term out.
         finish: Called with the entry.
-        settings: Further attributes of the `Stage`.
+        settings: Further arguments of the `Stage`.
     """
     coarse = CoarseFlow(flow, discretization)
 
@@ -105,9 +105,8 @@ def proximal_stage(
         validation=validation,
         loss=loss,
         validate=lambda rows, generator: losses(flow, rows, generator),
-        coarse=lambda rows, generator: losses(coarse.flow, rows, generator),
-        refine=coarse.refine,
         finish=remember,
         closing=1.0,
+        refinement=Refinement(lambda rows, generator: losses(coarse.flow, rows, generator), coarse.refine),
         **settings,
     )

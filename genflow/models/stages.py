@@ -13,10 +13,10 @@ from genflow.divergences import Compiled
 from genflow.flow import Cost, Flow
 from genflow.interfaces import Velocity
 from genflow.models.costs import RunningCost
+from genflow.models.discretization import Discretization
 from genflow.models.likelihood import StageDisagreement
-from genflow.models.optimization import Discretization
 from genflow.solvers import RK4
-from genflow.training import Rows, Stage, TrainingData, paired, unpaired
+from genflow.training import Refinement, Regime, Rows, Stage, TrainingData, paired, unpaired
 from genflow.wrappers import alike
 
 __all__ = ["CoarseFlow", "initial_frequencies", "likelihood_stage", "matching_stage"]
@@ -43,7 +43,7 @@ def likelihood_stage(
         data: Rows.
         discretization: How it is solved in training.
         costs: The running costs, with their weights :math:`\lambda_i`.
-        settings: Further attributes of the `Stage`.
+        settings: Further arguments of the `Stage`.
     """
     coarse = CoarseFlow(flow, discretization)
     long = len(flow.velocity.pieces()) > _LONG
@@ -60,15 +60,15 @@ def likelihood_stage(
             value = value + cost.weight * integral
         return (value + coarse.disagreement * watch.total() if watch else value).mean()
 
+    refinement = Refinement(lambda rows, g: -coarse.judged.log_prob(*unpaired(rows), g), coarse.refine)
     return Stage(
         parameters=list(flow.velocity.parameters()),
         train=paired(data.train, data.train_condition),
         validation=paired(data.validation, data.validation_condition),
         loss=loss,
         validate=lambda rows, generator: -flow.log_prob(*unpaired(rows), generator),
-        coarse=(lambda rows, g: -coarse.judged.log_prob(*unpaired(rows), g)) if coarse.differs else None,
-        refine=coarse.refine,
-        lean=long,
+        refinement=refinement if coarse.differs else None,
+        regime=Regime(lean=long),
         **settings,
     )
 
@@ -136,7 +136,7 @@ def matching_stage(
         velocity: The field to train.
         data: Rows.
         path: `(rows, generator) -> (x_l, x_r)`.
-        settings: Further attributes of the `Stage`.
+        settings: Further arguments of the `Stage`.
     """
     start, stop = velocity.interval
 

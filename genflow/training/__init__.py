@@ -1,15 +1,19 @@
 """Training: stages, the budget that they share, and the one loop that runs them all."""
 
 from genflow.training.budget import Budget, parse_seconds
+from genflow.training.optimization import Optimization, Regime
 from genflow.training.progress import Progress
 from genflow.training.rows import Rows, TrainingData, paired, picked, unpaired
 from genflow.training.sequence import History, train
-from genflow.training.stage import Stage, TrainingError
+from genflow.training.stage import Refinement, Stage, TrainingError
 
 __all__ = [
     "Budget",
     "History",
+    "Optimization",
     "Progress",
+    "Refinement",
+    "Regime",
     "Rows",
     "Stage",
     "TrainingData",

@@ -48,12 +48,13 @@ class StageRun:
     def __init__(self, stage: Stage, budget: Budget, generator: torch.Generator, begin: float, autocast: bool = False):
         self.autocast = autocast
         self.stage, self.budget, self.generator, self.begin = stage, budget, generator, begin
+        self.optimization, self.regime = stage.optimization, stage.regime
         self.parameters = stage.parameters
         self.optimizer = _optimizer(stage)
-        if stage.lean:  # before anything else is computed: they lie together
+        if self.regime.lean:  # before anything else is computed: they lie together
             for parameter in self.parameters:
                 parameter.grad = torch.zeros_like(parameter)
-        self.averaged = _copied(self.parameters) if stage.average else []
+        self.averaged = _copied(self.parameters) if self.optimization.average else []
         self.best: list[Tensor] = _copied(self.parameters)
         self.best_loss = math.inf
         self.rows = torch.empty(0, dtype=torch.long, device=stage.points.device)  # of this epoch, not yet drawn
@@ -63,7 +64,7 @@ class StageRun:
         self.allowance = allowance if budget.timed else max(1.0, round(allowance))
         self.began, self.seconds_before = self.budget.clock(), 0.0
         self.step, self.skipped, self.retreats, self.refinements = 0, 0, 0, 0
-        self.rate = stage.learning_rate
+        self.rate = self.optimization.learning_rate
         self.next_validation, self.validated = 0.0, 0
         self.curve: list[list[float]] = []
         self.validation = math.nan
@@ -121,7 +122,7 @@ class StageRun:
         return {
             "stage": self.stage.name,
             "steps": self.step,
-            "batch": min(self.stage.batch_size, len(self.stage.points)),
+            "batch": min(self.optimization.batch_size, len(self.stage.points)),
             "rows": max(0, self.validated),
             "seconds": self.seconds,
             "validation": self.best_loss,
@@ -152,17 +153,19 @@ class StageRun:
         return loss
 
     def _step(self, fraction: float) -> float:
+        annealed = self.optimization.annealed
+        rate = self.rate * (_schedule(fraction, self.regime.warmup) if annealed else 1.0)
         for group in self.optimizer.param_groups:
-            group["lr"] = self.rate * (_schedule(fraction, self.stage.warmup) if self.stage.annealed else 1.0)
+            group["lr"] = rate
         batch = self._batch()
         drawn = self.generator.get_state() if self._sharp else None
         value = self._gradient(batch)
         if drawn is not None and math.isfinite(value):  # once more with the same draws
             self.generator.set_state(drawn)
-            with self._climbed(self.stage.sharpness):
+            with self._climbed(self.optimization.sharpness or 0.0):
                 climbed = self._gradient(batch)
             value = value if math.isfinite(climbed) else climbed
-        norm = nn.utils.clip_grad_norm_(self.parameters, self.stage.clip)
+        norm = nn.utils.clip_grad_norm_(self.parameters, self.optimization.clip)
         self.budget.step()
         if math.isfinite(value) and math.isfinite(norm.item()):
             self.optimizer.step()
@@ -174,7 +177,7 @@ class StageRun:
 
     def _gradient(self, batch: Rows) -> float:
         """The loss of a batch, with its gradient left in the parameters; not a number where no solver gets through."""
-        self.optimizer.zero_grad(set_to_none=not self.stage.lean)
+        self.optimizer.zero_grad(set_to_none=not self.regime.lean)
         try:
             with torch.autocast(self.stage.points.device.type, torch.bfloat16) if self.autocast else nullcontext():
                 loss = self.stage.loss(batch, self.generator)
@@ -186,8 +189,8 @@ class StageRun:
     @property
     def _sharp(self) -> bool:
         """Whether to look for a flat minimum by now."""
-        seen = self.step * self.stage.batch_size / len(self.stage.points)
-        return self.stage.sharpness > 0 and seen >= self.stage.sharp_after
+        seen = self.step * self.optimization.batch_size / len(self.stage.points)
+        return (self.optimization.sharpness or 0.0) > 0 and seen >= self.regime.sharp_after
 
     @contextmanager
     def _climbed(self, radius: float) -> Iterator[None]:
@@ -205,7 +208,7 @@ class StageRun:
     def _average(self) -> None:
         if self.averaged:
             # Its memory grows with the steps taken, so that the initial weights are soon forgotten.
-            decay = min(self.stage.average, (1 + self.step) / (10 + self.step))
+            decay = min(self.optimization.average, (1 + self.step) / (10 + self.step))
             torch._foreach_lerp_(self.averaged, [parameter.data for parameter in self.parameters], 1 - decay)
 
     def _skip(self) -> None:
@@ -230,19 +233,20 @@ class StageRun:
 
     def _refine_if_exploited(self) -> None:
         """Makes the grid finer where the candidate lives on the solver's error."""
-        if self.stage.coarse is None or self.refinements == _REFINEMENTS:
+        refinement = self.stage.refinement
+        if refinement is None or self.refinements == _REFINEMENTS:
             return
-        coarse = self._losses(self.stage.coarse)
+        coarse = self._losses(refinement.coarse)
         fine = self._mean(self.fine[: len(coarse)])
-        if len(coarse) and not abs(self._mean(coarse) - fine) <= self.stage.tolerance:
+        if len(coarse) and refinement.wanted(self._mean(coarse), fine):
             self.refinements += 1
-            self.stage.refine(self.refinements)
+            refinement.refine(self.refinements)
             self._retreat()
 
     def _batch(self) -> Rows:
         """The next rows of this epoch; a new permutation begins where too few are left."""
         count = len(self.stage.points)
-        size = min(self.stage.batch_size, count)
+        size = min(self.optimization.batch_size, count)
         if len(self.rows) < size:
             self.rows = torch.randperm(count, generator=self.generator, device=self.rows.device)
         drawn, self.rows = self.rows[:size], self.rows[size:]
@@ -276,7 +280,7 @@ class StageRun:
         # On a clock, validation takes at most about a tenth of the stage.
         self.validation_seconds = self.budget.clock() - began
         least = 10 * self.validation_seconds / max(self.allowance, 1e-9) if self.budget.timed else 0.0
-        self.next_validation = fraction + max(1 / self.stage.validations, least)
+        self.next_validation = fraction + max(1 / self.regime.validations, least)
 
     def _improved(self) -> bool:
         """Whether the mean is the lowest so far; of a validation that was cut off, on the rows that it came to."""
@@ -349,13 +353,10 @@ class StageRun:
 
     def _seconds_of(self, rows: int) -> float:
         """What a validation of so many rows takes; infinite where it was given up after a quarter of the stage."""
-        began = self.budget.clock()
+        began, refinement = self.budget.clock(), self.stage.refinement
+        validations = [self.stage.validate] + ([refinement.coarse] if refinement else [])
         with deadline(0.25 * self.allowance, self.budget.clock):
-            complete = all(
-                len(self._losses(losses, rows)) == rows
-                for losses in (self.stage.validate, self.stage.coarse)
-                if losses is not None
-            )
+            complete = all(len(self._losses(losses, rows)) == rows for losses in validations)
         return self.budget.clock() - began if complete else math.inf
 
     def _event(self, loss: float) -> dict[str, Any]:
@@ -402,8 +403,8 @@ class StageRun:
         self.generator.set_state(tensors["generator"])
         for name in (*_FACTS, "seconds_before"):
             setattr(self, name, facts[name])
-        if self.refinements:
-            self.stage.refine(self.refinements)
+        if self.refinements and self.stage.refinement:
+            self.stage.refinement.refine(self.refinements)
         self.begin = self.budget.clock() - facts["elapsed"]
 
 
@@ -414,13 +415,12 @@ _FACTS = (
 
 
 def _optimizer(stage: Stage) -> torch.optim.Optimizer:
-    if stage.optimizer == "soap":
-        return SOAP(stage.parameters, stage.learning_rate, weight_decay=stage.weight_decay)
-    if stage.optimizer == "adam":
-        return torch.optim.AdamW(
-            stage.parameters, stage.learning_rate, stage.betas, weight_decay=stage.weight_decay, fused=True
-        )
-    raise InputError(f"optimizer: no {stage.optimizer!r}; adam or soap would do")
+    kind, rate, decay = stage.optimization.optimizer, stage.optimization.learning_rate, stage.optimization.weight_decay
+    if kind == "soap":
+        return SOAP(stage.parameters, rate, weight_decay=decay)
+    if kind == "adam":
+        return torch.optim.AdamW(stage.parameters, rate, stage.regime.betas, weight_decay=decay, fused=True)
+    raise InputError(f"optimizer: no {kind!r}; adam or soap would do")
 
 
 def _schedule(fraction: float, warmup: float) -> float:

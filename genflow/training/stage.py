@@ -9,9 +9,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from genflow.groups import FieldOf, grouped
+from genflow.training.optimization import Optimization, Regime
 from genflow.training.rows import Rows
 
-__all__ = ["Stage", "StageState", "TrainingError"]
+__all__ = ["Refinement", "Stage", "StageState", "TrainingError"]
 
 StageState = tuple[dict[str, Tensor], dict[str, Any]]
 """Where a stage that runs is: tensors, and facts for JSON."""
@@ -21,11 +23,40 @@ class TrainingError(RuntimeError):
     """A training that could not go on: the loss stayed non-finite."""
 
 
-@dataclass
-class Stage:
-    r"""One stage of a training.
+@dataclass(frozen=True)
+class Refinement:
+    r"""The loss on a coarser grid, which becomes finer when the training lives on the solver's error.
+
+    After each validation the two means are compared. Where they differ by more than the tolerance, the grid is refined
+    and the stage goes back to its best weights.
 
     Attributes:
+        coarse: `(rows, generator) -> (m,)`, the same as `Stage.validate` on the grid that is trained on.
+        refine: `(level) -> None`, makes that grid finer. Called with 1, 2, … each time.
+        tolerance: The largest difference that is let pass, in nats.
+
+    Example:
+        >>> from genflow.training import Refinement
+        >>> grid = Refinement(lambda rows, generator: rows[:, 0], refine=print, tolerance=0.5)
+        >>> grid.wanted(coarse=1.0, fine=1.4), grid.wanted(coarse=1.0, fine=1.6), grid.wanted(float("nan"), fine=1.0)
+        (False, True, True)
+    """
+
+    coarse: Callable[[Any, torch.Generator], Tensor]
+    refine: Callable[[int], None]
+    tolerance: float = 0.02
+
+    def wanted(self, coarse: float, fine: float) -> bool:
+        """Whether these two means differ by more than the tolerance, or are no numbers."""
+        return not abs(coarse - fine) <= self.tolerance
+
+
+class Stage:
+    """One stage of a training.
+
+    Its attributes have the names of its arguments, and may be set until it runs.
+
+    Args:
         name: What the progress display calls it.
         parameters: What is trained.
         train: Training rows, one tensor or several that share their leading axis; a batch is drawn from them.
@@ -37,53 +68,66 @@ class Stage:
         finish: Called at the end with the stage's entry of the history; may change the model, and adds to the entry.
             The entry says how many rows were affordable in a validation, `rows`: it should look at no more of them.
         closing: What `finish` takes, in validations; on a clock its time is left for it.
-        batch_size: Rows in a batch.
-        optimizer: `adam`, or `soap`, which pays where a step costs many evaluations of a small network.
-        learning_rate: Peak learning rate.
-        annealed: Whether the rate warms up over the first hundredths and falls to zero like a cosine, or stays.
-        betas: Decay of Adam's two moments.
-        weight_decay: Decoupled weight decay.
-        sharpness: Radius :math:`\rho` of sharpness-aware minimization: the gradient is that at
-            :math:`w + \rho \, g / |g|`, g the one at w, so that flat minima are found, for a second gradient a step;
-            0 for none. Foret et al. 2021, https://arxiv.org/abs/2010.01412.
-        sharp_after: How often every row is seen before that begins.
-        clip: Largest norm of the gradient.
-        average: Decay per step of the moving average of the weights that is validated and kept; 0 for none.
-        coarse: The same as `validate` on the grid that is trained on, where that one is coarser.
-        refine: `(level) -> None`, makes that grid finer. Called with 1, 2, … each time the two means differ by more
-            than `tolerance`; the stage then goes back to its best weights.
-        lean: Whether gradients keep their memory from step to step: where much is computed again, they would else come
-            to lie among it, each time elsewhere.
-        tolerance: The largest difference that is let pass, in nats.
-        warmup: Share of the stage in which the learning rate rises.
-        validations: How often to validate.
+        refinement: The grid of the loss, where it is coarser than that of `validate` and may be refined.
+        optimization: The optimizer, an `Optimization`: `optimizer`, `learning_rate`, `batch_size`, …
+        regime: What few stages want otherwise, a `Regime`: `warmup`, `validations`, …
+        fields: Fields of the last two, each by itself: `learning_rate=1e-3`.
+
+    Raises:
+        TypeError: An argument that is none of these.
+
+    Example:
+        >>> import torch
+        >>> from genflow.training import Budget, Stage, TrainingData, train
+        >>> class Mean(torch.nn.Linear):
+        ...     def next_stage(self, data, history):
+        ...         def losses(rows, generator):
+        ...             return (rows - self.bias).square().mean(1)
+        ...
+        ...         def loss(batch, generator):
+        ...             return losses(batch, generator).mean()
+        ...
+        ...         parts = [self.bias], data.train, data.validation
+        ...         return None if history else Stage("mean", *parts, loss, losses, learning_rate=0.1)
+        >>> model, rows = Mean(1, 1), torch.full((64, 1), 3.0)
+        >>> history = train(model, TrainingData(rows, rows[:16]), Budget(iterations=80))
+        >>> print(f"{model.bias.item():.1f}")
+        3.0
     """
 
-    name: str
-    parameters: list[nn.Parameter]
-    train: Rows
-    validation: Rows
-    loss: Callable[[Any, torch.Generator], Tensor]
-    validate: Callable[[Any, torch.Generator], Tensor]
-    share: float = 1.0
-    finish: Callable[[dict[str, Any]], None] = lambda entry: None
-    closing: float = 0.0
-    batch_size: int = 512
-    optimizer: str = "adam"
-    learning_rate: float = 3e-3
-    annealed: bool = True
-    betas: tuple[float, float] = (0.9, 0.999)
-    weight_decay: float = 0.0
-    sharpness: float = 0.0
-    sharp_after: float = 6.0
-    clip: float = 10.0
-    average: float = 0.0
-    coarse: Callable[[Any, torch.Generator], Tensor] | None = None
-    refine: Callable[[int], None] = lambda level: None
-    lean: bool = False
-    tolerance: float = 0.02
-    warmup: float = 0.02
-    validations: int = 20
+    learning_rate = FieldOf("optimization")
+    batch_size = FieldOf("optimization")
+    sharpness = FieldOf("optimization")
+    annealed = FieldOf("optimization")
+    clip = FieldOf("optimization")
+    average = FieldOf("optimization")
+    sharp_after = FieldOf("regime")
+
+    @grouped
+    def __init__(
+        self,
+        name: str,
+        parameters: list[nn.Parameter],
+        train: Rows,
+        validation: Rows,
+        loss: Callable[[Any, torch.Generator], Tensor],
+        validate: Callable[[Any, torch.Generator], Tensor],
+        share: float = 1.0,
+        finish: Callable[[dict[str, Any]], None] = lambda entry: None,
+        closing: float = 0.0,
+        refinement: Refinement | None = None,
+        *,
+        optimization: Optimization = Optimization("adam", learning_rate=3e-3, sharpness=0.0, average=0.0),
+        regime: Regime = Regime(),
+        **fields: Any,
+    ):
+        if fields:
+            raise TypeError(f"Stage: no argument {', '.join(map(repr, fields))}")
+        self.name, self.parameters = name, parameters
+        self.train, self.validation = train, validation
+        self.loss, self.validate = loss, validate
+        self.share, self.finish, self.closing = share, finish, closing
+        self.refinement, self.optimization, self.regime = refinement, optimization, regime
 
     @property
     def points(self) -> Tensor:
