@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 
+import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
@@ -20,6 +21,7 @@ from genflow.interfaces import Component
 
 __all__ = ["COUPLINGS", "Coupling", "EntropicTransport", "Independent", "OptimalTransport", "coupling"]
 
+_SMALLEST = 300.0  # exponent of a kernel's entry: products of two of them are no zeros yet
 _APART = 100.0  # the weight of a squared distance of conditions against one of points, both in standard deviations
 
 
@@ -141,7 +143,7 @@ class EntropicTransport(Coupling):
         self.regularization = regularization
 
     def plan(self, x: Tensor, z: Tensor, condition: Tensor | None = None) -> Tensor:
-        """The plan, `(n, m)` in float64, by Sinkhorn's iterations in the logarithm.
+        """The plan, `(n, m)` in float64, by Sinkhorn's iterations; in the logarithm where a kernel would be zero.
 
         Args:
             x: Data, `(n, *event)`.
@@ -152,8 +154,10 @@ class EntropicTransport(Coupling):
             import ot
 
         cost = _cost(x, z, condition)
-        a, b = (torch.full((n,), 1 / n, dtype=cost.dtype, device=cost.device) for n in cost.shape)
-        return ot.sinkhorn(a, b, cost, self.regularization, method="sinkhorn_log", numItermax=1000, warn=False)
+        a, b = (np.full(n, 1 / n) for n in cost.shape)
+        method = "sinkhorn" if cost.max() < _SMALLEST * self.regularization else "sinkhorn_log"
+        plan = ot.sinkhorn(a, b, cost.cpu().numpy(), self.regularization, method, numItermax=1000, warn=False)
+        return torch.from_numpy(plan).to(cost.device)
 
     def __call__(
         self,
