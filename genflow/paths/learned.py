@@ -54,14 +54,20 @@ class Learned(nn.Module, GaussianPath):
         self.rates = nn.Parameter(torch.full((width,), 10.0))
         self.places = nn.Parameter(torch.linspace(0, -10, width))
 
-    def _monotone(self, t: Tensor) -> Tensor:
-        rates, places, heights = (p.to(t.dtype) for p in (softplus(self.rates), self.places, softplus(self.heights)))
-        return softplus(self.slope).to(t.dtype) * t + (heights * torch.sigmoid(t[..., None] * rates + places)).sum(-1)
+    def _monotone(self, t: Tensor) -> tuple[Tensor, Tensor]:
+        """The function m and its rate."""
+        slope, rates, heights = (softplus(p).to(t.dtype) for p in (self.slope, self.rates, self.heights))
+        steps = torch.sigmoid(t[..., None] * rates + self.places.to(t.dtype))
+        return slope * t + (heights * steps).sum(-1), slope + (heights * rates * steps * (1 - steps)).sum(-1)
+
+    def _log_snr(self, t: Tensor) -> tuple[Tensor, Tensor]:
+        (first, last), _ = self._monotone(t.new_tensor([0.0, 1.0]))
+        value, rate = self._monotone(t)
+        scale = (self.log_snr_min - self.log_snr_max) / (last - first)
+        return self.log_snr_max + scale * (value - first), scale * rate
 
     def log_snr(self, t: Tensor) -> Tensor:
-        first, last = self._monotone(torch.zeros_like(t)), self._monotone(torch.ones_like(t))
-        share = (self._monotone(t) - first) / (last - first)
-        return self.log_snr_max + (self.log_snr_min - self.log_snr_max) * share
+        return self._log_snr(t)[0]
 
     def alpha(self, t: Tensor) -> Tensor:
         return torch.sigmoid(self.log_snr(t)).sqrt()
@@ -70,10 +76,9 @@ class Learned(nn.Module, GaussianPath):
         return torch.sigmoid(-self.log_snr(t)).sqrt()
 
     def alpha_dot(self, t: Tensor) -> Tensor:
-        return 0.5 * self.alpha(t) * self.sigma(t) ** 2 * self._log_snr_dot(t)
+        log_snr, rate = self._log_snr(t)
+        return 0.5 * torch.sigmoid(log_snr).sqrt() * torch.sigmoid(-log_snr) * rate
 
     def sigma_dot(self, t: Tensor) -> Tensor:
-        return -0.5 * self.sigma(t) * self.alpha(t) ** 2 * self._log_snr_dot(t)
-
-    def _log_snr_dot(self, t: Tensor) -> Tensor:
-        return torch.func.jvp(self.log_snr, (t,), (torch.ones_like(t),))[1]
+        log_snr, rate = self._log_snr(t)
+        return -0.5 * torch.sigmoid(-log_snr).sqrt() * torch.sigmoid(log_snr) * rate
