@@ -69,7 +69,8 @@ class Stage:
             The entry says how many rows were affordable in a validation, `rows`: it should look at no more of them.
         closing: What `finish` takes, in validations; on a clock its time is left for it.
         refinement: The grid of the loss, where it is coarser than that of `validate` and may be refined.
-        optimization: The optimizer, an `Optimization`: `optimizer`, `learning_rate`, `batch_size`, …
+        optimization: The optimizer, an `Optimization`: `optimizer`, `learning_rate`, `batch_size`, … By default Adam
+            with a rate of 3e-3 and no average, while a bare `Optimization()` is SOAP at 1e-2, as the models have it.
         regime: What few stages want otherwise, a `Regime`: `warmup`, `validations`, …
         fields: Fields of the last two, each by itself: `learning_rate=1e-3`.
 
