@@ -60,6 +60,11 @@ OPTIONS = {
     "nsf-coupling": {"width": 8, "transforms": 2},
     "realnvp": {"width": 8, "transforms": 2},
     "naf": {"width": 8, "transforms": 1},
+    "ot-flow": {"width": 8},
+    "ffjord": {"width": 8, "depth": 1},
+    "rnode": {"width": 8, "depth": 1},
+    "ot-cfm": {"width": 8, "batch_size": 32},
+    "sb-cfm": {"width": 8, "batch_size": 32},
     "latent": {"width": 8, "latent": 2, "flow": {"width": 8}},
 }
 

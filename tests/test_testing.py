@@ -89,12 +89,19 @@ def test_every_scheduler_keeps_its_promises(entry):
     check_scheduler(scheduler)
 
 
+DIFFUSIONS = ("score-sde", "score-sde-ve", "score-sde-subvp", "ddpm", "ddpm-cosine", "edm", "v-diffusion", "vdm")
 SMALL = {
     "jko-iflow": {"width": 8, "steps": 2},
     "jko-iflow-published": {"width": 8, "blocks": 2},
     "cnf": {"width": 8, "steps": 4},
     "flow-matching": {"width": 8},
     "score-sde": {"width": 8, "depth": 1, "steps": 8},
+    **{name: {"width": 8, "depth": 1, "steps": 8} for name in DIFFUSIONS if name != "score-sde"},
+    **{
+        name: {"width": 8, "depth": 1, "steps": 8, "batch_size": 64}
+        for name in ("ot-cfm", "sb-cfm", "vp-cfm", "lipman-cfm", "interpolant", "rectified-flow", "mean-flow")
+    },
+    "logit-normal": {"width": 8, "depth": 1},
     "ffjord": {"width": 8, "depth": 1},
     "rnode": {"width": 8, "depth": 1},
     "ot-flow": {"width": 8},
@@ -114,7 +121,7 @@ def test_every_model_keeps_its_promises(entry):
     check_model(
         entry.load(),
         iterations=8,
-        mass=entry.name not in ("score-sde", "jko-iflow-published"),
+        mass=entry.name not in ("jko-iflow-published", *DIFFUSIONS),
         **SMALL.get(entry.name, {}),
     )
 
