@@ -66,6 +66,24 @@ OPTIONS = {
     "ot-cfm": {"width": 8, "batch_size": 32},
     "sb-cfm": {"width": 8, "batch_size": 32},
     "latent": {"width": 8, "latent": 2, "flow": {"width": 8}},
+    **{
+        name: {"width": 8, "depth": 1}
+        for name in (
+            "score-sde-ve",
+            "score-sde-subvp",
+            "ddpm",
+            "ddpm-cosine",
+            "edm",
+            "v-diffusion",
+            "vdm",
+            "vp-cfm",
+            "lipman-cfm",
+            "interpolant",
+            "rectified-flow",
+            "mean-flow",
+            "logit-normal",
+        )
+    },
 }
 
 
