@@ -25,7 +25,9 @@ from genflow.storage.documents import not_finite, printable, wanted
 
 __all__ = ["built", "check_names", "described", "is_own", "named"]
 
-_PACKAGES = ("baselines", "data", "divergences", "models", "paths", "schedulers", "solvers", "velocities")
+_PACKAGES = (
+    "baselines", "data", "divergences", "models", "paths", "schedulers", "solvers", "training", "velocities",
+)  # fmt: skip
 _MODULES = ("base", "fitted", "fitting", "flow", "functions", "groups", "wrappers")
 """Where genflow's own components are defined."""
 
