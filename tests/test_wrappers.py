@@ -36,6 +36,7 @@ WRAPPERS = {
     "NullCondition": (lambda f: v.NullCondition(f, 2), [shallow(2), diffusion(2)], CONDITION),
     "Flattened": (v.Flattened, [graph(), v.UNet((1, 4, 4), width=8, groups=2)], None),
     "ProbabilityFlow": (lambda f: v.ProbabilityFlow(f, NOISE), [shallow(), v.ResidualMLP(2, 6)], None),
+    "MeanVelocity": (gf.baselines.MeanVelocity, [shallow(3), diffusion(3)], CONDITION),
     "Chain": (lambda f: v.Chain([f]), [shallow(), diffusion()], None),
     "Parallel": (lambda f: v.Parallel([f]), [shallow(), v.ResidualMLP(2, 6)], None),
 }
