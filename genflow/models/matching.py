@@ -172,6 +172,8 @@ class Matching(Flow, GenerativeModel):
         )
         self._plain_path = None if isinstance(velocity, ProbabilityFlow) else path
         self.coupling = coupling_of(coupling)
+        if times is not None and not isinstance(times, Times):
+            raise InputError(f"times: {times!r} came; a distribution of genflow.paths such as LogitNormal() would do")
         self.times, self.weighting = times or UniformTime(), weighting_of(weighting)
         self.sampler, self.sampling = sampler, sampling
         self.batch_size, self.learning_rate, self.name = batch_size, learning_rate, name

@@ -198,6 +198,6 @@ def coupling(given: Coupling | str) -> Coupling:
     """
     if isinstance(given, Coupling):
         return given
-    if given not in COUPLINGS:
+    if not isinstance(given, str) or given not in COUPLINGS:
         raise InputError(f"coupling: no {given!r}; one of {', '.join(COUPLINGS)}")
     return COUPLINGS[given]()

@@ -233,6 +233,6 @@ def prediction_of(given: Prediction | str) -> Prediction:
     """
     if isinstance(given, Prediction):
         return given
-    if given not in PREDICTIONS:
+    if not isinstance(given, str) or given not in PREDICTIONS:
         raise InputError(f"prediction: {given!r} came; one of {', '.join(PREDICTIONS)} would do")
     return PREDICTIONS[given]()

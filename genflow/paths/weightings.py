@@ -138,6 +138,6 @@ def weighting_of(given: Weighting | str) -> Weighting:
     """
     if isinstance(given, Weighting):
         return given
-    if given not in WEIGHTINGS:
+    if not isinstance(given, str) or given not in WEIGHTINGS:
         raise InputError(f"weighting: {given!r} came; one of {', '.join(WEIGHTINGS)} would do")
     return WEIGHTINGS[given]()
