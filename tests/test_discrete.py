@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from genflow.studies.evaluation import evaluate
 from torch import Tensor
 
 import genflow as gf
@@ -13,6 +12,7 @@ from genflow.baselines.discrete import MAF, NSF, DiscreteFlow
 from genflow.cli import main
 from genflow.errors import InputError
 from genflow.metrics import mean_and_se
+from genflow.studies.comparison.evaluation import evaluate
 from genflow.training import Budget, TrainingData, train
 
 

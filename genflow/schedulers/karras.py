@@ -31,8 +31,8 @@ class Karras(Scheduler):
 
     Example:
         >>> import genflow as gf
-        >>> gf.schedulers.Karras(gf.paths.EDM(), steps=3).times(80.0, 0.002)
-        tensor([8.0000e+01, 9.7232e+00, 4.7003e-01, 2.0000e-03])
+        >>> [round(t, 2) for t in gf.schedulers.Karras(gf.paths.EDM(), steps=3).times(80.0, 0.002).tolist()]
+        [80.0, 9.72, 0.47, 0.0]
     """
 
     def __init__(self, noise: GaussianPath, steps: int = 18, rho: float = 7.0):
