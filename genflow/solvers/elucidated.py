@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -11,7 +10,7 @@ from torch import Tensor
 
 from genflow.errors import InputError
 from genflow.interfaces import State
-from genflow.solvers.exponential import Denoising, Interval
+from genflow.solvers.exponential import OfDenoiser
 from genflow.solvers.grid import Advance, drawing, one_tensor
 
 __all__ = ["EDMSampler"]
@@ -19,7 +18,7 @@ __all__ = ["EDMSampler"]
 _MOST = math.sqrt(2) - 1  # of a noise, added in one step
 
 
-class EDMSampler(Denoising):
+class EDMSampler(OfDenoiser):
     r"""Heun's method for the probability flow in :math:`\hat x = x / \alpha` and the noise :math:`r = \sigma / \alpha`.
 
     Each step first adds noise, up to :math:`\hat r = (1 + \gamma) r`, and then solves
@@ -68,11 +67,6 @@ class EDMSampler(Denoising):
         super().__init__(gradient)
         self.churn, self.s_min, self.s_max, self.s_noise = churn, s_min, s_max, s_noise
         self.random = self.downwards_only = churn > 0
-
-    def stepping(
-        self, denoise: Callable[[int, Tensor], Tensor], intervals: list[Interval], noise: Callable[[int], Tensor]
-    ) -> Advance:
-        raise NotImplementedError  # it looks between the times of the grid, too
 
     def advancing(
         self, dynamics: Any, state: State, times: Tensor, h_all: list[Any], generator: torch.Generator | None

@@ -32,7 +32,7 @@ from genflow.interfaces import State
 from genflow.solvers.grid import Advance, OnGrid, drawing, one_tensor
 from genflow.solvers.states import moved
 
-__all__ = ["DDIM", "Ancestral", "DPMSolver", "Denoising", "PredictorCorrector"]
+__all__ = ["DDIM", "Ancestral", "DPMSolver", "Denoising", "OfDenoiser", "PredictorCorrector"]
 
 
 @dataclass(frozen=True)
@@ -73,8 +73,8 @@ def _log_ratio(alpha: float, sigma: float) -> float:
     return math.log(alpha / sigma)
 
 
-class Denoising(OnGrid):
-    """A sampler that asks for the denoiser at each time of the grid; a subclass writes its formula in `stepping`.
+class OfDenoiser(OnGrid):
+    """A sampler that asks for the denoiser; a subclass says how it advances with it.
 
     Args:
         gradient: `backprop` or `checkpoint`.
@@ -83,26 +83,6 @@ class Denoising(OnGrid):
     gradients = ("backprop", "checkpoint")
     carries_density = False
     downwards_only = False
-
-    @abstractmethod
-    def stepping(
-        self, denoise: Callable[[int, Tensor], Tensor], intervals: list[Interval], noise: Callable[[int], Tensor]
-    ) -> Advance:
-        """What takes the steps.
-
-        Args:
-            denoise: The denoiser at time n of the grid, `(n, x)`.
-            intervals: Signal and noise at the ends of each step.
-            noise: Standard normal numbers for step n.
-        """
-
-    def advancing(
-        self, dynamics: Any, state: State, times: Tensor, h_all: list[Any], generator: torch.Generator | None
-    ) -> Advance:
-        x = one_tensor(type(self).__name__, state)
-        denoise, _, ends = self.offer(dynamics, times)
-        t_all, noise = times.unbind(), drawing(x, generator, self.gradient)
-        return self.stepping(lambda n, x: denoise(t_all[n], x), [Interval(*a, *b) for a, b in pairwise(ends)], noise)
 
     def offer(self, dynamics: Any, times: Tensor) -> tuple[Callable[..., Tensor], Any, list[tuple[float, float]]]:
         """The denoiser and the path of the dynamics, and the path's signal and noise at each time of the grid.
@@ -125,6 +105,34 @@ class Denoising(OnGrid):
                     f"times: there is no noise at t = {t:g}; {name} can start at {schedule.t_min:g} or later"
                 )
         return denoise, schedule, ends
+
+
+class Denoising(OfDenoiser):
+    """One that looks at each time of the grid; a subclass writes its formula in `stepping`.
+
+    Args:
+        gradient: `backprop` or `checkpoint`.
+    """
+
+    @abstractmethod
+    def stepping(
+        self, denoise: Callable[[int, Tensor], Tensor], intervals: list[Interval], noise: Callable[[int], Tensor]
+    ) -> Advance:
+        """What takes the steps.
+
+        Args:
+            denoise: The denoiser at time n of the grid, `(n, x)`.
+            intervals: Signal and noise at the ends of each step.
+            noise: Standard normal numbers for step n.
+        """
+
+    def advancing(
+        self, dynamics: Any, state: State, times: Tensor, h_all: list[Any], generator: torch.Generator | None
+    ) -> Advance:
+        x = one_tensor(type(self).__name__, state)
+        denoise, _, ends = self.offer(dynamics, times)
+        t_all, noise = times.unbind(), drawing(x, generator, self.gradient)
+        return self.stepping(lambda n, x: denoise(t_all[n], x), [Interval(*a, *b) for a, b in pairwise(ends)], noise)
 
 
 class DDIM(Denoising):
