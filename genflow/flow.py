@@ -36,6 +36,7 @@ from genflow.schedulers import Uniform
 from genflow.settling import settled
 from genflow.solvers import RK4
 from genflow.solvers.states import is_lost, is_watched
+from genflow.solvers.stochastic import reverse_equation
 from genflow.velocities import Guided, as_velocity
 
 if TYPE_CHECKING:
@@ -306,12 +307,26 @@ class Flow(Density):
         return score
 
     def reverse_dynamics(self, condition: Any = None) -> Dynamics | None:
-        """The stochastic equation whose solution, from the base down, has the law of the data; `None` where none is.
+        r"""The stochastic equation that has the laws of the flow, to be solved in falling times from the base.
+
+        .. math::
+            dx = (v + c \, E[z \mid x_t]) \, dt + \sqrt{2 \sigma c} \, d\bar W
+
+        with the rate :math:`c` at which the path exchanges noise, `GaussianPath.exchange`: what a stochastic solver in
+        the place of the integrator solves.
 
         Args:
             condition: What the density is conditioned on.
+
+        Returns:
+            The equation; `None` of a flow without a denoiser.
         """
-        return None
+        field = self.field()
+        if field.noise is None or field.denoise is None:
+            return None
+        denoise = field.denoise if condition is None else partial(field.denoise, condition=condition)
+        drift, diffusion = reverse_equation(denoise, field.noise)
+        return Dynamics(drift, diffusion=diffusion)
 
     def audit(
         self,

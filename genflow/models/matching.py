@@ -22,7 +22,7 @@ from torch import Tensor
 from genflow.base import StandardNormal, check_base
 from genflow.errors import InputError
 from genflow.flow import Flow
-from genflow.interfaces import Dynamics, GaussianPath, Integrator, Path, Scheduler, Velocity
+from genflow.interfaces import GaussianPath, Integrator, Path, Scheduler, Velocity
 from genflow.model import GenerativeModel
 from genflow.paths import Coupling, Linear, Prediction, Rate, Times, UniformTime, Weighting
 from genflow.paths.couplings import coupling as coupling_of
@@ -154,7 +154,6 @@ class Matching(Flow, GenerativeModel):
             velocity = optional(velocity, condition_dim, condition_dropout)
             interval = (path.t_min, path.t_max)
             velocity = velocity if tuple(velocity.interval) == interval else velocity.on(interval)
-        if not isinstance(velocity, ProbabilityFlow):
             self.choose(path=path)
         event = velocity.event()
         self._ends_in_base = _signal_left(path) < _ENDED
@@ -372,39 +371,6 @@ class Matching(Flow, GenerativeModel):
         grid = grid if steps is None else grid.with_steps(steps)
         drawn = super().replace(integrator=solver, scheduler=grid)
         return Flow.sample(drawn, shape, condition, generator)
-
-    def reverse_dynamics(self, condition: Any = None) -> Dynamics:
-        r"""The stochastic equation that has the same laws as the flow, to be solved in falling times.
-
-        .. math::
-            dx = \Bigl(v + c \, \frac{\alpha v - \dot\alpha x}{\alpha \dot\sigma - \dot\alpha \sigma}\Bigr) dt
-            + \sqrt{2 \sigma c} \, d\bar W
-
-        with the rate :math:`c` at which the path exchanges noise, `GaussianPath.exchange`. The fraction is
-        :math:`E[z \mid x_t]`.
-
-        Args:
-            condition: What the density is conditioned on.
-
-        Raises:
-            InputError: The model has no denoiser: its pairs depend on each other, or its base is not normal.
-        """
-        noise = self.field().noise
-        if noise is None:
-            raise InputError(
-                f"sampler: 'sde' came for a {self.name} model whose noise depends on the data, or is not normal; "
-                "'ode' would do"
-            )
-
-        def drift(t: Tensor, x: Any) -> Tensor:
-            v = self.velocity(x, t, condition)
-            alpha, sigma, alpha_dot, sigma_dot = (
-                f(t) for f in (noise.alpha, noise.sigma, noise.alpha_dot, noise.sigma_dot)
-            )
-            z = (alpha * v - alpha_dot * x) / (alpha * sigma_dot - alpha_dot * sigma)
-            return v + noise.exchange(t) * z
-
-        return Dynamics(drift, diffusion=lambda t, x: (2 * noise.sigma(t) * noise.exchange(t)).sqrt())
 
 
 def _signal_left(path: Path) -> float:

@@ -29,13 +29,13 @@ import torch
 from torch import Tensor
 
 from genflow.errors import InputError
-from genflow.interfaces import Dynamics, State
+from genflow.interfaces import Dynamics, GaussianPath, State
 from genflow.solvers.grid import Advance, OnGrid, drawing, one_tensor
 from genflow.solvers.states import moved
 
-__all__ = ["EulerMaruyama", "Stochastic", "StochasticHeun", "equation_of"]
+__all__ = ["EulerMaruyama", "Stochastic", "StochasticHeun", "equation_of", "reverse_equation"]
 
-Field = Callable[[Tensor, Tensor], Any]
+Field = Callable[[Tensor, Any], Any]
 """A drift or a diffusion, `(t, x)`."""
 
 
@@ -57,6 +57,17 @@ def equation_of(solver: str, dynamics: Dynamics, times: Tensor) -> tuple[Field, 
         raise InputError(
             f"times: {solver} runs a diffusion from noise to data, in falling times; encode with an ODE solver"
         )
+
+    return reverse_equation(denoise, noise)
+
+
+def reverse_equation(denoise: Callable[[Tensor, Tensor], Tensor], noise: GaussianPath) -> tuple[Field, Field]:
+    """Drift and diffusion of the reverse equation above, for falling times.
+
+    Args:
+        denoise: The denoiser D, `(t, x)`.
+        noise: The path.
+    """
 
     def drift(t: Tensor, x: Tensor) -> Tensor:
         denoised, sigma = denoise(t, x), noise.sigma(t)
