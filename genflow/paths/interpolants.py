@@ -44,9 +44,7 @@ class Linear(GaussianPath):
     """
 
     def __init__(self, t_min: float = 0.0, t_max: float = 1.0):
-        if not 0 <= t_min < t_max <= 1:
-            raise InputError(f"t_min, t_max: {t_min}, {t_max} came; 0 <= t_min < t_max <= 1 would do")
-        self.t_min, self.t_max = t_min, t_max
+        self.t_min, self.t_max = _within(t_min, t_max)
 
     def alpha(self, t: Tensor) -> Tensor:
         return 1 - t
@@ -123,9 +121,7 @@ class Trigonometric(GaussianPath):
     """
 
     def __init__(self, t_min: float = 0.0, t_max: float = 1.0):
-        if not 0 <= t_min < t_max <= 1:
-            raise InputError(f"t_min, t_max: {t_min}, {t_max} came; 0 <= t_min < t_max <= 1 would do")
-        self.t_min, self.t_max = t_min, t_max
+        self.t_min, self.t_max = _within(t_min, t_max)
 
     def alpha(self, t: Tensor) -> Tensor:
         return torch.sin(0.5 * math.pi * (1 - t))  # exactly 0 at 1
@@ -197,62 +193,6 @@ class ConditionalOT(GaussianPath):
         return (1 - ratio * self.sigma_min) / (1 + ratio * (1 - self.sigma_min))
 
 
-class Interpolant(Path):
-    r"""A straight path that is blurred half way, the stochastic interpolant.
-
-    .. math:: \alpha = 1 - t, \qquad \sigma = t, \qquad \gamma = a \sqrt{2 t (1 - t)}
-
-    With a normal z that does not depend on x, all noise is one, :math:`\sqrt{t^2 + \gamma^2}`: such a model has a
-    denoiser, and stochastic samplers.
-
-    Args:
-        blur: The factor :math:`a`.
-        margin: How far from both ends the times stay: :math:`\dot\gamma` is infinite there.
-
-    Raises:
-        InputError: A factor that is not positive; a margin that is not in (0, 1/2).
-
-    References:
-        Albergo, Boffi, Vanden-Eijnden 2023, Stochastic interpolants, https://arxiv.org/abs/2303.08797
-
-    Example:
-        >>> import torch, genflow as gf
-        >>> gf.paths.Interpolant().gamma(torch.tensor(0.5))
-        tensor(0.7071)
-    """
-
-    latent = True
-
-    def __init__(self, blur: float = 1.0, margin: float = 1e-3):
-        if not 0 < blur < math.inf:
-            raise InputError(f"blur: {blur} came; a positive number would do")
-        if not 0 < margin < 0.5:
-            raise InputError(f"margin: {margin} came; a number between 0 and 0.5 would do")
-        self.blur, self.margin = blur, margin
-        self.t_min, self.t_max = margin, 1 - margin
-
-    def alpha(self, t: Tensor) -> Tensor:
-        return 1 - t
-
-    def sigma(self, t: Tensor) -> Tensor:
-        return t
-
-    def gamma(self, t: Tensor) -> Tensor:
-        return self.blur * (2 * t * (1 - t)).sqrt()
-
-    def alpha_dot(self, t: Tensor) -> Tensor:
-        return -torch.ones_like(t)
-
-    def sigma_dot(self, t: Tensor) -> Tensor:
-        return torch.ones_like(t)
-
-    def gamma_dot(self, t: Tensor) -> Tensor:
-        return self.blur**2 * (1 - 2 * t) / self.gamma(t)
-
-    def gaussian(self) -> GaussianPath | None:
-        return _Merged(self)
-
-
 class BrownianBridge(Path):
     r"""A Brownian bridge of deviation :math:`s` between the data and the noise.
 
@@ -307,6 +247,40 @@ class BrownianBridge(Path):
         return 0.5 * self.deviation**2 * (1 - 2 * t) / self.gamma(t)
 
 
+class Interpolant(BrownianBridge):
+    r"""A straight path that is blurred half way, the stochastic interpolant.
+
+    .. math:: \alpha = 1 - t, \qquad \sigma = t, \qquad \gamma = a \sqrt{2 t (1 - t)}
+
+    It is a Brownian bridge of the deviation :math:`\sqrt 2 a`. With a normal z that does not depend on x, all noise is
+    one, :math:`\sqrt{t^2 + \gamma^2}`: such a model has a denoiser, and stochastic samplers.
+
+    Args:
+        blur: The factor :math:`a`.
+        margin: How far from both ends the times stay: :math:`\dot\gamma` is infinite there.
+
+    Raises:
+        InputError: A factor that is not positive; a margin that is not in (0, 1/2).
+
+    References:
+        Albergo, Boffi, Vanden-Eijnden 2023, Stochastic interpolants, https://arxiv.org/abs/2303.08797
+
+    Example:
+        >>> import torch, genflow as gf
+        >>> gf.paths.Interpolant().gamma(torch.tensor(0.5))
+        tensor(0.7071)
+    """
+
+    def __init__(self, blur: float = 1.0, margin: float = 1e-3):
+        if not 0 < blur < math.inf:
+            raise InputError(f"blur: {blur} came; a positive number would do")
+        super().__init__(math.sqrt(2) * blur, margin)
+        self.blur = blur
+
+    def gaussian(self) -> GaussianPath | None:
+        return _Merged(self)
+
+
 class _Merged(GaussianPath):
     r"""A path whose two noises are one, :math:`\sqrt{\sigma^2 + \gamma^2}`."""
 
@@ -329,3 +303,14 @@ class _Merged(GaussianPath):
 
     def exchange(self, t: Tensor) -> Tensor:
         return torch.ones_like(t)
+
+
+def _within(t_min: float, t_max: float) -> tuple[float, float]:
+    """Times in [0, 1], both ends included, in their order.
+
+    Raises:
+        InputError: They are not.
+    """
+    if not 0 <= t_min < t_max <= 1:
+        raise InputError(f"t_min, t_max: {t_min}, {t_max} came; 0 <= t_min < t_max <= 1 would do")
+    return t_min, t_max

@@ -83,7 +83,7 @@ class Warped(Scheduler):
     ) -> Float[Tensor, " times"]:
         u = torch.linspace(0, 1, checked_steps(steps, self.steps) + 1, dtype=torch.float64) ** self.power
         low, high = min(start, stop), max(start, stop)
-        return finished(low + (high - low) * u, start, stop, dtype, device)
+        return _finished(low + (high - low) * u, start, stop, dtype, device)
 
 
 class EqualLogSNR(Scheduler):
@@ -123,11 +123,15 @@ class EqualLogSNR(Scheduler):
                 f"start, stop: the log-SNR is infinite on [{low:g}, {high:g}]; [{t_min:g}, {t_max:g}] would do"
             )
         first, last = ends.tolist()
-        grid = torch.linspace(first, last, checked_steps(steps, self.steps) + 1, dtype=torch.float64)
-        return finished(self.noise.time_of(grid), start, stop, dtype, device)
+        grid = self._log_snr(first, last, checked_steps(steps, self.steps))
+        return _finished(self.noise.time_of(grid), start, stop, dtype, device)
+
+    def _log_snr(self, first: float, last: float, steps: int) -> Tensor:
+        r"""The grid of :math:`\lambda`, in float64."""
+        return torch.linspace(first, last, steps + 1, dtype=torch.float64)
 
 
-def finished(
+def _finished(
     rising: Tensor, start: float, stop: float, dtype: torch.dtype, device: torch.device | str | None
 ) -> Tensor:
     """The grid in the direction that was asked for, its ends exact."""

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
-from jaxtyping import Float
 from torch import Tensor
 
 from genflow.errors import InputError
-from genflow.interfaces import GaussianPath, Scheduler
-from genflow.schedulers.grids import checked_steps, finished
+from genflow.interfaces import GaussianPath
+from genflow.schedulers.grids import EqualLogSNR
 
 __all__ = ["Karras"]
 
 
-class Karras(Scheduler):
+class Karras(EqualLogSNR):
     r"""Equal steps in a power of the noise :math:`r = \sigma / \alpha` of a path.
 
     .. math:: r_k = \Bigl(r_0^{1/\rho} + \frac{k}{n} (r_n^{1/\rho} - r_0^{1/\rho})\Bigr)^\rho
@@ -38,23 +39,9 @@ class Karras(Scheduler):
     def __init__(self, noise: GaussianPath, steps: int = 18, rho: float = 7.0):
         if not rho >= 1:
             raise InputError(f"rho: {rho} came; a number from 1 on would do")
-        self.noise, self.steps, self.rho = noise, checked_steps(steps, 18), rho
+        super().__init__(noise, steps)
+        self.rho = rho
 
-    def times(
-        self,
-        start: float,
-        stop: float,
-        steps: int | None = None,
-        *,
-        dtype: torch.dtype = torch.float32,
-        device: torch.device | str | None = None,
-    ) -> Float[Tensor, " times"]:
-        ends = self.noise.log_snr(torch.tensor([min(start, stop), max(start, stop)], dtype=torch.float64))
-        if not ends.isfinite().all():
-            raise InputError(
-                f"start, stop: the noise is infinite, or none, at an end of [{start:g}, {stop:g}]; "
-                f"[{self.noise.t_min:g}, {self.noise.t_max:g}] would do"
-            )
-        low, high = torch.exp(-0.5 * ends / self.rho).tolist()  # r^(1/ρ)
-        grid = torch.linspace(low, high, checked_steps(steps, self.steps) + 1, dtype=torch.float64)
-        return finished(self.noise.time_of(-2 * self.rho * grid.log()), start, stop, dtype, device)
+    def _log_snr(self, first: float, last: float, steps: int) -> Tensor:
+        low, high = (math.exp(-0.5 * end / self.rho) for end in (first, last))  # r^(1/ρ)
+        return -2 * self.rho * torch.linspace(low, high, steps + 1, dtype=torch.float64).log()
