@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from genflow.errors import InputError
 from genflow.interfaces import Component
 
-__all__ = ["Base", "StandardNormal", "check_base"]
+__all__ = ["Base", "StandardNormal", "check_base", "check_events"]
 
 
 class Base(Component, nn.Module, ABC):
@@ -98,8 +98,7 @@ class StandardNormal(Base):
 
     def log_prob(self, z: Float[Tensor, "*shape"]) -> Float[Tensor, "*batch"]:
         r""":math:`-|z|^2 / 2\sigma^2 - (d / 2) \log 2\pi\sigma^2`."""
-        if z.shape[z.ndim - len(self.shape) :] != self.shape:
-            raise InputError(f"z: events of shape {self.shape} are wanted, {tuple(z.shape)} came")
+        check_events(z, self.shape, "z")
         square = (z * z).flatten(z.ndim - len(self.shape)).sum(-1)
         return -0.5 * square / self.scale**2 - math.prod(self.shape) * math.log(self.scale * math.sqrt(2 * math.pi))
 
@@ -122,3 +121,18 @@ def check_base(base: Any, event: Sequence[int] | None) -> None:
             f"base: its events have the shape {tuple(base.shape)}, those of the flow {tuple(event)}; "
             f"{type(base).__name__}({wanted}) would do"
         )
+
+
+def check_events(points: Tensor, event: tuple[int, ...], name: str = "x") -> None:
+    """Refuses points that are no events of a shape.
+
+    Args:
+        points: The points, `(*batch, *event)`.
+        event: The shape of an event.
+        name: What the argument is called.
+
+    Raises:
+        InputError: Their last axes are others.
+    """
+    if points.ndim < len(event) or points.shape[points.ndim - len(event) :] != event:
+        raise InputError(f"{name}: events of shape {event} are wanted, {tuple(points.shape)} came")

@@ -19,9 +19,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from genflow.base import StandardNormal
+from genflow.base import StandardNormal, check_events
 from genflow.draws import batch_shape, check_generator
-from genflow.errors import InputError
 from genflow.extras import extra
 from genflow.flow import check_given
 from genflow.model import GenerativeModel
@@ -155,8 +154,7 @@ class DiscreteFlow(GenerativeModel):
     def _transform(self, x: Tensor, condition: Any) -> Any:
         check_condition(condition, self.condition_dim, f"this {type(self).__name__}")
         check_given(condition)
-        if not x.ndim or x.shape[-1] != self.dim:
-            raise InputError(f"x: events of shape ({self.dim},) are wanted, {tuple(x.shape)} came")
+        check_events(x, (self.dim,))
         return self.transform() if condition is None else self.transform(condition.to(x.dtype))
 
 

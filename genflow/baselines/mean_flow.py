@@ -27,7 +27,7 @@ from genflow.model import GenerativeModel
 from genflow.paths import LogitNormal, Times
 from genflow.paths.interpolants import Linear
 from genflow.schedulers import Uniform
-from genflow.training import Optimization, Rows, Stage, TrainingData, paired, unpaired
+from genflow.training import Optimization, Rows, Stage, TrainingData, paired, picked, unpaired
 from genflow.velocities import ResidualMLP
 from genflow.wrappers import Question, Wrapper
 
@@ -191,10 +191,8 @@ class MeanFlow(Flow, GenerativeModel):
             return self.losses(x, *drawn(x, generator), condition).mean()
 
         def validate(rows: Rows, generator: torch.Generator) -> Tensor:
-            x, condition = (
-                None if part is None else part.repeat(_DRAWS, *(1,) * (part.ndim - 1)) for part in unpaired(rows)
-            )
-            assert x is not None
+            x = unpaired(rows)[0]
+            x, condition = unpaired(picked(rows, torch.arange(len(x), device=x.device).repeat(_DRAWS)))
             return self.errors(x, *drawn(x, generator), condition).square().flatten(1).sum(-1)
 
         return Stage(

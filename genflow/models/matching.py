@@ -29,7 +29,7 @@ from genflow.paths.couplings import coupling as coupling_of
 from genflow.paths.weightings import weighting_of
 from genflow.schedulers import EqualLogSNR, Uniform
 from genflow.solvers import EulerMaruyama
-from genflow.training import Optimization, Rows, Stage, TrainingData, paired, unpaired
+from genflow.training import Optimization, Rows, Stage, TrainingData, paired, picked, unpaired
 from genflow.velocities import ProbabilityFlow, optional, struck_out
 from genflow.wrappers import alike
 
@@ -306,9 +306,9 @@ class Matching(Flow, GenerativeModel):
 
         def validate(rows: Rows, generator: torch.Generator) -> Tensor:
             # Several draws for each row, spread evenly over time.
-            parts = (rows,) if isinstance(rows, Tensor) else rows
-            repeated = tuple(part.repeat(_DRAWS, *(1,) * (part.ndim - 1)) for part in parts)
-            x, z, condition = pairs_of_validation(repeated[0] if len(repeated) == 1 else repeated, generator)
+            first = unpaired(rows)[0]
+            again = torch.arange(len(first), device=first.device).repeat(_DRAWS)
+            x, z, condition = pairs_of_validation(picked(rows, again), generator)
             u = _spread(x)[torch.randperm(len(x), generator=generator, device=x.device)]
             return self.losses(x, z, u, condition, self._latent(x, generator))
 

@@ -9,12 +9,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from genflow.base import check_events
 from genflow.baselines.classical.estimated import (
     Estimated,
     by_rows,
-    check_rows,
     fixed,
-    normal,
     refuse_condition,
     untried,
 )
@@ -71,13 +70,13 @@ class Copula(Estimated):
 
     def encode(self, x: Float[Tensor, "*shape"], condition: Any = None) -> Float[Tensor, "*shape"]:
         r"""The noise :math:`z = L^{-1} s(x)`, :math:`R_\lambda = L L^\top`."""
-        check_rows(x, self.dim)
+        check_events(x, (self.dim,))
         self._refuse_condition(condition)
         return by_rows(lambda rows: self._independent(self.marginals(rows)[0]), x, self._numbers).to(x.dtype)
 
     def decode(self, z: Float[Tensor, "*shape"], condition: Any = None) -> Float[Tensor, "*shape"]:
         r"""The row of noise, :math:`x_j = F_j^{-1}(\Phi((L z)_j))`."""
-        check_rows(z, self.dim)
+        check_events(z, (self.dim,))
         self._refuse_condition(condition)
         factor = self.factor.double().mT
         return by_rows(lambda rows: self.marginals.inverse(rows.double() @ factor), z, self._numbers).to(z.dtype)
@@ -92,7 +91,7 @@ class Copula(Estimated):
             condition: None.
             generator: Not used: nothing is random here.
         """
-        check_rows(x, self.dim)
+        check_events(x, (self.dim,))
         self._refuse_condition(condition)
 
         def log_prob(rows: Tensor) -> Tensor:
@@ -107,7 +106,7 @@ class Copula(Estimated):
         self, shape: int | Sequence[int], condition: Any = None, generator: torch.Generator | None = None
     ) -> Float[Tensor, "*shape"]:
         """Samples, `(*shape, d)`: noise, decoded."""
-        return self.decode(normal((*self._batch(shape, generator), self.dim), generator, self.factor), condition)
+        return self.decode(self._noise(self._batch(shape, generator), generator), condition)
 
     def propose(self, trials: Sequence[Trial], rows: int) -> dict[str, Any] | None:
         """The shrinkages, one after the other; none where it was given."""

@@ -11,6 +11,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from genflow.base import StandardNormal
 from genflow.deadline import check_time
 from genflow.draws import batch_shape, check_generator
 from genflow.errors import InputError
@@ -18,7 +19,7 @@ from genflow.model import GenerativeModel
 from genflow.training import Rows, TrainingData, paired, unpaired
 from genflow.training.selection import Selection, Trial
 
-__all__ = ["Estimated", "by_rows", "check_rows", "fixed", "log_sum_exp", "normal", "refuse_condition", "untried"]
+__all__ = ["Estimated", "by_rows", "fixed", "log_sum_exp", "refuse_condition", "untried"]
 
 _NUMBERS = 1 << 18  # computed for a few rows at a time: 2 MB in float64, which the cache holds
 
@@ -95,6 +96,11 @@ class Estimated(GenerativeModel):
         check_generator(generator)
         return batch_shape(shape)
 
+    def _noise(self, batch: Sequence[int], generator: torch.Generator | None) -> Tensor:
+        """Standard normal noise, `(*batch, d)`."""
+        like = next(self.parameters())
+        return StandardNormal(self.dim).sample(batch, generator, dtype=like.dtype, device=like.device)
+
     def _refuse_condition(self, condition: Any) -> None:
         if condition is not None:
             raise InputError(f"condition: one came, but {self._name} has none; leave it out")
@@ -118,22 +124,6 @@ def refuse_condition(name: str, condition_dim: int) -> None:
 def untried(name: str, values: Sequence[Any], trials: Sequence[Trial]) -> dict[str, Any] | None:
     """The next of some values of one option."""
     return {name: values[len(trials)]} if len(trials) < len(values) else None
-
-
-def check_rows(x: Tensor, dim: int) -> None:
-    """Refuses rows of another number of columns.
-
-    Raises:
-        InputError: With what is wanted.
-    """
-    if not x.ndim or x.shape[-1] != dim:
-        raise InputError(f"x: events of shape ({dim},) are wanted, {tuple(x.shape)} came")
-
-
-def normal(shape: Sequence[int], generator: torch.Generator | None, like: Tensor) -> Tensor:
-    """Standard normal noise, drawn where the generator lives, in the dtype and on the device of another tensor."""
-    source = like.device if generator is None else generator.device
-    return torch.randn(*shape, generator=generator, dtype=like.dtype, device=source).to(like.device)
 
 
 def by_rows(function: Callable[..., Tensor], x: Tensor, numbers: int) -> Tensor:

@@ -10,7 +10,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from genflow.baselines.classical.estimated import Estimated, check_rows, fixed, normal, untried
+from genflow.base import check_events
+from genflow.baselines.classical.estimated import Estimated, fixed, untried
 from genflow.errors import InputError
 from genflow.flow import check_given
 from genflow.training import TrainingData
@@ -66,14 +67,14 @@ class Gaussian(Estimated):
 
     def encode(self, x: Float[Tensor, "*shape"], condition: Any = None) -> Float[Tensor, "*shape"]:
         r"""The noise :math:`z = L^{-1} (x - \mu - A c)`, :math:`\Sigma_\lambda = L L^\top`."""
-        check_rows(x, self.dim)
+        check_events(x, (self.dim,))
         centred = x - self._centre(condition)
         z = torch.linalg.solve_triangular(self.factor.mT, centred.reshape(-1, self.dim), upper=True, left=False)
         return z.reshape(centred.shape)
 
     def decode(self, z: Float[Tensor, "*shape"], condition: Any = None) -> Float[Tensor, "*shape"]:
         r"""The row :math:`x = \mu + A c + L z`."""
-        check_rows(z, self.dim)
+        check_events(z, (self.dim,))
         return self._centre(condition) + z @ self.factor.mT
 
     def log_prob(
@@ -100,7 +101,7 @@ class Gaussian(Estimated):
             condition: What the density is conditioned on, `(*batch, k)` or `(k,)`.
             generator: Source of randomness.
         """
-        return self.decode(normal((*self._batch(shape, generator), self.dim), generator, self.mean), condition)
+        return self.decode(self._noise(self._batch(shape, generator), generator), condition)
 
     def sample_with_log_prob(
         self, shape: int | Sequence[int], condition: Any = None, generator: torch.Generator | None = None

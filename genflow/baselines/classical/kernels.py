@@ -10,13 +10,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from genflow.base import check_events
 from genflow.baselines.classical.estimated import (
     Estimated,
     by_rows,
-    check_rows,
     fixed,
     log_sum_exp,
-    normal,
     refuse_condition,
 )
 from genflow.errors import InputError
@@ -85,7 +84,7 @@ class KernelDensity(Estimated):
             condition: None.
             generator: Not used: nothing is random here.
         """
-        check_rows(x, self.dim)
+        check_events(x, (self.dim,))
         self._refuse_condition(condition)
         h = 1.0 if self.bandwidth is None else self.bandwidth
         # In float64: what is left of squares that cancel is divided by the bandwidth's.
@@ -111,7 +110,7 @@ class KernelDensity(Estimated):
         batch = self._batch(shape, generator)
         source = self.centres.device if generator is None else generator.device
         which = torch.randint(len(self.centres), batch, generator=generator, device=source).to(self.centres.device)
-        noise = normal((*batch, self.dim), generator, self.centres)
+        noise = self._noise(batch, generator)
         return self.centres[which] + (1.0 if self.bandwidth is None else self.bandwidth) * noise
 
     def propose(self, trials: Sequence[Trial], rows: int) -> dict[str, Any] | None:

@@ -11,7 +11,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from genflow.baselines.classical.estimated import Estimated, check_rows, fixed, normal, refuse_condition
+from genflow.base import check_events
+from genflow.baselines.classical.estimated import Estimated, fixed, refuse_condition
 from genflow.deadline import time_left
 from genflow.errors import InputError
 from genflow.extras import extra
@@ -96,7 +97,7 @@ class GaussianMixture(Estimated):
             condition: None.
             generator: Not used: nothing is random here.
         """
-        check_rows(x, self.dim)
+        check_events(x, (self.dim,))
         self._refuse_condition(condition)
         parts = []
         for weight, mean, factor in zip(self.weights, self.means, self._factor_of_each(), strict=True):
@@ -118,7 +119,7 @@ class GaussianMixture(Estimated):
         which = torch.zeros(0, dtype=torch.long, device=source)
         if count:
             which = torch.multinomial(weights, count, replacement=True, generator=generator)
-        which, x = which.to(self.means.device), normal((count, self.dim), generator, self.means)
+        which, x = which.to(self.means.device), self._noise((count,), generator)
         for k, factor in enumerate(self._factor_of_each()):
             z = x[which == k]
             if self.covariance == "diag":
