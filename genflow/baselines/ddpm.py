@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from genflow.baselines.networks import along, extends, network
+from genflow.baselines.presets import diffusion, extends
 from genflow.models.matching import Matching
 from genflow.paths import Angle, DiscreteSteps, Learned, Noise, Steps, Trigonometric, Weighting
 from genflow.schedulers import Uniform
@@ -13,19 +13,14 @@ from genflow.solvers import DDIM, Ancestral
 __all__ = ["ddpm", "ddpm_cosine", "v_diffusion", "vdm"]
 
 
+@extends(diffusion)
 def ddpm(
     dim: int,
     rates: Literal["linear", "cosine"] = "linear",
     levels: int = 1000,
-    width: int = 128,
-    depth: int = 3,
     steps: int = 250,
     weighting: Weighting | str = "simple",
-    batch_size: int = 512,
-    learning_rate: float = 4e-3,
-    condition_dim: int = 0,
-    condition_dropout: float = 0.0,
-    **parts: Any,
+    **options: Any,
 ) -> Matching:
     r"""The noise of one of N levels is predicted, and taken away by ancestral sampling.
 
@@ -40,16 +35,10 @@ def ddpm(
         dim: Dimension of a point.
         rates: The schedule, `linear` or `cosine`; see `genflow.paths.DiscreteSteps`.
         levels: The number N of levels.
-        width: Width of the network.
-        depth: Its residual layers.
         steps: Steps of the sampler, evenly spaced among the levels; N are the authors'.
             `replace(integrator=DDIM())` takes fewer.
         weighting: `simple`, or `min-snr` and others; see `genflow.paths.weightings`.
-        batch_size: Rows in a batch.
-        learning_rate: Peak learning rate.
-        condition_dim: Dimension of a condition, 0 for none.
-        condition_dropout: Share of the rows that are trained on without their condition.
-        parts: Parts of the flow; `velocity` is the network.
+        options: Those of `genflow.baselines.presets.diffusion`.
 
     References:
         | Ho, Jain, Abbeel 2020, https://arxiv.org/abs/2006.11239
@@ -61,18 +50,17 @@ def ddpm(
         >>> gf.baselines.ddpm(2, width=16).fit("two-moons", iterations=5).sample(4, steps=10).shape
         torch.Size([4, 2])
     """
-    field = network(dim, width, depth, condition_dim, condition_dropout, parts)
-    return Matching(
-        along(DiscreteSteps(rates, levels), Noise(), field),
+    return diffusion(
+        dim,
+        "ddpm" if rates == "linear" else "ddpm-cosine",
+        DiscreteSteps(rates, levels),
+        Noise(),
+        "log_snr",
         times=Steps(levels),
         weighting=weighting,
         sampler=Ancestral(),
         sampling=Uniform(steps),
-        batch_size=batch_size,
-        learning_rate=learning_rate,
-        condition_dropout=condition_dropout,
-        name="ddpm" if rates == "linear" else "ddpm-cosine",
-        **parts,
+        **options,
     )
 
 
@@ -98,18 +86,8 @@ def ddpm_cosine(dim: int, weighting: Weighting | str = "min-snr", **options: Any
     return ddpm(dim, "cosine", weighting=weighting, **options)
 
 
-def v_diffusion(
-    dim: int,
-    width: int = 128,
-    depth: int = 3,
-    steps: int = 64,
-    weighting: Weighting | str = "unweighted",
-    batch_size: int = 512,
-    learning_rate: float = 4e-3,
-    condition_dim: int = 0,
-    condition_dropout: float = 0.0,
-    **parts: Any,
-) -> Matching:
+@extends(diffusion)
+def v_diffusion(dim: int, steps: int = 64, weighting: Weighting | str = "unweighted", **options: Any) -> Matching:
     r"""The angle of the cosine schedule is predicted, and DDIM samples.
 
     .. math::
@@ -122,15 +100,9 @@ def v_diffusion(
 
     Args:
         dim: Dimension of a point.
-        width: Width of the network.
-        depth: Its residual layers.
         steps: Steps of DDIM, equal in time.
         weighting: `unweighted`, or another; see `genflow.paths.weightings`.
-        batch_size: Rows in a batch.
-        learning_rate: Peak learning rate.
-        condition_dim: Dimension of a condition, 0 for none.
-        condition_dropout: Share of the rows that are trained on without their condition.
-        parts: Parts of the flow; `velocity` is the network.
+        options: Those of `genflow.baselines.presets.diffusion`.
 
     References:
         Salimans, Ho 2022, Progressive distillation, https://arxiv.org/abs/2202.00512
@@ -140,32 +112,22 @@ def v_diffusion(
         >>> gf.baselines.v_diffusion(2, width=16).fit("two-moons", iterations=5).sample(4).shape
         torch.Size([4, 2])
     """
-    field = network(dim, width, depth, condition_dim, condition_dropout, parts)
     margin = 3e-5  # tan(π t / 2) = exp(-10)
-    return Matching(
-        along(Trigonometric(margin, 1 - margin), Angle(), field, clock="time"),
+    return diffusion(
+        dim,
+        "v-diffusion",
+        Trigonometric(margin, 1 - margin),
+        Angle(),
+        "time",
         weighting=weighting,
         sampler=DDIM(),
         sampling=Uniform(steps),
-        batch_size=batch_size,
-        learning_rate=learning_rate,
-        condition_dropout=condition_dropout,
-        name="v-diffusion",
-        **parts,
+        **options,
     )
 
 
-def vdm(
-    dim: int,
-    width: int = 128,
-    depth: int = 3,
-    steps: int = 40,
-    batch_size: int = 512,
-    learning_rate: float = 4e-3,
-    condition_dim: int = 0,
-    condition_dropout: float = 0.0,
-    **parts: Any,
-) -> Matching:
+@extends(diffusion)
+def vdm(dim: int, steps: int = 40, **options: Any) -> Matching:
     r"""A variational diffusion: the loss bounds the likelihood, and the schedule is learned to make it vary least.
 
     .. math::
@@ -177,14 +139,8 @@ def vdm(
 
     Args:
         dim: Dimension of a point.
-        width: Width of the network.
-        depth: Its residual layers.
         steps: Integrator steps of likelihood and sampling.
-        batch_size: Rows in a batch.
-        learning_rate: Peak learning rate, of the schedule, too.
-        condition_dim: Dimension of a condition, 0 for none.
-        condition_dropout: Share of the rows that are trained on without their condition.
-        parts: Parts of the flow; `velocity` is the network.
+        options: Those of `genflow.baselines.presets.diffusion`.
 
     References:
         Kingma, Salimans, Poole, Ho 2021, Variational diffusion models, https://arxiv.org/abs/2107.00630
@@ -194,13 +150,6 @@ def vdm(
         >>> gf.baselines.vdm(2, width=16).fit("two-moons", iterations=5).sample(4).shape
         torch.Size([4, 2])
     """
-    field = network(dim, width, depth, condition_dim, condition_dropout, parts)
-    return Matching(
-        along(Learned(), Angle(), field),
-        weighting="likelihood",
-        batch_size=batch_size,
-        learning_rate=learning_rate,
-        condition_dropout=condition_dropout,
-        name="vdm",
-        **{"scheduler": Uniform(steps), **parts},
+    return diffusion(
+        dim, "vdm", Learned(), Angle(), "log_snr", weighting="likelihood", **{"scheduler": Uniform(steps), **options}
     )

@@ -20,62 +20,28 @@ from __future__ import annotations
 
 from typing import Any
 
-from genflow.baselines.networks import extends, network
+from genflow.baselines.presets import extends, matching
 from genflow.models.matching import Matching
 from genflow.paths import (
     BrownianBridge,
     ConditionalOT,
-    Coupling,
     EntropicTransport,
     Interpolant,
-    Linear,
     OptimalTransport,
-    Path,
-    Times,
     Trigonometric,
 )
-from genflow.schedulers import Uniform
 
 __all__ = ["interpolant", "lipman_cfm", "ot_cfm", "sb_cfm", "vp_cfm"]
 
 
-def _matching(
-    dim: int,
-    name: str,
-    path: Path,
-    coupling: Coupling | str = "independent",
-    width: int = 128,
-    depth: int = 3,
-    steps: int = 32,
-    times: Times | None = None,
-    batch_size: int = 512,
-    learning_rate: float = 2e-3,
-    condition_dim: int = 0,
-    condition_dropout: float = 0.0,
-    **parts: Any,
-) -> Matching:
-    return Matching(
-        network(dim, width, depth, condition_dim, condition_dropout, parts),
-        path,
-        coupling,
-        times,
-        batch_size=batch_size,
-        learning_rate=learning_rate,
-        condition_dropout=condition_dropout,
-        name=name,
-        **{"scheduler": Uniform(steps), **parts},
-    )
-
-
-@extends(_matching)
+@extends(matching)
 def ot_cfm(dim: int, batch_size: int = 256, **options: Any) -> Matching:
     """Flow matching whose pairs are those of optimal transport in each batch: the paths hardly cross.
 
     Args:
         dim: Dimension of a point.
         batch_size: Rows in a batch, and so in a transport problem.
-        options: `width`, `depth`, `steps`, `times`, `learning_rate`, `condition_dim`, `condition_dropout`, and parts of
-            the flow.
+        options: Those of `genflow.baselines.presets.matching`.
 
     References:
         | Tong et al. 2024, https://arxiv.org/abs/2302.00482
@@ -86,10 +52,10 @@ def ot_cfm(dim: int, batch_size: int = 256, **options: Any) -> Matching:
         >>> gf.baselines.ot_cfm(2, width=16).fit("two-moons", iterations=5).sample(4).shape
         torch.Size([4, 2])
     """
-    return _matching(dim, "ot-cfm", Linear(), OptimalTransport(), batch_size=batch_size, **options)
+    return matching(dim, "ot-cfm", coupling=OptimalTransport(), batch_size=batch_size, **options)
 
 
-@extends(_matching)
+@extends(matching)
 def sb_cfm(dim: int, deviation: float = 0.5, batch_size: int = 256, **options: Any) -> Matching:
     r"""Flow matching with the marginals of the Schrödinger bridge of a Brownian motion of deviation s.
 
@@ -100,7 +66,7 @@ def sb_cfm(dim: int, deviation: float = 0.5, batch_size: int = 256, **options: A
         dim: Dimension of a point.
         deviation: The deviation :math:`s`, in the units of the model.
         batch_size: Rows in a batch, and so in a transport problem.
-        options: Those of `ot_cfm`.
+        options: Those of `genflow.baselines.presets.matching`.
 
     References:
         Tong et al. 2024, section 4, https://arxiv.org/abs/2302.00482
@@ -110,17 +76,17 @@ def sb_cfm(dim: int, deviation: float = 0.5, batch_size: int = 256, **options: A
         >>> gf.baselines.sb_cfm(2, width=16).fit("two-moons", iterations=5).sample(4).shape
         torch.Size([4, 2])
     """
-    bridge = BrownianBridge(deviation)
-    return _matching(dim, "sb-cfm", bridge, EntropicTransport(2 * deviation**2), batch_size=batch_size, **options)
+    bridge, pairs = BrownianBridge(deviation), EntropicTransport(2 * deviation**2)
+    return matching(dim, "sb-cfm", path=bridge, coupling=pairs, batch_size=batch_size, **options)
 
 
-@extends(_matching)
+@extends(matching)
 def vp_cfm(dim: int, **options: Any) -> Matching:
     """Flow matching along a quarter of a circle, which keeps the variance of standardized rows.
 
     Args:
         dim: Dimension of a point.
-        options: Those of `ot_cfm`.
+        options: Those of `genflow.baselines.presets.matching`.
 
     References:
         Albergo, Vanden-Eijnden 2023, https://arxiv.org/abs/2209.15571
@@ -130,17 +96,17 @@ def vp_cfm(dim: int, **options: Any) -> Matching:
         >>> gf.baselines.vp_cfm(2, width=16).fit("two-moons", iterations=5).sample(4).shape
         torch.Size([4, 2])
     """
-    return _matching(dim, "vp-cfm", Trigonometric(), **options)
+    return matching(dim, "vp-cfm", path=Trigonometric(), **options)
 
 
-@extends(_matching)
+@extends(matching)
 def lipman_cfm(dim: int, sigma_min: float = 1e-3, **options: Any) -> Matching:
     r"""Flow matching in its first form: a noise of :math:`\sigma_{min}` stays on the data.
 
     Args:
         dim: Dimension of a point.
         sigma_min: That noise, in the units of the model.
-        options: Those of `ot_cfm`.
+        options: Those of `genflow.baselines.presets.matching`.
 
     References:
         Lipman et al. 2023, https://arxiv.org/abs/2210.02747
@@ -150,17 +116,17 @@ def lipman_cfm(dim: int, sigma_min: float = 1e-3, **options: Any) -> Matching:
         >>> gf.baselines.lipman_cfm(2, width=16).fit("two-moons", iterations=5).sample(4).shape
         torch.Size([4, 2])
     """
-    return _matching(dim, "lipman-cfm", ConditionalOT(sigma_min), **options)
+    return matching(dim, "lipman-cfm", path=ConditionalOT(sigma_min), **options)
 
 
-@extends(_matching)
+@extends(matching)
 def interpolant(dim: int, blur: float = 1.0, **options: Any) -> Matching:
     r"""A stochastic interpolant: the straight path, blurred half way by :math:`a \sqrt{2 t (1 - t)}`.
 
     Args:
         dim: Dimension of a point.
         blur: The factor :math:`a`.
-        options: Those of `ot_cfm`.
+        options: Those of `genflow.baselines.presets.matching`.
 
     References:
         Albergo, Boffi, Vanden-Eijnden 2023, https://arxiv.org/abs/2303.08797
@@ -170,4 +136,4 @@ def interpolant(dim: int, blur: float = 1.0, **options: Any) -> Matching:
         >>> gf.baselines.interpolant(2, width=16).fit("two-moons", iterations=5).sample(4, sampler="sde").shape
         torch.Size([4, 2])
     """
-    return _matching(dim, "interpolant", Interpolant(blur), **options)
+    return matching(dim, "interpolant", path=Interpolant(blur), **options)

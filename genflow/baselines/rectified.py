@@ -8,9 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from genflow.baselines.networks import network
 from genflow.errors import InputError
 from genflow.models.matching import Matching
+from genflow.models.networks import network
 from genflow.paths import LogitNormal
 from genflow.schedulers import Uniform
 from genflow.training import Stage, TrainingData

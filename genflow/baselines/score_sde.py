@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from genflow.baselines.networks import along, extends, network
+from genflow.baselines.presets import diffusion, extends
 from genflow.errors import InputError
 from genflow.interfaces import NoiseSchedule, Velocity
 from genflow.models.matching import Matching, terminal_law
@@ -137,32 +137,25 @@ class ScoreSDE(Matching):
         return {**super().config(), "predictor": None}  # it stands in the velocity
 
 
+@extends(diffusion)
 def _named(
     dim: int,
     name: str,
     path: GaussianPath,
     prediction: Prediction,
-    width: int = 128,
-    depth: int = 3,
     steps: int = 40,
     weighting: Weighting | str = "likelihood",
-    batch_size: int = 512,
-    learning_rate: float = 4e-3,
-    condition_dim: int = 0,
-    condition_dropout: float = 0.0,
-    **parts: Any,
+    **options: Any,
 ) -> Matching:
-    field = along(path, prediction, network(dim, width, depth, condition_dim, condition_dropout, parts))
-    return Matching(
-        field,
-        times=UniformLogSNR(),
-        weighting=weighting,
-        batch_size=batch_size,
-        learning_rate=learning_rate,
-        condition_dropout=condition_dropout,
-        name=name,
-        **{"scheduler": EqualLogSNR(path, steps), **parts},
-    )
+    """A diffusion at times that are uniform in the log-SNR.
+
+    Args:
+        steps: Integrator steps of likelihood and sampling, equal in the log-SNR.
+        weighting: `likelihood`, or another; see `genflow.paths.weightings`.
+        options: Those of `genflow.baselines.presets.diffusion`.
+    """
+    parts = {"scheduler": EqualLogSNR(path, steps), **options}
+    return diffusion(dim, name, path, prediction, "log_snr", times=UniformLogSNR(), weighting=weighting, **parts)
 
 
 @extends(_named)

@@ -8,9 +8,9 @@ from torch import Tensor
 
 from genflow.base import StandardNormal
 from genflow.models.matching import Matching, regression_errors
+from genflow.models.networks import network
 from genflow.paths import Coupling, Linear
 from genflow.schedulers import Uniform
-from genflow.velocities import conditional, optional
 
 __all__ = ["FlowMatching", "matching_loss"]
 
@@ -77,10 +77,7 @@ class FlowMatching(Matching):
         condition_dropout: float = 0.0,
         **parts: Any,
     ):
-        velocity = parts.pop("velocity", None)
-        if velocity is None:
-            velocity = conditional(dim, width, depth, condition_dim, condition_dropout)
-        velocity = optional(velocity, condition_dim, condition_dropout)
+        velocity = network(dim, width, depth, condition_dim, condition_dropout, parts)
         super().__init__(
             velocity,
             coupling=coupling,

@@ -1,18 +1,14 @@
-"""The network that every baseline has by default, so that a comparison compares the methods."""
+"""The network that every regression has by default, so that a comparison compares the methods."""
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any
 
 from genflow.interfaces import Path, Velocity
 from genflow.paths import Prediction
 from genflow.velocities import ProbabilityFlow, conditional, optional
 
-__all__ = ["along", "extends", "network"]
-
-Preset = TypeVar("Preset", bound=Callable[..., Any])
+__all__ = ["along", "network"]
 
 
 def network(
@@ -44,27 +40,3 @@ def along(path: Path, prediction: Prediction, field: Velocity, clock: Any = "log
         clock: What it is told of the time; see `ProbabilityFlow`.
     """
     return field if isinstance(field, ProbabilityFlow) else ProbabilityFlow(field, path, prediction, clock)
-
-
-def extends(base: Callable[..., Any]) -> Callable[[Preset], Preset]:
-    """Marks a preset whose further options are those of another: they show in its signature, for helps and checks.
-
-    Args:
-        base: The function that it passes them on to.
-    """
-    inherited = inspect.signature(base).parameters
-
-    def mark(preset: Preset) -> Preset:
-        own = inspect.signature(preset).parameters
-        kinds = inspect.Parameter
-        kept = [each for each in own.values() if each.kind is not kinds.VAR_KEYWORD]
-        more = [
-            each.replace(kind=kinds.KEYWORD_ONLY) if each.kind is not kinds.VAR_KEYWORD else each
-            for name, each in inherited.items()
-            if name not in own and (each.default is not kinds.empty or each.kind is kinds.VAR_KEYWORD)
-        ]
-        preset.__signature__ = inspect.Signature([*kept, *more])  # type: ignore[attr-defined]
-        preset.__annotations__ = {**base.__annotations__, **preset.__annotations__}
-        return preset
-
-    return mark
