@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from genflow.deadline import OutOfTime, check_time, deadline
 from genflow.errors import InputError, SolverError
 from genflow.training.budget import Budget
-from genflow.training.progress import Progress
+from genflow.training.progress import Progress, event
 from genflow.training.rows import Rows, picked, unpaired
 from genflow.training.soap import SOAP
 from genflow.training.stage import Stage, StageState, TrainingError
@@ -360,14 +360,7 @@ class StageRun:
         return self.budget.clock() - began if complete else math.inf
 
     def _event(self, loss: float) -> dict[str, Any]:
-        return {
-            "stage": self.stage.name,
-            "fraction": min(1.0, self.budget.used / self.budget.total),
-            "step": self.step,
-            "seconds": self.budget.clock() - self.begin,
-            "loss": loss,
-            "validation": self.validation,
-        }
+        return event(self.stage.name, self.step, loss, self.validation, self.budget, self.begin)
 
     def state(self) -> StageState:
         """Everything that a resumed run needs: tensors, and facts for JSON."""

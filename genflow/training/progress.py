@@ -6,12 +6,35 @@ import sys
 from collections.abc import Callable
 from typing import Any, TextIO
 
-__all__ = ["Line", "Progress"]
+from genflow.training.budget import Budget
+
+__all__ = ["Line", "Progress", "event"]
 
 Progress = Callable[[dict[str, Any]], None]
 """Called now and then with `stage, fraction, step, seconds, loss, validation`."""
 
 _WIDTH = 78
+
+
+def event(stage: str, step: int, loss: float, validation: float, budget: Budget, begin: float) -> dict[str, Any]:
+    """What is told of a training.
+
+    Args:
+        stage: The name of its stage.
+        step: Steps of the stage, or candidates.
+        loss: The loss of the last.
+        validation: The loss of validation rows.
+        budget: The whole training's budget.
+        begin: Clock reading at the beginning of the training.
+    """
+    return {
+        "stage": stage,
+        "fraction": min(1.0, budget.used / budget.total),
+        "step": step,
+        "seconds": budget.clock() - begin,
+        "loss": loss,
+        "validation": validation,
+    }
 
 
 class Line:

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from genflow.deadline import OutOfTime, check_time, deadline
 from genflow.training.budget import Budget
-from genflow.training.progress import Progress
+from genflow.training.progress import Progress, event
 from genflow.training.rows import Rows, picked, unpaired
 from genflow.training.stage import StageState, TrainingError
 
@@ -131,7 +131,7 @@ class SelectionRun:
             if math.isfinite(loss):
                 self.curve.append([round(self.budget.clock() - self.begin, 3), len(self.trials), loss])
             if progress is not None:
-                progress(self._event(loss))
+                progress(event(self.stage.name, len(self.trials), loss, self.best_loss, self.budget, self.begin))
             if save is not None:
                 save(self.state())
         if self.best is not None:
@@ -171,16 +171,6 @@ class SelectionRun:
     def _affords(self) -> bool:
         """Whether there is time, or a count, for another candidate that is as quick as the quickest."""
         return self.budget.left > 0 and self._left >= self.least_seconds
-
-    def _event(self, loss: float) -> dict[str, Any]:
-        return {
-            "stage": self.stage.name,
-            "fraction": min(1.0, self.budget.used / self.budget.total),
-            "step": len(self.trials),
-            "seconds": self.budget.clock() - self.begin,
-            "loss": loss,
-            "validation": self.best_loss,
-        }
 
     def state(self) -> StageState:
         """Everything that a resumed run needs: tensors, and facts for JSON."""
