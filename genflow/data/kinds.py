@@ -62,7 +62,8 @@ class Column(Component):
             numbers: One for each row, `(n,)`; for a constant only their count matters.
 
         Example:
-            >>> Column("city", "class", ("Graz", "Oslo"), missing=True, dtype="str").series(np.array([1.0, np.nan])).tolist()
+            >>> city = Column("city", "class", ("Graz", "Oslo"), missing=True, dtype="str")
+            >>> city.series(np.array([1.0, np.nan])).tolist()
             ['Oslo', nan]
         """
         with extra("data"):
@@ -113,7 +114,8 @@ class Schema(Component):
         columns: The columns.
 
     Example:
-        >>> schema = Schema((Column("age", "integer", dtype="int64", grid=1.0), Column("country", "constant", value="AT")))
+        >>> age = Column("age", "integer", dtype="int64", grid=1.0)
+        >>> schema = Schema((age, Column("country", "constant", value="AT")))
         >>> schema.frame(np.array([[41.0], [17.0]]))
            age country
         0   41      AT
