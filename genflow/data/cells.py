@@ -21,7 +21,7 @@ References:
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any, cast
 
 import torch
@@ -33,7 +33,7 @@ from genflow.data.preprocessing import Preprocessor
 from genflow.data.scales import original, standardized
 from genflow.numerics.normal import between, log_density, log_mass
 
-__all__ = ["Cells", "stratified"]
+__all__ = ["Cells"]
 
 _LEAST = 2.0**-53
 
@@ -119,29 +119,3 @@ class Cells(Preprocessor):
     def _moments(self) -> tuple[Tensor, Tensor]:
         laws = [cast(Smooth, self.laws[j]) for j in self._plain]
         return torch.stack([law.mean for law in laws]), torch.stack([law.std for law in laws])
-
-
-def stratified(
-    shape: Sequence[int], count: int, generator: torch.Generator | None = None
-) -> Iterator[Float[Tensor, "*shape"]]:
-    """Draws of shares, of which each number has one in every stratum of the width 1 / count.
-
-    Each draw alone is uniform, so that a mean over all of them is that of independent draws, with less variance.
-
-    Args:
-        shape: The shape of a draw.
-        count: The number of draws.
-        generator: Source of randomness, of the CPU.
-
-    References:
-        Latin hypercube sampling (McKay, Beckman and Conover, 1979), https://doi.org/10.2307/1268522
-
-    Example:
-        >>> import torch
-        >>> first, second = stratified((3,), 2, torch.Generator().manual_seed(0))
-        >>> bool((((first < 0.5) ^ (second < 0.5))).all())
-        True
-    """
-    order = torch.rand(count, *shape, generator=generator, dtype=torch.float64).argsort(0)
-    for k in range(count):
-        yield (order[k] + torch.rand(shape, generator=generator, dtype=torch.float64)) / count

@@ -82,7 +82,7 @@ def law_of(
     gone = np.isnan(x)
     if order is not None:
         counts = np.array([(gone if math.isnan(place) else x == place).sum() for place in order])
-        return Levels(len(order), order, smoothed(counts, False)[0], rest=rest)
+        return Levels(len(order), _tensor(order), _tensor(smoothed(counts, False)[0]), rest=rest)
     known = x[~gone]
     may_miss = column.missing or bool(gone.any())
     found = _numbers(known, column, None if validation is None else validation[~np.isnan(validation)], rest)
@@ -104,7 +104,8 @@ def _numbers(x: np.ndarray, column: Column, validation: np.ndarray | None, rest:
     counted = column.kind in ("integer", "date")
     distinct = np.unique(x)
     if len(distinct) < 2:
-        return Levels(max(len(distinct), 1), distinct if len(distinct) else [0.0], [1.0] * max(len(distinct), 1))
+        only = _tensor(distinct) if len(distinct) else torch.zeros(1)
+        return Levels(len(only), only, torch.ones(len(only)), rest=rest)
     repeat = repeats(x)
     if repeat.coarse or len(distinct) <= _FEW_LEVELS:
         levels = _levels(x, distinct, column.grid)
@@ -114,7 +115,7 @@ def _numbers(x: np.ndarray, column: Column, validation: np.ndarray | None, rest:
             unit = column.grid if column.grid > 0 and not counted else 1.0
             if ordered:
                 values, p = _continued(x, values, p, width, column.grid)
-            return Levels(len(values), values, p, unit, rest)
+            return Levels(len(values), _tensor(values), _tensor(p), unit, rest)
     atoms = outstanding_values(x) if repeat.atoms else np.empty(0)
     others = x[~np.isin(x, atoms)]
     if len(np.unique(others)) < 2:
@@ -130,7 +131,7 @@ def _numbers(x: np.ndarray, column: Column, validation: np.ndarray | None, rest:
     if not len(atoms):
         return law
     p = np.array([(x == atom).sum() for atom in atoms]) / len(x)
-    return Atoms(law, len(atoms), atoms, p)
+    return Atoms(law, len(atoms), _tensor(atoms), _tensor(p))
 
 
 def _levels(x: np.ndarray, distinct: np.ndarray, grid: float) -> tuple[np.ndarray, np.ndarray, bool] | None:
@@ -198,3 +199,7 @@ def _log_density(law: Smooth, x: np.ndarray) -> np.ndarray:
     point = piece.low == piece.high
     value = log_density(torch.where(point, piece.low, 0.0)) + piece.log_slope
     return torch.where(point, value, math.log(law.rest)).numpy()
+
+
+def _tensor(values: np.ndarray) -> torch.Tensor:
+    return torch.from_numpy(np.asarray(values, dtype=np.float64))

@@ -77,6 +77,40 @@ class ColumnLaw(Component, nn.Module, ABC):
             self.register_buffer(name, torch.as_tensor(value, dtype=torch.float64).detach().clone())
 
 
+class _Valued(ColumnLaw):
+    """A law with values of positive probability. A checkpoint holds finite numbers: where the gap stands it says apart.
+
+    Args:
+        count: The number of values.
+        values: The values, `(count,)`, NaN for a missing one.
+        probabilities: Their probabilities, `(count,)`.
+        gap: Where the missing one stands, -1 for nowhere.
+    """
+
+    known: Tensor
+    probabilities: Tensor
+
+    def __init__(self, count: int, values: Any, probabilities: Any, gap: int):
+        super().__init__()
+        self.count = int(count)
+        given = torch.arange(count) if values is None else values
+        given = torch.as_tensor(given, dtype=torch.float64)
+        if given.isnan().any():
+            gap = int(given.isnan().long().argmax())
+        self.gap = int(gap)
+        self._keep(
+            known=given.nan_to_num(nan=0.0),
+            probabilities=torch.full((count,), 0.5 / count) if probabilities is None else probabilities,
+        )
+
+    @property
+    def values(self) -> Tensor:
+        """The values, NaN for a missing one."""
+        if self.gap < 0:
+            return self.known
+        return torch.where(torch.arange(self.count, device=self.known.device) == self.gap, math.nan, self.known)
+
+
 class Smooth(ColumnLaw):
     r"""A normal law, cut off at bounds: values have a density.
 
@@ -84,7 +118,7 @@ class Smooth(ColumnLaw):
         y = \frac{g(x) - \mu}{s}, \qquad
         \Phi(z) = \frac{\Phi(y) - \Phi(y_a)}{\Phi(y_b) - \Phi(y_a)}, \qquad g(x) = x \text{ or } \log(x - a)
 
-    Without bounds it is standardization, :math:`z = y`. A value outside of the bounds owns the outermost interval of
+    Without bounds it is standardization, :math:`z = y`. A value at a bound or beyond owns the outermost interval of
     mass `rest`, which stands for what the training rows never had.
 
     Args:
@@ -137,8 +171,7 @@ class Smooth(ColumnLaw):
         return not self.logarithm and (self.low > -math.inf or self.high < math.inf)
 
     def side(self, x: Tensor) -> Tensor:
-        below = x <= self.low if self.logarithm else x < self.low
-        return (x > self.high).to(x) - below.to(x)
+        return (x >= self.high).to(x) - (x <= self.low).to(x)
 
     def piece(self, x: Tensor) -> Piece:
         side = self.side(x)
@@ -258,13 +291,14 @@ class Grid(ColumnLaw):
         return self.origin + ((inside - self.origin) / self.width).round() * self.width
 
 
-class Levels(ColumnLaw):
+class Levels(_Valued):
     r"""A law on finitely many values, in an order of their own: the :math:`k`-th owns its share of the line.
 
     .. math:: x_k \mapsto \Bigl( \Phi^{-1} \sum_{j < k} p_j, \; \Phi^{-1} \sum_{j \le k} p_j \Bigr)
 
-    What is none of the values owns the uppermost interval, of mass `rest`: it has a finite log p, and a number of the
-    line there comes back as the last value.
+    What is none of the values owns an interval at an end of the line, the lower one if it is less than all of them,
+    each of half the mass `rest`: it has a finite log p, and a number of the line there comes back as the value beside
+    it.
 
     Args:
         count: The number of values.
@@ -272,6 +306,7 @@ class Levels(ColumnLaw):
         probabilities: :math:`p_k > 0`, `(count,)`; what they sum up to is made :math:`1 -` `rest`.
         unit: The width of the grid by which a probability is divided where the column is one of decimals; 1 for counts.
         rest: Mass of what is none of the values.
+        gap: Where the missing value stands, -1 for nowhere; it is found in the values.
 
     Example:
         >>> import torch
@@ -280,11 +315,8 @@ class Levels(ColumnLaw):
         tensor([5., nan, 1.], dtype=torch.float64)
         >>> piece = law.piece(torch.tensor([5.0, 2.0], dtype=torch.float64))
         >>> torch.special.ndtr(piece.high) - torch.special.ndtr(piece.low)
-        tensor([0.4950, 0.0100], dtype=torch.float64)
+        tensor([0.4950, 0.0050], dtype=torch.float64)
     """
-
-    values: Tensor
-    probabilities: Tensor
 
     def __init__(
         self,
@@ -293,24 +325,21 @@ class Levels(ColumnLaw):
         probabilities: Sequence[float] | Tensor | None = None,
         unit: float = 1.0,
         rest: float = 1e-6,
+        gap: int = -1,
     ):
-        super().__init__()
-        self.count, self.unit, self.rest = int(count), float(unit), float(rest)
-        self._keep(
-            values=torch.arange(count) if values is None else values,
-            probabilities=torch.full((count,), 1 / count) if probabilities is None else probabilities,
-        )
+        super().__init__(count, values, probabilities, gap)
+        self.unit, self.rest = float(unit), float(rest)
 
     def config(self) -> dict[str, Any]:
-        return {"count": self.count, "unit": self.unit, "rest": self.rest}
+        return {"count": self.count, "unit": self.unit, "rest": self.rest, "gap": self.gap}
 
     def _line(self) -> tuple[Tensor, Tensor]:
         """The lower and upper end of each value's interval."""
-        p = self.probabilities / self.probabilities.sum() * (1 - self.rest)
-        below = p.cumsum(0)
-        above = torch.cat([p.flip(0).cumsum(0).flip(0)[1:], p.new_zeros(1)]) + self.rest  # beyond each
-        ends = quantile(below.clamp(max=1.0).log(), above.log())
-        return torch.cat([ends.new_tensor([-math.inf]), ends[:-1]]), ends
+        p, end = self.probabilities / self.probabilities.sum() * (1 - self.rest), 0.5 * self.rest
+        below = torch.cat([p.new_zeros(1), p.cumsum(0)]) + end
+        above = torch.cat([p.flip(0).cumsum(0).flip(0), p.new_zeros(1)]) + end
+        edges = quantile(below.log(), above.log())
+        return edges[:-1], edges[1:]
 
     def piece(self, x: Tensor) -> Piece:
         low, high = self._line()
@@ -318,11 +347,11 @@ class Levels(ColumnLaw):
         asked = x.nan_to_num(nan=math.inf)
         at = torch.searchsorted(keys, asked.contiguous()).clamp(max=self.count - 1)
         known = keys[at] == asked
-        place = order[at]
+        place, under = order[at], asked < keys[0]
         zero = torch.zeros_like(x)
         return Piece(
-            torch.where(known, low[place], high[-1]),
-            torch.where(known, high[place], math.inf),
+            torch.where(known, low[place], torch.where(under, -math.inf, high[-1])),
+            torch.where(known, high[place], torch.where(under, low[0], math.inf)),
             zero - math.log(self.unit),
             zero,
         )
@@ -332,7 +361,7 @@ class Levels(ColumnLaw):
         return self.values[torch.searchsorted(high[:-1].contiguous(), z.contiguous())]
 
 
-class Atoms(ColumnLaw):
+class Atoms(_Valued):
     r"""A law with values of positive probability among others.
 
     .. math:: F(x) = p_c C(x) + \sum_{a_k \le x} p_k, \qquad p_c = 1 - \sum_k p_k
@@ -344,6 +373,7 @@ class Atoms(ColumnLaw):
         count: The number of atoms.
         values: The atoms :math:`a_k`, `(count,)`, in rising order, NaN for missing ones last.
         probabilities: :math:`p_k > 0`, `(count,)`.
+        gap: Where the missing value stands, -1 for nowhere; it is found in the values.
 
     Example:
         >>> import torch
@@ -356,25 +386,19 @@ class Atoms(ColumnLaw):
         tensor([0.4000, 0.0000, 0.1000], dtype=torch.float64)
     """
 
-    values: Tensor
-    probabilities: Tensor
-
     def __init__(
         self,
         rest: ColumnLaw,
         count: int,
         values: Sequence[float] | Tensor | None = None,
         probabilities: Sequence[float] | Tensor | None = None,
+        gap: int = -1,
     ):
-        super().__init__()
-        self.rest, self.count = rest, int(count)
-        self._keep(
-            values=torch.arange(count) if values is None else values,
-            probabilities=torch.full((count,), 0.5 / count) if probabilities is None else probabilities,
-        )
+        super().__init__(count, values, probabilities, gap)
+        self.rest = rest
 
     def config(self) -> dict[str, Any]:
-        return {"rest": self.rest, "count": self.count}
+        return {"rest": self.rest, "count": self.count, "gap": self.gap}
 
     def _line(self) -> tuple[Tensor, Tensor]:
         """The lower and upper end of each atom's interval: what it owns of the line of the rest, and its own mass."""
