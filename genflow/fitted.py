@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from genflow.audit import Audit
+    from genflow.distribution import FittedDistribution
 
 __all__ = ["FitRecord", "Transformed"]
 
@@ -359,6 +360,30 @@ class Transformed(Component, nn.Module):
             torch.Size([3, 64])
         """
         return Transformed(**{**self.config(), "model": self.model.guided(weight)})
+
+    def distribution(self, condition: Any = None) -> FittedDistribution:
+        """A view of this model as a distribution of torch, for those who compose: zuko's convention.
+
+        As all of torch's distributions it draws from torch's global generator: `torch.manual_seed` repeats its draws.
+
+        Args:
+            condition: What the density is conditioned on: one row; or `(*batch, k)` rows, which are its batch.
+
+        Raises:
+            InputError: A condition that does not fit.
+
+        Example:
+            >>> import torch, genflow as gf
+            >>> fitted = gf.models.FlowMatching(2, width=16).fit("two-moons", iterations=5)
+            >>> law = fitted.distribution()
+            >>> law.event_shape, law.has_rsample, law.sample((3,)).shape
+            (torch.Size([2]), True, torch.Size([3, 2]))
+            >>> law.log_prob(law.rsample((3,))).requires_grad
+            True
+        """
+        from genflow.distribution import FittedDistribution
+
+        return FittedDistribution(self, condition)
 
     def save(self, path: str | PathLike[str]) -> None:
         """Writes the model to a folder: weights as safetensors, structure as JSON. See `genflow.load`."""

@@ -6,16 +6,20 @@ import math
 from itertools import pairwise
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import f1_score, r2_score
 
+from genflow.data import load
 from genflow.data.kinds import Column
 from genflow.errors import InputError
 from genflow.metrics.tables import Gower, manifold, privacy, shapes, table_figures, trends, utility, w1
 from genflow.metrics.tables.gower import distances, portions
 from genflow.metrics.tables.utility import macro_f1, r_squared
+from genflow.studies.comparison.evaluation import Evaluation
+from genflow.studies.comparison.tables import evaluate_tables
 
 MIXED = [
     Column("age", "integer"),
@@ -380,3 +384,22 @@ def test_wrong_tables_are_named():
         utility(rows, rows, rows, MIXED, target="town")
     with pytest.raises(InputError, match="columns: a single one came; a trend needs two"):
         trends(rows[:, :1], rows[:, :1], rows[:, :1])
+
+
+def test_figures_of_conditional_samples_are_of_rows_and_conditions_together():
+    rng = np.random.default_rng(0)
+    city = rng.permutation(np.repeat(["Graz", "Oslo"], 100))
+    frame = pd.DataFrame({"height": rng.normal(170 + 20 * (city == "Oslo"), 5), "city": city, "age": rng.random(200)})
+    data = load(frame, condition="city")
+    everywhere = np.arange(len(data.test))
+    true = Evaluation({}, data.test[:, 0], data.test, drawn_at=everywhere)
+    heedless = Evaluation({}, data.test[:, 0], data.test, drawn_at=rng.permutation(everywhere))
+    found, other = (evaluate_tables(data, evaluation, target="city") for evaluation in (true, heedless))
+    assert found["w1"].value == pytest.approx(0, abs=1e-12)
+    assert list(found["shapes"].parts) == ["height", "age", "city"]
+    assert found["utility"].value == 1  # trained on the test rows themselves
+    assert other["shapes"].value == 1  # the same marginal laws
+    assert other["w1"].value > 0.1
+    broken = Evaluation({}, data.test[:, 0], data.test.clone(), drawn_at=everywhere)
+    broken.samples[3] = NAN  # a sample that failed: no value is missing in this table
+    assert evaluate_tables(data, broken)["precision"].value == 1
