@@ -1,4 +1,4 @@
-r"""A trained model as a distribution of torch: what is composed with others, and takes its draws from torch's generator.
+r"""A trained model as a distribution of torch: for those who compose, drawn from torch's global generator.
 
 .. math:: x = G_c(z), \; z \sim \mathcal N(0, I), \qquad \log p(x \mid c)
 
@@ -70,7 +70,11 @@ class FittedDistribution(Distribution):
             batch_shape: A shape that the present one broadcasts to.
         """
         shape = torch.Size(batch_shape)
-        if torch.broadcast_shapes(self.batch_shape, shape) != shape:
+        try:
+            fits = torch.broadcast_shapes(self.batch_shape, shape) == shape
+        except RuntimeError:
+            fits = False
+        if not fits:
             raise InputError(f"batch_shape: {tuple(self.batch_shape)} does not broadcast to {tuple(shape)}")
         return FittedDistribution(self.fitted, self.condition, shape, self._validate_args)
 

@@ -444,7 +444,7 @@ class Transformed(Component, nn.Module):
             _few(flat.shape[-1]),
         )
         whole = torch.cat(parts)
-        return whole.reshape(*x.shape[:-1], *whole.shape[1:])
+        return whole.reshape((*x.shape[:-1], *whole.shape[1:]))
 
     def _drawn(
         self, draw: Callable[..., Any], shape: Any, condition: Any, generator: Any, differentiable: bool, options: Any

@@ -92,7 +92,7 @@ def utility(
 
     def scores(fitted: int) -> dict[str, np.ndarray]:
         found = {}
-        for name, learner in _learners(is_class(wanted), seed).items():
+        for name, learner in _learners(is_class(wanted), len(features[fitted]), seed).items():
             predicted = _predicted(learner, features[fitted], answers[fitted], features[2])
             if is_class(wanted):
                 found[name] = macro_f1(answers[2], predicted, count, weights)
@@ -159,7 +159,7 @@ def _known(table: str, rows: np.ndarray, place: int, column: TableColumn) -> np.
     return known
 
 
-def _learners(classes: bool, seed: int) -> dict[str, Any]:
+def _learners(classes: bool, rows: int, seed: int) -> dict[str, Any]:
     with extra("data"):
         from sklearn.ensemble import (
             HistGradientBoostingClassifier,
@@ -169,16 +169,17 @@ def _learners(classes: bool, seed: int) -> dict[str, Any]:
         )
         from sklearn.linear_model import LinearRegression, LogisticRegression
 
+    few = {"early_stopping": False, "min_samples_leaf": min(20, 1 + rows // 20), "random_state": seed}
     if classes:
         return {
             "linear": LogisticRegression(C=1e6, max_iter=500),  # as good as without a penalty, which has a unit
             "forest": RandomForestClassifier(max_depth=28, random_state=seed),
-            "boosting": HistGradientBoostingClassifier(early_stopping=False, random_state=seed),
+            "boosting": HistGradientBoostingClassifier(**few),
         }
     return {
         "linear": LinearRegression(),
         "forest": RandomForestRegressor(max_depth=28, random_state=seed),
-        "boosting": HistGradientBoostingRegressor(early_stopping=False, random_state=seed),
+        "boosting": HistGradientBoostingRegressor(**few),
     }
 
 
