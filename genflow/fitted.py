@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from genflow.audit import Audit
+    from genflow.distribution import FittedDistribution
 
 __all__ = ["FitRecord", "Transformed"]
 
@@ -426,6 +427,30 @@ class Transformed(Component, nn.Module):
         """
         return Transformed(**{**self.config(), "model": self.model.guided(weight)})
 
+    def distribution(self, condition: Any = None) -> FittedDistribution:
+        """A view of this model as a distribution of torch, for those who compose: zuko's convention.
+
+        As all of torch's distributions it draws from torch's global generator: `torch.manual_seed` repeats its draws.
+
+        Args:
+            condition: What the density is conditioned on: one row; or `(*batch, k)` rows, which are its batch.
+
+        Raises:
+            InputError: A condition that does not fit.
+
+        Example:
+            >>> import torch, genflow as gf
+            >>> fitted = gf.models.FlowMatching(2, width=16).fit("two-moons", iterations=5)
+            >>> law = fitted.distribution()
+            >>> law.event_shape, law.has_rsample, law.sample((3,)).shape
+            (torch.Size([2]), True, torch.Size([3, 2]))
+            >>> law.log_prob(law.rsample((3,))).requires_grad
+            True
+        """
+        from genflow.distribution import FittedDistribution
+
+        return FittedDistribution(self, condition)
+
     def save(self, path: str | PathLike[str]) -> None:
         """Writes the model to a folder: weights as safetensors, structure as JSON. See `genflow.load`."""
         from genflow.storage.checkpoint import save
@@ -485,7 +510,7 @@ class Transformed(Component, nn.Module):
             _few(flat.shape[-1]),
         )
         whole = torch.cat(parts)
-        return whole.reshape(*x.shape[:-1], *whole.shape[1:])
+        return whole.reshape((*x.shape[:-1], *whole.shape[1:]))
 
     def _drawn(
         self, draw: Callable[..., Any], shape: Any, condition: Any, generator: Any, differentiable: bool, options: Any
