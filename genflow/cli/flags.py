@@ -130,7 +130,7 @@ def add_kinds(parser: ArgumentParser) -> None:
         type=str,
         default=[],
         metavar="COL",
-        help="columns of a table to leave out",
+        help="columns to leave out",
     )
     parser.add_argument(
         "--kind",
@@ -157,9 +157,7 @@ def add_kinds(parser: ArgumentParser) -> None:
         metavar="VALUE",
         help="values that stand for missing ones, such as -200",
     )
-    parser.add_argument(
-        "--sheet", type=str, metavar="NAME", help="the sheet of an Excel file (default: the first table)"
-    )
+    parser.add_argument("--sheet", type=str, metavar="NAME", help="sheet of an Excel file (default: the first table)")
 
 
 def add_condition(parser: ArgumentParser) -> None:

@@ -37,8 +37,8 @@ def marked_identifiers(table: Table, given: Collection[int] = ()) -> Table:
         >>> import numpy as np
         >>> rows = np.column_stack([np.arange(20), np.random.default_rng(0).normal(size=(20, 2))])
         >>> table = marked_identifiers(Table(rows, ["Id", "a", "b"], True, "data"))
-        >>> [column.kind for column in table.kinds], table.remarks
-        (['identifier', 'continuous', 'continuous'], ["column 'Id' numbers the rows (0 to 19): left out; columns= keeps it"])
+        >>> table.kinds[0].kind, table.remarks
+        ('identifier', ["column 'Id' numbers the rows (0 to 19): left out; columns= keeps it"])
     """
     numbered = [j for j, column in enumerate(table.kinds) if column.kind == "integer" and j not in given]
     found = [j for j in numbered if _numbers_rows(table, j)]

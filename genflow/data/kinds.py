@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
@@ -17,7 +17,7 @@ from genflow.interfaces import Component
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["KINDS", "LEFT_OUT", "UNITS", "Column", "Schema"]
+__all__ = ["KINDS", "LEFT_OUT", "UNITS", "Column", "Schema", "nanoseconds"]
 
 KINDS = ("continuous", "integer", "class", "boolean", "date")
 """What a column that is modelled may hold."""
@@ -33,8 +33,19 @@ UNITS = {
     "nanoseconds": "ns",
 }
 """What the number of a date or a duration may count, the coarsest first, and NumPy's name of it."""
-_NULLABLE = {"bool": "boolean", "float16": "float32", "uint8": "UInt8", "uint16": "UInt16", "uint32": "UInt32",
+_NANOSECONDS = (86_400 * 10**9, 3_600 * 10**9, 60 * 10**9, 10**9, 10**6, 10**3, 1)
+_NULLABLE = {"bool": "boolean", "uint8": "UInt8", "uint16": "UInt16", "uint32": "UInt32",
              "uint64": "UInt64", "int8": "Int8", "int16": "Int16", "int32": "Int32", "int64": "Int64"}  # fmt: skip
+
+
+def nanoseconds(unit: str) -> int:
+    """What a unit of `UNITS` lasts.
+
+    Example:
+        >>> nanoseconds("microseconds")
+        1000
+    """
+    return _NANOSECONDS[list(UNITS).index(unit)]
 
 
 @dataclass(frozen=True)
@@ -91,7 +102,9 @@ class Column(Component):
             except ValueError:
                 continue
             if moment is not None:
-                return float((moment - np.datetime64("1970-01-01")) / np.timedelta64(1, UNITS[self.unit]))
+                return float(
+                    (moment - np.datetime64("1970-01-01")).astype("m8[ns]").astype(float) / nanoseconds(self.unit)
+                )
         raise InputError(f"{self.name}: {text!r} came; a date such as 2012-01-31 would do")
 
     def series(self, numbers: np.ndarray) -> pd.Series:
@@ -158,9 +171,7 @@ class Column(Component):
 
     def _dtype(self, gone: np.ndarray) -> str:
         """The dtype that also holds gaps, where there are some."""
-        return (
-            _NULLABLE.get(self.dtype, self.dtype) if gone.any() and not self.dtype.startswith("float") else self.dtype
-        )
+        return _NULLABLE.get(self.dtype, self.dtype) if gone.any() else self.dtype
 
     def _dates(self, numbers: np.ndarray, gone: np.ndarray) -> pd.Series:
         import pandas as pd
@@ -172,10 +183,9 @@ class Column(Component):
             stamps = stamps.astype(f"{kind}[s]")
         series = pd.Series(stamps, name=self.name)
         if self.format:
-            words = pd.Series(
-                [None if date is pd.NaT else date.strftime(self.format) for date in series], name=self.name
-            )
-            return replace(self, kind="class", unit="", classes=())._like(words)
+            written = [None if date is pd.NaT else date.strftime(self.format) for date in series]
+            words = pd.Series(written, name=self.name, dtype="object")
+            return words if self.dtype == "str" and _before_pandas_3() else words.astype(self.dtype)
         if self.dtype.startswith("period["):
             return series.dt.to_period(self.dtype[len("period[") : -1])
         if self.dtype == "object":
@@ -184,9 +194,6 @@ class Column(Component):
             zone = self.dtype.partition(",")[2].strip(" ]")
             return series.dt.tz_localize("UTC").dt.tz_convert(zone).astype(self.dtype)
         return series.astype(self.dtype)
-
-    def _like(self, words: pd.Series) -> pd.Series:
-        return words.astype("object") if self.dtype == "str" and _before_pandas_3() else words.astype(self.dtype)
 
 
 @dataclass(frozen=True)
@@ -197,7 +204,7 @@ class Schema(Component):
         columns: The columns.
 
     Example:
-        >>> schema = Schema((Column("age", "integer", dtype="int64", grid=1.0), Column("country", "constant", value="AT")))
+        >>> schema = Schema((Column("age", "integer", dtype="int64"), Column("country", "constant", value="AT")))
         >>> schema.frame(np.array([[41.0], [17.0]]))
            age country
         0   41      AT

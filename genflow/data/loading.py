@@ -112,8 +112,9 @@ def load(
             which is returned as it is.
         test: The user's own test rows, of the same columns: a path, a frame or an array; of a folder of pictures
             another one. The source is then split into training and validation as 8 to 1.
-        atoms: What to do about repeated values: `"cells"`, the default; for numbers without gaps also `"keep"` them; `"dequantize"`, add uniform noise of the width of the
-            recording grid to every column that repeats values; `"drop"` the columns that have atoms.
+        atoms: What to do about repeated values: `"cells"`, the default; for numbers without gaps also `"keep"` them;
+            `"dequantize"`, add uniform noise of the width of the recording grid to every column that repeats values;
+            `"drop"` the columns that have atoms.
         name: What tables and plots call it; the file's name without its ending where it is not given.
         columns: Columns of a table to keep, by name (x1, x2, … where there are none) or position from 0.
         drop: Columns of a table to leave out.
@@ -124,8 +125,9 @@ def load(
         missing_values: Values that stand for missing ones, such as -200.
         sheet: The sheet of an Excel file, by name or place from 0; the first that holds a table.
         condition: Columns of a table, by name or position, that the others are conditioned on: numbers, dates as
-            numbers, or words, each of which is a class. They become `condition`, and come on top of `columns`. Of pictures the class
-            `"label"`: the name of the sub-folder, or what the IDX file of labels says; of `"digits"` also `"digit"`.
+            numbers, or words, each of which is a class. They become `condition`, and come on top of `columns`. Of
+            pictures the class `"label"`: the name of the sub-folder, or what the IDX file of labels says; of `"digits"`
+            also `"digit"`.
         classes: Those of the condition's columns that hold classes although they look like numbers.
         rows: How many rows to draw, for what is generated: 20 000 where it is not given. Of a download or a folder, at
             most so many in all.
@@ -213,7 +215,7 @@ def _from_table(table: Table, test: Any, atoms: str, name: str, selection: Selec
     table, schema, given = selected(table, selection)
     other = None
     if test is not None:
-        hints = {column.name: column for column in table.kinds}
+        hints: Hints = {column.name: column for column in table.kinds}
         other = _table(test, "test", replace(selection, columns=table.columns, condition=()), hints)
         if len(other.columns) == len(whole) and not set(table.columns) <= set(other.columns):
             other = other.expect(whole)  # by position, the columns that were left out among them

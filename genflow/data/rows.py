@@ -76,15 +76,15 @@ def split_condition(table: Table, encoding: Encoding) -> tuple[np.ndarray, Any]:
     count = len(table.columns) - len(encoding.columns)
     behind = table.select(encoding.columns)
     numbers = [j for j, names in enumerate(encoding.classes) if not names]
-    behind.select([encoding.columns[j] for j in numbers]).recoded(
-        [Column(encoding.columns[j], unit=behind.kinds[j].unit, kind=_number_kind(behind.kinds[j])) for j in numbers]
-    ) if numbers else None
+    for j in numbers:
+        behind.select([encoding.columns[j]]).recoded([_as_number(behind.kinds[j])])  # refuses words
     classes = [behind.classes[j] if names else [] for j, names in enumerate(encoding.classes)]
     return table.values[:, :count], labelled(behind.values, classes)
 
 
-def _number_kind(column: Column) -> str:
-    return column.kind if column.kind == "date" else "continuous"
+def _as_number(column: Column) -> Column:
+    """What a column of the condition is, if it is a number: a date is one, a word is none."""
+    return column if column.kind == "date" else Column(column.name, unit=column.unit)
 
 
 def _is_frame(source: Any) -> bool:
@@ -95,8 +95,7 @@ def _is_frame(source: Any) -> bool:
 def _of_table(
     source: Any, columns: Sequence[str], encoding: Encoding | None, argument: str, schema: Schema | None
 ) -> tuple[Tensor, Any]:
-    path = isinstance(source, str | PathLike)
-    frame = None if path else as_pandas(source)
+    frame = None if isinstance(source, str | PathLike) else as_pandas(source)
     given = [] if encoding is None else encoding.columns
     known = {} if schema is None else {column.name: column for column in schema.modelled}
     hints: dict[str | int, str | Column] = {name: known[name] for name in columns if name in known}
@@ -104,7 +103,7 @@ def _of_table(
     names = [*columns, *given]
 
     def table(wanted: Sequence[str], hints: Hints) -> Table:
-        return read_table(source, wanted, hints) if path else from_frame(frame, argument, wanted, hints)
+        return from_frame(frame, argument, wanted, hints) if frame is not None else read_table(source, wanted, hints)
 
     def fitting(found: Table) -> Table:
         kinds = [known.get(name, column) for name, column in zip(found.columns, found.kinds, strict=True)]
@@ -122,7 +121,7 @@ def _of_table(
     if encoding is None or not set(given) <= set(whole.columns):
         return torch.from_numpy(fitting(whole.expect(columns)).values), None
     whole = whole.expect(names)
-    values, condition = split_condition(whole, encoding)
+    _, condition = split_condition(whole, encoding)
     return torch.from_numpy(fitting(whole.select(list(range(len(columns))))).values), condition
 
 

@@ -114,10 +114,8 @@ def selected(table: Table, selection: Selection) -> tuple[Table, Schema, int]:
     table = _without_gaps(table, [*modelled, *given], selection.missing)
     picked = table.checked(gaps=True, among=[*modelled, *given]).select([*modelled, *given])
     incomplete = np.isnan(picked.values).any(0)
-    now = {
-        column.name: replace(column, missing=bool(gap)) for column, gap in zip(picked.kinds, incomplete, strict=True)
-    }
-    picked.kinds = list(now.values())
+    picked.kinds = [replace(column, missing=bool(gap)) for column, gap in zip(picked.kinds, incomplete, strict=True)]
+    now = {column.name: column for column in picked.kinds}
     for j, name in enumerate(picked.columns):
         if j >= len(modelled) and incomplete[j]:
             count = int(np.isnan(picked.values[:, j]).sum())
@@ -197,8 +195,8 @@ def _refuse_nothing_left(table: Table, stay: Sequence[int]) -> None:
         advice = "a density needs columns that vary"
         raise InputError(f"{table.origin}: {table.label(j)} is constant ({_shown(column.value)}); {advice}")
     raise InputError(
-        f"{table.origin}: {table.label(j)} holds another word in nearly every row, and no other column can be modelled; "
-        "kinds= says what it holds"
+        f"{table.origin}: {table.label(j)} holds another word in nearly every row, and there is no other column to "
+        "model; kinds= says what it holds"
     )
 
 
@@ -230,8 +228,8 @@ def _remark_on_left_out(table: Table, stay: Sequence[int], chosen: bool) -> None
         column = table.kinds[j]
         if column.kind == "identifier" and column.classes:
             table.remarks.append(
-                f"{table.label(j)} holds {len(column.classes)} different words in {len(table.values)} rows: left out as "
-                f"an identifier; kinds={{{column.name!r}: 'class'}} keeps it"
+                f"{table.label(j)} holds {len(column.classes)} different words in {len(table.values)} rows: left out "
+                f"as an identifier; kinds={{{column.name!r}: 'class'}} keeps it"
             )
 
 

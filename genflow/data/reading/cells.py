@@ -11,7 +11,7 @@ from genflow.data.kinds import Column
 from genflow.data.reading.dates import dates
 from genflow.data.reading.kind import distinct_words, number_column, truth_column, word_column
 from genflow.data.reading.names import unescaped
-from genflow.data.reading.notation import Numbers, is_missing, is_number
+from genflow.data.reading.notation import Numbers, is_integer, is_missing, is_number
 
 __all__ = ["Found", "classes_of", "dates_of", "numbers_of", "truth_of", "without_strays", "words_of"]
 
@@ -86,15 +86,9 @@ def classes_of(name: str, cells: Sequence[str], numbers: Numbers) -> Found:
     if whole:  # 3 and 3.0 are one class
         known = numbers.meanings[0].values.tolist()
     missing = np.array([is_missing(cell) for cell in cells])
-    dtype = "str"
-    if whole and not numbers.meanings[0].group and not any(text[:1] == "0" != text for text in set(cells)):
-        plain = all("." not in cell and "," not in cell for cell in set(cells))
-        dtype = (
-            "int64"
-            if plain and np.isin(numbers.meanings[0].values % 1, (0,), invert=True).sum() == missing.sum()
-            else "str"
-        )
-    return Found(*word_column(name, known, missing, dtype, kind="class"))
+    different = {cell.strip() for cell in set(cells) if not is_missing(cell)}
+    plain = whole and all(is_integer(text) and str(int(text)) == text for text in different)
+    return Found(*word_column(name, known, missing, "int64" if plain else "str", kind="class"))
 
 
 def words_of(name: str, cells: Sequence[str]) -> Found:

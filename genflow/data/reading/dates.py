@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from genflow.data.kinds import UNITS
+from genflow.data.kinds import UNITS, nanoseconds
 
 __all__ = ["Dates", "counts", "dates", "unit_of"]
 
@@ -101,9 +101,9 @@ def unit_of(stamps: np.ndarray, numpy_unit: str) -> str:
         'hours'
     """
     finest = list(UNITS.values()).index(numpy_unit)
-    for name, code in list(UNITS.items())[: finest + 1]:
-        step = np.timedelta64(1, code) // np.timedelta64(1, numpy_unit)
-        if not (stamps % step).any():
+    one = nanoseconds(list(UNITS)[finest])
+    for name in list(UNITS)[: finest + 1]:
+        if not (stamps % (nanoseconds(name) // one)).any():
             return name
     return list(UNITS)[finest]
 
@@ -125,13 +125,14 @@ def counts(stamps: np.ndarray) -> tuple[np.ndarray, str]:
     gone = np.isnat(stamps)
     whole = stamps.astype("int64")
     unit = unit_of(whole[~gone], code)
-    numbers = np.where(gone, 0, whole) // (np.timedelta64(1, UNITS[unit]) // np.timedelta64(1, code))
+    steps = nanoseconds(unit) // nanoseconds(list(UNITS)[list(UNITS.values()).index(code)])
+    numbers = np.where(gone, 0, whole) // steps
     return np.where(gone, np.nan, numbers.astype(np.float64)), unit
 
 
 def _per(unit: str) -> int:
     """Microseconds of a unit."""
-    return max(1, int(np.timedelta64(1, UNITS[unit]) // np.timedelta64(1, "us")))
+    return max(1, nanoseconds(unit) // 1000)
 
 
 def _shape(text: str) -> str:
@@ -143,9 +144,8 @@ def _shape_of_format(form: str) -> str:
     return _shape(re.sub(r"%([A-Za-z])", lambda code: "x" if code[1] in _WORDS else "9", form))
 
 
-_LIKE = {
-    shape: [form for form in _FORMATS if _shape_of_format(form) == shape] for shape in map(_shape_of_format, _FORMATS)
-}
+_SHAPES = {form: _shape_of_format(form) for form in _FORMATS}
+_LIKE = {shape: [form for form, other in _SHAPES.items() if other == shape] for shape in set(_SHAPES.values())}
 
 
 def _all_read(words: Sequence[str], form: str) -> bool:

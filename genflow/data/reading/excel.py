@@ -79,6 +79,10 @@ def _text(sheet: Any) -> bytes:
     return "\n".join([*lines, ""]).encode()
 
 
+def _written(cell: Any) -> str:
+    return '"' + cell.replace('"', '""') + '"' if cell and isinstance(cell, str) else str(cell)
+
+
 def _cell(value: Any) -> Any:
     if value is None or (isinstance(value, str) and (not value.strip() or value.startswith("#N/A"))):
         return ""

@@ -12,11 +12,10 @@ import numpy as np
 
 from genflow.data.dataset import default_columns
 from genflow.data.kinds import Column
-from genflow.data.reading.cells import dates_of, truth_of
+from genflow.data.reading.cells import truth_of
 from genflow.data.reading.dates import counts
 from genflow.data.reading.kind import number_column, truth_column, word_column
 from genflow.data.reading.names import distinct
-from genflow.data.reading.notation import is_missing
 from genflow.data.reading.table import NO_HINTS, Hints, Table, hints_at, wanted_positions
 from genflow.data.reading.text import filled_table
 from genflow.errors import InputError
@@ -239,9 +238,9 @@ def _of_text(
 ) -> tuple[np.ndarray, Column]:
     """A column of words, which may spell numbers or dates, read as that of a file."""
     cells = ["" if lost else _class_name(value) for value, lost in zip(column, gone)]
-    if hint is None and not any(map(is_missing, set(cells) - {""})):
-        if truth_of("", cells) is None and dates_of("", cells) is None and not any(map(_has_digit, set(cells))):
-            return word_column(table.columns[j], cells, gone, str(column.dtype))
+    different = set(cells) - {""}
+    if hint is None and not any(map(_has_digit, different)) and truth_of("", cells) is None:  # words and nothing else
+        return word_column(table.columns[j], cells, gone, str(column.dtype))
     alone = Table(np.empty(0), [table.columns[j]], table.named, table.origin)
     found = filled_table([cells], alone, ";", None, {} if hint is None else {0: hint})
     table.remarks += [remark for remark in alone.remarks if not remark.startswith("one column")]

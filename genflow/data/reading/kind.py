@@ -31,10 +31,8 @@ def decimal_grid(values: np.ndarray) -> float:
         (0.01, 1.0, 0.0)
     """
     values = values[np.isfinite(values)]
-    for some in (values[:_LOOKED_AT], values):
-        decimals = _decimals(some)
-        if decimals is None:
-            return 0.0
+    if _decimals(values[:_LOOKED_AT]) is None or (decimals := _decimals(values)) is None:
+        return 0.0
     return float(f"1e{-decimals}")
 
 

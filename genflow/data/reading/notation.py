@@ -30,8 +30,8 @@ __all__ = [
 ]
 
 MISSING = {
-    "", "?", "na", "n/a", "n.a.", "nan", "-nan", "null", "none", "#n/a", "#na", "#n/a n/a", "<na>", "1.#ind", "-1.#ind", "1.#qnan",
-    "-1.#qnan",
+    "", "?", "na", "n/a", "n.a.", "nan", "-nan", "null", "none", "#n/a", "#na", "#n/a n/a", "<na>",
+    "1.#ind", "-1.#ind", "1.#qnan", "-1.#qnan",
 }  # fmt: skip
 """Words, in small letters, that stand for a missing value."""
 _BESIDE_NUMBERS = {"-", "--", ".", "..", "...", "*", "\u2013", "\u2014", "nil", "nd", "n.d."}

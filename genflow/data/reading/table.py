@@ -11,7 +11,7 @@ import numpy as np
 
 from genflow.data.conditions import class_name
 from genflow.data.dataset import default_columns
-from genflow.data.kinds import UNITS, Column
+from genflow.data.kinds import Column, nanoseconds
 from genflow.data.reading.kind import number_column
 from genflow.data.reading.notation import is_number
 from genflow.errors import InputError
@@ -176,7 +176,7 @@ class Table:
             what = "a date" if other.kind == "date" else "a number"
             raise InputError(f"{self.place(i, j)}: {shown(own.classes[int(column[i])])} is not {what}; {NO_NUMBER}")
         if own.unit and other.unit and own.unit != other.unit:
-            return column * (np.timedelta64(1, UNITS[own.unit]) / np.timedelta64(1, UNITS[other.unit]))
+            return column * (nanoseconds(own.unit) / nanoseconds(other.unit))
         if bool(own.unit) != bool(other.unit) and "date" in (own.kind, other.kind):
             i = int(np.argmin(np.isnan(column)))
             what, came = ("a date", f"{column[i]:g}") if other.kind == "date" else ("a number", "a date")

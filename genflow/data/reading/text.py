@@ -241,26 +241,19 @@ class Sheet:
         """Takes a second line below the names: units, which are left out, or the rest of the names."""
         if self.names is None or len(self.rows) < 4:
             return
-        line, body = (
-            [text.strip() for text in self.rows[0]],
-            [row for row in self.rows[1:_LOOKED_AT] if len(row) == len(self.rows[0])],
-        )
+        line = [text.strip() for text in self.rows[0]]
+        body = [row for row in self.rows[1:_LOOKED_AT] if len(row) == len(line)]
         if len(line) != self._width or not body:
             return
-        above = 0
+        above = among = 0  # columns of numbers with a word in this line, and all columns of numbers
         for text, column in zip(line, zip(*body)):
-            known = [field for field in column if not is_missing(field)]
-            numeric = bool(known) and sum(map(is_number, known)) > len(known) / 2
-            if numeric and not is_missing(text):
-                if is_number(text):
-                    return
-                above += 1
-            elif not numeric and known and text and text in {field.strip() for field in column}:
+            known = [field.strip() for field in column if not is_missing(field)]
+            numeric = sum(map(is_number, known)) > len(known) / 2
+            among += numeric
+            above += numeric and not is_missing(text)
+            if (numeric and is_number(text)) or (not numeric and text and text in known):
                 return
-        numeric = sum(
-            sum(map(is_number, column)) > sum(not is_missing(field) for field in column) / 2 for column in zip(*body)
-        )
-        if above < max(1, numeric / 2):
+        if above < max(1, among / 2):
             return
         said = ", ".join(line[:4]) + (", …" if len(line) > 4 else "")
         if any(name is None for name in self.names):
