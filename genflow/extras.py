@@ -15,7 +15,7 @@ from genflow.errors import InputError
 __all__ = ["EXTRAS", "MissingExtra", "extra", "require"]
 
 EXTRAS = {
-    "data": ("pandas", "pyarrow", "sklearn", "PIL"),
+    "data": ("pandas", "pyarrow", "narwhals", "openpyxl", "sklearn", "PIL"),
     "studies": ("pandas", "sklearn", "ot", "matplotlib", "jinja2", "rich", "scipy"),
     "baselines": ("zuko", "sklearn"),
     "transport": ("ot",),

@@ -56,6 +56,7 @@ class Transformed(Component, nn.Module):
             Everywhere below, a condition is one row of the user's own numbers and class names, or one for each row.
         remarks: What a reader of its figures should know, one line each.
         record: What `fit` was given, and what came of it; `None` for a model that was not fitted by genflow.
+        schema: The columns of the table that the rows came of, see `genflow.data.Schema`; `None` of numbers alone.
     """
 
     def __init__(
@@ -67,6 +68,7 @@ class Transformed(Component, nn.Module):
         encoding: Any = None,
         remarks: Sequence[str] = (),
         record: FitRecord | None = None,
+        schema: Any = None,
     ):
         super().__init__()
         self.model = model
@@ -76,6 +78,7 @@ class Transformed(Component, nn.Module):
         self.encoding = encoding
         self.remarks = list(remarks)
         self.record = record
+        self.schema = schema
         self._portions = Portions()
 
     def config(self) -> dict[str, Any]:
@@ -87,6 +90,7 @@ class Transformed(Component, nn.Module):
             "encoding": self.encoding,
             "remarks": self.remarks,
             "record": self.record,
+            "schema": self.schema,
         }
 
     @property
@@ -319,7 +323,9 @@ class Transformed(Component, nn.Module):
     def sample_frame(
         self, number: int, condition: Any = None, generator: torch.Generator | None = None, **options: Any
     ) -> pd.DataFrame:
-        """Samples as a pandas frame, with the names of the columns; those of the condition come behind them.
+        """Samples as a pandas frame that looks like the table: its columns, dtypes, classes, dates and gaps.
+
+        Where the table is not known, the columns of the condition come behind the others.
 
         Args:
             number: How many.
@@ -336,12 +342,11 @@ class Transformed(Component, nn.Module):
             import pandas as pd
 
         (count,) = batch_shape((number,))
-        rows = self.sample(count, condition, generator, **options)
-        frame = pd.DataFrame(rows.cpu().numpy(), columns=self.columns)
-        if condition is not None and self.encoding is not None:
-            for name, values in self.encoding.table(condition, count).items():
-                frame[name] = values
-        return frame
+        rows = self.sample(count, condition, generator, **options).detach().cpu().numpy()
+        given = None if condition is None or self.encoding is None else self.encoding.table(condition, count)
+        if self.schema is not None:
+            return self.schema.frame(rows, given)
+        return pd.DataFrame(rows, columns=self.columns).assign(**(given or {}))
 
     def encode(self, x: Any, condition: Any = None, *, differentiable: bool = False) -> Float[Tensor, "*shape"]:
         """The noise of each row, which is taken in the forms that `log_prob` takes."""
@@ -475,7 +480,7 @@ class Transformed(Component, nn.Module):
         from genflow.data.rows import rows_of
 
         columns = self.columns or [str(j + 1) for j in range(self.dim)]
-        rows, brought = rows_of(x, columns, self.encoding if condition is None else None)
+        rows, brought = rows_of(x, columns, self.encoding if condition is None else None, schema=self.schema)
         return rows, brought if condition is None else condition
 
     def _encoded(self, condition: Any, batch: Sequence[int]) -> Any:

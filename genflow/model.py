@@ -171,7 +171,7 @@ class GenerativeModel(Density, ABC):
         self._refuse_inference()
         warn(done.remarks)
         return Transformed(
-            model, preprocessor, dataset.columns, done.history, encoding, done.remarks, done.record
+            model, preprocessor, dataset.columns, done.history, encoding, done.remarks, done.record, dataset.schema
         )  # fmt: skip
 
     def _unfitted(self) -> Self:

@@ -22,7 +22,7 @@ from genflow.cli.flags import (
     add_seed,
 )
 from genflow.cli.models import mean, set_threads
-from genflow.cli.words import note, option, version
+from genflow.cli.words import kinds, note, option, version
 from genflow.errors import InputError, ResultError, SolverError
 from genflow.interrupts import keeping
 from genflow.naming import registry
@@ -123,6 +123,11 @@ def run(chosen: Arguments) -> None:
         "atoms": chosen.atoms,
         "condition": chosen.condition,
         "classes": chosen.classes,
+        "drop": chosen.drop,
+        "kinds": kinds(chosen.kind),
+        "missing": chosen.missing,
+        "missing_values": chosen.missing_values,
+        "sheet": chosen.sheet,
     }
     data = load(chosen.data, **loading)
     for remark in data.remarks:

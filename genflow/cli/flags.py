@@ -11,6 +11,7 @@ __all__ = [
     "add_data_options",
     "add_device",
     "add_evaluation",
+    "add_kinds",
     "add_network",
     "add_options",
     "add_parts",
@@ -113,10 +114,50 @@ def add_data_options(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--atoms",
         type=str,
-        default="keep",
+        default="cells",
         metavar="HOW",
-        help="repeated values: keep, dequantize or drop (default: keep)",
+        help="repeated values: cells; of numbers also keep, dequantize or drop (default: cells)",
     )
+    add_kinds(parser)
+
+
+def add_kinds(parser: ArgumentParser) -> None:
+    """What the columns of a table hold, and what becomes of gaps."""
+    parser.add_argument(
+        "--drop",
+        nargs="+",
+        action="extend",
+        type=str,
+        default=[],
+        metavar="COL",
+        help="columns to leave out",
+    )
+    parser.add_argument(
+        "--kind",
+        nargs="+",
+        action="extend",
+        type=str,
+        default=[],
+        metavar="COL=KIND",
+        help="what a column holds: continuous, integer, class, boolean, date or identifier",
+    )
+    parser.add_argument(
+        "--missing",
+        type=str,
+        default="value",
+        metavar="HOW",
+        help="missing values: value (one more value), drop the rows or refuse them (default: value)",
+    )
+    parser.add_argument(
+        "--missing-values",
+        nargs="+",
+        action="extend",
+        type=str,
+        default=[],
+        metavar="VALUE",
+        help="values that stand for missing ones, such as -200",
+    )
+    parser.add_argument("--sheet", type=str, metavar="NAME", help="sheet of an Excel file (default: the first table)")
 
 
 def add_condition(parser: ArgumentParser) -> None:

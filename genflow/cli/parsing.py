@@ -22,6 +22,7 @@ __all__ = ["parsed", "print_help"]
 _DESCRIPTION = "Densities and samplers for your own data, and which method to trust with it."
 
 _COMMANDS = {
+    "describe": "describe",
     "compare": "compare",
     "fit": "fit",
     "sample": "sample",

@@ -51,7 +51,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         metavar="W",
         help="exaggerate what the condition changes; for a model that was trained with condition_dropout",
     )
-    parser.add_argument("-o", "--out", type=str, metavar="FILE", help="new file: .csv, .parquet or .npy")
+    parser.add_argument("-o", "--out", type=str, metavar="FILE", help="new file: .csv, .parquet, .xlsx or .npy")
     add_seed(parser, "the samples")
     add_parts(parser, divergence=False)
     add_device(parser)
@@ -87,6 +87,11 @@ def run(chosen: Arguments) -> None:
             f"{bad} of {number} samples are not finite, so {out} was not written; another integrator or more steps "
             "may do, or a longer training"
         )
+    if model.schema is not None and out.suffix != ".npy":
+        known = None if given is None else model.encoding.table(given, number)
+        write(out, model.schema.frame(rows, known))
+        print(f"{number} samples: {out}")
+        return
     columns = model.columns
     if given is not None:  # so that the file can be scored
         columns = [*columns, *model.encoding.columns]
@@ -119,13 +124,14 @@ def _given(chosen: Arguments, model: Any) -> Any:
         with noted():
             _, given = read_with_condition(chosen.condition_from, [], model.encoding)
     else:
-        given = [_typed(chosen.condition, model.encoding)]
+        given = [_typed(chosen.condition, model)]
     model.encoding(given, (len(given),))
     return np.asarray(given, dtype=object if model.encoding.class_columns else float)
 
 
-def _typed(words: list[str], encoding: Any) -> list[Any]:
+def _typed(words: list[str], model: Any) -> list[Any]:
     """The values of the condition's columns, from VALUE in their order or NAME=VALUE in any."""
+    encoding = model.encoding
     named = {
         column: word[len(column) + 1 :]
         for word in words
@@ -138,11 +144,16 @@ def _typed(words: list[str], encoding: Any) -> list[Any]:
         came = f"{' '.join(words)} came"
         columns = ", ".join(encoding.columns)
         raise InputError(f"condition: {came}; a value for each of {columns}, or NAME=VALUE for each, would do")
-    return [text if names else _number(text) for text, names in zip(words, encoding.classes)]
+    known = {} if model.schema is None else {column.name: column for column in model.schema.given}
+    return [
+        text if names else _number(text, known.get(column))
+        for column, text, names in zip(encoding.columns, words, encoding.classes)
+    ]
 
 
-def _number(text: str) -> float | str:
+def _number(text: str, column: Any) -> float | str:
+    """A number, or the count of a date; what is neither is left to whoever wants a number."""
     try:
         return float(text)
     except ValueError:
-        return text
+        return text if column is None or column.kind != "date" else column.number(text)

@@ -12,7 +12,7 @@ from genflow.cli.files import table_file
 from genflow.cli.flags import add_data, add_device, add_parts, add_run, add_seed
 from genflow.cli.models import loaded, log_prob, mean
 from genflow.cli.words import note, noted
-from genflow.errors import ResultError
+from genflow.errors import InputError, ResultError
 
 __all__ = ["DESCRIPTION", "NEEDED", "SUMMARY", "USAGE", "add_arguments", "run"]
 
@@ -41,9 +41,7 @@ def run(chosen: Arguments) -> None:
     """Runs the command."""
     out = table_file(chosen.out)
     model = loaded(chosen)
-    import torch
-
-    from genflow.data import holds_pictures, names, read, read_with_condition, write
+    from genflow.data import holds_pictures, names, rows_of, write
     from genflow.studies.origin import loaded_for
 
     given = None
@@ -52,14 +50,12 @@ def run(chosen: Arguments) -> None:
         rows, given = data.test, data.condition and data.condition.test
         what = "is built in" if built_in else "is a folder"
         print(f"{chosen.data} {what}: its test rows are scored", file=sys.stderr)
-    elif model.encoding is not None:
-        with noted():
-            array, given = read_with_condition(chosen.data, model.columns, model.encoding)
-        rows = torch.as_tensor(array, dtype=torch.float64)
     else:
         with noted():
-            array, _ = read(chosen.data, columns=model.columns)
-        rows = torch.as_tensor(array, dtype=torch.float64)
+            rows, given = rows_of(chosen.data, model.columns, model.encoding, schema=model.schema)
+        if model.encoding is not None and given is None:
+            missing = ", ".join(model.encoding.columns)
+            raise InputError(f"{chosen.data}: the columns of the condition are missing: {missing}")
     log_p = log_prob(model, rows, given, chosen.seed)
     if (remark := model.remark_on(rows)) is not None:
         note(remark)

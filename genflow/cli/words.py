@@ -12,7 +12,7 @@ from typing import Any
 from genflow.errors import InputError, Remark
 from genflow.naming.assignments import assignment
 
-__all__ = ["as_typed", "console", "note", "noted", "option", "options_by_model", "speak_of", "version"]
+__all__ = ["as_typed", "console", "kinds", "note", "noted", "option", "options_by_model", "speak_of", "version"]
 
 _flags: dict[str, str] = {}  # of the command that runs: `{"atoms": "--atoms"}`
 
@@ -27,6 +27,7 @@ def speak_of(flags: Iterable[str]) -> None:
     _flags.clear()
     # One of several is named in the singular: `integrator: no 'rk5'` of --integrators.
     _flags.update({name[:-1]: flag for name, flag in known.items() if name.endswith("s") and name != "steps"} | known)
+    _flags.update({f"{name}s": flag for name, flag in known.items() if f"{name}s" not in _flags})
 
 
 def as_typed(text: str, *, remark: bool = False) -> str:
@@ -61,13 +62,13 @@ def as_typed(text: str, *, remark: bool = False) -> str:
         return _flags[name.replace("-", "_")]
 
     def assigned(match: re.Match[str]) -> str:
-        values = match[2].strip("[]").replace(",", " ").replace('"', "").replace("'", "")
+        values = match[2].strip("[]{}").replace(": ", "=").replace(",", " ").replace('"', "").replace("'", "")
         return f"{flag(match[1])}{' ' if values else ''}{' '.join(values.split())}"
 
     head = None if remark else re.match(rf"({names})(, ({names}))*(?=: )", text)
     if head is not None:
         text = ", ".join(flag(name) for name in head[0].split(", ")) + text[head.end() :]
-    return re.sub(rf"(?<![\w,.-])({names})=(\[[^]]*\]|\w*)", assigned, text)
+    return re.sub(rf"(?<![\w,.-])({names})=(\[[^]]*\]|\{{[^}}]*\}}|-?[\w.]*\w|)", assigned, text)
 
 
 def note(text: str) -> None:
@@ -104,6 +105,22 @@ def console() -> Any:
 def option(text: str) -> tuple[str, Any]:
     """`OPTION=VALUE` of `--set` as a pair."""
     return assignment(text, "OPTION=VALUE, such as blocks=6,", of="set")
+
+
+def kinds(texts: Sequence[str]) -> dict[str, str]:
+    """`COL=KIND` of `--kind` as a dictionary.
+
+    Example:
+        >>> kinds(["code=class", "a=b=integer"])
+        {'code': 'class', 'a=b': 'integer'}
+    """
+    found = {}
+    for text in texts:
+        column, equals, kind = text.rpartition("=")
+        if not equals or not column:
+            raise InputError(f"kind: {text!r} came; COLUMN=KIND, such as code=class, would do")
+        found[column] = kind
+    return found
 
 
 def options_by_model(texts: Sequence[str]) -> dict[str, dict[str, Any]]:

@@ -12,11 +12,13 @@ from __future__ import annotations
 from genflow.data.conditions import Conditions, Encoding
 from genflow.data.dataset import Dataset, split
 from genflow.data.idx import read_idx
+from genflow.data.kinds import Column, Schema
 from genflow.data.loading import downloads, holds_pictures, load, names
 from genflow.data.mixtures import GaussianMixture
 from genflow.data.pictures import PICTURES, Picture
 from genflow.data.preprocessing import Compose, Logit, Preprocessor, Standardize, Whiten
 from genflow.data.reading import TABLES
+from genflow.data.rows import rows_of
 from genflow.data.sensors import SensorNetwork
 from genflow.data.tables import read, read_with_condition
 from genflow.data.writing import WRITABLE, write
@@ -25,6 +27,7 @@ __all__ = [
     "PICTURES",
     "TABLES",
     "WRITABLE",
+    "Column",
     "Compose",
     "Conditions",
     "Dataset",
@@ -33,6 +36,7 @@ __all__ = [
     "Logit",
     "Picture",
     "Preprocessor",
+    "Schema",
     "SensorNetwork",
     "Standardize",
     "Whiten",
@@ -43,6 +47,7 @@ __all__ = [
     "read",
     "read_idx",
     "read_with_condition",
+    "rows_of",
     "split",
     "write",
 ]

@@ -17,47 +17,57 @@ from genflow.data.atoms import (
     repeats,
 )
 from genflow.data.dataset import FEWEST_ROWS, Dataset, assemble, conditions, split
+from genflow.data.kinds import Column, Schema
 from genflow.data.reading import Table
 from genflow.data.scales import far_row
 from genflow.errors import InputError
 
-__all__ = ["from_table"]
+__all__ = ["ATOMS", "check_size", "from_table"]
 
+ATOMS = ("cells", "keep", "dequantize", "drop")
+"""What may be done about repeated values."""
 _SHOWN = 6  # columns that a remark names
 
 
-def from_table(table: Table, test: Table | None, atoms: str, name: str, seed: int = 0, condition: int = 0) -> Dataset:
-    """A data set of a table without missing values.
+def from_table(
+    table: Table,
+    test: Table | None,
+    atoms: str,
+    name: str,
+    seed: int = 0,
+    condition: int = 0,
+    schema: Schema | None = None,
+) -> Dataset:
+    """A data set of a table, in which values may be missing.
 
     Args:
-        table: The rows to split.
+        table: The rows to split, columns that vary.
         test: The user's own test rows, or `None`.
-        atoms: `"keep"`, `"dequantize"` or `"drop"`; see `genflow.data.load`.
+        atoms: One of `ATOMS`; see `genflow.data.load`.
         name: The name of the data set.
         seed: Seed of the noise.
         condition: How many columns, the last ones, are the condition. Rows are compared as a whole; what is said and
             done about repeated values is about the others.
+        schema: The columns of samples.
 
     Raises:
-        InputError: Too few rows, a constant column, a value too far out, or no column left.
+        InputError: Too few rows, a value too far out, or no column left.
     """
     rows, columns, origin = table.values, table.columns, table.origin
-    _check_size(len(rows), origin, "", test is None)
-    for j in range(rows.shape[1]):
-        if (rows[:, j] == rows[0, j]).all():
-            advice = "a density needs columns that vary, leave it out with columns="
-            raise InputError(f"{origin}: {table.label(j)} is constant ({rows[0, j]:g}); {advice}")
+    check_size(len(rows), origin, "", test is None)
+    count = rows.shape[1] - condition  # of the columns that are modelled
+    if atoms != "cells":
+        _refuse_words_and_gaps(table.kinds[:count], atoms)
     _refuse_far_values(table, test)
 
     remarks = list(table.remarks)
     rows, chance = _without_copies(rows, remarks)
-    count = rows.shape[1] - condition  # of the columns that are modelled
     given, columns = columns[count:], columns[:count]
-    found = [repeats(column) for column in rows[:, :count].T]
-    _check_size(len(rows), origin, "distinct ", test is None)
+    found = [_repeats(column, kind) for column, kind in zip(rows.T, table.kinds[:count])]
+    check_size(len(rows), origin, "distinct ", test is None)
     if test is not None and not chance:
         rows = _without_test_rows(rows, test.values, remarks)
-        _check_size(len(rows), origin, "remaining ", False)
+        check_size(len(rows), origin, "remaining ", False)
 
     # The user's test rows go through the same steps as the others.
     everything = rows if test is None else np.concatenate([rows, test.values])
@@ -66,7 +76,7 @@ def from_table(table: Table, test: Table | None, atoms: str, name: str, seed: in
         everything = _dequantized(everything, columns, found, np.random.default_rng([seed, 1]), remarks)
     elif any(repeat.atoms for repeat in found):
         shown = _shown([_described(column, repeat) for column, repeat in zip(columns, found) if repeat.atoms])
-        if atoms == "keep":
+        if atoms != "drop":
             advice = "a likelihood there rewards spikes; atoms=dequantize or atoms=drop makes it comparable"
             remarks.append(f"repeated values in {shown}: {advice}")
         else:
@@ -75,22 +85,50 @@ def from_table(table: Table, test: Table | None, atoms: str, name: str, seed: in
                 raise InputError(
                     f"{origin}: every column has repeated values, atoms=drop leaves none; try atoms=dequantize"
                 )
+            gone = {column for column, repeat in zip(columns, found) if repeat.atoms}
             everything, columns = everything[:, kept], [columns[j] for j in kept]
+            schema = None if schema is None else Schema(tuple(c for c in schema.columns if c.name not in gone))
             remarks.append(f"repeated values in {shown}: left out")
 
-    numbers = [j for j, names in enumerate(table.classes[count:]) if not names]
-    with_known = np.concatenate([known[: len(rows), numbers], everything[: len(rows)]], 1)
-    dependent = dependent_columns(with_known, [*(given[j] for j in numbers), *columns])
+    numbers = [j for j, kind in enumerate(table.kinds[count:]) if not kind.classes]
+    plain = [column for column in columns if not table.kinds[table.columns.index(column)].classes]
+    chosen = everything[: len(rows), [columns.index(column) for column in plain]]
+    with_known = np.concatenate([known[: len(rows), numbers], chosen], 1)
+    complete = with_known[~np.isnan(with_known).any(1)]
+    dependent = _dependent_columns(complete, [*(given[j] for j in numbers), *plain])
     dependent = [column for column in dependent if column in columns]
     if dependent:
         advice = "a likelihood there has no bound, leave them out"
         remarks.append(f"linear functions of the columns before them: {_shown(dependent)}; {advice}")
 
     remarks = [f"{name}: {remark}" for remark in remarks]
-    data = assemble(name, _parts(everything, len(rows), test is None), columns, remarks=remarks, seed=seed)
+    parts = _parts(everything, len(rows), test is None)
+    data = assemble(name, parts, columns, remarks=remarks, seed=seed, schema=schema)
     if condition:
         data.condition = conditions(_parts(known, len(rows), test is None), given, table.classes[count:])
     return data
+
+
+def _refuse_words_and_gaps(kinds: Sequence[Column], atoms: str) -> None:
+    """Raises an error where a treatment of repeated values knows numbers only."""
+    for column in kinds:
+        if column.classes or column.missing:
+            holds = "classes" if column.classes else "missing values"
+            raise InputError(f"atoms: {atoms!r} came, and column {column.name!r} holds {holds}; atoms=cells would do")
+
+
+def _repeats(column: np.ndarray, kind: Column) -> Repeats:
+    """How the numbers of a column repeat; classes are meant to."""
+    if kind.classes:
+        return Repeats(len(kind.classes), 0.0, 0.0, (0.0, 0), False, False)
+    known = column[~np.isnan(column)]
+    return repeats(known)
+
+
+def _dependent_columns(rows: np.ndarray, columns: Sequence[str]) -> list[str]:
+    """See `dependent_columns`; those that do not vary in complete rows are none."""
+    varies = [j for j in range(rows.shape[1]) if len(rows) and (rows[:, j] != rows[0, j]).any()]
+    return dependent_columns(rows[:, varies], [columns[j] for j in varies]) if varies else []
 
 
 def _refuse_far_values(table: Table, test: Table | None) -> None:
@@ -99,13 +137,17 @@ def _refuse_far_values(table: Table, test: Table | None) -> None:
     for j in range(table.values.shape[1]):
         if table.classes[j]:
             continue
-        parts = [part.values[:, j] for part in (table, test) if part is not None]
-        column = torch.from_numpy(np.concatenate(parts))
-        i = far_row(column)
-        if i is not None:
+        whole = np.concatenate([part.values[:, j] for part in (table, test) if part is not None])
+        known = np.flatnonzero(~np.isnan(whole))
+        column = torch.from_numpy(whole[known])
+        if len(known) < 2 or (column == column[0]).all():
+            continue
+        far = far_row(column)
+        if far is not None:
+            i = int(known[far])
             place = table.place(i, j) if test is None or i < rows else test.place(i - rows, j)
             raise InputError(
-                f"{place}: {column[i]:g} is so far out that most of the other values are the same beside it in single "
+                f"{place}: {whole[i]:g} is so far out that most of the other values are the same beside it in single "
                 "precision; mend or drop the row, or give the column's logarithm"
             )
 
@@ -172,7 +214,8 @@ def _rows(count: int) -> str:
     return "1 row" if count == 1 else f"{count} rows"
 
 
-def _check_size(n: int, origin: str, kind: str, with_test: bool) -> None:
+def check_size(n: int, origin: str, kind: str, with_test: bool) -> None:
+    """Refuses fewer rows than a split needs."""
     if n < FEWEST_ROWS:
         parts = "80, 10 and 10 %" if with_test else "training and validation"
         came = f"{n} {kind}row{'' if n == 1 else 's'}"

@@ -13,10 +13,11 @@ from jaxtyping import Float
 from torch import Tensor
 
 from genflow.data.conditions import Conditions, Encoding, labelled
+from genflow.data.kinds import Schema
 from genflow.data.preprocessing import Preprocessor, Standardize
 from genflow.errors import InputError
 
-__all__ = ["Dataset", "pixel_columns", "split"]
+__all__ = ["Dataset", "pixel_columns", "preprocessor_for", "split"]
 
 FEWEST_ROWS = 10  # the least that gives every part of the split a row
 _COLOURS = ("red", "green", "blue")
@@ -40,6 +41,8 @@ class Dataset:
         image_shape: Height and width of the picture that a row is, where it is one. A picture in colours stands in its
             row channel by channel.
         condition: What each row is conditioned on, where there is a condition; see `genflow.data.Conditions`.
+        schema: The columns of the table that the rows come of, those that are left out among them; `columns` are the
+            names of those that are modelled. `None` of what is generated.
 
     Example:
         >>> from genflow.data import load
@@ -58,6 +61,7 @@ class Dataset:
     seed: int = 0
     image_shape: tuple[int, int] | None = None
     condition: Conditions | None = None
+    schema: Schema | None = None
 
     @property
     def condition_dim(self) -> int:
@@ -101,8 +105,10 @@ class Dataset:
         for name, array in parts.items():
             digest.update(f"{name} {array.shape}".encode())
             if array.dtype.kind == "f":
+                gone = np.isnan(array)
+                array = np.where(gone, 0.0, array) if gone.any() else array
                 _, exponent = np.frexp(np.abs(array).max(0, initial=0.0))
-                digest.update(np.rint(np.ldexp(array, 20 - exponent)).astype("<i4").tobytes())
+                digest.update(np.where(gone, -(2**31), np.rint(np.ldexp(array, 20 - exponent))).astype("<i4").tobytes())
                 digest.update(np.asarray(exponent).astype("<i4").tobytes())
             else:
                 digest.update("\0".join(map(str, array.ravel().tolist())).encode())
@@ -157,15 +163,45 @@ def assemble(
     true_log_prob: Callable[[Tensor], Tensor] | None = None,
     seed: int = 0,
     image_shape: tuple[int, int] | None = None,
+    schema: Schema | None = None,
 ) -> Dataset:
     """A data set of three parts, with the preprocessor fitted on the first."""
     train, validation, test = (torch.from_numpy(np.array(part, dtype=np.float64)) for part in parts)
     names = list(columns) or default_columns(train.shape[-1])
     try:
-        preprocessor = Standardize.fit(train, names)
+        preprocessor = preprocessor_for(train, schema, validation, names)
     except InputError as error:
         raise InputError(f"{name}: {error}") from None
-    return Dataset(name, train, validation, test, names, preprocessor, list(remarks), true_log_prob, seed, image_shape)
+    return Dataset(
+        name, train, validation, test, names, preprocessor, list(remarks), true_log_prob, seed, image_shape,
+        schema=schema,
+    )  # fmt: skip
+
+
+def preprocessor_for(
+    train: Float[Tensor, "n dim"],
+    schema: Schema | None,
+    validation: Float[Tensor, "m dim"],
+    names: Sequence[str] = (),
+) -> Preprocessor:
+    """The map to standardized units of rows of these kinds.
+
+    Args:
+        train: Training rows, NaN where a value is missing.
+        schema: What the columns hold, `None` for numbers.
+        validation: Validation rows.
+        names: Names of the columns, for an error.
+
+    Raises:
+        InputError: A column that does not vary.
+    """
+    if not train.isnan().any():
+        return Standardize.fit(train, names)
+    # Until columns have maps of their own: moments of what is known, and codes of classes as numbers.
+    filled = torch.where(train.isnan(), train.nanmean(0), train)
+    gone = train.isnan()
+    spread = torch.where(gone, 0.0, (filled - filled.mean(0)).square()).sum(0) / (~gone).sum(0).clamp(min=1)
+    return Standardize(train.shape[-1], filled.mean(0), torch.where(spread > 0, spread.sqrt(), 1.0))
 
 
 def default_columns(dim: int) -> list[str]:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection
+from dataclasses import replace
 
 import numpy as np
 
+from genflow.data.atoms import duplicate_rows
 from genflow.data.reading import Table
 
-__all__ = ["without_identifiers"]
+__all__ = ["marked_identifiers"]
 
 _NAMES = re.compile(
     r"(.*[\W_])?(id|ids|uid|guid)|idx|index|row|rows|row[ _]?(id|index|nr|no|num|number|name|names)|(nr|no|#)\.?"
@@ -19,8 +21,8 @@ _NAMES = re.compile(
 _CAMEL = re.compile(r".*[a-z](Id|ID)")
 
 
-def without_identifiers(table: Table, given: Collection[int] = ()) -> Table:
-    """A table without the columns that number its rows, and a remark on each.
+def marked_identifiers(table: Table, given: Collection[int] = ()) -> Table:
+    """A table whose columns that number its rows are identifiers, and a remark on each.
 
     A column does if it is 0, 1, 2, … or 1, 2, 3, … in the order of the rows; if it is called `id`, `customer_id`,
     `PassengerId`, `index`, `row`, `Unnamed: 0` or the like and holds whole numbers, none of them in two different rows;
@@ -34,31 +36,31 @@ def without_identifiers(table: Table, given: Collection[int] = ()) -> Table:
     Example:
         >>> import numpy as np
         >>> rows = np.column_stack([np.arange(20), np.random.default_rng(0).normal(size=(20, 2))])
-        >>> table = without_identifiers(Table(rows, ["Id", "a", "b"], True, "data"))
-        >>> table.columns, table.remarks
-        (['a', 'b'], ["column 'Id' numbers the rows (0 to 19): left out; columns= keeps it"])
+        >>> table = marked_identifiers(Table(rows, ["Id", "a", "b"], True, "data"))
+        >>> table.kinds[0].kind, table.remarks
+        ('identifier', ["column 'Id' numbers the rows (0 to 19): left out; columns= keeps it"])
     """
-    found = [j for j in range(len(table.columns)) if j not in given and _numbers_rows(table, j)]
-    rest = [j for j in range(len(table.columns)) if j not in found]
-    if not set(rest) - set(given):
-        rest, found = [*rest, *found], []
-    remarks = list(table.remarks)
+    numbered = [j for j, column in enumerate(table.kinds) if column.kind == "integer" and j not in given]
+    found = [j for j in numbered if _numbers_rows(table, j)]
+    if not any(column.modelled for j, column in enumerate(table.kinds) if j not in found and j not in given):
+        found = []
     for j in found:
         column = table.values[:, j]
         span = f"{column.min():.15g} to {column.max():.15g}"
-        remarks.append(f"{table.label(j)} numbers the rows ({span}): left out; columns= keeps it")
-    for j in rest:
-        if j not in given and not table.classes[j] and _counts(np.sort(table.values[:, j])):
-            advice = "if it numbers the rows, leave it out with columns="
-            remarks.append(f"{table.label(j)} has every number from {table.values[:, j].min():g} on once: {advice}")
-    kept = table.select(sorted(rest)) if found else table
-    kept.remarks = remarks
-    return kept
+        table.remarks.append(f"{table.label(j)} numbers the rows ({span}): left out; columns= keeps it")
+        table.kinds[j] = replace(table.kinds[j], kind="identifier")
+    for j in numbered:
+        if j not in found and not table.kinds[j].missing and _counts(np.sort(table.values[:, j])):
+            advice = "if it numbers the rows, leave it out with drop="
+            table.remarks.append(
+                f"{table.label(j)} has every number from {table.values[:, j].min():g} on once: {advice}"
+            )
+    return table
 
 
 def _numbers_rows(table: Table, j: int) -> bool:
     column = table.values[:, j]
-    if table.classes[j] or len(column) < 2 or not (np.isfinite(column) & (column == np.floor(column))).all():
+    if len(column) < 2 or table.kinds[j].missing:
         return False
     if _counts(column):
         return True
@@ -68,7 +70,9 @@ def _numbers_rows(table: Table, j: int) -> bool:
     if not (_NAMES.fullmatch(name) or _CAMEL.fullmatch(name)):
         return False
     distinct = len(np.unique(column))
-    return distinct == len(column) or (distinct >= len(column) / 2 and distinct == len(np.unique(table.values, axis=0)))
+    return distinct == len(column) or (
+        distinct >= len(column) / 2 and distinct == int((~duplicate_rows(table.values)).sum())
+    )
 
 
 def _counts(column: np.ndarray) -> bool:

@@ -2,25 +2,50 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from genflow.errors import InputError
 from genflow.extras import extra
 from genflow.interfaces import Component
 
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["KINDS", "LEFT_OUT", "Column", "Schema"]
+__all__ = ["KINDS", "LEFT_OUT", "UNITS", "Column", "Schema", "nanoseconds"]
 
 KINDS = ("continuous", "integer", "class", "boolean", "date")
 """What a column that is modelled may hold."""
 LEFT_OUT = ("constant", "identifier")
 """What a column that no model sees may hold."""
-_UNITS = {"days": "D", "seconds": "s", "milliseconds": "ms", "microseconds": "us", "nanoseconds": "ns"}
+UNITS = {
+    "days": "D",
+    "hours": "h",
+    "minutes": "m",
+    "seconds": "s",
+    "milliseconds": "ms",
+    "microseconds": "us",
+    "nanoseconds": "ns",
+}
+"""What the number of a date or a duration may count, the coarsest first, and NumPy's name of it."""
+_NANOSECONDS = (86_400 * 10**9, 3_600 * 10**9, 60 * 10**9, 10**9, 10**6, 10**3, 1)
+_NULLABLE = {"bool": "boolean", "uint8": "UInt8", "uint16": "UInt16", "uint32": "UInt32",
+             "uint64": "UInt64", "int8": "Int8", "int16": "Int16", "int32": "Int32", "int64": "Int64"}  # fmt: skip
+
+
+def nanoseconds(unit: str) -> int:
+    """What a unit of `UNITS` lasts.
+
+    Example:
+        >>> nanoseconds("microseconds")
+        1000
+    """
+    return _NANOSECONDS[list(UNITS).index(unit)]
 
 
 @dataclass(frozen=True)
@@ -30,14 +55,16 @@ class Column(Component):
     Attributes:
         name: Its name.
         kind: One of `KINDS`, or of `LEFT_OUT`.
-        classes: The names of its classes; the number of a row is the place of its class, from 0. A boolean has the
-            classes `False` and `True`.
+        classes: The names of its classes; the number of a row is the place of its class, from 0. A boolean has two,
+            `False` and `True` in its own spelling.
         grid: The width of the grid that its numbers are recorded on, such as 0.01; 0 where they are on none.
         missing: Whether values may be missing; the number of such a row is NaN.
-        unit: Of a date, or a duration, what its number counts: `days` or `seconds`, …; of a date since 1970.
+        unit: Of a date, or a duration, what its number counts, of `UNITS`; of a date since 1970, of a time of day since
+            midnight.
         dtype: The pandas dtype that samples come back in.
         format: Of a date in a file of text, how it is written there, as `datetime.strftime` takes it.
         value: What a constant column holds.
+        given: Whether the others are conditioned on it: no model draws it.
     """
 
     name: str
@@ -49,11 +76,36 @@ class Column(Component):
     dtype: str = "float64"
     format: str = ""
     value: Any = None
+    given: bool = False
 
     @property
     def modelled(self) -> bool:
-        """Whether a model sees it."""
-        return self.kind not in LEFT_OUT
+        """Whether a model sees it, and draws it."""
+        return self.kind not in LEFT_OUT and not self.given
+
+    def number(self, text: str) -> float:
+        """The number of a date that a person typed, in the notation of the table or as 2012-01-31.
+
+        Args:
+            text: The date.
+
+        Raises:
+            InputError: It is none.
+
+        Example:
+            >>> Column("day", "date", unit="days", format="%d.%m.%Y").number("2.1.1970")
+            1.0
+        """
+        for form in (self.format.replace("%-", "%"), "%Y-%m-%d", "%Y-%m-%d %H:%M:%S", "%Y-%m-%dT%H:%M:%S"):
+            try:
+                moment = np.datetime64(datetime.strptime(text, form)) if form else None
+            except ValueError:
+                continue
+            if moment is not None:
+                return float(
+                    (moment - np.datetime64("1970-01-01")).astype("m8[ns]").astype(float) / nanoseconds(self.unit)
+                )
+        raise InputError(f"{self.name}: {text!r} came; a date such as 2012-01-31 would do")
 
     def series(self, numbers: np.ndarray) -> pd.Series:
         """Its numbers as a column of a frame: classes, dates, whole numbers and gaps as they were.
@@ -62,8 +114,8 @@ class Column(Component):
             numbers: One for each row, `(n,)`; for a constant only their count matters.
 
         Example:
-            >>> city = Column("city", "class", ("Graz", "Oslo"), missing=True, dtype="str")
-            >>> city.series(np.array([1.0, np.nan])).tolist()
+            >>> column = Column("city", "class", ("Graz", "Oslo"), missing=True, dtype="object")
+            >>> column.series(np.array([1.0, np.nan])).tolist()
             ['Oslo', nan]
         """
         with extra("data"):
@@ -74,35 +126,73 @@ class Column(Component):
         if self.kind == "constant":
             return pd.Series([self.value] * len(numbers), name=self.name)
         if self.kind in ("class", "boolean"):
-            places = np.where(gone, -1, numbers).astype(int)
-            series = pd.Series(pd.Categorical.from_codes(places, categories=list(self.classes)), name=self.name)
-            if self.dtype == "category":
-                return series
-            if self.kind == "boolean":
-                return series.astype("object").map({"False": False, "True": True}).astype(self._dtype(gone))
-            words = series.astype("object")
-            return words.astype(self.dtype) if self.dtype != "object" else words
-        if self.kind == "date":
+            return self._words(numbers, gone)
+        if self.kind == "date" or self.unit:
             return self._dates(numbers, gone)
+        return self._numbers(numbers, gone)
+
+    def _words(self, numbers: np.ndarray, gone: np.ndarray) -> pd.Series:
+        """Classes in the order of their places; a place that is none of theirs is a gap."""
+        import pandas as pd
+
+        places = np.where(gone, -1, np.rint(np.where(gone, 0, numbers))).astype(int)
+        places = np.where(places < len(self.classes), places, -1)
+        series = pd.Series(pd.Categorical.from_codes(places, categories=list(self.classes)), name=self.name)
+        if self.dtype == "category":
+            return series
+        words = series.astype("object")
+        if self.kind == "boolean" and self.dtype.lower().startswith("bool"):
+            truth = words.map(dict(zip(self.classes, (False, True))))
+            return truth.astype(self._dtype(gone | (places < 0)))
+        if self.dtype in ("object", "str"):
+            return words if self.dtype == "object" or _before_pandas_3() else words.astype("str")
+        if self.dtype.lower().startswith(("int", "uint", "float")):  # numbers that are names of classes
+            return pd.to_numeric(words).astype(self._dtype(gone))
+        return words.astype(self.dtype)
+
+    def _numbers(self, numbers: np.ndarray, gone: np.ndarray) -> pd.Series:
+        """Numbers with the decimals that were recorded."""
+        import pandas as pd
+
+        dtype = self._dtype(gone)
         whole = self.dtype.lower().startswith(("int", "uint"))
-        series = pd.Series(np.rint(numbers) if whole else numbers, name=self.name)
-        return series.astype(self._dtype(gone))
+        if whole:
+            bounds = np.iinfo(self.dtype.lower().partition("[")[0])
+            numbers = np.clip(np.rint(numbers), float(bounds.min), float(bounds.max))
+            if bounds.bits == 64:  # the largest is no double
+                numbers = np.where(numbers >= float(bounds.max), np.nextafter(float(bounds.max), 0), numbers)
+        elif self.grid:
+            numbers = np.round(numbers, max(0, round(-np.log10(self.grid))))
+        if self.dtype == "object" or "decimal" in self.dtype:
+            figures = max(0, round(-np.log10(self.grid))) if self.grid else 12
+            exact = [None if value != value else Decimal(f"{value:.{figures}f}") for value in numbers]
+            return pd.Series(exact, name=self.name, dtype=self.dtype)
+        return pd.Series(numbers, name=self.name).astype(dtype)
 
     def _dtype(self, gone: np.ndarray) -> str:
         """The dtype that also holds gaps, where there are some."""
-        if not gone.any():
-            return self.dtype
-        return {"bool": "boolean", "int64": "Int64"}.get(self.dtype, self.dtype)
+        return _NULLABLE.get(self.dtype, self.dtype) if gone.any() else self.dtype
 
     def _dates(self, numbers: np.ndarray, gone: np.ndarray) -> pd.Series:
-        with extra("data"):
-            import pandas as pd
+        import pandas as pd
 
         counts = np.where(gone, np.iinfo("int64").min, np.rint(np.where(gone, 0, numbers)).astype("int64"))  # NaT
         kind = "m8" if self.dtype.startswith("timedelta") else "M8"
-        series = pd.Series(counts.view(f"{kind}[{_UNITS[self.unit]}]"), name=self.name)
+        stamps = counts.view(f"{kind}[{UNITS[self.unit]}]")
+        if self.unit in ("days", "hours", "minutes"):  # pandas counts seconds at the coarsest
+            stamps = stamps.astype(f"{kind}[s]")
+        series = pd.Series(stamps, name=self.name)
         if self.format:
-            return series.dt.strftime(self.format).astype(self.dtype)
+            written = [None if date is pd.NaT else date.strftime(self.format) for date in series]
+            words = pd.Series(written, name=self.name, dtype="object")
+            return words if self.dtype == "str" and _before_pandas_3() else words.astype(self.dtype)
+        if self.dtype.startswith("period["):
+            return series.dt.to_period(self.dtype[len("period[") : -1])
+        if self.dtype == "object":
+            return series.dt.date
+        if self.dtype.startswith("datetime64[") and "," in self.dtype:
+            zone = self.dtype.partition(",")[2].strip(" ]")
+            return series.dt.tz_localize("UTC").dt.tz_convert(zone).astype(self.dtype)
         return series.astype(self.dtype)
 
 
@@ -114,8 +204,7 @@ class Schema(Component):
         columns: The columns.
 
     Example:
-        >>> age = Column("age", "integer", dtype="int64", grid=1.0)
-        >>> schema = Schema((age, Column("country", "constant", value="AT")))
+        >>> schema = Schema((Column("age", "integer", dtype="int64"), Column("country", "constant", value="AT")))
         >>> schema.frame(np.array([[41.0], [17.0]]))
            age country
         0   41      AT
@@ -129,18 +218,45 @@ class Schema(Component):
         """The columns that a model sees, in the order of its numbers."""
         return [column for column in self.columns if column.modelled]
 
-    def frame(self, numbers: np.ndarray) -> pd.DataFrame:
+    @property
+    def given(self) -> list[Column]:
+        """The columns that the others are conditioned on."""
+        return [column for column in self.columns if column.given]
+
+    def frame(self, numbers: np.ndarray, given: Mapping[str, Sequence[Any]] | None = None) -> pd.DataFrame:
         """Rows of numbers as the table that people know: its columns, their order, dtypes, classes, dates and gaps.
 
         Identifiers are no part of it.
 
         Args:
             numbers: Rows, `(n, modelled columns)`.
+            given: The columns of the condition, as `Encoding.table` has them; they are left out where none came.
         """
         with extra("data"):
             import pandas as pd
 
-        given = iter(np.asarray(numbers, dtype=np.float64).T)
+        rows = iter(np.asarray(numbers, dtype=np.float64).T)
         nothing = np.zeros(len(numbers))
-        shown = [column for column in self.columns if column.kind != "identifier"]
-        return pd.concat([c.series(next(given) if c.modelled else nothing) for c in shown], axis=1)
+        shown: list[pd.Series] = []
+        for column in self.columns:
+            if column.given:
+                if given is not None and column.name in given:
+                    shown.append(_as_given(column, given[column.name]))
+            elif column.kind != "identifier":
+                shown.append(column.series(next(rows) if column.modelled else nothing))
+        return pd.concat(shown, axis=1)
+
+
+def _as_given(column: Column, values: Sequence[Any]) -> pd.Series:
+    """A column of the condition: dates from their numbers, all else as it came."""
+    import pandas as pd
+
+    if column.kind == "date" and not any(isinstance(value, str) for value in values):
+        return column.series(np.asarray(values, dtype=np.float64))
+    return pd.Series(list(values), name=column.name)
+
+
+def _before_pandas_3() -> bool:
+    import pandas as pd
+
+    return int(pd.__version__.partition(".")[0]) < 3

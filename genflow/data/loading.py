@@ -7,6 +7,7 @@ import functools
 import re
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from os import PathLike, fspath
 from pathlib import Path
 from typing import Any
@@ -16,23 +17,15 @@ from torch import Tensor
 
 from genflow.data import bundled
 from genflow.data.benchmarks import BENCHMARKS, benchmark
-from genflow.data.cleaning import from_table
+from genflow.data.cleaning import ATOMS, check_size, from_table
 from genflow.data.dataset import FEWEST_ROWS, Dataset, assemble, split
 from genflow.data.grey_levels import LABEL
-from genflow.data.identifiers import without_identifiers
 from genflow.data.idx import idx_images
 from genflow.data.mixtures import GaussianMixture
 from genflow.data.picture_folders import folder_images, has_pictures
 from genflow.data.pictures import PICTURES, Picture
-from genflow.data.reading import (
-    NO_CLASSES,
-    Classes,
-    Table,
-    from_array,
-    from_frame,
-    read_table,
-    refuse_classes_of_few_rows,
-)
+from genflow.data.reading import NO_HINTS, PACKED, Hints, Table, as_pandas, from_array, from_frame, read_table
+from genflow.data.selection import Selection, selected
 from genflow.data.sensors import sensors
 from genflow.data.toys import TOYS, Density
 from genflow.errors import InputError, Remark
@@ -93,9 +86,14 @@ def load(
     source: Any,
     *,
     test: Any = None,
-    atoms: str = "keep",
+    atoms: str = "cells",
     name: str | None = None,
     columns: Sequence[str | int] | None = None,
+    drop: str | int | Sequence[str | int] = (),
+    kinds: Mapping[str | int, str] | None = None,
+    missing: str = "value",
+    missing_values: float | str | Sequence[float | str] = (),
+    sheet: str | int | None = None,
     condition: str | int | Sequence[str | int] = (),
     classes: str | int | Sequence[str | int] = (),
     rows: int | None = None,
@@ -110,17 +108,26 @@ def load(
 
     Args:
         source: A built-in name (see `names`), one of `downloads`, a path to a table, a picture, a folder of pictures or
-            of IDX files, a pandas frame, an array or a tensor `(rows, columns)`, or a `Dataset`, which is returned as
-            it is.
+            of IDX files, a frame (pandas, Polars, Arrow, …), an array or a tensor `(rows, columns)`, or a `Dataset`,
+            which is returned as it is.
         test: The user's own test rows, of the same columns: a path, a frame or an array; of a folder of pictures
             another one. The source is then split into training and validation as 8 to 1.
-        atoms: What to do about repeated values: `"keep"` them; `"dequantize"`, add uniform noise of the width of the
-            recording grid to every column that repeats values; `"drop"` the columns that have atoms.
+        atoms: What to do about repeated values: `"cells"`, the default; for numbers without gaps also `"keep"` them;
+            `"dequantize"`, add uniform noise of the width of the recording grid to every column that repeats values;
+            `"drop"` the columns that have atoms.
         name: What tables and plots call it; the file's name without its ending where it is not given.
         columns: Columns of a table to keep, by name (x1, x2, … where there are none) or position from 0.
-        condition: Columns of a table, by name or position, that the others are conditioned on: numbers, or text, of
-            which every word is a class. They become `condition`, and come on top of `columns`. Of pictures the class
-            `"label"`: the name of the sub-folder, or what the IDX file of labels says; of `"digits"` also `"digit"`.
+        drop: Columns of a table to leave out.
+        kinds: What columns hold, where their values don't say it: `{"code": "class"}`; one of `continuous`, `integer`,
+            `class`, `boolean`, `date` or `identifier`, which leaves it out of the model.
+        missing: What to do about missing values: `"value"`, they are one more value of their column; `"drop"` the rows;
+            `"refuse"` them with an error.
+        missing_values: Values that stand for missing ones, such as -200.
+        sheet: The sheet of an Excel file, by name or place from 0; the first that holds a table.
+        condition: Columns of a table, by name or position, that the others are conditioned on: numbers, dates as
+            numbers, or words, each of which is a class. They become `condition`, and come on top of `columns`. Of
+            pictures the class `"label"`: the name of the sub-folder, or what the IDX file of labels says; of `"digits"`
+            also `"digit"`.
         classes: Those of the condition's columns that hold classes although they look like numbers.
         rows: How many rows to draw, for what is generated: 20 000 where it is not given. Of a download or a folder, at
             most so many in all.
@@ -146,25 +153,27 @@ def load(
         if condition:
             raise InputError(f"condition: {source.name} is loaded already; give the condition where that is done")
         return source
-    if classes and not set(classes) <= set(condition):
-        stray = next(column for column in classes if column not in condition)
-        raise InputError(f"classes: {stray!r} is no column of the condition; name it there, too")
-    if atoms not in ("keep", "dequantize", "drop"):
-        raise InputError(f"atoms: {atoms!r} came; give 'keep', 'dequantize' or 'drop'")
+    values = [missing_values] if isinstance(missing_values, int | float | str) else list(missing_values)
+    selection = Selection(
+        None if columns is None else _listed(columns), _listed(drop), dict(kinds or {}), condition, classes, missing,
+        values, sheet,
+    )  # fmt: skip
+    if atoms not in ATOMS:
+        raise InputError(f"atoms: {atoms!r} came; give 'cells', 'keep', 'dequantize' or 'drop'")
     if folder is None and isinstance(source, str) and (source in names() or _MIXTURE.fullmatch(source)):
-        return _built_in(source, test, atoms, name, columns, condition, classes, rows, seed)
+        return _built_in(source, test, atoms, name, selection, rows, seed)
     if isinstance(source, str) and source in downloads() and not (folder is None and Path(source).exists()):
         labelled = source in _IDX and condition == [LABEL]
-        _only_for_tables(source, test, columns, [] if labelled else condition)
+        _only_for_tables(source, test, selection, labelled)
         return _downloaded(source, name, rows, seed, folder, checksums, labelled)
     path = isinstance(source, str | PathLike)
     if folder is not None:
         raise InputError(f"folder: it goes with {', '.join(downloads())}; for other files give their path")
     if path and Path(source).is_dir() and (has_pictures(source) or not Path(source).suffix):
-        return _folder(source, test, columns, condition, name, rows, seed)
+        return _folder(source, test, selection, name, rows, seed)
     if path and Path(source).suffix.lower() in PICTURES:
         density = Picture.read(source)
-        _only_for_tables("a picture", test, columns, condition)
+        _only_for_tables("a picture", test, selection)
         return _generated(name or printable(Path(source).stem), density, rows, seed)
     if rows is not None:
         raise InputError(f"rows: {rows} came for a table, which has as many rows as it has; leave it out")
@@ -175,56 +184,61 @@ def load(
         and not Path(source).exists()
     ):
         raise InputError(f"data: {source!r} is neither a file nor a built-in name; {_suggestion(source)}")
-    wanted = None if columns is None else [*_listed(columns), *condition]
-    table = _table(source, "data", wanted, Classes(condition, classes))
-    given = [table.position(column) for column in condition]
-    refuse_classes_of_few_rows(table, given, [table.position(column) for column in classes])
-    label = name or (printable(Path(fspath(source)).stem) if path else "table")
-    return _from_table(table, test, atoms, label, columns, condition, seed)
+    label = name or (_name_of(Path(fspath(source))) if path else "table")
+    return _from_table(_table(source, "data", selection), test, atoms, label, selection, seed)
 
 
-def _folder(
-    source: Any, test: Any, columns: Any, condition: list[str | int], name: str | None, rows: int | None, seed: int
-) -> Dataset:
+def _name_of(path: Path) -> str:
+    """The name of a file without its endings."""
+    return printable(Path(path.stem).stem if path.suffix.lower() in PACKED else path.stem)
+
+
+def _folder(source: Any, test: Any, selection: Selection, name: str | None, rows: int | None, seed: int) -> Dataset:
     """A folder of pictures, as files of their own or as IDX files."""
+    condition = selection.condition
     label, labelled = name or printable(Path(source).resolve().name), condition == [LABEL]
     if condition and not labelled:
         raise InputError(f"condition: {condition[0]!r} came; {LABEL!r}, the class of a picture, would do")
     if has_pictures(source):
         if test is not None and not isinstance(test, str | PathLike):
             raise InputError(f"test: a {type(test).__name__} came; a folder of pictures would do")
-        _only_for_tables("pictures", None, columns, [])
+        _only_for_tables("pictures", None, selection, labelled)
         return folder_images(label, source, test=test, condition=labelled, rows=rows, seed=seed)
-    _only_for_tables("a folder of pictures", test, columns, [])
+    _only_for_tables("a folder of pictures", test, selection, labelled)
     return idx_images(label, source, "a data set such as MNIST", rows, seed, condition=labelled)
 
 
-def _from_table(
-    table: Table, test: Any, atoms: str, name: str, columns: Any, condition: list[str | int], seed: int
-) -> Dataset:
-    """A data set of the wanted columns of a table, the condition's behind the others."""
-    given = [table.position(column) for column in condition]
+def _from_table(table: Table, test: Any, atoms: str, name: str, selection: Selection, seed: int) -> Dataset:
+    """A data set of the columns of a table that are asked for, the condition's behind the others."""
     whole = table.columns
-    if columns is None:
-        stay = [whole[j] for j in given]
-        table = without_identifiers(table, given)
-        given = [table.columns.index(column) for column in stay]
-        rest = list(range(len(table.columns)))
-    else:
-        rest = [table.position(column) for column in _listed(columns)]
-    if columns is not None or given:
-        modelled = [j for j in rest if j not in given]
-        if given and not modelled:
-            raise InputError("condition: every column is part of it; leave at least one to be modelled")
-        table = table.select([*modelled, *given])
+    check_size(len(table.values), table.origin, "", test is None)
+    table, schema, given = selected(table, selection)
     other = None
     if test is not None:
-        forced = [column for column, names in zip(table.columns, table.classes) if names]
-        other = _table(test, "test", table.columns, Classes(forced=forced))
+        hints: Hints = {column.name: column for column in table.kinds}
+        other = _table(test, "test", replace(selection, columns=table.columns, condition=()), hints)
         if len(other.columns) == len(whole) and not set(table.columns) <= set(other.columns):
             other = other.expect(whole)  # by position, the columns that were left out among them
-        other = other.expect(table.columns).checked().recoded(table.classes)
-    return from_table(table.checked(), other, atoms, name, seed, len(given))
+        other = other.expect(table.columns).recoded(table.kinds)
+        other = _fitting(other, given)
+    return from_table(table, other, atoms, name, seed, given, schema)
+
+
+def _fitting(test: Table, given: int) -> Table:
+    """Test rows, if a model of the others can take them.
+
+    Raises:
+        InputError: A class that the others have not, or an infinite value.
+    """
+    for j, column in enumerate(test.kinds):
+        strange = test.values[:, j] == len(column.classes) if column.classes else np.zeros(len(test.values), bool)
+        if strange.any() and j >= len(test.kinds) - given:
+            i = int(strange.argmax())
+            raise InputError(f"{test.place(i, j)}: a class that is none of {', '.join(column.classes[:8])}")
+        if not column.missing and np.isnan(test.values[:, j]).any():
+            i = int(np.isnan(test.values[:, j]).argmax())
+            raise InputError(f"{test.place(i, j)}: a missing value (NaN), and no row of the data misses it; fill it")
+    return test.checked(gaps=True)
 
 
 def _built_in(
@@ -232,21 +246,19 @@ def _built_in(
     test: Any,
     atoms: str,
     name: str | None,
-    columns: Any,
-    condition: list[str | int],
-    classes: list[str | int],
+    selection: Selection,
     rows: int | None,
     seed: int,
 ) -> Dataset:
-    label = name or source
+    label, condition = name or source, selection.condition
     if source == "breast-cancer":
         if rows is not None:
             raise InputError(f"rows: {rows} came for breast-cancer, which has as many rows as it has; leave it out")
         values, titles = bundled.breast_cancer()
         table = Table(values, titles, True, source)
-        return _from_table(table, test, atoms, label, columns, condition, seed)
+        return _from_table(table, test, atoms, label, selection, seed)
     labelled = source == "digits" and condition in (["digit"], [LABEL])
-    _only_for_tables(source, test, columns, [] if labelled else condition)
+    _only_for_tables(source, test, selection, labelled)
     if source == "digits":
         if rows is not None:
             raise InputError(f"rows: {rows} came for digits, which has as many rows as it has; leave it out")
@@ -289,22 +301,29 @@ def _generated(name: str, density: Density, rows: int | None, seed: int) -> Data
     return assemble(name, split(x), columns, true_log_prob=density.log_prob, seed=seed)
 
 
-def _table(source: Any, argument: str, wanted: Sequence[str | int] | None, classes: Classes = NO_CLASSES) -> Table:
+def _table(source: Any, argument: str, selection: Selection, hints: Hints = NO_HINTS) -> Table:
+    wanted, hints = selection.wanted, hints or selection.hints
     if isinstance(source, str | PathLike):
-        return read_table(source, wanted, classes)
-    if type(source).__module__.partition(".")[0] == "pandas":
-        frame = source.to_frame() if hasattr(source, "to_frame") else source
-        return from_frame(frame, argument, wanted, classes)
-    if isinstance(source, np.ndarray | list | tuple | Tensor):
-        return from_array(source, argument, classes)
+        return read_table(source, wanted, hints, selection.sheet)
+    if selection.sheet is not None:
+        raise InputError(f"sheet: {selection.sheet!r} came for what is no Excel file; leave it out")
+    if isinstance(source, list | tuple | Tensor) or (isinstance(source, np.ndarray) and source.dtype.names is None):
+        return from_array(source, argument, hints)
+    frame = None if isinstance(source, Mapping | int | float | None) else as_pandas(source)
+    if frame is not None:
+        return from_frame(frame, argument, wanted, hints)
     kind = type(source).__name__
     raise InputError(f"{argument}: an object of the type {kind} came; give a name, a path, a frame or an array")
 
 
-def _only_for_tables(what: str, test: Any, columns: Any, condition: list[str | int]) -> None:
-    for argument, value in (("test", test), ("columns", columns), ("condition", condition or None)):
-        if value is not None:
-            raise InputError(f"{argument}: it goes with a table, not with {what}; leave it out")
+def _only_for_tables(what: str, test: Any, selection: Selection, labelled: bool = False) -> None:
+    plain = Selection()
+    said = {name: getattr(selection, name) for name in vars(plain)}
+    if labelled:
+        said["condition"] = plain.condition
+    unlike = [name for name, value in said.items() if (value or None) != (getattr(plain, name) or None)]
+    for argument in [*(["test"] if test is not None else []), *unlike]:
+        raise InputError(f"{argument}: it goes with a table, not with {what}; leave it out")
 
 
 def _listed(columns: str | int | Sequence[str | int]) -> list[str | int]:

@@ -12,23 +12,30 @@ import torch
 from torch import Tensor
 
 from genflow.data.conditions import Encoding, labelled
-from genflow.data.reading import Classes, Table, from_frame, read_table
+from genflow.data.kinds import Column, Schema
+from genflow.data.reading import Hints, Table, as_pandas, from_frame, read_table
 from genflow.errors import InputError
 
-__all__ = ["rows_of"]
+__all__ = ["rows_of", "split_condition"]
 
 
 def rows_of(
-    source: Any, columns: Sequence[str], encoding: Encoding | None = None, argument: str = "x"
+    source: Any,
+    columns: Sequence[str],
+    encoding: Encoding | None = None,
+    argument: str = "x",
+    schema: Schema | None = None,
 ) -> tuple[Tensor, Any]:
     """The rows, `(*batch, columns)`, and their conditions where the source brings them along.
 
     Args:
-        source: A pandas frame or the path of a table, whose columns are taken by name, in any order; an array, a list
+        source: A frame or the path of a table, whose columns are taken by name, in any order; an array, a list
             or a tensor, `(*batch, columns)`. A tensor keeps its gradient, and floating-point numbers their precision.
         columns: Names of the columns.
         encoding: The encoding, where the model has a condition: its columns are looked for beside the others.
         argument: What an error calls the source.
+        schema: What the columns hold: in a frame or a file words become places, dates counts, a class that is not known
+            the place behind all others; a value may be missing where some were.
 
     Raises:
         InputError: Other columns, words in place of numbers, a value that is missing or infinite, with its place.
@@ -40,7 +47,7 @@ def rows_of(
     """
     condition = None
     if isinstance(source, str | PathLike) or _is_frame(source):
-        x, condition = _of_table(source, columns, encoding, argument)
+        x, condition = _of_table(source, columns, encoding, argument, schema)
     else:
         x = source if isinstance(source, Tensor) else _of_array(source, argument)
     if not x.is_floating_point() and not x.is_complex():
@@ -52,31 +59,70 @@ def rows_of(
         x = x[:, None]
     if not x.ndim or x.shape[-1] != len(columns):
         raise InputError(f"{argument}: rows of {len(columns)} numbers are wanted, the shape {tuple(x.shape)} came")
-    _check_finite(x, columns, argument)
+    _check_finite(x, columns, argument, schema)
     return x, condition
 
 
+def split_condition(table: Table, encoding: Encoding) -> tuple[np.ndarray, Any]:
+    """The numbers of a table, and the conditions that stand behind them, as a user gives them.
+
+    Args:
+        table: Its last columns are the condition's.
+        encoding: What makes vectors of them.
+
+    Raises:
+        InputError: Words where the condition is a number.
+    """
+    count = len(table.columns) - len(encoding.columns)
+    behind = table.select(encoding.columns)
+    numbers = [j for j, names in enumerate(encoding.classes) if not names]
+    for j in numbers:
+        behind.select([encoding.columns[j]]).recoded([_as_number(behind.kinds[j])])  # refuses words
+    classes = [behind.classes[j] if names else [] for j, names in enumerate(encoding.classes)]
+    return table.values[:, :count], labelled(behind.values, classes)
+
+
+def _as_number(column: Column) -> Column:
+    """What a column of the condition is, if it is a number: a date is one, a word is none."""
+    return column if column.kind == "date" else Column(column.name, unit=column.unit)
+
+
 def _is_frame(source: Any) -> bool:
-    return type(source).__module__.partition(".")[0] == "pandas"
+    root = type(source).__module__.partition(".")[0]
+    return root == "pandas" or (root not in ("builtins", "numpy", "torch") and as_pandas(source) is not None)
 
 
-def _of_table(source: Any, columns: Sequence[str], encoding: Encoding | None, argument: str) -> tuple[Tensor, Any]:
-    frame = source if isinstance(source, str | PathLike) else source.to_frame() if source.ndim == 1 else source
+def _of_table(
+    source: Any, columns: Sequence[str], encoding: Encoding | None, argument: str, schema: Schema | None
+) -> tuple[Tensor, Any]:
+    frame = None if isinstance(source, str | PathLike) else as_pandas(source)
     given = [] if encoding is None else encoding.columns
-
-    def table(names: Sequence[str], classes: Sequence[str]) -> Table:
-        kinds = Classes(forced=classes)
-        if isinstance(frame, str | PathLike):
-            return read_table(frame, names, kinds)
-        return from_frame(frame, argument, names, kinds)
-
-    held = table(columns, []).columns if given else []
-    if encoding is None or not set(given) <= set(held):
-        return torch.from_numpy(table(columns, []).expect(columns).checked().values), None
+    known = {} if schema is None else {column.name: column for column in schema.modelled}
+    hints: dict[str | int, str | Column] = {name: known[name] for name in columns if name in known}
+    classes: dict[str | int, str | Column] = {} if encoding is None else dict.fromkeys(encoding.class_columns, "class")
     names = [*columns, *given]
-    whole = table(names, encoding.class_columns).expect(names).checked()
-    count = len(columns)
-    return torch.from_numpy(whole.values[:, :count]), labelled(whole.values[:, count:], whole.classes[count:])
+
+    def table(wanted: Sequence[str], hints: Hints) -> Table:
+        return from_frame(frame, argument, wanted, hints) if frame is not None else read_table(source, wanted, hints)
+
+    def fitting(found: Table) -> Table:
+        kinds = [known.get(name, column) for name, column in zip(found.columns, found.kinds, strict=True)]
+        found = found.recoded(kinds) if known else found.numbers()
+        for j, name in enumerate(found.columns):
+            gone = np.isnan(found.values[:, j])
+            if gone.any() and name in known and not known[name].missing:
+                i = int(gone.argmax())
+                word = found.strays.get((i, name))
+                what = "a missing value (NaN)" if word is None else f"{word!r} is not a number"
+                raise InputError(f"{found.place(i, j)}: {what}; the model knows no gaps there, fill it")
+        return found.checked(gaps=bool(known))
+
+    whole = table(names, hints | classes)
+    if encoding is None or not set(given) <= set(whole.columns):
+        return torch.from_numpy(fitting(whole.expect(columns)).values), None
+    whole = whole.expect(names)
+    _, condition = split_condition(whole, encoding)
+    return torch.from_numpy(fitting(whole.select(list(range(len(columns))))).values), condition
 
 
 def _of_array(source: Any, argument: str) -> Tensor:
@@ -96,10 +142,12 @@ def _of_array(source: Any, argument: str) -> Tensor:
     return torch.from_numpy(np.array(values, dtype=dtype, order="C"))  # of its own: any strides, read-only or not
 
 
-def _check_finite(x: Tensor, columns: Sequence[str], argument: str) -> None:
+def _check_finite(x: Tensor, columns: Sequence[str], argument: str, schema: Schema | None = None) -> None:
     if torch._C._functorch.maybe_current_level() is not None:  # under vmap and its like no value can be looked at
         return
     finite = x.detach().isfinite()
+    if schema is not None:
+        finite |= x.detach().isnan() & torch.tensor([column.missing for column in schema.modelled], device=x.device)
     if finite.all():
         return
     *place, j = (int(k) for k in (~finite).nonzero()[0])

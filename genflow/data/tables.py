@@ -1,12 +1,14 @@
 """Tables in files: read whatever a path names, say precisely what is wrong with it.
 
-=====================================  ========================================================================
-ending                                 what is read
-=====================================  ========================================================================
-.csv .tsv .txt .dat .data .text        text: comma, semicolon, tab, bar or blanks; with a header or without one
-.parquet .pq                           Parquet, every column a number
-.npy                                   a NumPy array, `(rows, columns)` or `(rows,)`
-=====================================  ========================================================================
+=========================================  =====================================================================
+ending                                     what is read
+=========================================  =====================================================================
+.csv .tsv .txt .dat .data .text .tab .psv  text: comma, semicolon, tab, bar, colon or blanks; with a header or without
+.parquet .pq .feather .arrow .ipc          Parquet and Arrow
+.xlsx .xlsm                                a sheet of an Excel file
+.npy .npz                                  NumPy arrays, `(rows, columns)` or `(rows,)`
+.gz .bz2 .xz .zip                          any of these, compressed
+=========================================  =====================================================================
 """
 
 from __future__ import annotations
@@ -18,8 +20,9 @@ from typing import Any
 
 import numpy as np
 
-from genflow.data.conditions import Encoding, labelled
-from genflow.data.reading import Classes, Table, read_table
+from genflow.data.conditions import Encoding
+from genflow.data.reading import Table, read_table
+from genflow.data.rows import split_condition
 from genflow.errors import Remark
 
 __all__ = ["read", "read_with_condition"]
@@ -52,7 +55,7 @@ def read(path: str | PathLike[str], columns: Sequence[str] | None = None) -> tup
     if columns is not None:
         table = table.expect(columns)
     _warn(table)
-    return table.checked().values, table.columns
+    return table.numbers().checked().values, table.columns
 
 
 def read_with_condition(
@@ -69,10 +72,9 @@ def read_with_condition(
         InputError: As `read`.
     """
     names = [*columns, *encoding.columns]
-    table = read_table(path, names, Classes(forced=encoding.class_columns)).expect(names).checked()
+    table = read_table(path, names, dict.fromkeys(encoding.class_columns, "class")).expect(names).checked()
     _warn(table)
-    count = len(columns)
-    return table.values[:, :count], labelled(table.values[:, count:], table.classes[count:])
+    return split_condition(table, encoding)
 
 
 def _warn(table: Table) -> None:

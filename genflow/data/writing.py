@@ -3,36 +3,41 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import time
 from os import PathLike
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from genflow.data.dataset import default_columns
-from genflow.data.reading import PARQUET, as_array
-from genflow.data.reading.names import cell
+from genflow.data.reading import PARQUET, as_array, as_pandas
+from genflow.data.reading.names import cell, escaped
 from genflow.errors import InputError
 from genflow.extras import extra
 from genflow.storage import atomic
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 __all__ = ["WRITABLE", "write"]
 
 _SEPARATORS = {".csv": ",", ".tsv": "\t", ".txt": " "}
-WRITABLE = (*_SEPARATORS, *PARQUET, ".npy")
+WRITABLE = (*_SEPARATORS, *PARQUET, ".xlsx", ".npy")
 """Endings of files that tables are written to."""
 
 
 def write(path: str | PathLike[str], array: Any, columns: Sequence[str] | None = None) -> None:
-    """Writes a table, in the format of its ending: .csv, .tsv (with a header), .txt (blanks), .parquet, .npy.
+    """Writes a table, in the format of its ending: .csv, .tsv (with a header), .txt (blanks), .parquet, .xlsx, .npy.
 
     The file appears whole or not at all; one that is there is replaced. In text, a name that is more than a plain word
     stands in quotes, and one that a spreadsheet would take for a formula gets an apostrophe; `read` undoes both.
 
     Args:
         path: The file.
-        array: Values, `(rows, columns)` or `(rows,)`, an array or a tensor; of objects, where some are words.
-        columns: Names of the columns; x1, x2, … where they are not given. NPY and .txt hold none.
+        array: Values, `(rows, columns)` or `(rows,)`, an array or a tensor; of objects, where some are words; or a
+            frame, whose dtypes a format keeps that can.
+        columns: Names of the columns; those of a frame, or x1, x2, … where they are not given. NPY and .txt hold none.
 
     Raises:
         InputError: An unsupported ending, a folder that does not exist, names that do not fit or are not all
@@ -48,50 +53,81 @@ def write(path: str | PathLike[str], array: Any, columns: Sequence[str] | None =
     path = Path(path)
     ending = path.suffix.lower()
     if ending not in WRITABLE:
-        raise InputError(f"{path}: ending {ending!r} is not supported; give one of .csv .tsv .txt .parquet .npy")
-    values = np.asarray(as_array(array))
+        raise InputError(f"{path}: ending {ending!r} is not supported; give one of {' '.join(WRITABLE)}")
+    frame = as_pandas(array)
+    values = np.asarray(as_array(array)) if frame is None else np.empty((len(frame), frame.shape[1]))
     values = values.reshape(len(values), -1)
-    names = default_columns(values.shape[1]) if columns is None else [str(name) for name in columns]
+    if columns is None:
+        columns = default_columns(values.shape[1]) if frame is None else list(frame.columns)
+    names = [str(name) for name in columns]
     if len(names) != values.shape[1]:
         raise InputError(f"{path}: {len(names)} column names came for {values.shape[1]} columns")
     if twice := [name for name in names if names.count(name) > 1]:
         raise InputError(f"{path}: {len(twice)} columns are called {twice[0]!r}; give each a name of its own")
-    words = values.dtype.kind not in "fiub"
+    words = values.dtype.kind not in "fiub" if frame is None else not all(map(_is_number, frame.dtypes))
     if words and ending in (".npy", ".txt"):
         advice = "a name that ends in .csv or .parquet would do"
         raise InputError(f"{path}: {ending} holds numbers only, and words came; {advice}")
     with atomic.file(path) as part:
         if ending == ".npy":
-            np.save(part, values)
-        elif ending in PARQUET:
+            np.save(part, values if frame is None else frame.to_numpy(dtype=np.float64, na_value=np.nan))
+            return
+        if frame is None:
             with extra("data"):
                 import pandas as pd
-
-            pd.DataFrame(values, columns=names).infer_objects().to_parquet(part, index=False)
+            frame = pd.DataFrame(values)
+            frame = frame.infer_objects() if words else frame
+        frame = frame.set_axis(names, axis=1)
+        if ending in PARQUET:
+            frame.to_parquet(part, index=False)
+        elif ending == ".xlsx":
+            _write_excel(part, frame)
         else:
-            _write_text(part, values, names, ending, words)
+            _write_text(part, frame, ending)
 
 
-def _write_text(path: Path, values: np.ndarray, names: Sequence[str], ending: str, words: bool) -> None:
-    with extra("data"):
-        import pandas as pd
+def _is_number(dtype: Any) -> bool:
+    return dtype.kind in "fiub"
 
+
+def _write_text(path: Path, frame: pd.DataFrame, ending: str) -> None:
     separator = _SEPARATORS[ending]
     try:
         with open(path, "w", encoding="utf-8", newline="") as file:
             if ending != ".txt":
-                file.write(separator.join(map(cell, names)) + "\n")
-            if words:
-                for row in values:
-                    file.write(separator.join(_cell(value) for value in row) + "\n")
+                file.write(separator.join(map(cell, frame.columns)) + "\n")
+            if all(map(_is_number, frame.dtypes)):
+                frame.to_csv(file, sep=separator, index=False, header=False, lineterminator="\n")
             else:
-                pd.DataFrame(values).to_csv(file, sep=separator, index=False, header=False, lineterminator="\n")
+                columns = [[_cell(value) for value in column] for _, column in frame.items()]
+                file.writelines(separator.join(row) + "\n" for row in zip(*columns))
     except UnicodeEncodeError as error:
         found = error.object[error.start : error.end]
         raise InputError(f"columns: {found!a} is no character that a file of text can hold; rename it") from None
 
 
+def _write_excel(path: Path, frame: pd.DataFrame) -> None:
+    """A sheet of a frame, its dates without the zone that no sheet holds, words as words."""
+    with extra("data"):
+        import pandas as pd
+
+    plain = {}
+    for name, column in frame.items():
+        if getattr(column.dtype, "tz", None) is not None:
+            column = column.dt.tz_localize(None)
+        if isinstance(column.dtype, pd.PeriodDtype):
+            column = column.dt.to_timestamp()
+        plain[name] = column.map(lambda value: escaped(value) if isinstance(value, str) else value)
+    with open(path, "wb") as file:
+        pd.DataFrame(plain).to_excel(file, index=False, engine="openpyxl")
+
+
 def _cell(value: Any) -> str:
+    """A value as text; a date without a time that is midnight."""
     if isinstance(value, str):
         return cell(value)
-    return "" if value is None or value != value else str(value.item() if isinstance(value, np.generic) else value)
+    if value is None or str(value) in ("nan", "<NA>", "NaT"):
+        return ""
+    if hasattr(value, "isoformat"):
+        return str(value.date() if hasattr(value, "tzinfo") and value.time() == time() and not value.tzinfo else value)
+    return str(value.item() if isinstance(value, np.generic) else value)

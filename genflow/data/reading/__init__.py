@@ -1,4 +1,5 @@
-"""Tables as they come: text, Parquet, NPY, frames, arrays. What is wrong is one line, what is guessed a remark."""
+"""Tables as they come: text, Excel, Parquet, Arrow, NPY, compressed or not; frames, arrays. What is wrong is one line,
+what is guessed a remark."""
 
 from __future__ import annotations
 
@@ -7,41 +8,51 @@ from os import PathLike
 from pathlib import Path
 
 from genflow.data.reading.array import as_array, from_array, read_npy
-from genflow.data.reading.classes import refuse_classes_of_few_rows
-from genflow.data.reading.frame import from_frame, read_parquet
-from genflow.data.reading.table import NO_CLASSES, Classes, Table
+from genflow.data.reading.excel import EXCEL, read_excel
+from genflow.data.reading.frame import as_pandas, from_frame, read_arrow, read_parquet
+from genflow.data.reading.packed import PACKED, unpacked
+from genflow.data.reading.table import NO_HINTS, Hints, Table
 from genflow.data.reading.text import read_text
 from genflow.errors import InputError
 
 __all__ = [
-    "NO_CLASSES",
+    "EXCEL",
+    "NO_HINTS",
+    "PACKED",
     "PARQUET",
     "TABLES",
-    "Classes",
+    "Hints",
     "Table",
     "as_array",
+    "as_pandas",
     "from_array",
     "from_frame",
     "read_table",
-    "refuse_classes_of_few_rows",
 ]
 
-_TEXT = (".csv", ".tsv", ".txt", ".dat", ".data", ".text")
+_TEXT = (".csv", ".tsv", ".txt", ".dat", ".data", ".text", ".tab", ".psv", ".asc", ".prn", ".test")
+_NUMPY = (".npy", ".npz")
 PARQUET = (".parquet", ".pq")
 """Endings of Parquet files."""
-TABLES = (*_TEXT, *PARQUET, ".npy")
-"""Endings of files that are read as tables."""
+_ARROW = (".feather", ".arrow", ".ipc")
+_PLAIN = (*_TEXT, *PARQUET, *_ARROW, *EXCEL, *_NUMPY)
+TABLES = (*_PLAIN, *PACKED)
+"""Endings of files that are read as tables; of a compressed one the ending before the last counts, too."""
 
 
 def read_table(
-    path: str | PathLike[str], wanted: Sequence[str | int] | None = None, classes: Classes = NO_CLASSES
+    path: str | PathLike[str],
+    wanted: Sequence[str | int] | None = None,
+    hints: Hints = NO_HINTS,
+    sheet: str | int | None = None,
 ) -> Table:
-    """A table as it is in the file, not yet checked for missing values.
+    """A table as it is in the file, with whatever is missing in it.
 
     Args:
         path: The file.
-        wanted: Columns that will be asked for: text in others is no error.
-        classes: Columns of which text makes classes.
+        wanted: Columns that will be asked for: the others stay empty.
+        hints: What is known of some columns.
+        sheet: The sheet of an Excel file, by its name or its place from 0.
 
     Raises:
         InputError: No such file, an unsupported ending, an empty one, or anything wrong in it.
@@ -56,6 +67,28 @@ def read_table(
         raise InputError(f"{path}: no such file")
     if path.stat().st_size == 0:
         raise InputError(f"{path}: the file is empty")
-    if ending == ".npy":
-        return read_npy(path, classes)
-    return (read_parquet if ending in PARQUET else read_text)(path, wanted, classes)
+    content, ending, remark = unpacked(path, _PLAIN)
+    if sheet is not None and ending not in EXCEL:
+        raise InputError(f"sheet: {sheet!r} came, and {path} has no sheets; leave it out")
+    table = _of_kind(ending, content, str(path), wanted, hints, sheet)
+    table.remarks[:0] = [remark] if remark else []
+    return table
+
+
+def _of_kind(
+    ending: str,
+    content: bytes,
+    origin: str,
+    wanted: Sequence[str | int] | None,
+    hints: Hints,
+    sheet: str | int | None,
+) -> Table:
+    if ending in _NUMPY:
+        return read_npy(content, origin, hints)
+    if ending in PARQUET:
+        return read_parquet(content, origin, wanted, hints)
+    if ending in _ARROW:
+        return read_arrow(content, origin, wanted, hints)
+    if ending in EXCEL:
+        return read_excel(content, origin, wanted, hints, sheet)
+    return read_text(content, origin, wanted, hints)

@@ -85,11 +85,11 @@ def judge(
         elif numeric:
             numbers.append(j)
     if not words + quoted + len(numbers):
-        return Judgement(not against)
+        return Judgement(not against, against > 0)
     if numbers:
         judgement = _numbers([texts[j] for j in numbers], [columns[j] for j in numbers], blanks, strange or words > 0)
         if words + quoted <= len(numbers) + against or judgement.named:
-            return judgement._replace(doubt=judgement.doubt and not words + quoted)
+            return judgement._replace(doubt=(judgement.doubt or against > 0 or strange) and not words + quoted)
     return Judgement(words + quoted > against)
 
 

@@ -30,10 +30,12 @@ __all__ = [
 ]
 
 MISSING = {
-    "", "na", "n/a", "nan", "-nan", "null", "none", "#n/a", "#na", "#n/a n/a", "<na>", "1.#ind", "-1.#ind", "1.#qnan",
-    "-1.#qnan",
+    "", "?", "na", "n/a", "n.a.", "nan", "-nan", "null", "none", "#n/a", "#na", "#n/a n/a", "<na>",
+    "1.#ind", "-1.#ind", "1.#qnan", "-1.#qnan",
 }  # fmt: skip
 """Words, in small letters, that stand for a missing value."""
+_BESIDE_NUMBERS = {"-", "--", ".", "..", "...", "*", "\u2013", "\u2014", "nil", "nd", "n.d."}
+"""Words that do so among numbers; elsewhere they may be classes."""
 
 _FEWEST = 20  # numbers like 1,234 that tell thousands
 _FEWEST_BESIDE_COMMAS = (
@@ -45,7 +47,6 @@ _PLAIN = re.compile(r"[0-9+\-.eE \n]*")
 _INFINITE = re.compile(r"[+-]?inf(?:inity)?", re.IGNORECASE)
 _INTEGER = re.compile(r"[+-]?[0-9]+")
 _GROUPED = re.compile(r"[+-]?[1-9][0-9]{0,2}[.,][0-9]{3}")
-_TRUTH = {"true": 1.0, "false": 0.0}
 
 
 class Notation(NamedTuple):
@@ -136,13 +137,12 @@ class Numbers:
             return
         texts = [_spelt(cell) for cell in cells]
         known = [i for i, text in enumerate(texts) if text.lower() not in MISSING]
+        beside = [i for i in known if texts[i].lower() not in _BESIDE_NUMBERS]
+        known = beside or known
         self._known = [(i, texts[i]) for i in known]
         self.meanings = self._readings()
 
     def _readings(self) -> list[Meaning]:
-        lower = {text.lower() for _, text in self._known}
-        if lower and lower <= set(_TRUTH):
-            return [self._meaning(frozenset(".,"), "", [_TRUTH[text.lower()] for _, text in self._known])]
         found: list[Meaning] = []
         for notation, pattern in _NOTATIONS.items():
             if not all(pattern.fullmatch(text) or _INFINITE.fullmatch(text) for _, text in self._known):

@@ -1,45 +1,45 @@
-"""A table: numbers with column names, classes where there are any, and where they come from."""
+"""A table: numbers, the kinds of its columns, and where they come from."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
+from genflow.data.conditions import class_name
 from genflow.data.dataset import default_columns
+from genflow.data.kinds import Column, nanoseconds
+from genflow.data.reading.kind import number_column
+from genflow.data.reading.notation import is_number
 from genflow.errors import InputError
 
-__all__ = ["NO_CLASSES", "NO_NUMBER", "Classes", "Table", "shown", "wanted_positions"]
+__all__ = ["NO_HINTS", "NO_NUMBER", "Hints", "Table", "hints_at", "shown", "wanted_positions"]
 
-NO_NUMBER = "encode it as numbers, or leave the column out with columns="
+NO_NUMBER = "mend it, or leave the column out with drop="
 """What an error advises where a value is no number."""
 
-
-@dataclass(frozen=True)
-class Classes:
-    """Columns, by name or position, that may hold classes, and those that do even where they look like numbers."""
-
-    allowed: Sequence[str | int] = ()
-    forced: Sequence[str | int] = ()
+Hints = Mapping[str | int, "str | Column"]
+"""Of columns, by name or position, the kind that they have in any case, or the column of a table that is known."""
 
 
-NO_CLASSES = Classes()
+NO_HINTS: Hints = {}
 
 
 class Table:
-    """Numbers with column names, and where they come from.
+    """Numbers, the kinds of their columns, and where they come from.
 
     Args:
-        values: Values, `(rows, columns)`, float64.
+        values: Values, `(rows, columns)`, float64, as `genflow.data.kinds.Column` makes numbers of them.
         columns: Names of the columns.
         named: Whether the names stand in the source, and were not given by `default_columns`.
         origin: What an error calls the source.
         remarks: What was noticed on the way.
         line: The line (from 1) of a row (from 0) in a file of text.
-        classes: Of each column the names of its classes, whose places are its values; none for numbers.
+        kinds: What each column holds; numbers, where it is not said.
+        strays: Words among numbers that are read as missing, by row and name of the column.
     """
 
     def __init__(
@@ -50,11 +50,20 @@ class Table:
         origin: str,
         remarks: Sequence[str] = (),
         line: Callable[[int], int] | None = None,
-        classes: Sequence[Sequence[str]] | None = None,
+        kinds: Sequence[Column] | None = None,
+        strays: Mapping[tuple[int, str], str] | None = None,
     ):
         self.values, self.columns, self.named, self.origin = values, list(columns), named, origin
         self.remarks, self.line = list(remarks), line
-        self.classes = [[] for _ in self.columns] if classes is None else [list(names) for names in classes]
+        self.strays = dict(strays or {})
+        if kinds is None and values.ndim == 2:
+            kinds = [number_column(name, column) for name, column in zip(self.columns, values.T, strict=True)]
+        self.kinds = list(kinds or [])
+
+    @property
+    def classes(self) -> list[list[str]]:
+        """Of each column the names of its classes, whose places are its values; none for numbers."""
+        return [list(column.classes) for column in self.kinds]
 
     def place(self, i: int, j: int) -> str:
         """How an error names a value: its row from 1, its line in a file of text, its column."""
@@ -91,8 +100,8 @@ class Table:
         names = [self.columns[j] for j in positions]
         if len(set(names)) < len(names):
             raise InputError(f"{self.origin}: a column is asked for twice in {_listed(names)}")
-        classes = [self.classes[j] for j in positions]
-        return Table(self.values[:, positions], names, True, self.origin, self.remarks, self.line, classes)
+        kinds = [self.kinds[j] for j in positions]
+        return Table(self.values[:, positions], names, True, self.origin, self.remarks, self.line, kinds, self.strays)
 
     def expect(self, columns: Sequence[str]) -> Table:
         """The columns of another table: by name where they have these names, else by position.
@@ -112,46 +121,121 @@ class Table:
             raise InputError(f"{self.origin}: missing columns: {_listed(missing)}{rest}")
         if count != len(columns):
             raise InputError(f"{self.origin}: {count} columns came, {len(columns)} are wanted: {_listed(columns)}")
-        return Table(self.values, columns, True, self.origin, self.remarks, self.line, self.classes)
+        renamed = dict(zip(self.columns, columns, strict=True))
+        kinds = [replace(column, name=name) for column, name in zip(self.kinds, columns, strict=True)]
+        strays = {(i, renamed[name]): word for (i, name), word in self.strays.items()}
+        return Table(self.values, columns, True, self.origin, self.remarks, self.line, kinds, strays)
 
-    def recoded(self, classes: Sequence[Sequence[str]]) -> Table:
-        """The same rows with the classes of another table.
+    def without_rows(self, gone: np.ndarray) -> Table:
+        """The rows that are left.
+
+        Args:
+            gone: Which are left out, `(rows,)`.
+        """
+        rows = np.flatnonzero(~gone)
+        places = {int(i): k for k, i in enumerate(rows)}
+        line = self.line
+        strays = {(places[i], name): word for (i, name), word in self.strays.items() if i in places}
+        return Table(
+            self.values[rows], self.columns, self.named, self.origin, self.remarks,
+            None if line is None else lambda row: line(int(rows[row])), self.kinds, strays,
+        )  # fmt: skip
+
+    def recoded(self, kinds: Sequence[Column]) -> Table:
+        """The same rows in the numbers of another table: places among its classes, counts of its units.
+
+        A class that the other has not gets the place behind all of them, `len(classes)`.
+
+        Args:
+            kinds: The columns of the other, one for each of these.
 
         Raises:
-            InputError: A class that is none of those.
+            InputError: Words in a column of numbers, or none that are dates in a column of dates.
         """
         values = self.values.copy()
-        for j, (own, names) in enumerate(zip(self.classes, classes, strict=True)):
-            if names:
-                places = np.array([names.index(name) if name in names else -1 for name in own])
-                values[:, j] = places[self.values[:, j].astype(int)]
-                if (values[:, j] < 0).any():
-                    i = int((values[:, j] < 0).argmax())
-                    found = own[int(self.values[i, j])]
-                    raise InputError(f"{self.place(i, j)}: {found!r} is none of the classes {_listed(names)}")
-        return Table(values, self.columns, self.named, self.origin, self.remarks, self.line, classes)
+        for j, (own, other) in enumerate(zip(self.kinds, kinds, strict=True)):
+            values[:, j] = self._recoded(j, own, other)
+        return Table(values, self.columns, self.named, self.origin, self.remarks, self.line, kinds, self.strays)
 
-    def checked(self) -> Table:
-        """Itself, if every value is finite.
+    def _recoded(self, j: int, own: Column, other: Column) -> np.ndarray:
+        column = self.values[:, j]
+        if np.isnan(column).all():
+            return column
+        if other.classes:
+            names = list(own.classes) or [class_name(value) for value in np.unique(column[~np.isnan(column)])]
+            if not own.classes and other.kind == "boolean" and set(names) <= {"0", "1"}:
+                return column
+            codes = np.searchsorted(np.unique(column[~np.isnan(column)]), column) if not own.classes else column
+            spelt = {name.lower(): k for k, name in enumerate(other.classes)} if other.kind == "boolean" else {}
+            known = {name: k for k, name in enumerate(other.classes)}
+            places = [known.get(name, spelt.get(name.lower(), len(other.classes))) for name in names]
+            gone = np.isnan(column)
+            return np.where(gone, np.nan, np.array(places, dtype=np.float64)[np.where(gone, 0, codes).astype(int)])
+        if own.classes and own.kind != "boolean":
+            i = next(i for i, value in enumerate(column) if value == value and not is_number(own.classes[int(value)]))
+            what = "a date" if other.kind == "date" else "a number"
+            raise InputError(f"{self.place(i, j)}: {shown(own.classes[int(column[i])])} is not {what}; {NO_NUMBER}")
+        if own.unit and other.unit and own.unit != other.unit:
+            return column * (nanoseconds(own.unit) / nanoseconds(other.unit))
+        if bool(own.unit) != bool(other.unit) and "date" in (own.kind, other.kind):
+            i = int(np.argmin(np.isnan(column)))
+            what, came = ("a date", f"{column[i]:g}") if other.kind == "date" else ("a number", "a date")
+            raise InputError(f"{self.place(i, j)}: {came} came, {what} is wanted")
+        return column
+
+    def numbers(self) -> Table:
+        """Itself, if every column holds numbers.
 
         Raises:
-            InputError: NaN or an infinite value, with its row and column.
+            InputError: A word or a date, with its row and column.
         """
-        finite = np.isfinite(self.values)
-        if not finite.all():
-            i, j = (int(k) for k in np.argwhere(~finite)[0])
-            more = int((~finite).sum()) - 1
+        for j, column in enumerate(self.kinds):
+            for i in np.flatnonzero(~np.isnan(self.values[:, j])) if column.classes or column.kind == "date" else ():
+                if column.kind == "date":
+                    raise InputError(f"{self.place(int(i), j)}: a date is not a number; {NO_NUMBER}")
+                word = column.classes[int(self.values[i, j])]
+                if column.kind != "boolean" and not is_number(word):
+                    raise InputError(f"{self.place(int(i), j)}: {shown(word)} is not a number; {NO_NUMBER}")
+        return self
+
+    def checked(self, gaps: bool = False, among: Sequence[int] | None = None) -> Table:
+        """Itself, if every value is finite.
+
+        Args:
+            gaps: Whether values may be missing.
+            among: The columns that count, `None` for all.
+
+        Raises:
+            InputError: An infinite value, or a missing one, with its row and column.
+        """
+        wrong = np.isinf(self.values) if gaps else ~np.isfinite(self.values)
+        if among is not None:
+            wrong[:, [j for j in range(wrong.shape[1]) if j not in among]] = False
+        if wrong.any():
+            i, j = (int(k) for k in np.argwhere(wrong)[0])
+            if (word := self.strays.get((i, self.columns[j]))) is not None:
+                raise InputError(f"{self.place(i, j)}: {shown(word)} is not a number; {NO_NUMBER}")
+            more = int(wrong.sum()) - 1
             rest = f", and {more} more like it" if more else ""
             what = "a missing value (NaN)" if np.isnan(self.values[i, j]) else f"{self.values[i, j]}"
             raise InputError(f"{self.place(i, j)}: {what}{rest}; drop or fill such rows")
         return self
 
 
-def wanted_positions(names: Sequence[str], wanted: Sequence[str | int] | None) -> set[int]:
-    """Where the columns stand that are asked for; all of them if one is not there, since its place may be meant."""
+def hints_at(names: Sequence[str], hints: Hints) -> dict[int, str | Column]:
+    """The hints by the places of their columns; those of columns that are not there are left to whoever needs them."""
+    found = {_position(names, column): hint for column, hint in hints.items()}
+    return {j: hint for j, hint in found.items() if j is not None}
+
+
+def wanted_positions(names: Sequence[str], wanted: Sequence[str | int] | None, named: bool = False) -> set[int]:
+    """Where the columns stand that are asked for.
+
+    Where one is not there: those that are, if the names stand in the source; else all, since its place may be meant.
+    """
     positions = {_position(names, column) for column in wanted or ()}
     found = {position for position in positions if position is not None}
-    return set(range(len(names))) if wanted is None or None in positions else found
+    return set(range(len(names))) if wanted is None or (None in positions and not (named and found)) else found
 
 
 def _position(names: Sequence[str], column: str | int) -> int | None:

@@ -6,50 +6,58 @@ import csv
 from array import array
 from collections import Counter
 from collections.abc import Sequence
-from pathlib import Path
+from dataclasses import replace
 
 import numpy as np
 
 from genflow.data.dataset import default_columns
+from genflow.data.kinds import Column
 from genflow.data.reading.bulk import beginning, bulk, line_of, may_be_grouped
-from genflow.data.reading.classes import classes as classes_of
+from genflow.data.reading.cells import Found, classes_of, dates_of, numbers_of, truth_of, without_strays, words_of
 from genflow.data.reading.dialect import separator_of
 from genflow.data.reading.header import Judgement, judge, same_names
 from genflow.data.reading.lines import ALONE, BLANKS, MARKS, Comment, Field, Records, decoded, fields_of, separator_line
 from genflow.data.reading.names import distinct, unescaped
-from genflow.data.reading.notation import Doubt, Numbers, certain_decimals, is_integer, is_missing, is_number
-from genflow.data.reading.table import NO_NUMBER, Classes, Table, shown, wanted_positions
+from genflow.data.reading.notation import Doubt, Meaning, Numbers, certain_decimals, is_integer, is_missing, is_number
+from genflow.data.reading.table import NO_HINTS, NO_NUMBER, Hints, Table, hints_at, shown, wanted_positions
 from genflow.errors import InputError
 
-__all__ = ["read_text"]
+__all__ = ["filled_table", "read_text"]
 
 _LOOKED_AT = 200  # rows that tell whether the line above them is a header
+_PREAMBLE = 30  # lines before a table, at most
+_BEHIND = 10  # lines behind it, at most
 _SIGNS = {",": "comma", ".": "point", " ": "blank", "'": "apostrophe"}
 
 
-def read_text(path: Path, wanted: Sequence[str | int] | None, classes: Classes) -> Table:
+def read_text(content: bytes, origin: str, wanted: Sequence[str | int] | None = None, hints: Hints = NO_HINTS) -> Table:
     """The table of a file of text.
 
     Args:
-        path: The file.
-        wanted: Columns that will be asked for: text in others is no error, and a line that has them all is the header.
-        classes: Columns of which text makes classes.
+        content: What the file holds.
+        origin: What an error calls it.
+        wanted: Columns that will be asked for: the others stay empty, and a line that has them all is the header.
+        hints: What is known of some columns.
 
     Raises:
         InputError: It is no text, its rows have different lengths, or a value that is wanted is no number.
     """
-    known = decoded(path.read_bytes())
+    known = decoded(content)
     if known is None:
-        raise InputError(f"{path}: it is not text in UTF-8, UTF-16 or Latin-1; save it as such, or as Parquet or NPY")
+        raise InputError(f"{origin}: it is not text in UTF-8, UTF-16 or Latin-1; save it as such, or as Parquet or NPY")
     text, remark = known
-    table = _long(text, str(path), wanted) if not classes.forced else None
+    table = _long(text, origin, wanted) if all(map(_is_number_hint, hints.values())) else None
     if table is None:
-        table = _whole(text, str(path), wanted, classes)
+        table = _whole(text, origin, wanted, hints)
     table.remarks[:0] = [remark] if remark else []
     return table
 
 
-def _whole(text: str, origin: str, wanted: Sequence[str | int] | None, classes: Classes) -> Table:
+def _is_number_hint(hint: str | Column) -> bool:
+    return (hint if isinstance(hint, str) else hint.kind) in ("ignored", "integer", "continuous")
+
+
+def _whole(text: str, origin: str, wanted: Sequence[str | int] | None, hints: Hints) -> Table:
     sheet = Sheet(text, origin, wanted)
     names, lines, remarks = sheet.names, sheet.lines, list(sheet.remarks)
     columns = [list(column) for column in zip(*sheet.rows, strict=True)]
@@ -61,7 +69,9 @@ def _whole(text: str, origin: str, wanted: Sequence[str | int] | None, classes: 
             raise sheet.header_error(len(names) - 1)
     titles, same = _titles(names, len(columns))
     table = Table(np.empty(0), titles, names is not None, origin, [*remarks, *same], lambda row: lines[row])
-    return _numbers(columns, table, sheet.separator, wanted, classes)
+    if sheet.classes and len(columns) > 1:
+        columns[-1] = [sheet.classes[int(text)] for text in columns[-1]]
+    return filled_table(columns, table, sheet.separator, wanted, hints)
 
 
 def _long(text: str, origin: str, wanted: Sequence[str | int] | None) -> Table | None:
@@ -70,7 +80,7 @@ def _long(text: str, origin: str, wanted: Sequence[str | int] | None) -> Table |
     if not start:
         return None
     try:
-        head = Sheet(text[:start], origin, wanted)
+        head = Sheet(text[:start], origin, wanted, text.count("\n", start))
     except InputError:
         return None
     values = bulk(text, start, head.separator, len(head.rows[0]))
@@ -88,7 +98,9 @@ def _long(text: str, origin: str, wanted: Sequence[str | int] | None) -> Table |
     def line(row: int) -> int:
         return head.lines[row] if row < first else line_of(text, row - first, start)
 
-    return Table(values, titles, head.names is not None, origin, [*head.remarks, *same], line)
+    whole = [not any("." in cell or "e" in cell for cell in column.cells) for column in columns]
+    kinds = [numbers_of(name, column, plain) for name, column, plain in zip(titles, values.T, whole, strict=True)]
+    return Table(values, titles, head.names is not None, origin, [*head.remarks, *same], line, kinds)
 
 
 def _titles(names: Sequence[str | None] | None, count: int) -> tuple[list[str], list[str]]:
@@ -106,6 +118,7 @@ class Sheet:
         text: The text.
         origin: What an error calls it.
         wanted: Columns that will be asked for.
+        more: Lines that stand behind this part of it.
 
     Attributes:
         separator: What separates fields.
@@ -113,12 +126,15 @@ class Sheet:
         lines: The line that each row begins on.
         names: The names of the columns, `None` where there is no header; a name is `None` where it has a gap.
         shifted: Whether the header has no name for the first column, as R writes it.
+        classes: The names of the classes that the last column numbers, where the first line has them, as scikit-learn
+            writes it.
         remarks: What was noticed.
     """
 
-    def __init__(self, text: str, origin: str, wanted: Sequence[str | int] | None):
-        self._origin, self._wanted = origin, wanted
+    def __init__(self, text: str, origin: str, wanted: Sequence[str | int] | None, more: int = 0):
+        self._origin, self._wanted, self._more = origin, wanted, more
         self.remarks: list[str] = []
+        self.classes: list[str] = []
         self.names: list[str | None] | None = None
         self.shifted = False
         given, start = separator_line(text)
@@ -128,26 +144,129 @@ class Sheet:
         self._read(records)
         if not self.rows:
             raise InputError(f"{origin}: the file holds no numbers")
+        self._skip_what_stands_around()
         self._name(records.comments or [])
+        self._name_twice()
         self._trim()
         self._note_comments(records.comments or [])
 
     def _read(self, records: Records) -> None:
         self.rows: list[list[str]] = []
         self.lines = array("q")
-        self._first: list[Field] = []
-        self._second: list[Field] = []
+        self._written: list[list[Field]] = []
         try:
             for line, fields in records:
-                if len(self.rows) < 2:
-                    found = fields_of(records.raw, self.separator)
-                    self._first, self._second = (self._first, found) if self.rows else (found, [])
+                if len(self.rows) < _PREAMBLE + 3:
+                    self._written.append(fields_of(records.raw, self.separator))
                 if self.rows and "#" in records.raw:
                     fields = _without_note(fields, fields_of(records.raw, self.separator))
                 self.rows.append(fields)
                 self.lines.append(line)
         except csv.Error as error:
             raise InputError(f"{self._origin}: it can't be read as a table ({error})") from None
+
+    @property
+    def _first(self) -> list[Field]:
+        return self._written[0]
+
+    @property
+    def _second(self) -> list[Field]:
+        return self._written[1] if len(self._written) > 1 else []
+
+    def _drop_first(self, count: int) -> None:
+        del self.rows[:count], self.lines[:count], self._written[:count]
+
+    def _skip_what_stands_around(self) -> None:
+        """Leaves out lines before and behind the table: a title, scikit-learn's sizes, a source; and empty rows."""
+        body = self.rows[1:] or self.rows
+        usual = Counter(map(len, body)).most_common(1)[0][0]
+        if same_names(self._first, self._wanted):
+            return
+        first = [field.text for field in self._first]
+        while first and not first[-1]:
+            first.pop()
+        sizes = [int(text) for text in first[:2] if is_integer(text)]
+        if len(sizes) == 2 and sizes[0] == len(body) + self._more and sizes[1] == usual - 1 and len(self.rows) > 3:
+            self.remarks.append(f"the first line, {', '.join(first[:4])}, counts rows and columns: left out")
+            self._drop_first(1)
+            last = {row[-1] for row in self.rows}
+            if len(first) > 3 and last <= {str(k) for k in range(len(first) - 2)} and not self._more:
+                self.classes = [unescaped(text) for text in first[2:]]
+            return
+        before = self._lines_before(usual)
+        if before:
+            lines = "the first line" if before == 1 else f"the first {before} lines"
+            said = " ".join(" ".join(row) for row in self.rows[:before])
+            self.remarks.append(
+                f"{lines}, {said[:40].strip()}{'…' if len(said) > 40 else ''}, left out: no row of the table"
+            )
+            self._drop_first(before)
+        behind = 0
+        while (
+            behind < _BEHIND
+            and len(self.rows) > behind + 3
+            and len(row := self.rows[-1 - behind]) < usual
+            and 2 * _filled(row) < usual
+            and not any(map(is_number, row))
+        ):
+            behind += 1
+        if behind and not self._more:
+            said = " ".join(self.rows[-behind])
+            self.remarks.append(f"line {self.lines[-behind]}, {said[:40].strip()}, left out: no row of the table")
+            del self.rows[-behind:], self.lines[-behind:]
+        empty = [i for i, row in enumerate(self.rows) if len(row) > 1 and not any(field.strip() for field in row)]
+        if empty and empty[0] > 0:
+            gone = set(empty)
+            self.remarks.append(f"{len(empty)} rows without any value: left out")
+            self.rows = [row for i, row in enumerate(self.rows) if i not in gone]
+            self.lines = array("q", (line for i, line in enumerate(self.lines) if i not in gone))
+
+    def _lines_before(self, usual: int) -> int:
+        """The number of lines before the table: titles and the like, with far fewer fields than its rows."""
+        count = 0
+        while count < min(_PREAMBLE, len(self.rows) - 3):
+            row = self.rows[count]
+            filled = [field for field in row if field.strip()]
+            title = 2 * len(filled) < usual or (usual == 2 and len(row) == 1)
+            if not title or (len(row) == usual and any(map(is_number, filled))):
+                break
+            count += 1
+        if not count or len(self.rows[count]) < usual - 1:
+            return 0
+        if len(self.rows[0]) == usual or usual == 2:  # a row with gaps, or R's header of one column, looks like it
+            return count if not any(map(is_number, self.rows[count])) else 0
+        return count
+
+    def _name_twice(self) -> None:
+        """Takes a second line below the names: units, which are left out, or the rest of the names."""
+        if self.names is None or len(self.rows) < 4:
+            return
+        line = [text.strip() for text in self.rows[0]]
+        body = [row for row in self.rows[1:_LOOKED_AT] if len(row) == len(line)]
+        if len(line) != self._width or not body:
+            return
+        above = among = 0  # columns of numbers with a word in this line, and all columns of numbers
+        for text, column in zip(line, zip(*body)):
+            known = [field.strip() for field in column if not is_missing(field)]
+            numeric = sum(map(is_number, known)) > len(known) / 2
+            among += numeric
+            above += numeric and not is_missing(text)
+            if (numeric and is_number(text)) or (not numeric and text and text in known):
+                return
+        if above < max(1, among / 2):
+            return
+        said = ", ".join(line[:4]) + (", …" if len(line) > 4 else "")
+        if any(name is None for name in self.names):
+            over = ""
+            names: list[str | None] = []
+            for name, text in zip(self.names, line):
+                over = name or over
+                names.append(f"{over} {text}".strip() or None)
+            self.names = names
+            self.remarks.append(f"the second line, {said}, holds names, too")
+        else:
+            self.remarks.append(f"the line below the names, {said}, holds units or descriptions: left out")
+        self._drop_first(1)
 
     def _name(self, comments: list[Comment]) -> None:
         """Takes the header out of the rows, or out of the comment before them."""
@@ -156,17 +275,18 @@ class Sheet:
         self._width = max((_filled(row) for row in body if len(row) <= usual), default=usual)
         cut = _without_note(self.rows[0], self._first)
         if len(self._first) != len(cut) in (usual, len(self._second)) or len(self.rows) == 1:
-            self.rows[0], self._first = cut, self._first[: len(cut)]
+            self.rows[0], self._written[0] = cut, self._first[: len(cut)]
         first = self._first[: max(self._width, _filled([field.text for field in self._first]))]
         self.shifted = len(first) + 1 == self._width
         first = [Field(""), *first] if self.shifted else first
         judgement = self._judge(first, self.rows[1:])
+        written = self._first
         if judgement.named:
             if len(self.rows) == 1:
                 raise InputError(f"{self._origin}: the file holds no rows, only a header")
-            del self.rows[0], self.lines[0]
+            self._drop_first(1)
         else:
-            self.rows[0] = _without_note(self.rows[0], self._first)
+            self.rows[0] = _without_note(self.rows[0], written)
             first = self._commented(comments)
         if judgement.doubt:
             line = ", ".join(field.text for field in first[:4]) if judgement.named else ", ".join(self.rows[0][:4])
@@ -273,27 +393,92 @@ def _labels(column: Sequence[str]) -> str:
     return "names the rows" if not any(map(is_number, column)) else ""
 
 
-def _numbers(
-    columns: list[list[str]], table: Table, separator: str, wanted: Sequence[str | int] | None, classes: Classes
+def filled_table(
+    columns: list[list[str]], table: Table, separator: str, wanted: Sequence[str | int] | None, hints: Hints
 ) -> Table:
-    """Fills a table; text in a column that is wanted is an error, or makes classes."""
-    chosen = wanted_positions(table.columns, wanted)
-    allowed, forced = ({table.position(c) for c in group} for group in (classes.allowed, classes.forced))
-    numbers = {j: Numbers(column) for j, column in enumerate(columns) if j in chosen | allowed | forced}
+    """Fills a table with numbers and the kinds of its columns; those that are not asked for stay empty."""
+    said = hints_at(table.columns, hints)
+    chosen = wanted_positions(table.columns, wanted, table.named) | set(said)
+    chosen -= {j for j, hint in said.items() if hint == "ignored"}
+    values = np.full((len(columns[0]), len(columns)), np.nan)
+    kinds = [Column(name, "identifier") for name in table.columns]
+    numbers: dict[int, Numbers] = {}
+    for j in sorted(chosen):
+        found = _worded(table, j, columns[j], said.get(j))
+        if isinstance(found, Numbers):
+            numbers[j] = found
+        else:
+            values[:, j], kinds[j] = found.values, found.column
+            if found.remark:
+                table.remarks.append(f"{table.label(j)}: {found.remark}")
+    for j, column in _decided(columns, table, separator, numbers).items():
+        values[:, j] = column.values
+        signs = set(column.decimals)
+        plain = not any(sign in cell for sign in signs for cell in columns[j])
+        plain = plain and not any("e" in cell.lower() for cell in set(columns[j]) if not is_missing(cell))
+        kinds[j] = numbers_of(table.columns[j], values[:, j], plain)
+        if isinstance(hint := said.get(j), str) and hint in ("integer", "continuous", "identifier"):
+            kinds[j] = replace(kinds[j], kind=hint)
+    table.values, table.kinds = values, kinds
+    return table
+
+
+def _worded(table: Table, j: int, cells: list[str], hint: str | Column | None) -> Found | Numbers:
+    """What a column holds if it is not numbers; else what its numbers may be.
+
+    Raises:
+        InputError: A word in a column of numbers, or one that is no date in a column of dates.
+    """
+    name, kind = table.columns[j], hint.kind if isinstance(hint, Column) else hint or ""
+    numbers = Numbers(cells)
+    if kind == "class":
+        return classes_of(name, cells, numbers)
+    if not numbers.meanings and (truth := truth_of(name, cells)) is not None:
+        return truth
+    if kind == "date":
+        found = dates_of(name, cells, hint.format if isinstance(hint, Column) else "%Y%m%d")
+        if found is None and all(map(is_missing, cells)):
+            return numbers
+        if found is None or found.column.kind == "constant":
+            found = found and dates_of(name, [*cells, ""])  # of one date in all rows, too
+        if found is None:
+            i = next(i for i, cell in enumerate(cells) if dates_of(name, [cell]) is None and not is_missing(cell))
+            raise InputError(f"{table.place(i, j)}: {shown(cells[i].strip())} is not a date; {NO_NUMBER}")
+        return found._replace(values=found.values[: len(cells)])
+    if numbers.meanings:
+        return numbers
+    if not kind and (dated := dates_of(name, cells)) is not None:
+        return dated
+    mended = without_strays(cells, numbers)
+    if mended is not None and mended[1]:
+        numbers, strays = mended
+        table.strays |= {(i, name): word for i, word in strays.items()}
+        if numbers.meanings:
+            i, word = next(iter(strays.items()))
+            more = f", and {len(strays) - 1} more like it," if len(strays) > 1 else ""
+            table.remarks.append(
+                f"{table.place(i, j).partition(': ')[2]}: {shown(word)}{more} is no number: read as missing"
+            )
+            return numbers
+    if mended is None and kind not in ("integer", "continuous", "boolean"):
+        found = words_of(name, cells)
+        return found._replace(column=replace(found.column, kind=kind)) if kind else found
+    return numbers
+
+
+def _decided(columns: list[list[str]], table: Table, separator: str, numbers: dict[int, Numbers]) -> dict[int, Meaning]:
+    """What the numbers of each column are, told from each other's decimal signs.
+
+    Raises:
+        InputError: A word among numbers, two notations in a column, or a number that may be two.
+    """
     decimals = certain_decimals(list(numbers.values()))
     told = {j: column.thousands(separator) for j, column in numbers.items() if len(column.under(decimals)) > 1}
     decimals |= {sign for meaning in told.values() if meaning for sign in meaning.decimals}
-    values = np.full((len(columns[0]), len(columns)), np.nan)
+    result: dict[int, Meaning] = {}
     thousands: dict[str, list[int]] = {}
     points: list[int] = []
     for j, column in numbers.items():
-        if j in forced or (j in allowed and not column.meanings):
-            known: Sequence[str | float] = [unescaped(text.strip()) for text in columns[j]]
-            if len(column.meanings) == 1 and not set(columns[j]) & {"True", "False"}:
-                known = column.meanings[0].values.tolist()
-            missing = np.array([is_missing(text) for text in columns[j]])
-            values[:, j], table.classes[j] = classes_of(known, missing)
-            continue
         if not column.meanings:
             i = column.wrong(next(iter(decimals)) if len(decimals) == 1 else ".")
             found = shown(columns[j][i].strip())
@@ -308,7 +493,7 @@ def _numbers(
                 f"{table.place(meaning.row, j)}: {meaning.text} may be {whole} or {parts}, nothing in the file says "
                 "which; write it without separators of thousands and with a decimal point"
             )
-        values[:, j] = meaning.values
+        result[j] = meaning
         if meaning.group:
             thousands.setdefault(meaning.group, []).append(j)
         elif len(column.meanings) > 1 and not decimals and separator != ",":
@@ -316,7 +501,7 @@ def _numbers(
     for group, found_in in thousands.items():
         j = found_in[0]
         i = numbers[j].first_grouped(group)
-        text, value = columns[j][i].strip(), values[i, j]
+        text, value = columns[j][i].strip(), result[j].values[i]
         sign = f"the {_SIGNS[group]} separates thousands"
         table.remarks.append(f"numbers like {text} in {_labelled(table, found_in)} are read as {value:.15g}: {sign}")
     if points:
@@ -327,8 +512,7 @@ def _numbers(
         )
     if separator == ALONE and decimals == {","}:
         table.remarks.append("one column: the comma is read as the sign of the decimals")
-    table.values = values
-    return table
+    return result
 
 
 def _labelled(table: Table, columns: Sequence[int]) -> str:

@@ -1,0 +1,132 @@
+"""Columns of text that are no plain numbers: truth values, dates, classes, and numbers with a stray word among them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from genflow.data.kinds import Column
+from genflow.data.reading.dates import dates
+from genflow.data.reading.kind import distinct_words, number_column, truth_column, word_column
+from genflow.data.reading.names import unescaped
+from genflow.data.reading.notation import Numbers, is_integer, is_missing, is_number
+
+__all__ = ["Found", "classes_of", "dates_of", "numbers_of", "truth_of", "without_strays", "words_of"]
+
+_NUMBERS = 0.9  # the share of numbers among which words are strays
+_ALONE = 0.5  # the same, of a single word
+_DISTINCT = 10  # numbers that differ, from where on they are no names of classes
+
+
+class Found(NamedTuple):
+    """What a column of text holds.
+
+    Attributes:
+        values: Its numbers.
+        column: Their kind.
+        remark: What was guessed, '' for nothing.
+    """
+
+    values: np.ndarray
+    column: Column
+    remark: str = ""
+
+
+def truth_of(name: str, cells: Sequence[str]) -> Found | None:
+    """A column of truth values, in one spelling; `None` if it is none.
+
+    Example:
+        >>> truth_of("alone", ["True", "", "False"]).values
+        array([ 1., nan,  0.])
+    """
+    texts = {cell.strip() for cell in set(cells) if not is_missing(cell)}
+    spelt = next((pair for pair in _SPELLINGS if texts and texts <= set(pair)), None)
+    if spelt is None:
+        return None
+    place = {text: float(k) for k, text in enumerate(spelt)}
+    values = np.array([place.get(cell.strip(), np.nan) for cell in cells])
+    return Found(values, truth_column(name, values, "bool" if spelt == _SPELLINGS[0] else "str", spelt))
+
+
+_SPELLINGS = (("False", "True"), ("FALSE", "TRUE"), ("false", "true"))
+
+
+def dates_of(name: str, cells: Sequence[str], known: str = "") -> Found | None:
+    """A column of dates, or of times of day; `None` if it is none.
+
+    Args:
+        name: Its name.
+        cells: Its fields.
+        known: A notation that is tried first.
+    """
+    first = next((cell.strip() for cell in cells if not is_missing(cell)), "")
+    if not dates([first], known):
+        return None
+    texts = [cell.strip() for cell in cells]
+    gone = np.array([is_missing(text) or text == "-" for text in texts])
+    found, places = distinct_words(texts, gone)
+    read = dates(found, known)
+    if read is None:
+        return None
+    values = np.append(read.counts.astype(np.float64), np.nan)[places]
+    missing = bool(gone.any())
+    if not missing and len(found) == 1:
+        return Found(values, Column(name, "constant", dtype="str", value=found[0]))
+    grid = float(np.gcd.reduce(np.diff(np.unique(read.counts)))) if len(found) > 1 else 1.0
+    column = Column(name, "date", grid=grid, missing=missing, unit=read.unit, dtype="str", format=read.format)
+    return Found(values, column, read.remark)
+
+
+def classes_of(name: str, cells: Sequence[str], numbers: Numbers) -> Found:
+    """A column of classes, be they words or numbers."""
+    known: Sequence[str | float] = [unescaped(cell.strip()) for cell in cells]
+    whole = len(numbers.meanings) == 1
+    if whole:  # 3 and 3.0 are one class
+        known = numbers.meanings[0].values.tolist()
+    missing = np.array([is_missing(cell) for cell in cells])
+    different = {cell.strip() for cell in set(cells) if not is_missing(cell)}
+    plain = whole and all(is_integer(text) and str(int(text)) == text for text in different)
+    return Found(*word_column(name, known, missing, "int64" if plain else "str", kind="class"))
+
+
+def words_of(name: str, cells: Sequence[str]) -> Found:
+    """A column of words: classes, or an identifier."""
+    missing = np.array([is_missing(cell) for cell in cells])
+    return Found(*word_column(name, [unescaped(cell.strip()) for cell in cells], missing))
+
+
+def without_strays(cells: Sequence[str], numbers: Numbers) -> tuple[Numbers, dict[int, str]] | None:
+    """Numbers with a few words among them as missing: `unknown`, `n.d.`; `None` if they are no such column.
+
+    Words with digits may be numbers that are misspelt, and are left to an error.
+
+    Args:
+        cells: The fields.
+        numbers: What their numbers may be, as they stand: nothing.
+
+    Returns:
+        The numbers without the words, and the words by their rows.
+    """
+    strange = {text: not is_number(text) for text in set(cells) if not is_missing(text)}
+    strays = {text for text, stray in strange.items() if stray}
+    count = sum(cell in strays for cell in cells)
+    known = sum(cell in strange for cell in cells)
+    share = 1 - count / max(known, 1)
+    if len(strange) - len(strays) <= _DISTINCT or share < (_ALONE if len(strays) == 1 else _NUMBERS):
+        return None
+    if any(any(character.isdigit() for character in text) for text in strays):
+        return numbers, {}
+    return (
+        Numbers(["" if cell in strays else cell for cell in cells]),
+        {i: cell.strip() for i, cell in enumerate(cells) if cell in strays},
+    )
+
+
+def numbers_of(name: str, values: np.ndarray, whole: bool) -> Column:
+    """The column of numbers that stand in text."""
+    largest = np.abs(values[np.isfinite(values)]).max(initial=0)
+    there = values[np.isfinite(values)]
+    whole = whole and largest < 2**53 and bool((there == np.floor(there)).all()) and not np.isinf(values).any()
+    return number_column(name, values, "int64" if whole else "float64")

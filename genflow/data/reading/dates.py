@@ -1,0 +1,214 @@
+"""Dates and times in words: how they are written, found from all of them, and what they count.
+
+A notation reads a column if it reads every date of it. Where two do, as 03/04/2012 may be in March or in April, the one
+decides by which the rows stand in order; else the month stands first before a slash, the day before a point.
+"""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Sequence
+from datetime import datetime
+from typing import NamedTuple
+
+import numpy as np
+
+from genflow.data.kinds import UNITS, nanoseconds
+
+__all__ = ["Dates", "counts", "dates", "unit_of"]
+
+_DAYS = (
+    "%Y-%m-%d", "%d/%m/%Y", "%m/%d/%Y", "%d.%m.%Y", "%m.%d.%Y", "%d-%m-%Y", "%m-%d-%Y", "%Y/%m/%d", "%Y.%m.%d",
+    "%d/%m/%y", "%m/%d/%y", "%d.%m.%y", "%d-%m-%y", "%m-%d-%y", "%d-%b-%Y", "%d-%b-%y", "%d %b %Y", "%d %B %Y",
+    "%b %d %Y", "%B %d %Y", "%b %d, %Y", "%B %d, %Y", "%d%b%Y", "%Y-%m", "%Y/%m", "%m/%Y", "%b %Y", "%B %Y", "%b-%Y",
+    "%a %b %d %Y", "%a, %d %b %Y",
+)  # fmt: skip
+_CLOCKS = (
+    "%H:%M:%S", "%H:%M", "%H:%M:%S.%f", "%I:%M:%S %p", "%I:%M %p", "%I:%M%p", "%H.%M.%S", "%H:%M:%SZ", "%H:%M:%S.%fZ",
+    "%H:%M:%S+00:00", "%H:%M:%S UTC",
+)  # fmt: skip
+_FORMATS = (
+    *_DAYS,
+    *(f"{day}{between}{clock}" for day, between, clock in itertools.product(_DAYS, " T", _CLOCKS)),
+    *_CLOCKS,
+)
+_WORDS = {"b", "B", "a", "p"}  # codes of letters; the others are of digits
+_EPOCH = datetime(1970, 1, 1)
+_MICROSECOND = 1_000_000
+
+
+class Dates(NamedTuple):
+    """How dates are written, and what they count.
+
+    Attributes:
+        format: The notation, as `datetime.strftime` takes it.
+        unit: What a number counts, of `UNITS`.
+        counts: The number of each date.
+        remark: What was guessed, '' for nothing.
+    """
+
+    format: str
+    unit: str
+    counts: np.ndarray
+    remark: str = ""
+
+
+def dates(words: Sequence[str], known: str = "") -> Dates | None:
+    """The dates that words are; `None` if one is none.
+
+    Args:
+        words: The words, all different, in the order in which they come.
+        known: A notation that is tried first.
+
+    Example:
+        >>> found = dates(["31/12/1969", "2/1/1970"])
+        >>> found.format, found.unit, found.counts.tolist()
+        ('%-d/%-m/%Y', 'days', [-1, 1])
+        >>> dates(["18.00.00", "19.30.00"])[:2]
+        ('%H.%M.%S', 'minutes')
+        >>> dates(["never", "2012-01-01"]) is None
+        True
+    """
+    if not words or not any(character.isdigit() for character in words[0]):
+        return None
+    candidates = [known] if known and _all_read(words[:1], known) else []
+    candidates = candidates or [form for form in _LIKE.get(_shape(words[0]), ()) if _all_read(words[:1], form)]
+    some = words[:: max(1, len(words) // 50)]
+    candidates = [form for form in candidates if _all_read(some, form)]
+    found = [(form, micros) for form in candidates if (micros := _microseconds(words, form)) is not None]
+    if not found:
+        return None
+    form, micros = found[0]
+    remark = ""
+    if len(found) > 1 and not all(np.array_equal(micros, other) for _, other in found[1:]):
+        form, micros = min(found, key=lambda pair: (not _ordered(pair[1]), not _usual(pair[0])))
+        if not _ordered(micros):
+            remark = f"dates like {words[0]} are read with the {'month' if _month_first(form) else 'day'} first"
+    unit = unit_of(micros, "us")
+    return Dates(_unpadded(form, words), unit, micros // _per(unit), remark)
+
+
+def unit_of(stamps: np.ndarray, numpy_unit: str) -> str:
+    """The coarsest unit that all dates are whole in.
+
+    Args:
+        stamps: Whole numbers of the unit that NumPy calls `numpy_unit`.
+        numpy_unit: One of the values of `UNITS`.
+
+    Example:
+        >>> unit_of(np.array([0, 7200]), "s")
+        'hours'
+    """
+    finest = list(UNITS.values()).index(numpy_unit)
+    one = nanoseconds(list(UNITS)[finest])
+    for name in list(UNITS)[: finest + 1]:
+        if not (stamps % (nanoseconds(name) // one)).any():
+            return name
+    return list(UNITS)[finest]
+
+
+def counts(stamps: np.ndarray) -> tuple[np.ndarray, str]:
+    """Dates or durations of NumPy as numbers, NaN where one is missing, and what they count.
+
+    Args:
+        stamps: `datetime64` or `timedelta64`, `(n,)`.
+
+    Example:
+        >>> counts(np.array(["1970-01-03", "NaT"], dtype="datetime64[ns]"))
+        (array([ 2., nan]), 'days')
+    """
+    code, step = np.datetime_data(stamps.dtype)
+    if code not in UNITS.values() or step != 1:
+        stamps = stamps.astype(f"{stamps.dtype.kind}8[{'D' if code in 'YMW' else 'ns'}]")
+        code, _ = np.datetime_data(stamps.dtype)
+    gone = np.isnat(stamps)
+    whole = stamps.astype("int64")
+    unit = unit_of(whole[~gone], code)
+    steps = nanoseconds(unit) // nanoseconds(list(UNITS)[list(UNITS.values()).index(code)])
+    numbers = np.where(gone, 0, whole) // steps
+    return np.where(gone, np.nan, numbers.astype(np.float64)), unit
+
+
+def _per(unit: str) -> int:
+    """Microseconds of a unit."""
+    return max(1, nanoseconds(unit) // 1000)
+
+
+def _shape(text: str) -> str:
+    """A date with one sign for each number and each word: `9/a/9`."""
+    return re.sub(r"[^\W\d_]+", "a", re.sub(r"\d+", "9", text))
+
+
+def _shape_of_format(form: str) -> str:
+    return _shape(re.sub(r"%([A-Za-z])", lambda code: "x" if code[1] in _WORDS else "9", form))
+
+
+_SHAPES = {form: _shape_of_format(form) for form in _FORMATS}
+_LIKE = {shape: [form for form, other in _SHAPES.items() if other == shape] for shape in set(_SHAPES.values())}
+
+
+def _all_read(words: Sequence[str], form: str) -> bool:
+    try:
+        for word in words:
+            datetime.strptime(word, form.replace("%-", "%"))
+    except ValueError:
+        return False
+    return True
+
+
+def _microseconds(words: Sequence[str], form: str) -> np.ndarray | None:
+    """Microseconds since 1970 of each word; of a time of day since midnight. `None` if a word is none."""
+    clock = "%Y" not in form and "%y" not in form
+    result = np.empty(len(words), dtype=np.int64)
+    plain = form.replace("%-", "%")
+    try:
+        for i, word in enumerate(words):
+            moment = datetime.strptime(word, plain)
+            passed = moment.replace(year=1970, month=1, day=1) - _EPOCH if clock else moment - _EPOCH
+            result[i] = (passed.days * 86_400 + passed.seconds) * _MICROSECOND + passed.microseconds
+    except ValueError:
+        return None
+    return result
+
+
+def _ordered(stamps: np.ndarray) -> bool:
+    steps = np.diff(stamps)
+    return bool((steps >= 0).all() or (steps <= 0).all())
+
+
+def _month_first(form: str) -> bool:
+    return form.startswith("%m")
+
+
+def _usual(form: str) -> bool:
+    return _month_first(form) == ("/" in form[:6])
+
+
+def _unpadded(form: str, words: Sequence[str]) -> str:
+    """The notation with days, months and hours of one digit, where they are written so."""
+    for code in ("%d", "%m", "%I", "%H"):
+        place = form.find(code)
+        if place < 0:
+            continue
+        pattern = _pattern(form, code)
+        found = [match[1] for word in words[:1000] if (match := pattern.fullmatch(word))]
+        if any(len(digits) == 1 for digits in found):
+            form = form.replace(code, f"%-{code[1]}")
+    return form
+
+
+def _pattern(form: str, code: str) -> re.Pattern[str]:
+    """What a date looks like, with the digits of one of its parts as a group."""
+    parts = re.split(r"(%-?[A-Za-z])", form)
+    known = {"b": "[^ ,-]+", "B": "[^ ,-]+", "a": "[^ ,-]+", "p": "[^ ]+"}
+    return re.compile(
+        "".join(
+            re.escape(part)
+            if not re.fullmatch(r"%-?[A-Za-z]", part)
+            else r"(\d+)"
+            if part == code
+            else known.get(part[-1], r"\d+")
+            for part in parts
+        )
+    )
