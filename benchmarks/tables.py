@@ -10,7 +10,7 @@ stands its standard error over the splits. Seconds are of one training with its 
 
 `forest-flow` is the ForestDiffusion package with its defaults (flow matching, 50 levels of noise, 100 copies of the
 rows, one model for each class of a target), on one thread like all others. It is left out where it is not installed:
-pip install 'genflow[peers]'.
+pip install 'genflow[forest]'.
 """
 
 from __future__ import annotations

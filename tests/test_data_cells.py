@@ -18,7 +18,7 @@ from genflow.data.cells import Cells
 from genflow.data.choice import cells_for, law_of
 from genflow.data.dataset import Dataset
 from genflow.data.kinds import Column
-from genflow.data.laws import Atoms, ColumnLaw, Grid, Levels, Smooth
+from genflow.data.laws import Atoms, ColumnLaw, Grid, Levels, Normal
 from genflow.data.seriation import class_order
 from genflow.data.smoothing import smoothed
 from genflow.numerics.normal import log_density, log_mass, quantile
@@ -139,7 +139,7 @@ def test_the_line_is_the_normal_law_of_what_a_column_is() -> None:
 )  # fmt: skip
 def test_atoms_between_other_values(mean: float, std: float, low: float, shares: list[float]) -> None:
     """The masses of atoms are theirs, and the order of the line is that of the values."""
-    rest = Smooth(mean, std, low=mean - low * std)
+    rest = Normal(mean, std, low=mean - low * std)
     atoms = torch.tensor([mean + (k - 1) * std for k in range(len(shares))], dtype=torch.float64)
     atoms = atoms.clamp(min=rest.low).unique()
     fitted = Atoms(rest, len(atoms), atoms, torch.tensor(shares[: len(atoms)], dtype=torch.float64))

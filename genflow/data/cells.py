@@ -28,7 +28,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from genflow.data.laws import ColumnLaw, Piece, Smooth
+from genflow.data.laws import ColumnLaw, Normal, Piece
 from genflow.data.preprocessing import Preprocessor
 from genflow.data.scales import original, standardized
 from genflow.numerics.normal import between, log_density, log_mass
@@ -48,9 +48,9 @@ class Cells(Preprocessor):
         laws: The law of each column.
 
     Example:
-        >>> from genflow.data.laws import Levels
+        >>> from genflow.data.laws import Levels, Normal
         >>> import torch
-        >>> cells = Cells([Levels(2, [0.0, 1.0], [0.25, 0.75]), Smooth(10.0, 2.0)])
+        >>> cells = Cells([Levels(2, [0.0, 1.0], [0.25, 0.75]), Normal(10.0, 2.0)])
         >>> x = torch.tensor([[1.0, 12.0]], dtype=torch.float64)
         >>> z, log_det = cells.spread(x, torch.Generator().manual_seed(0))
         >>> cells.inverse(z)
@@ -61,7 +61,7 @@ class Cells(Preprocessor):
         super().__init__()
         self.laws = nn.ModuleList(laws)
         # Columns that are standardized and no more are so at once.
-        self._plain = [j for j, law in enumerate(laws) if isinstance(law, Smooth) and law.plain]
+        self._plain = [j for j, law in enumerate(laws) if isinstance(law, Normal) and law.plain]
         self._others = [j for j in range(len(laws)) if j not in set(self._plain)]
 
     def config(self) -> dict[str, Any]:
@@ -122,5 +122,5 @@ class Cells(Preprocessor):
         return x.reshape(z.shape)
 
     def _moments(self) -> tuple[Tensor, Tensor]:
-        laws = [cast(Smooth, self.laws[j]) for j in self._plain]
+        laws = [cast(Normal, self.laws[j]) for j in self._plain]
         return torch.stack([law.mean for law in laws]), torch.stack([law.std for law in laws])

@@ -6,7 +6,7 @@ a column of                               its law
 classes, booleans                         `Levels`, one for each class, in the order of `class_order`
 numbers with few values                   `Levels`, every point of the recording grid from the least to the greatest
 whole numbers, other grids that are wide  `Grid`, a cell for each point, over a smooth law
-other numbers                             `Smooth`; samples come back on the recording grid, if it has one
+other numbers                             `Normal`, `LogNormal` or `Weibull`; samples come back on the recording grid, if it has one
 some values that stand out                `Atoms`, over the law of the others
 ========================================  ==========================================================================
 
@@ -24,7 +24,7 @@ import torch
 from genflow.data.atoms import grid_width, outstanding_values, repeats
 from genflow.data.cells import Cells
 from genflow.data.kinds import Column
-from genflow.data.laws import Atoms, ColumnLaw, Grid, Levels, Smooth
+from genflow.data.laws import Atoms, ColumnLaw, Grid, Levels, LogNormal, Normal, Smooth, Weibull
 from genflow.data.scales import moments
 from genflow.data.seriation import class_order
 from genflow.data.smoothing import smoothed
@@ -53,7 +53,7 @@ def cells_for(train: np.ndarray, columns: Sequence[Column], validation: np.ndarr
         >>> rows = np.column_stack([rng.poisson(2.0, 500), rng.normal(size=500)])
         >>> cells = cells_for(rows, [Column("children", "integer", grid=1.0), Column("income")])
         >>> [type(law).__name__ for law in cells.laws]
-        ['Levels', 'Smooth']
+        ['Levels', 'Normal']
     """
     laws = [
         law_of(
@@ -129,7 +129,8 @@ def _numbers(x: np.ndarray, column: Column, validation: np.ndarray | None, rest:
     if len(atoms):
         low = atoms[0] if atoms[0] == x.min() else low
     high = atoms[-1] if len(atoms) and atoms[-1] == x.max() else math.inf
-    law = _smooth(others, low, high, grid, counted, validation, rest)
+    beside = bool(len(atoms)) and atoms[0] == x.min()
+    law = _smooth(others, low, high, grid, counted, validation, rest, beside)
     if not len(atoms):
         return law
     p = np.array([(x == atom).sum() for atom in atoms]) / len(x)
@@ -172,20 +173,27 @@ def _continued(
 
 
 def _smooth(
-    x: np.ndarray, low: float, high: float, grid: float, counted: bool, validation: np.ndarray | None, rest: float
+    x: np.ndarray,
+    low: float,
+    high: float,
+    grid: float,
+    counted: bool,
+    validation: np.ndarray | None,
+    rest: float,
+    beside_atom: bool = False,
 ) -> ColumnLaw:
     """The smooth law that the validation rows prefer, between bounds, on the grid where there is one."""
     mean, std = (float(part) for part in moments(torch.from_numpy(x)[:, None]))
     half = 0.5 * grid
-    bounded = Smooth(mean, std, low=low - half, high=high + half, rest=rest)
-    candidates = [bounded]
-    if low > -math.inf:
-        if high == math.inf and x.min() > low - half:
-            logs = np.log(x - (low - half))
-            if logs.std() > 0:
-                candidates.append(Smooth(logs.mean(), logs.std(), low=low - half, logarithm=True, rest=rest))
-        if low == 0 and high == math.inf and x.min() > 2 * std:  # a bound that is far
-            candidates.insert(0, Smooth(mean, std, rest=rest))
+    candidates: list[Smooth] = [Normal(mean, std, low - half, high + half, rest)]
+    if low > -math.inf and high == math.inf and x.min() > low - half:
+        logs = np.log(x - (low - half))
+        if logs.std() > 0:
+            candidates.append(Weibull(*_weibull(logs), low=low - half, rest=rest, unit=std))
+            if not beside_atom:  # there its density vanishes, faster than that of any column of people
+                candidates.append(LogNormal(logs.mean(), logs.std(), low=low - half, rest=rest, unit=std))
+        if low == 0 and x.min() > 2 * std:  # a bound that is far
+            candidates.insert(0, Normal(mean, std, rest=rest))
     best = candidates[0]
     if validation is not None and len(validation) > 1:
         own = _log_density(best, validation)
@@ -194,6 +202,27 @@ def _smooth(
             if gain.mean() > _SURE * gain.std() / math.sqrt(len(gain)) + _WORTH:
                 best, own = law, own + gain
     return best if grid <= 0 else Grid(best, grid, float(x[0]), counted, fine=grid < _FINE * std)
+
+
+def _weibull(logs: np.ndarray) -> tuple[float, float]:
+    r"""Location and scale of the logarithms of Weibull numbers, most likely: the shape :math:`k = 1/s` solves
+
+    .. math:: \frac{\sum_i x_i^k \log x_i}{\sum_i x_i^k} - \frac1k = \frac1n \sum_i \log x_i
+    """
+    mean = logs.mean()
+    centred = logs - mean
+
+    def excess(shape: float) -> float:
+        weights = np.exp(shape * (centred - centred.max()))
+        return float(weights @ centred / weights.sum() - 1 / shape)
+
+    low, high = 1e-3 / centred.std(), 1e3 / centred.std()  # it rises with the shape
+    for _ in range(60):
+        middle = math.sqrt(low * high)
+        low, high = (middle, high) if excess(middle) < 0 else (low, middle)
+    shape = math.sqrt(low * high)
+    top = centred.max()
+    return float(mean + top + np.log(np.exp(shape * (centred - top)).mean()) / shape), 1 / shape
 
 
 def _log_density(law: Smooth, x: np.ndarray) -> np.ndarray:
