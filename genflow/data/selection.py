@@ -102,7 +102,7 @@ def selected(table: Table, selection: Selection) -> tuple[Table, Schema, int]:
         asked = table.select(list(selection.columns))  # refuses what is not there, or twice
         stay = [table.columns.index(name) for name in asked.columns]
         stay += [j for j in given if j not in stay]
-    kinds = [replace(column, given=j in given) for j, column in enumerate(table.kinds)]
+    kinds = [replace(column, condition=j in given) for j, column in enumerate(table.kinds)]
     modelled = [j for j in stay if kinds[j].modelled]
     if given and not [j for j in stay if j not in given]:
         raise InputError("condition: every column is part of it; leave at least one to be modelled")
@@ -122,7 +122,7 @@ def selected(table: Table, selection: Selection) -> tuple[Table, Schema, int]:
             raise InputError(
                 f"condition: {table.origin}: column {name!r} is missing in {count} rows; missing=drop leaves them out"
             )
-    columns = [_bare(replace(now.get(kinds[j].name, kinds[j]), given=kinds[j].given)) for j in stay]
+    columns = [_bare(replace(now.get(kinds[j].name, kinds[j]), condition=kinds[j].condition)) for j in stay]
     return picked.checked(gaps=True), Schema(tuple(columns)), len(given)
 
 

@@ -13,7 +13,7 @@ from genflow.data.reading.kind import distinct_words, number_column, truth_colum
 from genflow.data.reading.names import unescaped
 from genflow.data.reading.notation import Numbers, is_integer, is_missing, is_number
 
-__all__ = ["Found", "classes_of", "dates_of", "numbers_of", "truth_of", "without_strays", "words_of"]
+__all__ = ["Found", "classes_of", "dates_of", "numbers_of", "truth_of", "without_sign", "without_strays", "words_of"]
 
 _NUMBERS = 0.9  # the share of numbers among which words are strays
 _ALONE = 0.5  # the same, of a single word
@@ -95,6 +95,32 @@ def words_of(name: str, cells: Sequence[str]) -> Found:
     """A column of words: classes, or an identifier."""
     missing = np.array([is_missing(cell) for cell in cells])
     return Found(*word_column(name, [unescaped(cell.strip()) for cell in cells], missing))
+
+
+def without_sign(cells: Sequence[str]) -> tuple[list[str], str, str] | None:
+    """Amounts of money and shares without the sign that all of them have, the sign, and one as it is written.
+
+    `None` if the fields are no such numbers.
+
+    Example:
+        >>> without_sign(["$1,200", "-$3", ""])
+        (['1,200', '-3', ''], '$', '$1,200')
+        >>> without_sign(["12 %", "13"]) is None
+        True
+    """
+    known = [cell.strip() for cell in dict.fromkeys(cells) if not is_missing(cell)]
+    sign = next((sign for sign in _SIGNS if known and sign in known[0]), None)
+    if sign is None or not all(
+        (text.count(sign) == 1 and text.strip("+-( )")[:1] == sign) or text[-1] == sign for text in known
+    ):
+        return None
+    bare = {text: text.replace(sign, "").strip() for text in known}
+    if not all(map(is_number, bare.values())):
+        return None
+    return [bare.get(cell.strip(), "") for cell in cells], sign, known[0]
+
+
+_SIGNS = "$€£¥%"
 
 
 def without_strays(cells: Sequence[str], numbers: Numbers) -> tuple[Numbers, dict[int, str]] | None:

@@ -6,6 +6,7 @@ import csv
 import itertools
 from collections import Counter
 
+from genflow.data.reading.dates import dates
 from genflow.data.reading.lines import ALONE, BLANKS, Records
 from genflow.data.reading.notation import is_missing, is_number
 
@@ -46,7 +47,16 @@ def separator_of(text: str, start: int = 0, comments: bool = True) -> str:
         if separator == "," and any(" " in field.strip() and is_number(field) for field in fields):
             place = len(_SEPARATORS)  # "1,5 2,5" is two numbers with a decimal comma
         found.append((share, regular, len(records[0]) == count, -place, separator))
+    if not any(regular and separator != ALONE for _, regular, _, _, separator in found) and _has_colons(text, start):
+        return ":"
     return max(found)[-1] if found else ","
+
+
+def _has_colons(text: str, start: int) -> bool:
+    """Whether colons separate fields, and not hours from minutes."""
+    lines = [fields[0] for _, fields in itertools.islice(Records(text, ALONE, start), _SHOWN)]
+    counts = {line.count(":") for line in lines}
+    return len(lines) > 1 and len(counts) == 1 and counts != {0} and dates(lines[-1:]) is None
 
 
 def _may_be_pairs(records: list[list[str]]) -> bool:
