@@ -11,7 +11,7 @@ from genflow.data.kinds import Column
 from genflow.data.reading.dates import dates
 from genflow.data.reading.kind import distinct_words, number_column, truth_column, word_column
 from genflow.data.reading.names import unescaped
-from genflow.data.reading.notation import Numbers, is_integer, is_missing, is_number
+from genflow.data.reading.notation import SIGNS, Numbers, is_integer, is_missing, is_number
 
 __all__ = ["Found", "classes_of", "dates_of", "numbers_of", "truth_of", "without_sign", "without_strays", "words_of"]
 
@@ -109,7 +109,7 @@ def without_sign(cells: Sequence[str]) -> tuple[list[str], str, str] | None:
         True
     """
     known = [cell.strip() for cell in dict.fromkeys(cells) if not is_missing(cell)]
-    sign = next((sign for sign in _SIGNS if known and sign in known[0]), None)
+    sign = next((sign for sign in SIGNS if known and sign in known[0]), None)
     if sign is None or not all(
         (text.count(sign) == 1 and text.strip("+-( )")[:1] == sign) or text[-1] == sign for text in known
     ):
@@ -118,9 +118,6 @@ def without_sign(cells: Sequence[str]) -> tuple[list[str], str, str] | None:
     if not all(map(is_number, bare.values())):
         return None
     return [bare.get(cell.strip(), "") for cell in cells], sign, known[0]
-
-
-_SIGNS = "$€£¥%"
 
 
 def without_strays(cells: Sequence[str], numbers: Numbers) -> tuple[Numbers, dict[int, str]] | None:

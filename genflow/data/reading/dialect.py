@@ -8,7 +8,7 @@ from collections import Counter
 
 from genflow.data.reading.dates import dates
 from genflow.data.reading.lines import ALONE, BLANKS, Records
-from genflow.data.reading.notation import is_missing, is_number
+from genflow.data.reading.notation import SIGNS, is_missing, is_number
 
 __all__ = ["separator_of"]
 
@@ -43,7 +43,7 @@ def separator_of(text: str, start: int = 0, comments: bool = True) -> str:
         if count < 2 and (separator != ALONE or _may_be_pairs(records)):
             continue
         fields = [field for row in body for field in row if not is_missing(field)]
-        share = sum(map(is_number, fields)) / max(len(fields), 1)
+        share = sum(is_number(field.strip(f"{SIGNS} ")) for field in fields) / max(len(fields), 1)
         if separator == "," and any(" " in field.strip() and is_number(field) for field in fields):
             place = len(_SEPARATORS)  # "1,5 2,5" is two numbers with a decimal comma
         found.append((share, regular, len(records[0]) == count, -place, separator))

@@ -19,6 +19,7 @@ import numpy as np
 
 __all__ = [
     "MISSING",
+    "SIGNS",
     "Doubt",
     "Meaning",
     "Numbers",
@@ -36,6 +37,9 @@ MISSING = {
 """Words, in small letters, that stand for a missing value."""
 _BESIDE_NUMBERS = {"-", "--", ".", "..", "...", "*", "\u2013", "\u2014", "nil", "nd", "n.d."}
 """Words that do so among numbers; elsewhere they may be classes."""
+
+SIGNS = "$\u20ac\u00a3\u00a5%"
+"""Signs of money and shares that may stand beside numbers."""
 
 _FEWEST = 20  # numbers like 1,234 that tell thousands
 _FEWEST_BESIDE_COMMAS = (
@@ -59,7 +63,8 @@ class Notation(NamedTuple):
 def _pattern(notation: Notation) -> re.Pattern[str]:
     decimal, group = re.escape(notation.decimal), re.escape(notation.group)
     whole = rf"(?:[1-9][0-9]{{0,2}}(?:{group}[0-9]{{3}})+|[0-9]{{1,3}})" if group else "[0-9]+"
-    return re.compile(rf"[+-]?(?:{whole}(?:{decimal}[0-9]*)?|{decimal}[0-9]+)(?:[eE][+-]?[0-9]+)?")
+    few = "*" if notation.decimal == "." else "+"  # `5.` is a number, `5,` the end of a clause
+    return re.compile(rf"[+-]?(?:{whole}(?:{decimal}[0-9]{few})?|{decimal}[0-9]+)(?:[eE][+-]?[0-9]+)?")
 
 
 _NOTATIONS = {
