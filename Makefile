@@ -14,7 +14,7 @@ demo: $(VENV)/installed
 		--budget 14s --threads 1 --out demo
 
 test: $(VENV)/installed-tests
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -q
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal -q
 
 clean:
 	rm -rf $(VENV) demo build dist

@@ -78,6 +78,23 @@ def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object
         return (yield)
 
 
+@pytest.fixture(scope="module")
+def few_rows() -> Generator[None]:
+    """Built-in data of 2000 rows, not of 20 000: where a test asks what is said and written, not what is learned.
+
+    For a whole file: `pytestmark = pytest.mark.usefixtures("few_rows")`. Processes of their own don't know of it.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("genflow.data.loading._ROWS", 2000)
+        yield
+
+
+@pytest.fixture(autouse=True)
+def _few_rows_in_examples(request: pytest.FixtureRequest) -> None:
+    if isinstance(request.node, pytest.DoctestItem):
+        request.getfixturevalue("few_rows")
+
+
 @pytest.fixture
 def shared_tables() -> Path:
     """The folder of real tables, where there is one."""

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     )
     from genflow.base import Base, StandardNormal
     from genflow.divergences import as_divergence
+    from genflow.estimator import DensityEstimator
     from genflow.flow import Flow
     from genflow.functions import as_integrator, as_scheduler
     from genflow.interfaces import (
@@ -58,6 +59,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Base",
     "Component",
+    "DensityEstimator",
     "DivergenceEstimator",
     "Dynamics",
     "Estimate",
@@ -99,6 +101,7 @@ _HOME = {
         ("GaussianPath", "NoiseSchedule", "Path", "Scheduler", "Solution", "Velocity"), "genflow.interfaces"
     ),
     "Base": "genflow.base",
+    "DensityEstimator": "genflow.estimator",
     "Flow": "genflow.flow",
     "StandardNormal": "genflow.base",
     "as_divergence": "genflow.divergences",

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
+from jaxtyping import Float
+from torch import Tensor
 
 from genflow.errors import InputError
 
-__all__ = ["batch_shape", "check_generator", "check_seed"]
+__all__ = ["batch_shape", "check_generator", "check_seed", "stratified"]
 
 _SEEDS = 2**63
 
@@ -69,3 +71,29 @@ def _integer(size: Any) -> int:
     if isinstance(size, bool):
         raise TypeError
     return operator.index(size)
+
+
+def stratified(
+    shape: Sequence[int], count: int, generator: torch.Generator | None = None
+) -> Iterator[Float[Tensor, "*shape"]]:
+    """Draws of shares, of which each number has one in every stratum of the width 1 / count.
+
+    Each draw alone is uniform, so that a mean over all of them is that of independent draws, with less variance.
+
+    Args:
+        shape: The shape of a draw.
+        count: The number of draws.
+        generator: Source of randomness, of the CPU.
+
+    References:
+        Latin hypercube sampling (McKay, Beckman and Conover, 1979), https://doi.org/10.2307/1268522
+
+    Example:
+        >>> import torch
+        >>> first, second = stratified((3,), 2, torch.Generator().manual_seed(0))
+        >>> bool((((first < 0.5) ^ (second < 0.5))).all())
+        True
+    """
+    order = torch.rand(count, *shape, generator=generator, dtype=torch.float64).argsort(0)
+    for k in range(count):
+        yield (order[k] + torch.rand(shape, generator=generator, dtype=torch.float64)) / count

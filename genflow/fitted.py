@@ -14,7 +14,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from genflow.draws import batch_shape, check_generator
+from genflow.draws import batch_shape, check_generator, stratified
 from genflow.errors import InputError
 from genflow.extras import extra
 from genflow.fitting import FitRecord, budget_of, check_dtype, fit, like_of, warn
@@ -27,9 +27,11 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from genflow.audit import Audit
+    from genflow.distribution import FittedDistribution
 
 __all__ = ["FitRecord", "Transformed"]
 
+_DRAWS = 16  # of the places of a row that has many
 _FEW_NUMBERS = 1 << 14  # 1024 rows of 16 columns
 
 
@@ -39,6 +41,11 @@ class Transformed(Component, nn.Module):
     .. math:: \log p(x) = \log p_{model}(T(x)) + \log |\det \partial T / \partial x|
 
     The preprocessing runs in float64; points then take the model's dtype, and results the input's.
+
+    Where values have probabilities, as whole numbers, classes and gaps have, a row has many places :math:`T(x, u)`, and
+    its density is a mean over them; see `genflow.data.cells`. It is estimated from several, drawn in strata:
+
+    .. math:: \log p(x) \approx \log \frac1K \sum_{k=1}^K p_{model}(T(x, u_k)) \, |\det \partial T / \partial x|_k
 
     Args:
         model: A model of standardized rows.
@@ -162,8 +169,12 @@ class Transformed(Component, nn.Module):
         generator: torch.Generator | None = None,
         *,
         differentiable: bool = False,
+        draws: int = _DRAWS,
     ) -> Float[Tensor, "*batch"]:
         """The log density of rows, in nats, in the units of the file.
+
+        Of columns with probabilities, such as classes and whole numbers, it is that of a count: see
+        `genflow.data.cells`. Without a generator the places of a row are the same in every call.
 
         Args:
             x: Rows, `(*batch, d)`: a tensor, an array or a list; a pandas frame or the path of a table, whose columns
@@ -172,17 +183,70 @@ class Transformed(Component, nn.Module):
             generator: Source of the divergence estimator's probes, if it is random.
             differentiable: Whether to record a graph, for gradients of the weights. One is recorded in any case where x
                 or the condition require a gradient.
+            draws: Of the places of a row that has many: the more, the closer from below to log p.
 
         Raises:
             InputError: Other columns, a value that is missing or infinite, a condition that does not fit.
         """
+        return self._estimated(x, condition, generator, differentiable, draws)[0]
+
+    def log_prob_with_error(
+        self, x: Any, condition: Any = None, generator: torch.Generator | None = None, *, draws: int = _DRAWS
+    ) -> tuple[Float[Tensor, "*batch"], Float[Tensor, "*batch"]]:
+        """The log density of rows and the standard error that the draws of their places leave, 0 where a row has one.
+
+        The error of a logarithm of a mean, :math:`s / (\\bar w \\sqrt K)` for weights of mean :math:`\\bar w` and
+        deviation s; strata make the true one less.
+
+        Args:
+            x: As in `log_prob`.
+            condition: Likewise.
+            generator: Likewise.
+            draws: Likewise.
+
+        Example:
+            >>> import genflow as gf
+            >>> fitted = gf.baselines.Gaussian(2).fit([[i, i % 3] for i in range(40)], iterations=1)
+            >>> log_p, error = fitted.log_prob_with_error([[4.0, 1.0]])
+            >>> log_p.shape, bool(error >= 0)
+            (torch.Size([1]), True)
+        """
+        return self._estimated(x, condition, generator, False, draws)
+
+    def _estimated(
+        self, x: Any, condition: Any, generator: torch.Generator | None, differentiable: bool, draws: int
+    ) -> tuple[Tensor, Tensor]:
+        """log p and its standard error."""
         check_generator(generator)
+        if draws < 1:
+            raise InputError(f"draws: {draws} came; at least 1 would do")
         x, condition = self._rows(x, condition)
         with self._graph(differentiable, x, condition) as graph:
-            z, log_det = self._standardized(x)
             given = self._encoded(condition, x.shape[:-1])
-            log_p = self._portioned(("log_prob", graph), self.model.log_prob, z, given, generator)
-            return (log_p.to(log_det) + log_det).to(x.device, x.dtype)
+            log_w = []
+            for z, log_det in self._places(x, draws, generator):
+                log_p = self._portioned(("log_prob", graph), self.model.log_prob, z, given, generator)
+                log_w.append(log_p.to(log_det) + log_det)
+            if len(log_w) == 1:
+                return log_w[0].to(x.device, x.dtype), torch.zeros_like(log_w[0]).to(x.device, x.dtype)
+            weights = torch.stack(log_w)
+            mean = weights.logsumexp(0) - math.log(draws)
+            relative = (weights - mean).exp()
+            error = (relative.var(0) / draws).sqrt()
+            return mean.to(x.device, x.dtype), error.to(x.device, x.dtype)
+
+    def _places(self, x: Tensor, draws: int, generator: torch.Generator | None) -> Iterator[tuple[Tensor, Tensor]]:
+        """Rows in the model's units with their log-determinants: once, or so many of their places."""
+        if not self.preprocessor.random:
+            yield self._standardized(x)
+            return
+        if generator is None:
+            own = torch.Generator().manual_seed(0)
+        else:  # that of the model may be another device's
+            seed = torch.randint(2**62, (1,), generator=generator, device=generator.device)
+            own = torch.Generator().manual_seed(int(seed))
+        for u in stratified(x.shape, draws, own):
+            yield self._standardized(x, u)
 
     @torch.no_grad()
     def remark_on(self, x: Any, rows: str = "rows") -> str | None:
@@ -249,6 +313,9 @@ class Transformed(Component, nn.Module):
         differentiable: bool = False,
     ) -> tuple[Float[Tensor, "*shape"], Float[Tensor, "*batch"]]:
         """Samples and their log density in the units of the file, in float64; see `sample`."""
+        if self.preprocessor.random:  # the place that a row was drawn at is one of many
+            x = self.sample(shape, condition, generator, differentiable=differentiable)
+            return x, self.log_prob(x, condition, generator, differentiable=differentiable)
         x, log_p = self._drawn(self.model.sample_with_log_prob, shape, condition, generator, differentiable, {})
         with self._graph(differentiable, x, log_p):
             return x, log_p.to(x) + self.preprocessor(x)[1]
@@ -336,7 +403,7 @@ class Transformed(Component, nn.Module):
             name = type(self.model).__name__
             raise InputError(f"audit: {name} solves no differential equation, so there is nothing to audit")
         x, condition = self._rows(x, condition)
-        z, log_det = self._standardized(x)
+        z, log_det = self._spread(x)
         audit = self.model.audit(z, self._encoded(condition, x.shape[:-1]), generator, tolerance)
         log_p, finer = (log_p.to(log_det) + log_det for log_p in (audit.log_prob, audit.finer))
         return dataclasses.replace(audit, log_prob=log_p.to(x.device), finer=finer.to(x.device))
@@ -364,6 +431,30 @@ class Transformed(Component, nn.Module):
             torch.Size([3, 64])
         """
         return Transformed(**{**self.config(), "model": self.model.guided(weight)})
+
+    def distribution(self, condition: Any = None) -> FittedDistribution:
+        """A view of this model as a distribution of torch, for those who compose: zuko's convention.
+
+        As all of torch's distributions it draws from torch's global generator: `torch.manual_seed` repeats its draws.
+
+        Args:
+            condition: What the density is conditioned on: one row; or `(*batch, k)` rows, which are its batch.
+
+        Raises:
+            InputError: A condition that does not fit.
+
+        Example:
+            >>> import torch, genflow as gf
+            >>> fitted = gf.models.FlowMatching(2, width=16).fit("two-moons", iterations=5)
+            >>> law = fitted.distribution()
+            >>> law.event_shape, law.has_rsample, law.sample((3,)).shape
+            (torch.Size([2]), True, torch.Size([3, 2]))
+            >>> law.log_prob(law.rsample((3,))).requires_grad
+            True
+        """
+        from genflow.distribution import FittedDistribution
+
+        return FittedDistribution(self, condition)
 
     def save(self, path: str | PathLike[str]) -> None:
         """Writes the model to a folder: weights as safetensors, structure as JSON. See `genflow.load`."""
@@ -424,7 +515,7 @@ class Transformed(Component, nn.Module):
             _few(flat.shape[-1]),
         )
         whole = torch.cat(parts)
-        return whole.reshape(*x.shape[:-1], *whole.shape[1:])
+        return whole.reshape((*x.shape[:-1], *whole.shape[1:]))
 
     def _drawn(
         self, draw: Callable[..., Any], shape: Any, condition: Any, generator: Any, differentiable: bool, options: Any
@@ -453,8 +544,17 @@ class Transformed(Component, nn.Module):
         check_dtype(like)
         return like
 
-    def _standardized(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        z, log_det = self.preprocessor(x.to(self._preprocessing_device(), torch.float64))
+    def _standardized(self, x: Tensor, u: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        rows = x.to(self._preprocessing_device(), torch.float64)
+        z, log_det = self.preprocessor(rows) if u is None else self.preprocessor(rows, u)
+        like = self._like()
+        return z.to(like.device, like.dtype), log_det
+
+    def _spread(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """The same at one of a row's places, as a model meets it in its training."""
+        z, log_det = self.preprocessor.spread(
+            x.to(self._preprocessing_device(), torch.float64), torch.Generator().manual_seed(0)
+        )
         like = self._like()
         return z.to(like.device, like.dtype), log_det
 

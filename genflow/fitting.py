@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 __all__ = ["Fit", "FitRecord", "budget_of", "check_dtype", "fit", "like_of", "warn"]
 
 _VALIDATION_ROWS = 2048  # of the validation part, for every model alike: its cost counts against the budget
+_SPREAD_ROWS = 20_000  # that few rows are made into, each at several of its places, where a row has many
+_MOST_PLACES = 16
 
 
 @dataclass(frozen=True)
@@ -120,27 +122,58 @@ def fit(
 
     # Also where the caller has switched gradients off.
     with torch.inference_mode(False), torch.enable_grad():
-        (z_train, _), (z, log_det) = (preprocessor(x) for x in (data.train, data.validation[:_VALIDATION_ROWS]))
-        rows = TrainingData(*(part.to(like.device, like.dtype) for part in (z_train, z)))
-        if data.condition is not None:
-            given = replace(data.condition, encoding=encoding or data.condition.encoding)
-            vectors = (given.vectors(part) for part in (given.train, given.validation[:_VALIDATION_ROWS]))
-            first, second = (part.to(like.device, like.dtype) for part in vectors)
-            rows = TrainingData(rows.train, rows.validation, first, second)
-        closing = Closing(model, rows, log_det, budget)
+        rows, log_det = _standardized(data, preprocessor, encoding, like, seed)
+        closing = Closing(model, _first(rows, len(log_det)), log_det, budget)
         settings: dict[str, Any] = {"checkpoint": checkpoint, "history": history, "autocast": autocast}
         with Line() if progress is True else _Given(progress) as shown:
             entries = train(model, rows, budget, seed=seed, progress=shown, reserve=closing.reserve, **settings)
     model.eval()
     closed = closing()
     new = entries[len(history) :]
-    remarks = [*few_steps(new, len(rows.train)), *closed.remarks]
-    if (remark := model.remark_on(rows.train, "training rows")) is not None:
+    remarks = [*few_steps(new, len(data.train)), *closed.remarks]
+    if (remark := model.remark_on(rows.train[: len(data.train)], "training rows")) is not None:
         remarks.append(remark)
     steps = sum(entry.get("steps", 0) for entry in new)
     return Fit(
         entries, FitRecord(data.name, budget.seconds, steps, closed.nll, closed.nll_se, closed.nll_rows), remarks
     )  # fmt: skip
+
+
+def _standardized(
+    data: Dataset, preprocessor: Preprocessor, encoding: Encoding | None, like: Tensor, seed: int
+) -> tuple[TrainingData, Tensor]:
+    """What a model is trained on, and the log-determinant of each validation row.
+
+    Where a row has many places it stands there at several of them, few rows more often; the first copy of all rows
+    comes before the second of any.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    validation = data.validation[:_VALIDATION_ROWS]
+
+    def places(x: Tensor, room: int) -> tuple[Tensor, Tensor, int]:
+        count = min(_MOST_PLACES, max(1, room // max(len(x), 1))) if preprocessor.random else 1
+        parts = [preprocessor.spread(x, generator) for _ in range(count)]
+        z = torch.cat([z for z, _ in parts])
+        return z.to(like.device, like.dtype), parts[0][1], count
+
+    z_train, _, copies = places(data.train, _SPREAD_ROWS)
+    z, log_det, again = places(validation, _VALIDATION_ROWS)
+    if data.condition is None:
+        return TrainingData(z_train, z), log_det
+    given = replace(data.condition, encoding=encoding or data.condition.encoding)
+    vectors = [given.vectors(part) for part in (given.train, given.validation[:_VALIDATION_ROWS])]
+    first, second = (
+        part.to(like.device, like.dtype).repeat(n, 1) for part, n in zip(vectors, (copies, again), strict=True)
+    )
+    return TrainingData(z_train, z, first, second), log_det
+
+
+def _first(rows: TrainingData, count: int) -> TrainingData:
+    """The same with the first copy of each validation row."""
+    given = rows.validation_condition
+    return TrainingData(
+        rows.train, rows.validation[:count], rows.train_condition, None if given is None else given[:count]
+    )
 
 
 def like_of(model: nn.Module) -> Tensor:

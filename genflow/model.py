@@ -70,7 +70,7 @@ class GenerativeModel(Density, ABC):
 
         if not self.whiten:
             return data.preprocessor
-        rows = data.preprocessor(data.train)[0]
+        rows = data.preprocessor.spread(data.train, torch.Generator().manual_seed(0))[0]
         share = shrinkage(rows)
         return data.preprocessor if share == 1 else Compose([data.preprocessor, Whiten.fit(rows, share)])
 

@@ -14,6 +14,7 @@ from genflow.naming import registry
 from genflow.training import Budget, Stage, TrainingData, train
 from genflow.training.loop import StageRun
 from genflow.training.selection import Selection
+from tests.families import FAMILIES
 
 SECONDS = 14.0
 OVER = 0.3  # seconds: 2 % of it, or 0.3 s if that is more
@@ -60,9 +61,9 @@ OPTIONS = {
     "nsf-coupling": {"width": 8, "transforms": 2},
     "realnvp": {"width": 8, "transforms": 2},
     "naf": {"width": 8, "transforms": 1},
-    "ot-flow": {"width": 8},
+    "ot-flow": {"width": 8, "train_steps": 2},
     "ffjord": {"width": 8, "depth": 1},
-    "rnode": {"width": 8, "depth": 1},
+    "rnode": {"width": 8, "depth": 1, "train_steps": 2},
     "ot-cfm": {"width": 8, "batch_size": 32},
     "sb-cfm": {"width": 8, "batch_size": 32},
     "latent": {"width": 8, "latent": 2, "flow": {"width": 8}},
@@ -115,16 +116,19 @@ def model_on(clock, monkeypatch, name, dim, step, validation, evaluation):
     return model
 
 
+ORDINARY = (0.2, 0.05, 0.004)  # seconds of a step, a validation, an evaluation of the velocity
+UNUSUAL = [
+    (0.2, 0.9, 0.004),  # slow to validate
+    (2.5, 0.05, 0.004),  # slow steps
+    (0.1, 0.05, 0.02),  # slow solves: 40 steps take a quarter of the budget
+]
+BUILT_IN = [entry.name for entry in registry.entries("model") if entry.source == "genflow"]
+
+
 @pytest.mark.parametrize(
-    ("step", "validation", "evaluation"),
-    [
-        (0.2, 0.05, 0.0005),  # an ordinary model
-        (0.2, 0.9, 0.0005),  # one that is slow to validate
-        (2.5, 0.05, 0.0005),  # one whose steps are slow
-        (0.1, 0.05, 0.02),  # one whose solves are: 40 steps take a quarter of the budget
-    ],
+    ("name", "step", "validation", "evaluation"),
+    [(name, *ORDINARY) for name in BUILT_IN] + [(name, *seconds) for seconds in UNUSUAL for name in FAMILIES],
 )
-@pytest.mark.parametrize("name", [entry.name for entry in registry.entries("model") if entry.source == "genflow"])
 def test_every_model_ends_at_its_budget(clock, monkeypatch, table, name, step, validation, evaluation):
     model = model_on(clock, monkeypatch, name, table.dim, step, validation, evaluation)
     clock.now += 50.0  # nothing has begun yet
@@ -136,7 +140,7 @@ def test_every_model_ends_at_its_budget(clock, monkeypatch, table, name, step, v
     assert took <= SECONDS + OVER
     assert fitted.record.seconds == pytest.approx(took)
     assert fitted.record.steps == sum(entry["steps"] for entry in fitted.history)
-    if (step, validation, evaluation) == (0.2, 0.05, 0.0005):
+    if (step, validation, evaluation) == ORDINARY:
         # The published chain may end before, and what is estimated ends where nothing is left to be tried.
         ended = name == "jko-iflow-published" or "candidates" in fitted.history[-1]
         assert took > 0.9 * SECONDS or ended

@@ -311,6 +311,74 @@ def test_a_singular_covariance_is_no_candidate_and_the_next_one_is():
         trained(gf.baselines.Gaussian(2, shrinkage=0.0), torch.ones(40, 2).double(), x[40:])
 
 
+@pytest.fixture
+def fits(monkeypatch):
+    """The number of rows and the components of every iteration of EM that is begun."""
+    from sklearn.mixture import GaussianMixture
+
+    found: list[tuple[int, int]] = []
+    fit = GaussianMixture.fit
+
+    def noted(self, rows):
+        found.append((len(rows), self.n_components))
+        return fit(self, rows)
+
+    monkeypatch.setattr(GaussianMixture, "fit", noted)
+    monkeypatch.setattr(gf.baselines.GaussianMixture, "_draft_rows", 200)
+    return found
+
+
+def test_counted_candidates_see_some_rows_and_the_best_one_all(fits):
+    rows = two_clusters(800, 0), two_clusters(300, 1)
+    model, history = trained(gf.baselines.GaussianMixture(2, covariance="full"), *rows, iterations=4)
+    counts = [count for count, _ in fits]
+    first = counts.index(800)
+    assert set(counts[:first]) == {200}
+    assert set(counts[first:]) == {800}
+    assert {size for _, size in fits[:first]} == {1, 2, 4, 8}
+    assert {size for _, size in fits[first:]} == {model.components}
+    assert history[0]["candidates"] == 4
+    # What is kept is the estimate on all rows, whose validation loss the history tells.
+    assert history[0]["validation"] == pytest.approx(-model.log_prob(rows[1]).mean().item())
+    assert history[0]["validation"] < min(loss for _, _, loss in history[0]["curve"])
+    again, _ = trained(gf.baselines.GaussianMixture(2, covariance="full"), *rows, iterations=4)
+    assert torch.equal(again.means, model.means)
+
+
+def test_on_a_clock_and_of_few_rows_every_candidate_sees_all(fits):
+    rows = two_clusters(800, 0), two_clusters(300, 1)
+    build = lambda: gf.baselines.GaussianMixture(2, components=2, covariance="full").double()
+    train(build(), TrainingData(*rows), Budget(seconds=1.0, clock=Clock(0.001)))
+    assert {count for count, _ in fits} == {800}
+    fits.clear()
+    train(build(), TrainingData(rows[0][:200], rows[1]), Budget(iterations=4))
+    assert {count for count, _ in fits} == {200}
+    assert fits == [(200, 2)] * len(fits)
+
+
+def test_sizes_end_though_every_doubling_pays():
+    model, trials = gf.baselines.GaussianMixture(2), []
+    while (options := model.propose(trials, 10**6)) is not None:
+        trials.append(Trial(options, -float(options["components"])))
+    assert max(trial.options["components"] for trial in trials) == 256
+    assert len(trials) == 3 * 9 - 1  # 1, 2, 4, … 256 of each kind; one that is tied is one that is full
+
+
+def test_a_selection_that_was_cut_off_drafts_the_same_rows(fits, tmp_path):
+    rows = gf.data.load(two_clusters(500, 0).numpy())
+    model = gf.baselines.GaussianMixture(2, covariance="full")
+    whole = model.fit(rows, iterations=3, seed=3)
+
+    def stop(event):
+        if event["step"] == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        model.fit(rows, iterations=3, seed=3, checkpoint=tmp_path, progress=stop)
+    again = model.fit(rows, iterations=3, seed=3, checkpoint=tmp_path)
+    assert torch.equal(again.log_prob(rows.test), whole.log_prob(rows.test))
+
+
 # ------------------------------------------------------------------------------------------------------------ stages
 
 

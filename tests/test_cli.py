@@ -112,6 +112,24 @@ def test_scores_have_a_row_for_each_row(capsys):
     np.testing.assert_allclose(scores["log_prob"], gf.load("run").log_prob(rows).detach(), rtol=1e-5)
 
 
+def test_evaluate_has_the_metrics_of_tables_with_their_floors(capsys):
+    words = "evaluate run --points 40 --tables --target weight"
+    code, out, _ = run(capsys, f"{words} --json")
+    assert code == 0
+    found = json.loads(out)["tables"]
+    assert {"w1", "shapes", "trends", "coverage", "utility", "privacy"} <= set(found)
+    assert all(figure["floor"] is not None for figure in found.values())
+    assert set(found["shapes"]["parts"]) == {"height", "weight"}
+    code, out, _ = run(capsys, words)
+    assert code == 0
+    assert "coverage" in out
+    assert "floor" in out
+    assert "target: it goes with --tables" in refused(capsys, "evaluate run --target weight")
+    assert "target: no column 'hight'; one of height, weight" in refused(
+        capsys, "evaluate run --points 40 --tables --target hight"
+    )
+
+
 def test_evaluate_takes_the_data_that_the_model_was_trained_on(capsys):
     code, out, _ = run(capsys, "evaluate run --points 30 --json")
     assert code == 0

@@ -20,6 +20,8 @@ from genflow.cli.parsing import parsed
 from genflow.naming import registry
 from genflow.studies.comparison.trial import check_options
 
+pytestmark = pytest.mark.usefixtures("few_rows")
+
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 _named = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

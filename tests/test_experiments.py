@@ -23,6 +23,8 @@ from genflow.studies import Board
 from genflow.studies.comparison.columns import COLUMNS
 from genflow.training import parse_seconds
 
+pytestmark = pytest.mark.usefixtures("few_rows")
+
 _named = pytest.mark.parametrize("name", names())
 DIMS = {
     "power": 6,

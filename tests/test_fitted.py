@@ -54,6 +54,12 @@ def test_fit_leaves_the_model_as_it_was_and_a_second_one_begins_anew(kind, frame
     assert torch.equal(first.log_prob(frame), second.log_prob(frame))
 
 
+def test_a_single_row_has_a_log_density_without_batch(fitted, frame):
+    row = torch.as_tensor(frame.to_numpy()[0])
+    assert fitted["nsf"].log_prob(row).shape == ()
+    assert near(fitted["nsf"].log_prob(row), fitted["nsf"].log_prob(row[None])[0])
+
+
 @two_kinds
 @pytest.mark.parametrize("call", ["sample", "log_prob", "encode", "save"])
 def test_the_model_that_fit_was_called_on_says_that_it_is_not_fitted(kind, call, frame, tmp_path):

@@ -51,8 +51,8 @@ ADAPTIVE = st.sampled_from(["dopri5", "bosh3", "dopri8"])
 FIXED = {"Euler": gf.solvers.Euler, "Midpoint": gf.solvers.Midpoint, "Heun": gf.solvers.Heun, "RK4": gf.solvers.RK4}
 
 
-@settings(max_examples=20)
-@given(st.integers(1, 8), st.integers(0, 10**6), KINDS, ADAPTIVE, st.sampled_from([torch.float32, torch.float64]))
+@settings(max_examples=9)
+@given(st.integers(1, 5), st.integers(0, 10**6), KINDS, ADAPTIVE, st.sampled_from([torch.float32, torch.float64]))
 def test_adaptive_inverse_and_log_determinant_are_exact_within_the_tolerance(dim, seed, kind, method, dtype):
     # A solver that keeps a local error of `tolerance` keeps a global one of about that, times the growth exp(L) of the
     # field; its Lipschitz constant L is of order 1 here. The derivative of that error, which the log-determinant of the
@@ -85,7 +85,7 @@ def test_fixed_step_inverse_and_log_determinant_converge_with_the_solvers_order(
             assert math.log2(coarse / fine) / 2 > integrator.order - 0.35
 
 
-@settings(max_examples=20)
+@settings(max_examples=10)
 @given(st.integers(1, 8), st.integers(0, 10**6), KINDS)
 def test_samples_carry_the_log_prob_that_the_flow_gives_them(dim, seed, kind):
     flow = gf.Flow(network(dim, seed, kind), gf.schedulers.Uniform(32))
@@ -94,11 +94,11 @@ def test_samples_carry_the_log_prob_that_the_flow_gives_them(dim, seed, kind):
     torch.testing.assert_close(flow.sample(5, generator=torch.Generator().manual_seed(seed)), x)
 
 
-@settings(max_examples=20)
+@settings(max_examples=12)
 @given(st.integers(1, 8), st.integers(0, 10**6), KINDS, st.sampled_from([torch.float32, torch.float64]))
 def test_log_prob_of_a_row_does_not_depend_on_its_batch(dim, seed, kind, dtype):
-    flow = gf.Flow(network(dim, seed, kind, dtype))
-    x = rows(dim, dtype, count=7, seed=seed)
+    flow = gf.Flow(network(dim, seed, kind, dtype), gf.schedulers.Uniform(8))
+    x = rows(dim, dtype, count=5, seed=seed)
     together = flow.log_prob(x)
     alone = torch.cat([flow.log_prob(x[i : i + 1]) for i in range(len(x))])
     # A fixed-step solver treats rows alike; only the order of summation in the matrix products may differ.
@@ -159,7 +159,7 @@ def test_a_known_linear_flow_has_its_closed_form():
 @given(st.integers(0, 10**6), KINDS)
 def test_a_density_in_the_plane_integrates_to_one(seed, kind):
     flow = gf.Flow(network(2, seed, kind), gf.schedulers.Uniform(16))
-    side = torch.linspace(-10, 10, 161, dtype=torch.float64)
+    side = torch.linspace(-10, 10, 81, dtype=torch.float64)  # cells of 1/4: exact to exp(-2 π² (4 h)²) for a width of h
     grid = torch.cartesian_prod(side, side)
     with torch.no_grad():
         mass = flow.log_prob(grid).exp().sum() * (side[1] - side[0]) ** 2
@@ -172,14 +172,11 @@ def test_hutchinson_gives_the_standard_error_of_log_p_in_the_same_solve():
     exact = flow.replace(divergence=gf.divergences.Exact()).integrate(x).log_det
     transport = flow.integrate(x, generator=torch.Generator().manual_seed(0))
     torch.testing.assert_close(transport.per_probe.mean(0), transport.log_det)
-    draws = torch.stack(
-        [flow.integrate(x, generator=torch.Generator().manual_seed(seed)).log_det for seed in range(80)]
-    )
+    solves = [flow.integrate(x, generator=torch.Generator().manual_seed(seed)) for seed in range(80)]
+    draws = torch.stack([solve.log_det for solve in solves])
     error = draws.std(0) / math.sqrt(len(draws))
     assert ((draws.mean(0) - exact).abs() < 4 * error + 1e-9).all()
-    stated = torch.stack(
-        [flow.integrate(x, generator=torch.Generator().manual_seed(seed)).standard_error for seed in range(80)]
-    )
+    stated = torch.stack([solve.standard_error for solve in solves])
     # A deviation from 80 draws has a relative error of 1 / sqrt(160) = 8 %, the mean of the stated ones of 3 %.
     torch.testing.assert_close(stated.square().mean(0).sqrt(), draws.std(0), rtol=0.3, atol=1e-6)
 

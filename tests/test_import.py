@@ -96,6 +96,7 @@ def test_the_light_core_trains_and_uses_every_continuous_model():
     ("code", "extra"),
     [
         ("gf.data.load('digits')", "data"),
+        ("gf.DensityEstimator()", "data"),
         ("gf.baselines.NSF(2)", "baselines"),
         ("gf.metrics.wasserstein2(x, x)", "transport"),
         ("gf.compare('two-moons', ['cnf'], iterations=1)", "studies"),

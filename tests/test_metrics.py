@@ -21,7 +21,7 @@ from genflow.metrics import (
     paired_difference,
     wasserstein2,
 )
-from genflow.metrics.wasserstein import _transport_cost
+from genflow.metrics.wasserstein import transport_cost
 
 seeds = st.integers(0, 2**31 - 1)
 dims = st.integers(1, 5)
@@ -117,7 +117,7 @@ def test_w2_takes_events_of_any_rank_and_cuts_large_samples():
 def test_a_plan_cut_off_at_the_iteration_cap_is_an_error():
     cost = torch.cdist(normal(300, 2), normal(300, 2, seed=1)).square()
     with pytest.raises(SolverError, match="300 and 300 points was not solved"):
-        _transport_cost(cost, pivots=10)
+        transport_cost(cost, pivots=10)
 
 
 @settings(max_examples=50, deadline=None)

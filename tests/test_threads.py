@@ -13,6 +13,8 @@ import torch
 import genflow as gf
 from genflow.cli import main
 
+pytestmark = pytest.mark.usefixtures("few_rows")
+
 _SCRIPT = """
 import json, sys, torch
 from genflow.cli import main

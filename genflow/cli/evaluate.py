@@ -25,6 +25,7 @@ DESCRIPTION = """Figures of a trained model on test rows, by default those of th
 examples:
   genflow evaluate run
   genflow evaluate run --integrator heun --steps 4
+  genflow evaluate run --tables --target spend
 """
 
 
@@ -41,6 +42,15 @@ def add_arguments(parser: ArgumentParser) -> None:
         help="samples drawn, and rows at most in their figures (default: 1000)",
     )
     add_evaluation(parser)
+    parser.add_argument(
+        "--tables", action="store_true", help="also the metrics of tables, each with its floor: the training rows"
+    )
+    parser.add_argument(
+        "--target",
+        type=str,
+        metavar="COL",
+        help="with --tables: a column that is learned from samples, to be told from the others in test rows",
+    )
     parser.add_argument("--json", action="store_true", help="print one JSON document")
     add_data_options(parser)
     add_parts(parser)
@@ -51,10 +61,13 @@ def run(chosen: Arguments) -> None:
     """Runs the command."""
     if chosen.points < 20:
         raise InputError(f"points: {chosen.points} came; at least 20 would do")
+    if chosen.target is not None and not chosen.tables:
+        raise InputError("target: it goes with --tables; give that, too")
     model = loaded(chosen)
     from genflow.studies.comparison.columns import LEADERBOARD
     from genflow.studies.comparison.evaluation import evaluate, reference
     from genflow.studies.comparison.ration import evaluation_seconds
+    from genflow.studies.comparison.tables import MEANINGS, evaluate_tables, figure_document
     from genflow.studies.origin import loaded_for, reloaded
     from genflow.studies.reporting.terminal import Telling
     from genflow.training import Budget
@@ -70,10 +83,15 @@ def run(chosen: Arguments) -> None:
     limit = Budget(evaluation_seconds(chosen.evaluation_budget, trained))
     with Telling() as tell:
         found = evaluate(model, data, seed=chosen.seed, points=chosen.points, notify=tell, budget=limit)
+        of_tables = {}
+        if chosen.tables:
+            of_tables = evaluate_tables(data, found, target=chosen.target, seed=chosen.seed, notify=tell)
     figures = {**found.figures, **known}
     if chosen.json:
         clean = {name: value if math.isfinite(value) else None for name, value in figures.items()}
-        print(json.dumps({"data": data.name, "remarks": found.remarks, **clean}))
+        documents = {name: figure_document(figure) for name, figure in of_tables.items()}
+        further = {"tables": documents} if chosen.tables else {}
+        print(json.dumps({"data": data.name, "remarks": found.remarks, **clean, **further}))
         _check_finite(model, figures, found.log_prob)
         return
     screen = console()
@@ -85,6 +103,12 @@ def run(chosen: Arguments) -> None:
     # What a figure means is left out where it would have no room beside its value.
     columns = ["figure", "value", "meaning"][: 3 if screen.width >= _WIDE else 2]
     screen.print(_table(title, shown, columns))
+    if of_tables:
+        rows = [
+            (name, _with_error(of), _figure(name, of.floor), MEANINGS.get(name, "")) for name, of in of_tables.items()
+        ]
+        columns = ["figure", "value", "floor", "meaning"][: 4 if screen.width >= _WIDE else 3]
+        screen.print(_table("as a table; the floor is that of training rows", rows, columns))
     for remark in [*found.remarks, *data.remarks]:
         screen.print(remark, highlight=False, markup=False)
     _check_finite(model, figures, found.log_prob)
@@ -96,6 +120,11 @@ def _figure(name: str, value: float) -> str:
     return f"{value:,.0f}" if name in ("nfe", "parameters") and math.isfinite(value) else f"{value:.4g}"
 
 
+def _with_error(figure: Any) -> str:
+    shown = f"{figure.value:.4g}"
+    return shown if math.isnan(figure.standard_error) else f"{shown} ±{figure.standard_error:.2g}"
+
+
 _WIDE = 60  # columns of a terminal
 
 
@@ -105,8 +134,8 @@ def _table(title: str, rows: Sequence[tuple[str, ...]], columns: Sequence[str]) 
 
     table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
     for column in columns:
-        justify: Any = "right" if column == "value" else "left"
-        table.add_column(column, justify=justify, no_wrap=column == "value", overflow="fold")
+        number = column in ("value", "floor")
+        table.add_column(column, justify="right" if number else "left", no_wrap=number, overflow="fold")
     for row in rows:
         table.add_row(*row[: len(columns)])
     return table

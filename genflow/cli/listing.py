@@ -114,7 +114,12 @@ def _describe(name: str) -> None:
 
 
 _MARGIN = " " * 32
-_GIVEN = {"model": ("dim", "condition_dim"), "velocity": ("dim", "condition_dim"), "metric": ("x", "y")}
+_GIVEN = {
+    "model": ("dim", "condition_dim"),
+    "velocity": ("dim", "condition_dim"),
+    "metric": ("x", "y"),
+    "table metric": ("samples", "train", "test", "columns"),
+}
 _HOW = {
     "model": "options, each as --set OPTION=VALUE; the dimensions are those of the data",
     "divergence": "options, each as --divergence NAME,OPTION=VALUE",

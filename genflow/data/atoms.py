@@ -27,12 +27,14 @@ __all__ = [
     "grid_widths",
     "isolated_share",
     "meet_by_chance",
+    "outstanding_values",
     "repeats",
 ]
 
 _COARSE = 10  # rows for each distinct value, from where on a column counts as one of atoms
 _OUTSTANDING = 6.0  # times the mean number of rows on the neighbouring values, from where on a value stands out
 _SHARE = 0.01  # of all rows on such values, from where on a column counts as one of atoms
+_ATOM = 0.002  # of all rows on one value, from where on it is an atom of its own
 _NEIGHBOURS = 5  # distinct values on either side
 _GROUP = 30  # distinct values that it takes to tell a grid: a divisor by chance has the probability 2^-29
 
@@ -73,17 +75,37 @@ def repeats(column: np.ndarray) -> Repeats:
     values, counts = np.unique(column, return_counts=True)
     n = len(column)
     share = float(counts[counts > 1].sum() / n)
-    width = min(_NEIGHBOURS, len(values) - 1)
-    outstanding = 0.0
-    if share > 0 and width > 0:
-        total = np.concatenate([np.zeros(1), counts.cumsum()])
-        index = np.arange(len(values))
-        low, high = np.maximum(index - width, 0), np.minimum(index + width + 1, len(values))
-        around = (total[high] - total[low] - counts) / (high - low - 1)
-        outstanding = float(counts[counts > _OUTSTANDING * around].sum() / n)
+    outstanding = float(counts[_stand_out(counts)].sum() / n)
     coarse = n >= _COARSE * len(values)
     most = float(values[counts.argmax()]), int(counts.max())
     return Repeats(len(values), share, outstanding, most, coarse, coarse or outstanding > _SHARE)
+
+
+def outstanding_values(column: np.ndarray) -> np.ndarray:
+    """The values that have far more rows than their neighbours, and a share of all rows that counts.
+
+    Args:
+        column: Values, `(n,)`.
+
+    Example:
+        >>> import numpy as np
+        >>> outstanding_values(np.maximum(np.random.default_rng(0).normal(size=10_000), -1))
+        array([-1.])
+    """
+    values, counts = np.unique(column, return_counts=True)
+    return values[_stand_out(counts) & (counts > _ATOM * len(column))]
+
+
+def _stand_out(counts: np.ndarray) -> np.ndarray:
+    """Which values have far more rows than those beside them, `(values,)`."""
+    width = min(_NEIGHBOURS, len(counts) - 1)
+    if width == 0 or counts.max() < 2:
+        return np.zeros(len(counts), dtype=bool)
+    total = np.concatenate([np.zeros(1), counts.cumsum()])
+    index = np.arange(len(counts))
+    low, high = np.maximum(index - width, 0), np.minimum(index + width + 1, len(counts))
+    around = (total[high] - total[low] - counts) / (high - low - 1)
+    return np.asarray(counts > _OUTSTANDING * around)
 
 
 def grid_width(values: np.ndarray) -> float:

@@ -122,6 +122,19 @@ class Encoding(Component):
             raise InputError(f"condition: {came} rows came for {wanted or 1}; one for all, or one for each would do")
         return vectors
 
+    def rows(self, condition: Any) -> tuple[int, ...]:
+        """The shape of a condition's rows: none of a single one.
+
+        Args:
+            condition: As in a call.
+
+        Example:
+            >>> encoding = Encoding(["city"], [["Graz", "Oslo"]], [0.0], [1.0])
+            >>> encoding.rows("Oslo"), encoding.rows(["Oslo", "Graz", "Oslo"])
+            ((), (3,))
+        """
+        return tuple(torch.broadcast_shapes(*(values.shape for values in self._values(condition))))
+
     def table(self, condition: Any, count: int) -> dict[str, list[Any]]:
         """A condition as columns of `count` rows each, in the user's own numbers and class names.
 

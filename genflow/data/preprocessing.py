@@ -34,6 +34,11 @@ class Preprocessor(Component, nn.Module, ABC):
     fills it from the `state_dict`.
     """
 
+    @property
+    def random(self) -> bool:
+        """Whether a row goes to one of many places: `forward` then takes shares `u` from 0 to 1 that say where."""
+        return False
+
     @abstractmethod
     def forward(self, x: Float[Tensor, "*batch dim"]) -> tuple[Float[Tensor, "*batch dim"], Float[Tensor, "*batch"]]:
         r"""The row :math:`z = T(x)` and :math:`\log |\det \partial z / \partial x|`, in float64.
@@ -41,6 +46,27 @@ class Preprocessor(Component, nn.Module, ABC):
         Args:
             x: Rows in the user's units, `(*batch, dim)`.
         """
+
+    def spread(
+        self, x: Float[Tensor, "*batch dim"], generator: torch.Generator | None = None
+    ) -> tuple[Float[Tensor, "*batch dim"], Float[Tensor, "*batch"]]:
+        """The same of a random one of a row's places, where it has many.
+
+        Args:
+            x: Rows in the user's units.
+            generator: Source of randomness, of the CPU.
+        """
+        if not self.random:
+            return self(x)
+        return self(x, torch.rand(x.shape, generator=generator, dtype=torch.float64).to(x.device))
+
+    def log_unit(self, x: Float[Tensor, "*batch dim"]) -> Float[Tensor, "*batch"]:
+        """The part of the log-determinant by which a density in standardized units differs from one in the user's.
+
+        Args:
+            x: Rows in the user's units.
+        """
+        return self(x)[1]
 
     @abstractmethod
     def inverse(self, z: Float[Tensor, "*batch dim"]) -> Float[Tensor, "*batch dim"]:
@@ -278,13 +304,25 @@ class Compose(Preprocessor):
     def config(self) -> dict[str, Any]:
         return {"parts": list(self.parts)}
 
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+    @property
+    def random(self) -> bool:
+        return any(cast(Preprocessor, part).random for part in self.parts)
+
+    def forward(self, x: Tensor, u: Tensor | None = None) -> tuple[Tensor, Tensor]:
         z = x.to(torch.float64)
         total = torch.zeros(x.shape[:-1], dtype=torch.float64, device=x.device)
         for part in self.parts:
-            z, ladj = part(z)
+            z, ladj = part(z, u) if cast(Preprocessor, part).random else part(z)
             total = total + ladj
         return z, total
+
+    def log_unit(self, x: Tensor) -> Tensor:
+        z = x.to(torch.float64)
+        total = torch.zeros(x.shape[:-1], dtype=torch.float64, device=x.device)
+        for part in self.parts:
+            total = total + cast(Preprocessor, part).log_unit(z)
+            z = part(z)[0]
+        return total
 
     def inverse(self, z: Tensor) -> Tensor:
         x = z.to(torch.float64)

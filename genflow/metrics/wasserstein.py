@@ -18,7 +18,7 @@ from genflow.errors import InputError, SolverError
 from genflow.extras import extra
 from genflow.metrics.samples import two_samples
 
-__all__ = ["gaussian_wasserstein2", "wasserstein2"]
+__all__ = ["gaussian_wasserstein2", "transport_cost", "wasserstein2"]
 
 # The network simplex needs some ten pivots for each point; the cap is there so that it ends.
 _PIVOTS = 10_000_000
@@ -65,11 +65,19 @@ def wasserstein2(
     a, b = two_samples(x, y, max_points, generator)
     # Not through |x|^2 + |y|^2 - 2xy, whose cancellation would cost half of the digits.
     cost = torch.cdist(a, b, compute_mode="donot_use_mm_for_euclid_dist").square()
-    return _transport_cost(cost) ** 0.5
+    return transport_cost(cost) ** 0.5
 
 
-def _transport_cost(cost: Float[Tensor, "n m"], pivots: int = _PIVOTS) -> float:
-    """The least cost of carrying uniform weights on the rows to uniform weights on the columns."""
+def transport_cost(cost: Float[Tensor, "n m"], pivots: int = _PIVOTS) -> float:
+    """The least cost of carrying uniform weights on the rows to uniform weights on the columns.
+
+    Args:
+        cost: What carrying all of the weight from a row to a column costs, `(n, m)`.
+        pivots: At most so many pivots of the network simplex.
+
+    Raises:
+        SolverError: Where no optimal plan was found.
+    """
     import warnings
 
     import numpy as np

@@ -19,7 +19,7 @@ from genflow.naming.own_modules import own_module
 
 __all__ = ["KINDS", "Entry", "entries", "from_function", "lookup", "name_of", "names"]
 
-KINDS = ("model", "velocity", "divergence", "integrator", "scheduler", "metric")
+KINDS = ("model", "velocity", "divergence", "integrator", "scheduler", "metric", "table metric")
 """What is registered, in the order in which it is listed."""
 
 _GROUPS = {
@@ -29,6 +29,7 @@ _GROUPS = {
     "integrator": "genflow.integrators",
     "scheduler": "genflow.schedulers",
     "metric": "genflow.metrics",
+    "table metric": "genflow.table_metrics",
 }
 
 _BUILT_IN: dict[str, dict[str, tuple[str, str]]] = {
@@ -148,6 +149,14 @@ _BUILT_IN: dict[str, dict[str, tuple[str, str]]] = {
         "mmd": ("genflow.metrics:mmd", "maximum mean discrepancy with its bootstrap threshold"),
         "c2st": ("genflow.metrics:c2st", "accuracy of a classifier that tells samples from data"),
         "inversion": ("genflow.metrics:inversion_error", "mean squared error of decode(encode(x))"),
+    },
+    "table metric": {
+        "w1": ("genflow.metrics.tables:w1", "exact 1-Wasserstein distance, each column scaled by its range (POT)"),
+        "shapes": ("genflow.metrics.tables:shapes", "how alike each column's law is"),
+        "trends": ("genflow.metrics.tables:trends", "how alike any two columns go together"),
+        "manifold": ("genflow.metrics.tables:manifold", "precision, recall, density and coverage"),
+        "utility": ("genflow.metrics.tables:utility", "train on samples, test on rows, for a target column"),
+        "privacy": ("genflow.metrics.tables:privacy", "whether samples are nearer to training rows than to others"),
     },
 }
 

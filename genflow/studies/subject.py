@@ -92,7 +92,7 @@ def subject_of(
 def _with_data(name: str, model: Any, source: Any, rows: int, generator: torch.Generator) -> Subject:
     dataset = loaded_for(model, source)
     chosen = torch.randperm(len(dataset.test), generator=generator)[:rows]
-    x = model._standardized(dataset.test[chosen])[0]
+    x = model._spread(dataset.test[chosen])[0]
     condition = None
     if dataset.condition is not None:
         condition = model._encoded(dataset.condition.test[chosen.numpy()], (len(chosen),))

@@ -1,14 +1,16 @@
 """A stage without a gradient: candidates are estimated one after the other, and the best on validation rows stays.
 
 A Gaussian has a closed form, a mixture its own iteration, a kernel estimate nothing to be trained but its bandwidth.
-What is left to choose, a size or a smoothness, is chosen by the likelihood of validation rows. A budget of iterations
-is so many candidates; on a clock no candidate begins when the time is over, and one that is cut off is let go.
+What is left to choose, a size or a smoothness, is chosen by the likelihood of validation rows. On a clock no candidate
+begins when the time is over, and one that is cut off is let go. A budget of iterations is so many candidates; what one
+of them may cost is bounded by a `draft`, an estimate on fewer rows, and the best one is then estimated on all.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -50,6 +52,9 @@ class Selection:
         propose: The options of the next candidate, given those before; `None` at the end.
         build: The candidate of some options, not estimated yet.
         estimate: `(candidate, generator)`, estimates it on the training rows.
+        draft: The same on some of them, which is what candidates are chosen by where no clock bounds them; `None` where
+            an estimate is never too dear for that. The best one's options are estimated on all rows at the end; that
+            is kept unless validation rows are less likely under it.
         validate: `(candidate, rows) -> (m,)`, the loss of each of these validation rows.
         keep: Takes the best candidate over.
         finish: Called at the end with the stage's entry of the history.
@@ -64,6 +69,7 @@ class Selection:
     validate: Callable[[Any, Rows], Tensor]
     keep: Callable[[Any], None]
     finish: Callable[[dict[str, Any]], None] = lambda entry: None
+    draft: Callable[[Any, torch.Generator], None] | None = None
 
     @property
     def points(self) -> Tensor:
@@ -107,33 +113,29 @@ class SelectionRun:
         Raises:
             TrainingError: None of them can be estimated.
         """
+        draft = None if self.budget.timed else self.stage.draft
         reason = ""
         while self._affords() and (options := self.stage.propose(self.trials)) is not None:
-            candidate, loss, began = None, math.inf, self.budget.clock()
+            began = self.budget.clock()
             try:
-                with deadline(self._left - self.validation_seconds, self.budget.clock):
-                    candidate = self.stage.build(options)
-                    self.stage.estimate(candidate, self.generator)
-                self.best = candidate if self.best is None else self.best
-                with deadline(self._left, self.budget.clock):
-                    check_time()
-                    loss = self._loss(candidate)
+                loss = self._try(options, draft or self.stage.estimate)
             except OutOfTime:
                 break
             except ValueError as error:  # such as a covariance that is singular
-                reason = f": {' '.join(str(error).split())}"
+                loss, reason = math.inf, f": {' '.join(str(error).split())}"
             self.budget.step()
             taken = self.budget.clock() - began
             self.least_seconds = min(taken, self.least_seconds) if self.trials else taken
             self.trials.append(Trial(options, loss))
-            if loss < self.best_loss:
-                self.best, self.best_loss = candidate, loss
             if math.isfinite(loss):
                 self.curve.append([round(self.budget.clock() - self.begin, 3), len(self.trials), loss])
             if progress is not None:
                 progress(event(self.stage.name, len(self.trials), loss, self.best_loss, self.budget, self.begin))
             if save is not None:
                 save(self.state())
+        if draft is not None and self.best is not None:
+            with suppress(ValueError):
+                self._try(min(self.trials, key=lambda trial: trial.loss).options, self.stage.estimate)
         if self.best is not None:
             self.stage.keep(self.best)
         elif self.trials:
@@ -147,6 +149,24 @@ class SelectionRun:
             "validation": self.best_loss,
             "curve": self.curve,
         }
+
+    def _try(self, options: dict[str, Any], work: Callable[[Any, torch.Generator], None]) -> float:
+        """The loss of a candidate of some options; the better of it and the best so far is the best from there on.
+
+        Raises:
+            OutOfTime: It was cut off.
+            ValueError: It can't be estimated.
+        """
+        with deadline(self._left - self.validation_seconds, self.budget.clock):
+            candidate = self.stage.build(options)
+            work(candidate, self.generator)
+        self.best = candidate if self.best is None else self.best
+        with deadline(self._left, self.budget.clock):
+            check_time()
+            loss = self._loss(candidate)
+        if loss < self.best_loss:
+            self.best, self.best_loss = candidate, loss
+        return loss
 
     def _loss(self, candidate: Any) -> float:
         """The mean loss of the validation rows; the first candidate finds out how many of them there is time for."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any, Self
 
 import torch
@@ -19,7 +20,7 @@ from genflow.model import GenerativeModel
 from genflow.training import Rows, TrainingData, paired, unpaired
 from genflow.training.selection import Selection, Trial
 
-__all__ = ["Estimated", "by_rows", "fixed", "log_sum_exp", "refuse_condition", "untried"]
+__all__ = ["Estimated", "by_rows", "fixed", "log_sum_exp", "refuse_condition", "some_of", "untried"]
 
 _NUMBERS = 1 << 18  # computed for a few rows at a time: 2 MB in float64, which the cache holds
 
@@ -33,6 +34,8 @@ class Estimated(GenerativeModel):
 
     settles = False
     _name: str
+    _draft_rows: int | None = None
+    """By how many rows candidates are chosen where no clock bounds what they cost; `None` for all of them."""
 
     def __init__(self, dim: int, condition_dim: int = 0):
         super().__init__()
@@ -70,6 +73,13 @@ class Estimated(GenerativeModel):
             x, condition = unpaired(rows)
             return -model.log_prob(x, condition)
 
+        most = self._draft_rows
+        draft = None
+        if most is not None and most < len(data.train):
+
+            def draft(model: Self, generator: torch.Generator) -> None:
+                model.estimate(some_of(data, most, generator), generator)
+
         return Selection(
             name="estimate",
             train=paired(data.train, data.train_condition),
@@ -79,6 +89,7 @@ class Estimated(GenerativeModel):
             estimate=lambda model, generator: model.estimate(data, generator),
             validate=validate,
             keep=self._take_over,
+            draft=draft,
         )
 
     def _candidate(self, options: dict[str, Any]) -> Self:
@@ -119,6 +130,22 @@ def refuse_condition(name: str, condition_dim: int) -> None:
     """
     if condition_dim:
         raise InputError(f"condition_dim: {name} has no conditions; gaussian, nsf or flow-matching would do")
+
+
+def some_of(data: TrainingData, most: int, generator: torch.Generator) -> TrainingData:
+    """The data with so many of their training rows, drawn without replacement.
+
+    By the seed of the generator, not by its state: the same rows for every candidate, or chance would choose.
+    """
+    drawn = torch.randperm(len(data.train), generator=torch.Generator().manual_seed(generator.initial_seed()))[:most]
+    drawn = drawn.to(data.train.device)
+    condition = data.train_condition
+    return replace(
+        data,
+        train=data.train[drawn],
+        train_condition=None if condition is None else condition[drawn],
+        cache={},
+    )
 
 
 def untried(name: str, values: Sequence[Any], trials: Sequence[Trial]) -> dict[str, Any] | None:

@@ -17,6 +17,7 @@ from genflow.baselines.classical.estimated import (
     fixed,
     log_sum_exp,
     refuse_condition,
+    some_of,
 )
 from genflow.errors import InputError
 from genflow.training import TrainingData
@@ -123,11 +124,9 @@ class KernelDensity(Estimated):
 
     def estimate(self, data: TrainingData, generator: torch.Generator) -> None:
         """Takes the rows, or some of them."""
+        if self._most is not None and self._most < len(data.train):
+            data = some_of(data, self._most, generator)
         rows = data.train
-        if self._most is not None and self._most < len(rows):
-            # The same for every bandwidth, or chance would choose.
-            drawn = torch.randperm(len(rows), generator=torch.Generator().manual_seed(generator.initial_seed()))
-            rows = rows[drawn[: self._most].to(rows.device)]
         self._most = len(rows)
         self.centres = fixed(rows.detach().clone())
 

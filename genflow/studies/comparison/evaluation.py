@@ -74,8 +74,9 @@ def reference(data: Any, *, seed: int = 0, points: int = POINTS) -> dict[str, fl
         `w2_floor`, `mmd_threshold`; and `nll_true`, `nll_true_se` where the true density is known.
     """
     generator = torch.Generator().manual_seed(seed)
-    test = _some(_joined(data.preprocessor(data.test)[0], data.condition, "test"), points, generator)
-    train = _some(_joined(data.preprocessor(data.train)[0], data.condition, "train"), len(test), generator)
+    z_test, z_train = (data.preprocessor.spread(part, generator)[0] for part in (data.test, data.train))
+    test = _some(_joined(z_test, data.condition, "test"), points, generator)
+    train = _some(_joined(z_train, data.condition, "train"), len(test), generator)
     threshold = _or_nan(lambda x, y: mmd_threshold(x, y, _bandwidth(x)), test, train)
     figures = {"w2_floor": wasserstein2(train, test), "mmd_threshold": threshold}
     if data.true_log_prob is not None:
@@ -123,7 +124,8 @@ def evaluate(
     condition = data.condition and replace(data.condition, encoding=model.encoding)
     given = None if condition is None else condition.test
     # The data's own preprocessing: a model's may go further, and its units would be no other model's.
-    z_test, log_det = data.preprocessor(data.test.double())
+    z_test = data.preprocessor.spread(data.test.double(), generator)[0]
+    log_unit = data.preprocessor.log_unit(data.test.double())
     log_p = torch.full((len(data.test),), math.nan, dtype=torch.float64)
     scored = torch.ones(len(data.test), dtype=torch.bool)
     lost = ""
@@ -134,7 +136,7 @@ def evaluate(
         except SolverError as error:
             lost = f" ({error})"
     figures["nll"], figures["nll_se"] = _mean_and_se(-log_p[scored])
-    figures["nll_standardized"], figures["nll_standardized_se"] = _mean_and_se((log_det - log_p)[scored])
+    figures["nll_standardized"], figures["nll_standardized_se"] = _mean_and_se((log_unit - log_p)[scored])
     if not model.has_log_prob:
         remarks.append("no NLL, since rows have no density under it")
     elif bad := int((~log_p[scored].isfinite()).sum()):
@@ -163,7 +165,7 @@ def evaluate(
     figures.update(w2=math.nan, mmd=math.nan, c2st=math.nan)
     further = dict(metrics or {})
     figures.update(dict.fromkeys(further, math.nan))
-    z_samples = _joined(data.preprocessor(samples)[0].cpu(), condition, "test", drawn_at)
+    z_samples = _joined(data.preprocessor.spread(samples, generator)[0].cpu(), condition, "test", drawn_at)
     if bad := int((~z_samples.isfinite().all(-1)).sum()):
         remarks.append(f"{bad} of {count} samples are not finite, no figure is computed from them")
     elif count:
@@ -191,15 +193,20 @@ def evaluate(
         def inverted(count: int) -> tuple[float, float]:
             at = order[:count]
             where = None if condition is None else condition.test[at.numpy()]
-            error = inversion_error(
-                lambda z: model.encode(data.preprocessor.inverse(z), where),
-                lambda noise: data.preprocessor(model.decode(noise, where).cpu())[0],
-                z_test[at],
-            )
+            rows = model._spread(data.test[at])[0]
+            vectors = None if condition is None else condition.vectors(where).to(rows)
+            if data.preprocessor.random:  # the way back would only tell whether a row keeps to its cells
+                error = inversion_error(
+                    lambda z: inner.encode(z, vectors), lambda noise: inner.decode(noise, vectors), rows
+                )
+            else:
+                error = inversion_error(
+                    lambda z: model.encode(data.preprocessor.inverse(z), where),
+                    lambda noise: data.preprocessor(model.decode(noise, where).cpu())[0],
+                    z_test[at],
+                )
             if not inner.integrates:
                 return error, math.nan
-            rows = model._standardized(data.test[at])[0]
-            vectors = None if condition is None else condition.vectors(where).to(rows)
             return error, float(inner.integrate(rows, log_det=False, condition=vectors).nfe)
 
         try:

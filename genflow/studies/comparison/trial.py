@@ -108,7 +108,9 @@ def run_trial(
         "samples": evaluation.samples.numpy(),
         "drawn_at": evaluation.drawn_at,
     }
-    if data.dim == 2 and data.condition is None:
+    if data.dim == 2 and data.condition is None and data.preprocessor.random:
+        arrays["grid"] = np.full((GRID, GRID), np.nan)  # there is no density between the values
+    elif data.dim == 2 and data.condition is None:
         notify({"what": "evaluation", "stage": "density on a grid"})
         arrays["grid"] = _density(fitted, data, time_for_it)
         if fitted.has_log_prob and np.isnan(arrays["grid"]).all():

@@ -81,7 +81,7 @@ def _passage(fitted: Any, data: Any) -> Any:
         z = flow.replace(velocity=piece).decode(z)
         panels.append((start, z))
     shown = [panels[round(i * (len(panels) - 1) / min(6, len(panels) - 1))] for i in range(min(7, len(panels)))]
-    truth = preprocessor(data.test[:_SHOWN_ROWS])[0]
+    truth = preprocessor.spread(data.test[:_SHOWN_ROWS], torch.Generator().manual_seed(0))[0]
     count = len(shown) + 1
     figure, axes = subplots(1, count, figsize=(1.75 * count, 2.0), sharex=True, sharey=True)
     titles = [f"t = {time:.2g}" for time, _ in shown] + ["test rows"]

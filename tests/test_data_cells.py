@@ -1,0 +1,289 @@
+"""The distributional transform: every value owns its piece of the line, and what owns a piece comes back."""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import math
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+import genflow as gf
+from genflow.data.cells import Cells
+from genflow.data.choice import cells_for, law_of
+from genflow.data.dataset import Dataset
+from genflow.data.kinds import Column
+from genflow.data.laws import Atoms, ColumnLaw, Grid, Levels, Smooth
+from genflow.data.seriation import class_order
+from genflow.data.smoothing import smoothed
+from genflow.numerics.normal import log_density, log_mass, quantile
+from genflow.storage.checkpoint import load, save
+
+SIZE = 1200
+
+
+@functools.cache
+def columns() -> dict[str, tuple[np.ndarray, Column]]:
+    """Columns of every kind, with what they hold."""
+    rng = np.random.default_rng(0)
+    normal = rng.normal(size=SIZE)
+    counts = rng.poisson(3.0, SIZE).astype(float)
+    money = np.rint(rng.lognormal(8, 1, SIZE))
+    gaps = rng.random(SIZE) < 0.2
+    return {
+        "smooth": (normal, Column("a")),
+        "positive": (rng.exponential(size=SIZE), Column("a")),
+        "zeros": (np.where(gaps, 0.0, rng.exponential(size=SIZE)), Column("a")),
+        "counts": (counts, Column("a", "integer", grid=1.0)),
+        "ages": (np.rint(np.abs(rng.normal(40, 15, SIZE))), Column("a", "integer", grid=1.0)),
+        "money": (money, Column("a", "integer", grid=1.0)),
+        "money with zeros": (np.where(gaps, 0.0, money), Column("a", "integer", grid=1.0)),
+        "tenths": (normal.round(1), Column("a", grid=0.1)),
+        "hundredths": (normal.round(2), Column("a", grid=0.01)),
+        "thousandths": (normal.round(3), Column("a", grid=0.001)),
+        "gaps": (np.where(gaps, np.nan, normal), Column("a", missing=True)),
+        "counts with gaps": (np.where(gaps, np.nan, counts), Column("a", "integer", grid=1.0, missing=True)),
+        "piles at both ends": (normal.clip(-1, 1), Column("a")),
+        "classes": (np.where(gaps, np.nan, counts.clip(0, 4)), Column("a", "class", tuple("vwxyz"), missing=True)),
+    }
+
+
+@functools.cache
+def law(name: str) -> tuple[ColumnLaw, np.ndarray]:
+    x, column = columns()[name]
+    order = class_order(x[:, None], [column], 0) if column.kind == "class" else None
+    return law_of(x[:1000], column, x[1000:], order), x
+
+
+NAMES = list(columns())
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_value_comes_back_from_wherever_in_its_cell_it_is(name: str) -> None:
+    fitted, x = law(name)
+    rows = torch.from_numpy(x[:1000])[:, None]  # those that it was fitted to
+    cells = Cells([fitted])
+    for seed in range(3):
+        z, log_det = cells.spread(rows, torch.Generator().manual_seed(seed))
+        assert z.isfinite().all()
+        assert log_det.isfinite().all()
+        # In the tails the line has fewer digits: those of 1 / phi(z), at z = 6 seven less than a double.
+        torch.testing.assert_close(cells.inverse(z), rows, rtol=1e-8, atol=1e-8, equal_nan=True)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_number_of_the_line_is_a_value_that_the_column_can_have(name: str) -> None:
+    fitted, x = law(name)
+    _, column = columns()[name]
+    z = torch.linspace(-8, 8, 4001, dtype=torch.float64)
+    value = fitted.value(z)
+    known = value[~value.isnan()]
+    assert column.missing or len(known) == len(z)
+    if column.grid:
+        steps = known / column.grid
+        torch.testing.assert_close(steps, steps.round(), rtol=1e-9, atol=1e-6)
+    if np.nanmin(x) >= 0:
+        assert (known >= 0).all()
+    if name == "piles at both ends":
+        assert (known.min(), known.max()) == (-1, 1)
+    if column.classes:
+        assert set(known.tolist()) <= {0.0, 1.0, 2.0, 3.0, 4.0}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_mass_of_a_value_is_the_share_of_the_line_that_comes_back_as_it(name: str) -> None:
+    """Under the standard normal law: P(x) and f(x) as `piece` has them, against the line cut into small pieces."""
+    fitted, x = law(name)
+    _, column = columns()[name]
+    size = 200_001
+    edges = torch.linspace(-9, 9, size + 1, dtype=torch.float64)
+    middle, mass = (edges[1:] + edges[:-1]) / 2, log_mass(edges[:-1], edges[1:]).exp()
+    value = fitted.value(middle)
+    probe = torch.from_numpy(x[:12])
+    piece = fitted.piece(probe)
+    for k, wanted in enumerate(probe.tolist()):
+        if piece.low[k] == piece.high[k]:  # a density: the mass of a small interval around the value, by its width
+            near = 20.5 * column.grid if column.grid else 1e-3 * (1 + abs(wanted))
+            found = mass[(value - wanted).abs() < near].sum() / (2 * near)
+            stated = (log_density(piece.low[k]) + piece.log_slope[k]).exp()
+            if column.kind == "integer":
+                stated = stated / column.grid
+            # The interval's ends fall between the line's small pieces, and the density changes across it.
+            assert abs(found / stated - 1) < 0.05
+        else:
+            same = value.isnan() if math.isnan(wanted) else (value - wanted).abs() < 1e-9
+            stated = log_mass(piece.low[k], piece.high[k]).exp()
+            step = 2 * float(mass.max())
+            # Beyond the last value stands the mass of what the training rows never had.
+            assert abs(float(mass[same].sum() - stated)) < step + 0.5 / 1000
+
+
+def test_the_line_is_the_normal_law_of_what_a_column_is() -> None:
+    """Spread over their cells, the training rows of a column of levels are as normal as their number allows."""
+    for name in ("counts", "classes", "ages", "tenths", "counts with gaps"):
+        fitted, x = law(name)
+        z, _ = Cells([fitted]).spread(torch.from_numpy(x)[:, None], torch.Generator().manual_seed(0))
+        u = torch.special.ndtr(z[:, 0]).sort().values
+        distance = (u - (torch.arange(SIZE) + 0.5) / SIZE).abs().max()
+        assert distance < 1.95 / math.sqrt(SIZE)  # Kolmogorov's distribution, 1 in 1000
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    st.floats(-1e6, 1e6), st.floats(1e-3, 1e3), st.floats(0, 20), st.lists(st.floats(0.01, 0.1), min_size=1, max_size=4)
+)  # fmt: skip
+def test_atoms_between_other_values(mean: float, std: float, low: float, shares: list[float]) -> None:
+    """The masses of atoms are theirs, and the order of the line is that of the values."""
+    rest = Smooth(mean, std, low=mean - low * std)
+    atoms = torch.tensor([mean + (k - 1) * std for k in range(len(shares))], dtype=torch.float64)
+    atoms = atoms.clamp(min=rest.low).unique()
+    fitted = Atoms(rest, len(atoms), atoms, torch.tensor(shares[: len(atoms)], dtype=torch.float64))
+    piece = fitted.piece(atoms)
+    masses = log_mass(piece.low, piece.high).exp()
+    torch.testing.assert_close(masses, torch.tensor(shares[: len(atoms)], dtype=torch.float64), rtol=1e-6, atol=1e-9)
+    z = torch.linspace(-6, 6, 301, dtype=torch.float64)
+    value = fitted.value(z)
+    # As far as the differences of the values' own rounding.
+    assert (value.diff() >= -1e-12 * (abs(mean) + std)).all()
+
+
+def test_what_the_training_rows_never_had_has_a_finite_log_p() -> None:
+    for name in NAMES:
+        fitted, _ = law(name)
+        odd = torch.tensor([[-1e9], [1e9], [0.123], [-0.5], [7.0]], dtype=torch.float64)
+        z, log_det = Cells([fitted]).spread(odd, torch.Generator().manual_seed(0))
+        assert z.isfinite().all(), name
+        assert log_det.isfinite().all(), name
+    levels = Levels(2, [0.0, 1.0], [0.5, 0.5], rest=0.02)
+    piece = levels.piece(torch.tensor([5.0], dtype=torch.float64))
+    torch.testing.assert_close(log_mass(piece.low, piece.high).exp(), torch.tensor([0.01], dtype=torch.float64))
+
+
+def test_the_density_of_decimals_does_not_depend_on_how_they_count() -> None:
+    """A density per unit: a column in other units has the same log p but for the logarithm of the unit."""
+    x = np.random.default_rng(0).normal(size=1000).round(2)
+    first, second = (law_of(x * f, Column("a", grid=0.01 * f)) for f in (1.0, 100.0))
+    for law_, values in ((first, x), (second, x * 100)):
+        assert isinstance(law_, Grid)
+        z, log_det = Cells([law_]).spread(torch.from_numpy(values)[:, None], torch.Generator().manual_seed(0))
+        log_p = log_density(z[:, 0]) + log_det
+        if values is x:
+            before = log_p
+        else:
+            torch.testing.assert_close(log_p + math.log(100), before, rtol=1e-6, atol=1e-6)
+
+
+def test_the_bound_tightens_towards_the_truth() -> None:
+    """Two coins that depend on each other: under an independent normal model the truth is a sum over four cells."""
+    rows = torch.tensor([[0.0, 0.0], [1.0, 1.0], [0.0, 1.0], [1.0, 0.0]], dtype=torch.float64)
+    cells = Cells([Levels(2, [0.0, 1.0], [0.5, 0.5]), Levels(2, [0.0, 1.0], [0.5, 0.5])])
+
+    class Correlated(gf.baselines.Gaussian):
+        """A bivariate normal law with the correlation 0.8."""
+
+        def log_prob(self, x: Tensor, condition: object = None, generator: object = None) -> Tensor:
+            covariance = torch.tensor([[1.0, 0.8], [0.8, 1.0]])
+            return torch.distributions.MultivariateNormal(torch.zeros(2), covariance).log_prob(x)
+
+    fitted = gf.fitted.Transformed(Correlated(2), cells, ["a", "b"])
+    # The orthant probability of a bivariate normal law, 1/4 + arcsin(rho) / 2 pi.
+    same = 0.25 + math.asin(0.8) / (2 * math.pi)
+    truth = torch.tensor([same, same, 0.5 - same, 0.5 - same], dtype=torch.float64).log()
+    means = []
+    many = rows.repeat(2000, 1)
+    for draws in (1, 4, 16, 64):
+        log_p, error = fitted.log_prob_with_error(many, draws=draws)
+        log_p = log_p.reshape(2000, 4)
+        assert (log_p.mean(0) < truth + 4 * log_p.std(0) / math.sqrt(2000)).all()  # a lower bound
+        means.append(log_p.mean(0))
+        assert (error > 0).all() == (draws > 1)
+    for less, more in itertools.pairwise(means):
+        assert (more > less).all()
+    # Its distance falls as the variance of a mean does: at 64 draws below a hundredth.
+    assert (means[-1] - truth).abs().max() < 0.01
+
+
+def test_shares_of_few_rows_are_those_under_which_rows_are_likely() -> None:
+    counts = np.array([50, 0, 50])
+    p, _ = smoothed(counts, False)
+    assert (p > 0).all()
+    assert p[1] < 0.02
+    assert abs(p.sum() - 1) < 1e-12
+    rng = np.random.default_rng(0)
+    truth = np.exp(-0.5 * ((np.arange(60) - 30) / 10) ** 2)
+    truth /= truth.sum()
+    counts = rng.multinomial(300, truth)
+    p, width = smoothed(counts, True)
+    assert width > 1
+    raw = (counts + 0.5) / (300 + 30)
+    assert (truth * np.log(truth / p)).sum() < 0.5 * (truth * np.log(truth / raw)).sum()
+
+
+def test_classes_stand_beside_those_that_are_alike() -> None:
+    rng = np.random.default_rng(0)
+    place = rng.integers(6, size=900)
+    names = np.array([3, 0, 5, 1, 4, 2])  # the class at each place of the hidden scale
+    rows = np.column_stack([place + 0.3 * rng.normal(size=900), names[place].astype(float)])
+    order = class_order(rows, [Column("size"), Column("name", "class", tuple("abcdef"))], 1)
+    assert order.tolist() in (names.tolist(), names[::-1].tolist())
+
+
+def test_a_checkpoint_holds_the_cells(tmp_path) -> None:
+    rows = np.column_stack([x for x, _ in columns().values()])
+    cells = cells_for(rows[:1000], [column for _, column in columns().values()], rows[1000:])
+    save(cells, tmp_path / "cells")
+    again = load(tmp_path / "cells")
+    x = torch.from_numpy(rows)
+    for first, second in zip(cells(x), again(x), strict=True):
+        assert torch.equal(first, second)
+    z = torch.randn(50, x.shape[1], dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    torch.testing.assert_close(cells.inverse(z), again.inverse(z), rtol=0, atol=0, equal_nan=True)
+
+
+def mixed(n: int = 1500) -> tuple[Dataset, Tensor]:
+    """A class that decides a normal law, and the log density of its test rows."""
+    rng = np.random.default_rng(1)
+    place = rng.choice(3, size=n, p=(0.5, 0.3, 0.2))
+    means, stds = np.array([-2.0, 0.0, 3.0]), np.array([0.5, 1.0, 0.7])
+    value = means[place] + stds[place] * rng.normal(size=n)
+    log_p = (
+        np.log(np.array([0.5, 0.3, 0.2]))[place]
+        + torch.from_numpy(
+            -0.5 * ((value - means[place]) / stds[place]) ** 2 - np.log(stds[place]) - 0.5 * math.log(2 * math.pi)
+        ).numpy()
+    )
+    rows = np.column_stack([place.astype(float), value])
+    kinds = [Column("class", "class", ("a", "b", "c")), Column("value")]
+    first, second = n * 8 // 10, n * 9 // 10
+    parts = (torch.from_numpy(part.copy()) for part in (rows[:first], rows[first:second], rows[second:]))
+    preprocessor = cells_for(rows[:first], kinds, rows[first:second])
+    return Dataset("mixed", *parts, ["class", "value"], preprocessor), torch.from_numpy(log_p[second:])
+
+
+def test_a_model_of_classes_and_numbers() -> None:
+    """No model is better than the truth, and a spline flow learns most of what independent columns leave."""
+    data, truth = mixed(4000)
+    fitted = gf.baselines.NSF(2, width=32, transforms=2).fit(data, iterations=300)
+    log_p = fitted.log_prob(data.test)
+    gap = truth - log_p
+    assert gap.mean() > -3 * gap.std() / math.sqrt(len(gap))
+    # Independent columns lose what the class says of the value: 0.8 nats here.
+    assert gap.mean() < 0.3
+    samples = fitted.sample(500, generator=torch.Generator().manual_seed(0))
+    assert set(samples[:, 0].tolist()) <= {0.0, 1.0, 2.0}
+    x, log_q = fitted.sample_with_log_prob(20, generator=torch.Generator().manual_seed(0))
+    torch.testing.assert_close(log_q, fitted.log_prob(x), rtol=0, atol=1.0)
+    torch.testing.assert_close(fitted.decode(fitted.encode(x)), x, rtol=1e-3, atol=1e-3)
+
+
+def test_normal_tails_in_logarithms() -> None:
+    """The quantile of a logarithm of a probability that is no double."""
+    z = torch.tensor([-300.0, -50.0, -38.5, -8.0, 5.0, 60.0], dtype=torch.float64)
+    back = quantile(torch.special.log_ndtr(z), torch.special.log_ndtr(-z))
+    # log Phi has 16 digits, and a relative change of it is twice that of z.
+    torch.testing.assert_close(back, z, rtol=1e-12, atol=1e-12)
