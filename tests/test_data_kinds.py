@@ -278,3 +278,14 @@ def test_a_schema_is_kept_in_a_checkpoint(tmp_path):
     samples = again.sample_frame(5, generator=torch.Generator().manual_seed(0))
     assert samples.dtypes.astype(str).tolist() == frame.dtypes.astype(str).tolist()
     assert samples["land"].tolist() == ["AT"] * 5
+
+
+def test_another_table_is_loaded_like_the_first():
+    """Its classes are others, and every number is another: both are what they were."""
+    first = pd.DataFrame({"x": RNG.normal(size=N), "city": WORDS, "n": RNG.integers(0, 9, N)})
+    schema = load(first).schema
+    other = pd.DataFrame({"n": np.arange(N), "city": np.resize(["Rome", "Lima"], N), "x": RNG.normal(size=N)})
+    data = load(other, columns=["x", "city", "n"], like=schema)
+    assert data.columns == ["x", "city", "n"]
+    assert [column.kind for column in data.schema.columns] == ["continuous", "class", "integer"]
+    assert set(torch.cat(list(data.parts().values()))[:, 1].tolist()) == {2.0, 3.0}  # Rome, and one that is not known

@@ -36,6 +36,7 @@ class Selection:
         missing: One of `MISSING`.
         missing_values: Values that stand for missing ones.
         sheet: The sheet of an Excel file.
+        like: The columns of another table, whose kinds and places of classes those of the same names take.
     """
 
     columns: Sequence[str | int] | None = None
@@ -46,6 +47,7 @@ class Selection:
     missing: str = "value"
     missing_values: Sequence[float | str] = ()
     sheet: str | int | None = None
+    like: Schema | None = None
 
     def __post_init__(self) -> None:
         if self.missing not in MISSING:
@@ -66,12 +68,12 @@ class Selection:
     def hints(self) -> Hints:
         """What a reader has to know of columns."""
         ignored: dict[str | int, str | Column] = dict.fromkeys(self.drop, "ignored")
-        return ignored | dict(self.kinds) | dict.fromkeys(self.classes, "class")
+        return ignored | self.known | dict(self.kinds) | dict.fromkeys(self.classes, "class")
 
     @property
-    def is_empty(self) -> bool:
-        """Whether nothing is asked for."""
-        return self == Selection()
+    def known(self) -> dict[str | int, str | Column]:
+        """The modelled columns of the other table, by their names."""
+        return {} if self.like is None else {column.name: column for column in self.like.modelled}
 
 
 def selected(table: Table, selection: Selection) -> tuple[Table, Schema, int]:
@@ -90,6 +92,11 @@ def selected(table: Table, selection: Selection) -> tuple[Table, Schema, int]:
     if both := [table.columns[j] for j in given if j in dropped]:
         raise InputError(f"drop: {both[0]!r} is part of the condition; name it in one of them")
     said = {table.position(column): kind for column, kind in selection.kinds.items()}
+    if selection.like is not None:
+        known = {column.name: column for column in selection.like.modelled}
+        own = zip(table.columns, table.kinds, strict=True)
+        table = table.recoded([known.get(name, column) for name, column in own])
+        said |= {table.position(name): column.kind for name, column in known.items() if name in table.columns}
     if selection.missing_values:
         _set_missing(table, selection.missing_values)
     else:
