@@ -122,7 +122,7 @@ def _given(chosen: Arguments, model: Any) -> Any:
 
     if chosen.condition_from:
         with noted():
-            _, given = read_with_condition(chosen.condition_from, [], model.encoding)
+            _, given = read_with_condition(chosen.condition_from, [], model.encoding, model.schema)
     else:
         given = [_typed(chosen.condition, model)]
     model.encoding(given, (len(given),))

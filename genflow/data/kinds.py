@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from genflow.data.conditions import class_name
 from genflow.errors import InputError
 from genflow.extras import extra
 from genflow.interfaces import Component
@@ -249,12 +250,17 @@ class Schema(Component):
 
 
 def _as_given(column: Column, values: Sequence[Any]) -> pd.Series:
-    """A column of the condition: dates from their numbers, all else as it came."""
+    """A column of the condition in its dtype; its numbers are not rounded, they may be other than those of the table."""
     import pandas as pd
 
-    if column.kind == "date" and not any(isinstance(value, str) for value in values):
+    if column.classes:
+        places = {name: float(place) for place, name in enumerate(column.classes)}
+        return column.series(np.array([places.get(class_name(value), np.nan) for value in values]))
+    if column.kind == "date" or column.unit:
         return column.series(np.asarray(values, dtype=np.float64))
-    return pd.Series(list(values), name=column.name)
+    numbers = np.asarray(values, dtype=np.float64)
+    whole = column.dtype.lower().startswith(("int", "uint")) and bool((numbers == np.rint(numbers)).all())
+    return column.series(numbers) if whole else pd.Series(numbers, name=column.name)
 
 
 def _before_pandas_3() -> bool:

@@ -238,7 +238,8 @@ def _fitting(test: Table, given: int) -> Table:
         strange = test.values[:, j] == len(column.classes) if column.classes else np.zeros(len(test.values), bool)
         if strange.any() and j >= len(test.kinds) - given:
             i = int(strange.argmax())
-            raise InputError(f"{test.place(i, j)}: a class that is none of {', '.join(column.classes[:8])}")
+            names = ", ".join(column.classes[:8]) + (", …" if len(column.classes) > 8 else "")
+            raise InputError(f"{test.place(i, j)}: a class that is none of {names}")
         if not column.missing and np.isnan(test.values[:, j]).any():
             i = int(np.isnan(test.values[:, j]).argmax())
             raise InputError(f"{test.place(i, j)}: a missing value (NaN), and no row of the data misses it; fill it")
