@@ -138,6 +138,13 @@ def test_a_word_that_may_be_a_number_misspelt_is_refused(file):
     assert load(file(HEAD + body), drop="x").columns == ["k", "c"]
 
 
+def test_a_word_among_few_numbers_makes_classes_of_them(file):
+    doors = np.resize(["2", "3", "4", "5more"], N)
+    data = load(file("x,doors\n" + "\n".join(f"{x},{d}" for x, d in zip(X, doors))))
+    assert data.schema.columns[1].classes == ("2", "3", "4", "5more")
+    assert any("column 'doors': numbers and words (5more): each is the name of a class" in r for r in data.remarks)
+
+
 def test_a_sign_is_a_class_where_there_are_no_numbers(file):
     data = load(file("x,s\n" + "\n".join(f"{x},{'+' if k > 90 else '-'}" for x, k in zip(X, K))))
     assert data.schema.columns[1].classes == ("+", "-")

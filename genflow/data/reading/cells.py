@@ -94,7 +94,12 @@ def classes_of(name: str, cells: Sequence[str], numbers: Numbers) -> Found:
 def words_of(name: str, cells: Sequence[str]) -> Found:
     """A column of words: classes, or an identifier."""
     missing = np.array([is_missing(cell) for cell in cells])
-    return Found(*word_column(name, [unescaped(cell.strip()) for cell in cells], missing))
+    values, column = word_column(name, [unescaped(cell.strip()) for cell in cells], missing)
+    words = [text for text in column.classes if not is_number(text)]
+    rows = sum(cell.strip() in words for cell in cells)
+    beside = column.kind == "class" and 2 * rows < (~missing).sum()
+    shown = ", ".join(words[:3]) + (", …" if len(words) > 3 else "")
+    return Found(values, column, f"numbers and words ({shown}): each is the name of a class" if beside else "")
 
 
 def without_sign(cells: Sequence[str]) -> tuple[list[str], str, str] | None:
