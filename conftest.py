@@ -89,12 +89,6 @@ def few_rows() -> Generator[None]:
         yield
 
 
-@pytest.fixture(autouse=True)
-def _few_rows_in_examples(request: pytest.FixtureRequest) -> None:
-    if isinstance(request.node, pytest.DoctestItem):
-        request.getfixturevalue("few_rows")
-
-
 @pytest.fixture
 def shared_tables() -> Path:
     """The folder of real tables, where there is one."""

@@ -22,7 +22,7 @@ import torch
 
 from genflow.data.choice import cells_for
 from genflow.data.dataset import Dataset, split
-from genflow.data.kinds import Column
+from genflow.data.kinds import Column, Schema
 from genflow.metrics.likelihood import mean_and_se
 from genflow.naming import registry
 from genflow.naming.options import build
@@ -78,7 +78,8 @@ def dataset(name: str, rows: int, seed: int = 0) -> tuple[Dataset, np.ndarray]:
     parts = [part[:, :-1].copy() for part in (train, validation, test)]
     preprocessor = cells_for(parts[0], columns, parts[1])
     tensors = (torch.from_numpy(part) for part in parts)
-    return Dataset(name, *tensors, [column.name for column in columns], preprocessor), test[:, -1]
+    names = [column.name for column in columns]
+    return Dataset(name, *tensors, names, preprocessor, schema=Schema(columns)), test[:, -1]
 
 
 @tuned()

@@ -18,8 +18,6 @@ from genflow.studies.comparison.ration import Ration, evaluation_seconds
 from genflow.studies.comparison.trial import run_trial
 from genflow.training import Budget
 
-pytestmark = pytest.mark.usefixtures("few_rows")
-
 
 class Clock:
     """A time that goes on where it is told to."""

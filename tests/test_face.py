@@ -30,7 +30,7 @@ model.replace(divergence=my_estimator)                              # plug in a 
 @pytest.mark.slow
 def test_the_face_works_as_written(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("genflow.data.loading._ROWS", 200)  # two moons, soon drawn and judged
+    monkeypatch.setattr("genflow.data.loading._ROWS", 500)  # two moons, soon drawn and judged
     rng = np.random.default_rng(0)
     age = rng.normal(45, 12, 300)
     rows = np.column_stack([age, 800 + 50 * age + rng.normal(0, 300, 300), rng.gamma(2.0, 3.0, 300)])

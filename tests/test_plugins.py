@@ -13,8 +13,6 @@ import genflow as gf
 from genflow.cli import main
 from genflow.naming import registry
 
-pytestmark = pytest.mark.usefixtures("few_rows")
-
 # Fifteen lines each, as the paragraph "Your own part in every command" has it.
 PARTS = """
 import torch

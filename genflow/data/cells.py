@@ -68,6 +68,11 @@ class Cells(Preprocessor):
         return {"laws": list(self.laws)}
 
     @property
+    def plain(self) -> bool:
+        """Whether every column is standardized and no more."""
+        return not self._others
+
+    @property
     def random(self) -> bool:
         return any(cast(ColumnLaw, law).random for law in self.laws)
 

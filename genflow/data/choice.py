@@ -21,7 +21,7 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from genflow.data.atoms import outstanding_values, repeats
+from genflow.data.atoms import grid_width, outstanding_values, repeats
 from genflow.data.cells import Cells
 from genflow.data.kinds import Column
 from genflow.data.laws import Atoms, ColumnLaw, Grid, Levels, Smooth
@@ -106,15 +106,17 @@ def _numbers(x: np.ndarray, column: Column, validation: np.ndarray | None, rest:
     if len(distinct) < 2:
         only = _tensor(distinct) if len(distinct) else torch.zeros(1)
         return Levels(len(only), only, torch.ones(len(only)), rest=rest)
+    # Numbers that are all even, or whole hundreds, are on a wider grid.
+    grid = max(column.grid, grid_width(distinct)) if column.grid > 0 else 0.0
     repeat = repeats(x)
     if repeat.coarse or len(distinct) <= _FEW_LEVELS:
-        levels = _levels(x, distinct, column.grid)
+        levels = _levels(x, distinct, grid)
         if levels is not None:
             values, counts, ordered = levels
             p, width = smoothed(counts, ordered)
-            unit = column.grid if column.grid > 0 and not counted else 1.0
+            unit = grid if grid > 0 and not counted else 1.0
             if ordered:
-                values, p = _continued(x, values, p, width, column.grid)
+                values, p = _continued(x, values, p, width, grid)
             return Levels(len(values), _tensor(values), _tensor(p), unit, rest)
     atoms = outstanding_values(x) if repeat.atoms else np.empty(0)
     others = x[~np.isin(x, atoms)]
@@ -127,7 +129,7 @@ def _numbers(x: np.ndarray, column: Column, validation: np.ndarray | None, rest:
     if len(atoms):
         low = atoms[0] if atoms[0] == x.min() else low
     high = atoms[-1] if len(atoms) and atoms[-1] == x.max() else math.inf
-    law = _smooth(others, low, high, column.grid, counted, validation, rest)
+    law = _smooth(others, low, high, grid, counted, validation, rest)
     if not len(atoms):
         return law
     p = np.array([(x == atom).sum() for atom in atoms]) / len(x)

@@ -76,8 +76,11 @@ def from_table(
         everything = _dequantized(everything, columns, found, np.random.default_rng([seed, 1]), remarks)
     elif any(repeat.atoms for repeat in found):
         shown = _shown([_described(column, repeat) for column, repeat in zip(columns, found) if repeat.atoms])
-        if atoms != "drop":
-            advice = "a likelihood there rewards spikes; atoms=dequantize or atoms=drop makes it comparable"
+        if atoms == "cells":
+            advice = "each has a probability, and log p is that of counts there (per unit, where they are decimals)"
+            remarks.append(f"repeated values in {shown}: {advice}")
+        elif atoms == "keep":
+            advice = "a likelihood there rewards spikes; atoms=cells, dequantize or drop makes it comparable"
             remarks.append(f"repeated values in {shown}: {advice}")
         else:
             kept = [j for j, repeat in enumerate(found) if not repeat.atoms]
@@ -103,7 +106,7 @@ def from_table(
 
     remarks = [f"{name}: {remark}" for remark in remarks]
     parts = _parts(everything, len(rows), test is None)
-    data = assemble(name, parts, columns, remarks=remarks, seed=seed, schema=schema)
+    data = assemble(name, parts, columns, remarks=remarks, seed=seed, schema=schema, cells=atoms == "cells")
     if condition:
         data.condition = conditions(_parts(known, len(rows), test is None), given, table.classes[count:])
     return data

@@ -12,6 +12,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from genflow.data.choice import cells_for
 from genflow.data.conditions import Conditions, Encoding, labelled
 from genflow.data.kinds import Schema
 from genflow.data.preprocessing import Preprocessor, Standardize
@@ -164,12 +165,13 @@ def assemble(
     seed: int = 0,
     image_shape: tuple[int, int] | None = None,
     schema: Schema | None = None,
+    cells: bool = True,
 ) -> Dataset:
-    """A data set of three parts, with the preprocessor fitted on the first."""
+    """A data set of three parts, with the preprocessor fitted on the first: cells by the schema, if they are wanted."""
     train, validation, test = (torch.from_numpy(np.array(part, dtype=np.float64)) for part in parts)
     names = list(columns) or default_columns(train.shape[-1])
     try:
-        preprocessor = preprocessor_for(train, schema, validation, names)
+        preprocessor = preprocessor_for(train, schema if cells else None, validation, names)
     except InputError as error:
         raise InputError(f"{name}: {error}") from None
     return Dataset(
@@ -184,7 +186,7 @@ def preprocessor_for(
     validation: Float[Tensor, "m dim"],
     names: Sequence[str] = (),
 ) -> Preprocessor:
-    """The map to standardized units of rows of these kinds.
+    """The map to standardized units of rows of these kinds: cells, or a scale where no column has any.
 
     Args:
         train: Training rows, NaN where a value is missing.
@@ -195,13 +197,10 @@ def preprocessor_for(
     Raises:
         InputError: A column that does not vary.
     """
-    if not train.isnan().any():
+    if schema is None:
         return Standardize.fit(train, names)
-    # Until columns have maps of their own: moments of what is known, and codes of classes as numbers.
-    filled = torch.where(train.isnan(), train.nanmean(0), train)
-    gone = train.isnan()
-    spread = torch.where(gone, 0.0, (filled - filled.mean(0)).square()).sum(0) / (~gone).sum(0).clamp(min=1)
-    return Standardize(train.shape[-1], filled.mean(0), torch.where(spread > 0, spread.sqrt(), 1.0))
+    cells = cells_for(train.numpy(), schema.modelled, validation.numpy())
+    return Standardize.fit(train, names) if cells.plain else cells
 
 
 def default_columns(dim: int) -> list[str]:

@@ -37,6 +37,7 @@ def write_data(data: Any, folder: Path) -> None:
         "seed": data.seed,
         "image_shape": shape,
         "condition": described(data.condition and data.condition.encoding),
+        "schema": described(data.schema),
         "trust": f"{cls.__module__}:{cls.__qualname__}",
     }
     (folder / "data.json").write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
@@ -52,6 +53,7 @@ def read_data(folder: Path) -> Any:
     with np.load(folder / "data.npz") as arrays:
         parts: dict[str, Any] = {part: torch.from_numpy(arrays[part]) for part in ("train", "validation", "test")}
         encoding = built(document.pop("condition"), frozenset(), folder)
+        document["schema"] = built(document["schema"], frozenset(), folder)
         if encoding is not None:
             given = {name.removeprefix("condition."): arrays[name] for name in arrays if name.startswith("condition.")}
             parts["condition"] = Conditions.from_arrays(given, encoding)
