@@ -170,14 +170,14 @@ def test_the_published_recipe_is_one_flag(capsys):
 def test_text_in_a_column(capsys):
     with open("text.csv", "w") as file:
         file.write("a,b\n" + "3,1O\n" + "".join(f"{k},{k * k}\n" for k in range(25)))
-    assert "1O" in refused(capsys, "fit text.csv --iterations 1 -o new")
+    assert "1O" in refused(capsys, "fit text.csv --missing refuse --iterations 1 -o new")
 
 
 def test_nan(capsys):
     rows = np.random.default_rng(0).normal(size=(30, 2))
     rows[4, 1] = np.nan
     np.save("nan.npy", rows)
-    refused(capsys, "compare --data nan.npy --iterations 1 --out new")
+    refused(capsys, "compare --data nan.npy --missing refuse --iterations 1 --out new")
 
 
 def test_one_row(capsys):

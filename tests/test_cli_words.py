@@ -109,7 +109,7 @@ def test_columns_are_chosen_by_name_or_position(capsys, folder):
     frame.to_csv("words.csv", index=False)
     frame["typo"] = [*range(59), "1O"]
     frame.to_csv("words.csv", index=False)
-    error = refused(capsys, f"fit words.csv {QUICK} -o run")
+    error = refused(capsys, f"fit words.csv --missing refuse {QUICK} -o run")
     assert "'1O'" in error
     assert "--drop" in error
     assert "drop=" not in error

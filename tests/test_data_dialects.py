@@ -131,11 +131,25 @@ def test_numbers_with_signs_and_words_among_them(file, cell, kind):
     assert (data.schema.columns[0].kind, data.schema.columns[0].missing) == (kind, bool(np.isnan(expected).any()))
 
 
-def test_a_word_that_may_be_a_number_misspelt_is_refused(file):
-    body = BODY.replace(str(X[3]), "1O.5")
+def test_a_number_that_is_misspelt_is_missing_or_refused(file):
+    path = file(HEAD + BODY.replace(str(X[3]), "1O.5"))
+    data = load(path)
+    assert rows(data)[:, 0].tolist() == pytest.approx([np.nan if k == 3 else x for k, x in enumerate(X)], nan_ok=True)
+    assert any("row 4 (line 5), column 'x': '1O.5' is no number: read as missing" in r for r in data.remarks)
     with pytest.raises(InputError, match=r"row 4 \(line 5\), column 'x': '1O.5' is not a number; .+drop="):
-        load(file(HEAD + body))
-    assert load(file(HEAD + body), drop="x").columns == ["k", "c"]
+        load(path, missing="refuse")
+    assert load(path, drop="x", missing="refuse").columns == ["k", "c"]
+
+
+def test_several_tabs_between_numbers(file):
+    tabs = ["\t\t" if j == 7 else "\t" for j in range(N)]
+    body = "\n".join(f"{x}{tab}{k}\t{x + 1:.2f}" for x, k, tab in zip(X, K, tabs))
+    np.testing.assert_array_equal(rows(load(file(body, "seeds.txt")))[:, :2], np.column_stack([X, K]))
+
+
+def test_the_old_format_of_excel_is_named(file):
+    with pytest.raises(InputError, match=r"save it as \.xlsx"):
+        load(file("x", "table.xls"))
 
 
 def test_a_word_among_few_numbers_makes_classes_of_them(file):

@@ -250,7 +250,7 @@ class Schema(Component):
 
 
 def _as_given(column: Column, values: Sequence[Any]) -> pd.Series:
-    """A column of the condition in its dtype; its numbers are not rounded, they may be other than those of the table."""
+    """A column of the condition in its dtype; its numbers are not rounded, they may be others than the table has."""
     import pandas as pd
 
     if column.classes:

@@ -125,14 +125,11 @@ def without_sign(cells: Sequence[str]) -> tuple[list[str], str, str] | None:
     return [bare.get(cell.strip(), "") for cell in cells], sign, known[0]
 
 
-def without_strays(cells: Sequence[str], numbers: Numbers) -> tuple[Numbers, dict[int, str]] | None:
-    """Numbers with a few words among them as missing: `unknown`, `n.d.`; `None` if they are no such column.
-
-    Words with digits may be numbers that are misspelt, and are left to an error.
+def without_strays(cells: Sequence[str]) -> tuple[Numbers, dict[int, str]] | None:
+    """Numbers with a few words among them as missing: `unknown`, `1O.5`; `None` if they are no such column.
 
     Args:
         cells: The fields.
-        numbers: What their numbers may be, as they stand: nothing.
 
     Returns:
         The numbers without the words, and the words by their rows.
@@ -144,8 +141,6 @@ def without_strays(cells: Sequence[str], numbers: Numbers) -> tuple[Numbers, dic
     share = 1 - count / max(known, 1)
     if len(strange) - len(strays) <= _DISTINCT or share < (_ALONE if len(strays) == 1 else _NUMBERS):
         return None
-    if any(any(character.isdigit() for character in text) for text in strays):
-        return numbers, {}
     return (
         Numbers(["" if cell in strays else cell for cell in cells]),
         {i: cell.strip() for i, cell in enumerate(cells) if cell in strays},

@@ -49,7 +49,16 @@ def separator_of(text: str, start: int = 0, comments: bool = True) -> str:
         found.append((share, regular, len(records[0]) == count, -place, separator))
     if not any(regular and separator != ALONE for _, regular, _, _, separator in found) and _has_colons(text, start):
         return ":"
-    return max(found)[-1] if found else ","
+    chosen = max(found)[-1] if found else ","
+    if chosen == "\t" and _widths(text, "\t", start, comments) > 1 == _widths(text, BLANKS, start, comments):
+        return BLANKS  # several tabs between two numbers
+    return chosen
+
+
+def _widths(text: str, separator: str, start: int, comments: bool) -> int:
+    """How many numbers of fields the records have."""
+    records = itertools.islice(Records(text, separator, start, comments), _SHOWN * 10)
+    return len({len(fields) for _, fields in records})
 
 
 def _has_colons(text: str, start: int) -> bool:

@@ -458,7 +458,7 @@ def _worded(table: Table, j: int, cells: list[str], hint: str | Column | None) -
     if (bare := without_sign(cells)) is not None:
         table.remarks.append(f"{table.label(j)}: the {bare[1]} of numbers like {bare[2]} is left out")
         return Numbers(bare[0])
-    mended = without_strays(cells, numbers)
+    mended = without_strays(cells)
     if mended is not None and mended[1]:
         numbers, strays = mended
         table.strays |= {(i, name): word for i, word in strays.items()}
