@@ -103,7 +103,8 @@ class DensityEstimator(DensityMixin, BaseEstimator):
             torch.manual_seed(self.seed)
             unfitted = build(kind, data.dim, self._options)
         self.model_ = unfitted.fit(data, seed=self.seed, **limit)
-        self.model_.model.double()  # by single precision, the log density of a row knows in its last digits of the others
+        # In single precision the last digits of a row's log density depend on the rows beside it.
+        self.model_.model.double()
         self._in_frames = hasattr(X, "columns")
         return self
 
@@ -121,7 +122,7 @@ class DensityEstimator(DensityMixin, BaseEstimator):
     def score(self, X: Any, y: Any = None) -> float:
         """The mean log density of rows, in nats: the larger, the better.
 
-        As of `GaussianMixture`. The total, which `KernelDensity` returns, would have folds of unequal size weigh unequally.
+        As of `GaussianMixture`. By the total, which `KernelDensity` returns, larger folds would weigh more in a search.
 
         Args:
             X: Rows, `(n, d)`.

@@ -73,13 +73,18 @@ def test_mixtures_of_any_dimension(dim):
     assert load(f"gaussian-mixture-{dim}", rows=100).dim == dim
 
 
-def test_digits_are_dequantized_grey_levels():
+def test_digits_are_grey_levels():
     from sklearn.datasets import load_digits
 
-    data = load("digits")
     levels = torch.from_numpy(load_digits().data[np.random.default_rng(0).permutation(1797)])
-    assert torch.equal(parts(data).floor(), levels)
+    data = load("digits")
+    assert torch.equal(parts(data), levels)
     assert data.images(data.test).shape == (180, 8, 8)
+    assert data.preprocessor.random
+    assert torch.equal(parts(load("digits", atoms="dequantize")).floor(), levels)
+    assert torch.equal(parts(load("digits", atoms="keep")), levels)
+    with pytest.raises(InputError, match="atoms: 'drop' came for digits"):
+        load("digits", atoms="drop")
 
 
 def test_patches_are_prepared_as_bsds300():

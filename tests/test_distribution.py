@@ -151,6 +151,6 @@ def test_it_expands_and_composes(conditional, fitted):
 
 def test_wrong_values_are_refused(fitted):
     law = fitted["nsf"].distribution()
-    with pytest.raises(ValueError, match="event_shape|rows of 2 numbers"):
+    with pytest.raises(ValueError, match=r"event_shape|rows of 2 numbers"):
         law.log_prob(torch.zeros(3, 5))
     assert math.isfinite(law.log_prob(torch.zeros(2)).item())

@@ -403,3 +403,21 @@ def test_figures_of_conditional_samples_are_of_rows_and_conditions_together():
     broken = Evaluation({}, data.test[:, 0], data.test.clone(), drawn_at=everywhere)
     broken.samples[3] = NAN  # a sample that failed: no value is missing in this table
     assert evaluate_tables(data, broken)["precision"].value == 1
+
+
+def test_metrics_that_installed_packages_bring_are_computed(tmp_path, monkeypatch):
+    package = tmp_path / "more_figures-1.0.dist-info"
+    package.mkdir()
+    (package / "METADATA").write_text("Metadata-Version: 2.1\nName: more-figures\nVersion: 1.0\n")
+    (package / "entry_points.txt").write_text("[genflow.table_metrics]\nrow-count = more_figures:count\n")
+    (tmp_path / "more_figures.py").write_text(
+        "from genflow.metrics.tables import Figure\n"
+        "def count(samples, train, test, columns):\n"
+        "    return Figure(len(samples), floor=len(train), parts={column.name: 1.0 for column in columns})\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    data = load(np.random.default_rng(0).normal(size=(100, 2)))
+    found = evaluate_tables(data, Evaluation({}, data.test[:, 0], data.test, drawn_at=np.arange(len(data.test))))
+    assert found["row-count"].value == len(data.test)
+    assert found["row-count"].floor == len(data.train)
+    assert list(found["row-count"].parts) == data.columns

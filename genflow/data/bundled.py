@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
+import torch
 
 from genflow.data.dataset import Dataset, assemble, conditions, pixel_columns, split
+from genflow.data.kinds import Column, Schema
+from genflow.data.preprocessing import Standardize
 from genflow.errors import InputError
 from genflow.extras import extra
 
@@ -14,16 +17,21 @@ _TILE = 61  # a photograph of 427 x 640 has 7 x 10 tiles
 _PATCH = 8
 
 
-def digits(seed: int = 0, condition: str | None = None) -> Dataset:
-    r"""Handwritten digits, 1797 rows of 8 by 8 pixels (d = 64), dequantized.
+def digits(seed: int = 0, condition: str | None = None, atoms: str = "cells") -> Dataset:
+    r"""Handwritten digits, 1797 rows of 8 by 8 pixels (d = 64), each of a grey level from 0 to 16.
+
+    As recorded, where every level of a pixel has a probability; or dequantized, with values in [0, 17):
 
     .. math:: x = g + u, \quad u \sim U[0, 1)^{64}
-
-    The grey levels :math:`g` are 0 to 16, so values lie in [0, 17).
 
     Args:
         seed: Seed of the noise.
         condition: What the digit itself, a class, is called as the condition; `None` for no condition.
+        atoms: `"cells"` for the levels and their probabilities, `"dequantize"` for the noise, `"keep"` for levels under
+            one scale for all pixels.
+
+    Raises:
+        InputError: `atoms="drop"`: every pixel repeats its levels.
 
     References:
         Optical Recognition of Handwritten Digits (Alpaydin & Kaynak), https://archive.ics.uci.edu/dataset/80
@@ -32,11 +40,25 @@ def digits(seed: int = 0, condition: str | None = None) -> Dataset:
         from sklearn.datasets import load_digits
 
     bunch = load_digits()
-    levels = bunch.data
-    x = levels + np.random.default_rng(seed).random(levels.shape)
     columns = pixel_columns(8, 8)
-    remark = "digits: 17 grey levels, dequantized by uniform noise of one level"
-    data = assemble("digits", split(x), columns, remarks=[remark], seed=seed, image_shape=(8, 8))
+    schema = Schema([Column(name, "integer", grid=1.0, dtype="int64") for name in columns])
+    if atoms == "dequantize":
+        x = bunch.data + np.random.default_rng(seed).random(bunch.data.shape)
+        remark = "digits: 17 grey levels, dequantized by uniform noise of one level"
+        data = assemble("digits", split(x), columns, remarks=[remark], seed=seed, image_shape=(8, 8))
+    elif atoms == "cells":
+        remark = "digits: each of 17 grey levels has a probability, and log p is that of counts"
+        data = assemble(
+            "digits", split(bunch.data), columns, remarks=[remark], seed=seed, image_shape=(8, 8), schema=schema
+        )
+    elif atoms == "keep":
+        parts = [torch.from_numpy(part.copy()) for part in split(bunch.data)]
+        remark = "digits: 17 grey levels as they are: a likelihood there rewards spikes"
+        scale = Standardize.fit_one_scale(parts[0])
+        train, validation, test = parts
+        data = Dataset("digits", train, validation, test, columns, scale, [remark], None, seed, (8, 8), schema=schema)
+    else:
+        raise InputError("atoms: 'drop' came for digits, whose columns all repeat their levels; 'cells' would do")
     if condition is not None:
         data.condition = conditions(split(bunch.target[:, None]), [condition], [[str(k) for k in range(10)]])
     return data

@@ -267,7 +267,7 @@ def _built_in(
     if source == "digits":
         if rows is not None:
             raise InputError(f"rows: {rows} came for digits, which has as many rows as it has; leave it out")
-        data = bundled.digits(seed, str(condition[0]) if labelled else None)
+        data = bundled.digits(seed, str(condition[0]) if labelled else None, atoms)
     elif source == "sensors":
         data = sensors(rows, seed)
     elif source == "photo-patches":

@@ -25,7 +25,7 @@ from genflow.metrics.tables.rows import TableColumn, is_class, place_count
 
 __all__ = ["Coded", "Gower", "distances", "portions"]
 
-_NUMBERS = 1 << 22  # distances at once: 32 megabytes
+_NUMBERS = 1 << 20  # distances at once: 8 megabytes, which an allocator takes again and again
 
 
 @dataclass(frozen=True)
@@ -133,7 +133,7 @@ def portions(rows: int, others: int, numbers: int | None = None) -> Iterator[sli
     Args:
         rows: The number of rows.
         others: The number of those that they are held against.
-        numbers: At most so many distances at once, but those of one row at least; 32 megabytes where it is not given.
+        numbers: At most so many distances at once, but those of one row at least; 8 megabytes where it is not given.
 
     Example:
         >>> [part.start for part in portions(5, 10, 20)]

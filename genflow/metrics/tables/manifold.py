@@ -97,11 +97,10 @@ def manifold(
 
 def _radii(rows: Coded, neighbours: int) -> Float[Tensor, " n"]:
     """The distance of each row from its k-th neighbour among the others."""
-    parts = [
-        distances(rows[part], rows).kthvalue(neighbours + 1, -1).values  # the first is the row itself
-        for part in portions(len(rows), len(rows))
-    ]
-    return torch.cat(parts)
+    radii = torch.empty(len(rows), dtype=torch.float64)
+    for part in portions(len(rows), len(rows)):
+        radii[part] = distances(rows[part], rows).kthvalue(neighbours + 1, -1).values  # the first is the row itself
+    return radii
 
 
 def _overlap(

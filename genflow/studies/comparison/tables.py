@@ -1,4 +1,4 @@
-"""The metrics of tables, for the samples of a trained model and its data set: samples, training rows and test rows as numbers.
+"""The metrics of tables, for the samples of a trained model and the training and test rows of its data set.
 
 Under a condition its columns stand behind the others, those of a sample being the row's that it was drawn for.
 """
@@ -40,7 +40,7 @@ def evaluate_tables(
     seed: int = 0,
     notify: Callable[[str], None] = lambda what: None,
 ) -> dict[str, Figure]:
-    """Every figure of tables of the samples of an evaluation: those of genflow, and those that installed packages bring.
+    """Every figure of tables of an evaluation's samples: those of genflow, and those that installed packages bring.
 
     Args:
         data: A `Dataset`.
