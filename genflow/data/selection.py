@@ -18,6 +18,7 @@ __all__ = ["MISSING", "Selection", "selected"]
 MISSING = ("value", "drop", "refuse")
 """What may be done about missing values."""
 _SAID = (*KINDS, "identifier")
+_OTHERS = "\u2026"  # the name of classes that are not known
 _FEW = 20  # classes may have a single row each
 _REPEATED = 3  # rows at a value that may stand for a missing one, at least
 _SHARE = 0.005  # of all rows
@@ -97,6 +98,9 @@ def selected(table: Table, selection: Selection) -> tuple[Table, Schema, int]:
         own = zip(table.columns, table.kinds, strict=True)
         table = table.recoded([known.get(name, column) for name, column in own])
         said |= {table.position(name): column.kind for name, column in known.items() if name in table.columns}
+        for j, column in enumerate(table.kinds):  # classes that the other table has not are one behind its own
+            if column.classes and (table.values[:, j] == len(column.classes)).any():
+                table.kinds[j] = replace(column, classes=(*column.classes, _OTHERS))
     if selection.missing_values:
         _set_missing(table, selection.missing_values)
     else:
