@@ -169,15 +169,15 @@ def test_the_published_recipe_is_one_flag(capsys):
 
 def test_text_in_a_column(capsys):
     with open("text.csv", "w") as file:
-        file.write("a,b\n" + "1.5,2\n" * 5 + "3,tall\n" + "2,1\n" * 20)
-    assert "tall" in refused(capsys, "fit text.csv --iterations 1 -o new")
+        file.write("a,b\n" + "3,1O\n" + "".join(f"{k},{k * k}\n" for k in range(25)))
+    assert "1O" in refused(capsys, "fit text.csv --missing refuse --iterations 1 -o new")
 
 
 def test_nan(capsys):
     rows = np.random.default_rng(0).normal(size=(30, 2))
     rows[4, 1] = np.nan
     np.save("nan.npy", rows)
-    refused(capsys, "compare --data nan.npy --iterations 1 --out new")
+    refused(capsys, "compare --data nan.npy --missing refuse --iterations 1 --out new")
 
 
 def test_one_row(capsys):
@@ -257,7 +257,7 @@ def test_a_model_of_ones_own_is_found_in_the_current_folder_if_trusted(capsys):
         "fit two-moons --model maf --reparameterize 2 -o new",
         "fit two-moons --refine -1 --iterations 2 -o new",
         "sample run -n 0 -o new.csv",
-        "sample run -o new.xlsx",
+        "sample run -o new.ods",
         "sample nowhere -o new.csv",
         "score run nowhere.csv -o new.csv",
         "list nothing-of-that-name",

@@ -107,10 +107,12 @@ def test_columns_are_chosen_by_name_or_position(capsys, folder):
     frame = pd.DataFrame(rows, columns=["a", "b", "c"])
     frame["word"] = ["tall", "small"] * 30
     frame.to_csv("words.csv", index=False)
-    error = refused(capsys, f"fit words.csv {QUICK} -o run")
-    assert "'tall'" in error
-    assert "--columns" in error
-    assert "columns=" not in error
+    frame["typo"] = [*range(59), "1O"]
+    frame.to_csv("words.csv", index=False)
+    error = refused(capsys, f"fit words.csv --missing refuse {QUICK} -o run")
+    assert "'1O'" in error
+    assert "--drop" in error
+    assert "drop=" not in error
     assert answered(capsys, f"fit words.csv --columns a 2 {QUICK} -o run")[0] == 0
     assert gf.load("run").columns == ["a", "c"]
 

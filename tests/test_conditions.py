@@ -354,7 +354,7 @@ def test_own_test_rows_have_the_classes_of_the_others(tmp_path):
     data = gf.data.load(table(300), test=tmp_path / "test.csv", condition=["k", "u"])
     assert data.condition.test[:, 0].tolist() == table(100, seed=1).k.tolist()
     odd = table(100, seed=1).replace("ash", "elm")
-    with pytest.raises(gf.InputError, match="column 'k': 'elm' is none of the classes ash, birch, cedar"):
+    with pytest.raises(gf.InputError, match="column 'k': a class that is none of ash, birch, cedar"):
         gf.data.load(table(300), test=odd, condition=["k", "u"])
 
 
@@ -412,7 +412,6 @@ def test_a_condition_that_does_not_belong_gets_one_line(data):
         ({"condition": ["k", "k"]}, "asked for twice"),
         ({"condition": ["x", "u", "y", "k"]}, "every column is part of it"),
         ({"condition": ["k"], "classes": ["u"]}, "classes: 'u' is no column of the condition"),
-        ({}, "column 'k': .* is not a number"),
     ):
         with pytest.raises(gf.InputError, match=message):
             gf.data.load(table(50), **options)
@@ -420,7 +419,7 @@ def test_a_condition_that_does_not_belong_gets_one_line(data):
         gf.data.load("two-moons", condition="x")
     with pytest.raises(gf.InputError, match="trees is loaded already"):
         gf.data.load(data, condition="x")
-    with pytest.raises(gf.InputError, match="a missing value"):
+    with pytest.raises(gf.InputError, match=r"column 'k' is missing in \d+ rows; missing=drop leaves them out"):
         gf.data.load(table(50).replace("ash", None), condition=["u", "k"])
 
 
@@ -446,7 +445,7 @@ def test_the_command_line_goes_round(place, monkeypatch, capsys):
     monkeypatch.chdir(place)
     assert run("sample run -n 50 --condition 45.5 ash -o one.csv") == 0
     one = pd.read_csv("one.csv")
-    assert list(one.columns) == ["x", "y", "u", "k"]
+    assert list(one.columns) == ["x", "u", "y", "k"]  # as in the table
     assert len(one) == 50
     assert set(one.k) == {"ash"}
     assert set(one.u) == {45.5}

@@ -112,7 +112,7 @@ def test_patches_of_different_parts_share_no_pixel():
         ("two-moon", {}, "'two-moon' is neither a file nor a built-in name; did you mean two-moons?"),
         ("zzz", {}, "built in are two-moons, eight-gaussians"),
         ("gaussian-mixture-0", {}, "dimension 0"),
-        ("two-moons", {"atoms": "smooth"}, "atoms: 'smooth' came; give 'keep', 'dequantize' or 'drop'"),
+        ("two-moons", {"atoms": "smooth"}, "atoms: 'smooth' came; give 'cells', 'keep', 'dequantize' or 'drop'"),
         ("two-moons", {"rows": 5}, "rows: 5 came; at least 10"),
         ("two-moons", {"test": np.zeros((3, 2))}, "test: it goes with a table, not with two-moons"),
         ("digits", {"rows": 50}, "rows: 50 came for digits"),

@@ -62,7 +62,7 @@ def test_a_failure_while_writing_leaves_the_old_file_and_nothing_else(tmp_path, 
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("table.xlsx", "ending '.xlsx' is not supported"),
+        ("table.ods", "ending '.ods' is not supported"),
         ("nowhere/table.csv", "the folder .*nowhere does not exist"),
     ],
 )
@@ -137,13 +137,13 @@ FIFTH = LINES[4].split(",")
         ("", "the file is empty"),
         ("\n \n", "the file holds no numbers"),
         (HEADER + BODY.replace("\n", ",5\n"), "the header names 3 columns, the rows have 4 values"),
-        ("a,b,c,d\n" + BODY.replace("\n", ",5\n"), r"column 'd' is constant \(5\); .+"),
+        ("a\n" + "5\n" * 12, r"column 'a' is constant \(5\); .+"),
     ],
 )
 def test_what_is_wrong_is_said_in_one_line(text, content, message):
     path = text(content)
     with pytest.raises(InputError, match=rf"^{path}: {message}$"):
-        load(path)
+        load(path, missing="refuse")
 
 
 def test_binary_content_is_no_text(text):
@@ -162,7 +162,7 @@ def test_damaged_files(text, name):
     [
         ("nothing.csv", "no such file"),
         ("folder.csv", "a folder, not a file"),
-        ("table.xlsx", "ending '.xlsx' is not supported; give one of .csv .+"),
+        ("table.ods", "ending '.ods' is not supported; give one of .csv .+"),
         ("README", "ending '' is not supported"),
     ],
 )
@@ -172,22 +172,13 @@ def test_paths_that_name_no_table(tmp_path, name, message):
         load(tmp_path / name)
 
 
-@pytest.mark.parametrize(
-    ("column", "message"),
-    [
-        (["a"] * 30, "row 1, column 'extra': 'a' is not a number"),
-        (pd.Timestamp("2020-01-01"), "column 'extra': datetime64.+ is no real number"),
-        (pd.array([1, None] * 15, dtype="Int64"), r"row 2, column 'extra': a missing value \(NaN\), and 14 more"),
-        (pd.Categorical(["a", "b"] * 15), "column 'extra': category is no real number"),
-    ],
-)
-def test_columns_of_a_frame_that_are_no_numbers(tmp_path, column, message):
+@pytest.mark.parametrize("column", [[1 + 2j] * 30, [[1, 2]] * 30])
+def test_columns_of_a_frame_that_are_no_numbers(column):
     frame = pd.DataFrame(ROWS, columns=["a", "b", "c"]).assign(extra=column)
-    frame.to_parquet(tmp_path / "table.parquet")
-    for source in (frame, tmp_path / "table.parquet"):
-        with pytest.raises(InputError, match=message):
-            load(source)
-        assert load(source, columns=["a", "c"]).columns == ["a", "c"]
+    with pytest.raises(InputError, match=r"column 'extra': .+ leave (it|the column) out with drop="):
+        load(frame)
+    assert load(frame, columns=["a", "c"]).columns == ["a", "c"]
+    assert load(frame, drop="extra").columns == ["a", "b", "c"]
 
 
 @pytest.mark.parametrize(
@@ -214,7 +205,7 @@ def test_what_is_in_memory_is_as_good_as_a_file(source, text):
     ("source", "message"),
     [
         (ROWS.astype(complex), "an array of complex128 came"),
-        (np.array(["a"]), "an array of <U1 came"),
+        (np.array(["a"]), "1 row came"),
         (ROWS[:0], r"an array of the shape \(0, 3\) came"),
         (ROWS[None], r"an array of the shape \(1, 30, 3\) came"),
         ([[1, 2], [3]], "rows of different length"),
@@ -233,7 +224,7 @@ def test_what_a_mask_hides_is_missing(kind):
     values[4, 1] = -9999
     for masked in (np.ma.masked_values(values, -9999), np.ma.masked_equal(values, -9999)):
         with pytest.raises(InputError, match=r"data: row 5, column 2: a missing value \(NaN\); .+"):
-            load(masked)
+            load(masked, missing="refuse")
         with pytest.raises(InputError, match=r"test: row 5, column 2: a missing value"):
             load(1000 * ROWS, test=masked)
     nothing = np.ma.masked_array(ROWS)

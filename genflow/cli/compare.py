@@ -19,7 +19,7 @@ from genflow.cli.flags import (
     add_options,
     add_seed,
 )
-from genflow.cli.words import console, options_by_model
+from genflow.cli.words import console, kinds, options_by_model
 from genflow.interrupts import keeping
 
 __all__ = ["DESCRIPTION", "NEEDED", "SUMMARY", "USAGE", "add_arguments", "run"]
@@ -101,6 +101,11 @@ def run(chosen: Arguments) -> None:
         evaluation=chosen.evaluation_budget,
         condition=chosen.condition,
         classes=chosen.classes,
+        drop=chosen.drop,
+        kinds=kinds(chosen.kind),
+        missing=chosen.missing,
+        missing_values=chosen.missing_values,
+        sheet=chosen.sheet,
         velocity=chosen.velocity,
         device=chosen.device,
         autocast=chosen.autocast,

@@ -122,7 +122,7 @@ def _given(chosen: Arguments, model: Any) -> Any:
 
     if chosen.condition_from:
         with noted():
-            _, given = read_with_condition(chosen.condition_from, [], model.encoding)
+            _, given = read_with_condition(chosen.condition_from, [], model.encoding, model.schema)
     else:
         given = [_typed(chosen.condition, model)]
     model.encoding(given, (len(given),))
@@ -144,7 +144,7 @@ def _typed(words: list[str], model: Any) -> list[Any]:
         came = f"{' '.join(words)} came"
         columns = ", ".join(encoding.columns)
         raise InputError(f"condition: {came}; a value for each of {columns}, or NAME=VALUE for each, would do")
-    known = {} if model.schema is None else {column.name: column for column in model.schema.given}
+    known = {} if model.schema is None else {column.name: column for column in model.schema.conditions}
     return [
         text if names else _number(text, known.get(column))
         for column, text, names in zip(encoding.columns, words, encoding.classes)

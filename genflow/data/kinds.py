@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from genflow.data.conditions import class_name
 from genflow.errors import InputError
 from genflow.extras import extra
 from genflow.interfaces import Component
@@ -64,7 +65,7 @@ class Column(Component):
         dtype: The pandas dtype that samples come back in.
         format: Of a date in a file of text, how it is written there, as `datetime.strftime` takes it.
         value: What a constant column holds.
-        given: Whether the others are conditioned on it: no model draws it.
+        condition: Whether the others are conditioned on it: no model draws it.
     """
 
     name: str
@@ -76,12 +77,12 @@ class Column(Component):
     dtype: str = "float64"
     format: str = ""
     value: Any = None
-    given: bool = False
+    condition: bool = False
 
     @property
     def modelled(self) -> bool:
         """Whether a model sees it, and draws it."""
-        return self.kind not in LEFT_OUT and not self.given
+        return self.kind not in LEFT_OUT and not self.condition
 
     def number(self, text: str) -> float:
         """The number of a date that a person typed, in the notation of the table or as 2012-01-31.
@@ -137,7 +138,7 @@ class Column(Component):
 
         places = np.where(gone, -1, np.rint(np.where(gone, 0, numbers))).astype(int)
         places = np.where(places < len(self.classes), places, -1)
-        series = pd.Series(pd.Categorical.from_codes(places, categories=list(self.classes)), name=self.name)
+        series = pd.Series(pd.Categorical.from_codes(places, categories=pd.Index(list(self.classes))), name=self.name)
         if self.dtype == "category":
             return series
         words = series.astype("object")
@@ -148,7 +149,7 @@ class Column(Component):
             return words if self.dtype == "object" or _before_pandas_3() else words.astype("str")
         if self.dtype.lower().startswith(("int", "uint", "float")):  # numbers that are names of classes
             return pd.to_numeric(words).astype(self._dtype(gone))
-        return words.astype(self.dtype)
+        return words.astype(self._dtype(gone))
 
     def _numbers(self, numbers: np.ndarray, gone: np.ndarray) -> pd.Series:
         """Numbers with the decimals that were recorded."""
@@ -169,7 +170,7 @@ class Column(Component):
             return pd.Series(exact, name=self.name, dtype=self.dtype)
         return pd.Series(numbers, name=self.name).astype(dtype)
 
-    def _dtype(self, gone: np.ndarray) -> str:
+    def _dtype(self, gone: np.ndarray) -> Any:
         """The dtype that also holds gaps, where there are some."""
         return _NULLABLE.get(self.dtype, self.dtype) if gone.any() else self.dtype
 
@@ -182,18 +183,19 @@ class Column(Component):
         if self.unit in ("days", "hours", "minutes"):  # pandas counts seconds at the coarsest
             stamps = stamps.astype(f"{kind}[s]")
         series = pd.Series(stamps, name=self.name)
+        dtype: Any = self.dtype
         if self.format:
             written = [None if date is pd.NaT else date.strftime(self.format) for date in series]
             words = pd.Series(written, name=self.name, dtype="object")
-            return words if self.dtype == "str" and _before_pandas_3() else words.astype(self.dtype)
-        if self.dtype.startswith("period["):
-            return series.dt.to_period(self.dtype[len("period[") : -1])
-        if self.dtype == "object":
+            return words if dtype == "str" and _before_pandas_3() else words.astype(dtype)
+        if dtype.startswith("period["):
+            return series.dt.to_period(dtype[len("period[") : -1])
+        if dtype == "object":
             return series.dt.date
-        if self.dtype.startswith("datetime64[") and "," in self.dtype:
-            zone = self.dtype.partition(",")[2].strip(" ]")
-            return series.dt.tz_localize("UTC").dt.tz_convert(zone).astype(self.dtype)
-        return series.astype(self.dtype)
+        if dtype.startswith("datetime64[") and "," in dtype:
+            zone = dtype.partition(",")[2].strip(" ]")
+            return series.dt.tz_localize("UTC").dt.tz_convert(zone).astype(dtype)
+        return series.astype(dtype)
 
 
 @dataclass(frozen=True)
@@ -219,9 +221,9 @@ class Schema(Component):
         return [column for column in self.columns if column.modelled]
 
     @property
-    def given(self) -> list[Column]:
+    def conditions(self) -> list[Column]:
         """The columns that the others are conditioned on."""
-        return [column for column in self.columns if column.given]
+        return [column for column in self.columns if column.condition]
 
     def frame(self, numbers: np.ndarray, given: Mapping[str, Sequence[Any]] | None = None) -> pd.DataFrame:
         """Rows of numbers as the table that people know: its columns, their order, dtypes, classes, dates and gaps.
@@ -239,7 +241,7 @@ class Schema(Component):
         nothing = np.zeros(len(numbers))
         shown: list[pd.Series] = []
         for column in self.columns:
-            if column.given:
+            if column.condition:
                 if given is not None and column.name in given:
                     shown.append(_as_given(column, given[column.name]))
             elif column.kind != "identifier":
@@ -248,12 +250,17 @@ class Schema(Component):
 
 
 def _as_given(column: Column, values: Sequence[Any]) -> pd.Series:
-    """A column of the condition: dates from their numbers, all else as it came."""
+    """A column of the condition in its dtype; its numbers are not rounded, they may be others than the table has."""
     import pandas as pd
 
-    if column.kind == "date" and not any(isinstance(value, str) for value in values):
+    if column.classes:
+        places = {name: float(place) for place, name in enumerate(column.classes)}
+        return column.series(np.array([places.get(class_name(value), np.nan) for value in values]))
+    if column.kind == "date" or column.unit:
         return column.series(np.asarray(values, dtype=np.float64))
-    return pd.Series(list(values), name=column.name)
+    numbers = np.asarray(values, dtype=np.float64)
+    whole = column.dtype.lower().startswith(("int", "uint")) and bool((numbers == np.rint(numbers)).all())
+    return column.series(numbers) if whole else pd.Series(numbers, name=column.name)
 
 
 def _before_pandas_3() -> bool:

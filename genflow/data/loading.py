@@ -21,6 +21,7 @@ from genflow.data.cleaning import ATOMS, check_size, from_table
 from genflow.data.dataset import FEWEST_ROWS, Dataset, assemble, split
 from genflow.data.grey_levels import LABEL
 from genflow.data.idx import idx_images
+from genflow.data.kinds import Schema
 from genflow.data.mixtures import GaussianMixture
 from genflow.data.picture_folders import folder_images, has_pictures
 from genflow.data.pictures import PICTURES, Picture
@@ -94,6 +95,7 @@ def load(
     missing: str = "value",
     missing_values: float | str | Sequence[float | str] = (),
     sheet: str | int | None = None,
+    like: Schema | None = None,
     condition: str | int | Sequence[str | int] = (),
     classes: str | int | Sequence[str | int] = (),
     rows: int | None = None,
@@ -124,6 +126,8 @@ def load(
             `"refuse"` them with an error.
         missing_values: Values that stand for missing ones, such as -200.
         sheet: The sheet of an Excel file, by name or place from 0; the first that holds a table.
+        like: The columns of another table, such as that of a trained model: columns of their names hold what those do,
+            whatever this one would be taken for, and their classes have the same places.
         condition: Columns of a table, by name or position, that the others are conditioned on: numbers, dates as
             numbers, or words, each of which is a class. They become `condition`, and come on top of `columns`. Of
             pictures the class `"label"`: the name of the sub-folder, or what the IDX file of labels says; of `"digits"`
@@ -156,7 +160,7 @@ def load(
     values = [missing_values] if isinstance(missing_values, int | float | str) else list(missing_values)
     selection = Selection(
         None if columns is None else _listed(columns), _listed(drop), dict(kinds or {}), condition, classes, missing,
-        values, sheet,
+        values, sheet, like,
     )  # fmt: skip
     if atoms not in ATOMS:
         raise InputError(f"atoms: {atoms!r} came; give 'cells', 'keep', 'dequantize' or 'drop'")
@@ -234,7 +238,8 @@ def _fitting(test: Table, given: int) -> Table:
         strange = test.values[:, j] == len(column.classes) if column.classes else np.zeros(len(test.values), bool)
         if strange.any() and j >= len(test.kinds) - given:
             i = int(strange.argmax())
-            raise InputError(f"{test.place(i, j)}: a class that is none of {', '.join(column.classes[:8])}")
+            names = ", ".join(column.classes[:8]) + (", …" if len(column.classes) > 8 else "")
+            raise InputError(f"{test.place(i, j)}: a class that is none of {names}")
         if not column.missing and np.isnan(test.values[:, j]).any():
             i = int(np.isnan(test.values[:, j]).argmax())
             raise InputError(f"{test.place(i, j)}: a missing value (NaN), and no row of the data misses it; fill it")
@@ -321,6 +326,7 @@ def _only_for_tables(what: str, test: Any, selection: Selection, labelled: bool 
     said = {name: getattr(selection, name) for name in vars(plain)}
     if labelled:
         said["condition"] = plain.condition
+    said["like"] = plain.like
     unlike = [name for name, value in said.items() if (value or None) != (getattr(plain, name) or None)]
     for argument in [*(["test"] if test is not None else []), *unlike]:
         raise InputError(f"{argument}: it goes with a table, not with {what}; leave it out")

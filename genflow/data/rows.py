@@ -16,7 +16,7 @@ from genflow.data.kinds import Column, Schema
 from genflow.data.reading import Hints, Table, as_pandas, from_frame, read_table
 from genflow.errors import InputError
 
-__all__ = ["rows_of", "split_condition"]
+__all__ = ["condition_hints", "rows_of", "split_condition"]
 
 
 def rows_of(
@@ -63,12 +63,13 @@ def rows_of(
     return x, condition
 
 
-def split_condition(table: Table, encoding: Encoding) -> tuple[np.ndarray, Any]:
+def split_condition(table: Table, encoding: Encoding, schema: Schema | None = None) -> tuple[np.ndarray, Any]:
     """The numbers of a table, and the conditions that stand behind them, as a user gives them.
 
     Args:
         table: Its last columns are the condition's.
         encoding: What makes vectors of them.
+        schema: What they were in the table of the training, in which units dates.
 
     Raises:
         InputError: Words where the condition is a number.
@@ -76,10 +77,21 @@ def split_condition(table: Table, encoding: Encoding) -> tuple[np.ndarray, Any]:
     count = len(table.columns) - len(encoding.columns)
     behind = table.select(encoding.columns)
     numbers = [j for j, names in enumerate(encoding.classes) if not names]
+    known = {} if schema is None else {column.name: column for column in schema.conditions}
     for j in numbers:
-        behind.select([encoding.columns[j]]).recoded([_as_number(behind.kinds[j])])  # refuses words
+        name = encoding.columns[j]
+        number = known.get(name, _as_number(behind.kinds[j]))
+        behind.values[:, j] = behind.select([name]).recoded([number]).checked().values[:, 0]
     classes = [behind.classes[j] if names else [] for j, names in enumerate(encoding.classes)]
     return table.values[:, :count], labelled(behind.values, classes)
+
+
+def condition_hints(encoding: Encoding | None, schema: Schema | None = None) -> dict[str | int, str | Column]:
+    """What a reader has to know of the condition's columns: which hold classes, and how dates are written."""
+    if encoding is None:
+        return {}
+    dates = [] if schema is None else [column for column in schema.conditions if column.kind == "date"]
+    return {**{column.name: column for column in dates}, **dict.fromkeys(encoding.class_columns, "class")}
 
 
 def _as_number(column: Column) -> Column:
@@ -99,7 +111,7 @@ def _of_table(
     given = [] if encoding is None else encoding.columns
     known = {} if schema is None else {column.name: column for column in schema.modelled}
     hints: dict[str | int, str | Column] = {name: known[name] for name in columns if name in known}
-    classes: dict[str | int, str | Column] = {} if encoding is None else dict.fromkeys(encoding.class_columns, "class")
+    classes = condition_hints(encoding, schema)
     names = [*columns, *given]
 
     def table(wanted: Sequence[str], hints: Hints) -> Table:
@@ -121,7 +133,7 @@ def _of_table(
     if encoding is None or not set(given) <= set(whole.columns):
         return torch.from_numpy(fitting(whole.expect(columns)).values), None
     whole = whole.expect(names)
-    _, condition = split_condition(whole, encoding)
+    _, condition = split_condition(whole, encoding, schema)
     return torch.from_numpy(fitting(whole.select(list(range(len(columns))))).values), condition
 
 

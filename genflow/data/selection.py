@@ -18,6 +18,7 @@ __all__ = ["MISSING", "Selection", "selected"]
 MISSING = ("value", "drop", "refuse")
 """What may be done about missing values."""
 _SAID = (*KINDS, "identifier")
+_OTHERS = "\u2026"  # the name of classes that are not known
 _FEW = 20  # classes may have a single row each
 _REPEATED = 3  # rows at a value that may stand for a missing one, at least
 _SHARE = 0.005  # of all rows
@@ -36,6 +37,7 @@ class Selection:
         missing: One of `MISSING`.
         missing_values: Values that stand for missing ones.
         sheet: The sheet of an Excel file.
+        like: The columns of another table, whose kinds and places of classes those of the same names take.
     """
 
     columns: Sequence[str | int] | None = None
@@ -46,6 +48,7 @@ class Selection:
     missing: str = "value"
     missing_values: Sequence[float | str] = ()
     sheet: str | int | None = None
+    like: Schema | None = None
 
     def __post_init__(self) -> None:
         if self.missing not in MISSING:
@@ -66,12 +69,12 @@ class Selection:
     def hints(self) -> Hints:
         """What a reader has to know of columns."""
         ignored: dict[str | int, str | Column] = dict.fromkeys(self.drop, "ignored")
-        return ignored | dict(self.kinds) | dict.fromkeys(self.classes, "class")
+        return ignored | self.known | dict(self.kinds) | dict.fromkeys(self.classes, "class")
 
     @property
-    def is_empty(self) -> bool:
-        """Whether nothing is asked for."""
-        return self == Selection()
+    def known(self) -> dict[str | int, str | Column]:
+        """The modelled columns of the other table, by their names."""
+        return {} if self.like is None else {column.name: column for column in self.like.modelled}
 
 
 def selected(table: Table, selection: Selection) -> tuple[Table, Schema, int]:
@@ -90,6 +93,14 @@ def selected(table: Table, selection: Selection) -> tuple[Table, Schema, int]:
     if both := [table.columns[j] for j in given if j in dropped]:
         raise InputError(f"drop: {both[0]!r} is part of the condition; name it in one of them")
     said = {table.position(column): kind for column, kind in selection.kinds.items()}
+    if selection.like is not None:
+        known = {column.name: column for column in selection.like.modelled}
+        own = zip(table.columns, table.kinds, strict=True)
+        table = table.recoded([known.get(name, column) for name, column in own])
+        said |= {table.position(name): column.kind for name, column in known.items() if name in table.columns}
+        for j, column in enumerate(table.kinds):  # classes that the other table has not are one behind its own
+            if column.classes and (table.values[:, j] == len(column.classes)).any():
+                table.kinds[j] = replace(column, classes=(*column.classes, _OTHERS))
     if selection.missing_values:
         _set_missing(table, selection.missing_values)
     else:
@@ -102,7 +113,7 @@ def selected(table: Table, selection: Selection) -> tuple[Table, Schema, int]:
         asked = table.select(list(selection.columns))  # refuses what is not there, or twice
         stay = [table.columns.index(name) for name in asked.columns]
         stay += [j for j in given if j not in stay]
-    kinds = [replace(column, given=j in given) for j, column in enumerate(table.kinds)]
+    kinds = [replace(column, condition=j in given) for j, column in enumerate(table.kinds)]
     modelled = [j for j in stay if kinds[j].modelled]
     if given and not [j for j in stay if j not in given]:
         raise InputError("condition: every column is part of it; leave at least one to be modelled")
@@ -122,7 +133,7 @@ def selected(table: Table, selection: Selection) -> tuple[Table, Schema, int]:
             raise InputError(
                 f"condition: {table.origin}: column {name!r} is missing in {count} rows; missing=drop leaves them out"
             )
-    columns = [_bare(replace(now.get(kinds[j].name, kinds[j]), given=kinds[j].given)) for j in stay]
+    columns = [_bare(replace(now.get(kinds[j].name, kinds[j]), condition=kinds[j].condition)) for j in stay]
     return picked.checked(gaps=True), Schema(tuple(columns)), len(given)
 
 

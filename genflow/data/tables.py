@@ -21,8 +21,9 @@ from typing import Any
 import numpy as np
 
 from genflow.data.conditions import Encoding
+from genflow.data.kinds import Schema
 from genflow.data.reading import Table, read_table
-from genflow.data.rows import split_condition
+from genflow.data.rows import condition_hints, split_condition
 from genflow.errors import Remark
 
 __all__ = ["read", "read_with_condition"]
@@ -59,7 +60,7 @@ def read(path: str | PathLike[str], columns: Sequence[str] | None = None) -> tup
 
 
 def read_with_condition(
-    path: str | PathLike[str], columns: Sequence[str], encoding: Encoding
+    path: str | PathLike[str], columns: Sequence[str], encoding: Encoding, schema: Schema | None = None
 ) -> tuple[np.ndarray, Any]:
     """The numbers of a table and the conditions of its rows, as `genflow.data.Conditions` has them.
 
@@ -67,14 +68,15 @@ def read_with_condition(
         path: The file.
         columns: The columns of numbers that are wanted; none of them, for the conditions alone.
         encoding: The encoding, for the condition's columns.
+        schema: What these were in the table of the training, in which units dates.
 
     Raises:
         InputError: As `read`.
     """
     names = [*columns, *encoding.columns]
-    table = read_table(path, names, dict.fromkeys(encoding.class_columns, "class")).expect(names).checked()
+    table = read_table(path, names, condition_hints(encoding, schema)).expect(names).checked()
     _warn(table)
-    return split_condition(table, encoding)
+    return split_condition(table, encoding, schema)
 
 
 def _warn(table: Table) -> None:

@@ -117,7 +117,7 @@ def _write_excel(path: Path, frame: pd.DataFrame) -> None:
             column = column.dt.tz_localize(None)
         if isinstance(column.dtype, pd.PeriodDtype):
             column = column.dt.to_timestamp()
-        plain[name] = column.map(lambda value: escaped(value) if isinstance(value, str) else value)
+        plain[escaped(str(name))] = column.map(lambda value: escaped(value) if isinstance(value, str) else value)
     with open(path, "wb") as file:
         pd.DataFrame(plain).to_excel(file, index=False, engine="openpyxl")
 

@@ -13,7 +13,9 @@ from genflow.storage import documents
 
 __all__ = ["described_origin", "loaded_for", "reloaded"]
 
-_LOADING = ("test", "columns", "atoms", "condition", "classes")  # arguments of `genflow.data.load`
+_LOADING = (  # arguments of `genflow.data.load`
+    "test", "columns", "atoms", "condition", "classes", "drop", "kinds", "missing", "missing_values", "sheet",
+)  # fmt: skip
 
 
 class _Record(TypedDict):
@@ -25,6 +27,11 @@ class _Record(TypedDict):
     atoms: NotRequired[str | None]
     condition: NotRequired[list[str] | str | None]
     classes: NotRequired[list[str] | str | None]
+    drop: NotRequired[list[str] | None]
+    kinds: NotRequired[dict[str, str] | None]
+    missing: NotRequired[str | None]
+    missing_values: NotRequired[list[str] | None]
+    sheet: NotRequired[str | None]
     paths: NotRequired[dict[str, str] | None]
     fingerprint: NotRequired[str | None]
 
@@ -77,7 +84,7 @@ def reloaded(run: str | PathLike[str], *, test: str | None = None) -> Any:
     return data
 
 
-def loaded_for(model: Any, source: Any, *, test: Any = None, atoms: str = "keep", columns: Any = None) -> Any:
+def loaded_for(model: Any, source: Any, *, test: Any = None, atoms: str = "cells", columns: Any = None) -> Any:
     """A data set for a trained model: of a table, the columns that the model was trained on, whatever else is there.
 
     Args:
@@ -90,10 +97,10 @@ def loaded_for(model: Any, source: Any, *, test: Any = None, atoms: str = "keep"
     Raises:
         InputError: Columns that are missing, or another number of them.
     """
-    from genflow.data import PICTURES, Dataset, load, read, read_with_condition
+    from genflow.data import PICTURES, Dataset, load, rows_of
 
     encoding = model.encoding
-    given: dict[str, Any] = {"test": test, "atoms": atoms}
+    given: dict[str, Any] = {"test": test, "atoms": atoms, "like": model.schema}
     if encoding is not None:
         given |= {"condition": encoding.columns, "classes": encoding.class_columns}
     table = isinstance(source, str | PathLike) and Path(source).is_file() and Path(source).suffix not in PICTURES
@@ -106,10 +113,7 @@ def loaded_for(model: Any, source: Any, *, test: Any = None, atoms: str = "keep"
             data = load(source, columns=model.columns, **given)
         except InputError:
             # Either this says which columns are missing, or the file names none, or others in their place.
-            if encoding is None:
-                read(source, columns=model.columns)
-            else:
-                read_with_condition(source, model.columns, encoding)
+            rows_of(source, model.columns, encoding, "data", model.schema)
             data = load(source, **given)
     if data.dim != model.dim:
         raise InputError(

@@ -61,6 +61,8 @@ def read_table(
     ending = path.suffix.lower()
     if path.is_dir():
         raise InputError(f"{path}: a folder, not a file")
+    if ending == ".xls":
+        raise InputError(f"{path}: the old format of Excel is not supported; save it as .xlsx or .csv")
     if ending not in TABLES:
         raise InputError(f"{path}: ending {ending!r} is not supported; give one of {' '.join(TABLES)}, or a picture")
     if not path.is_file():

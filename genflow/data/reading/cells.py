@@ -11,9 +11,9 @@ from genflow.data.kinds import Column
 from genflow.data.reading.dates import dates
 from genflow.data.reading.kind import distinct_words, number_column, truth_column, word_column
 from genflow.data.reading.names import unescaped
-from genflow.data.reading.notation import Numbers, is_integer, is_missing, is_number
+from genflow.data.reading.notation import SIGNS, Numbers, is_integer, is_missing, is_number
 
-__all__ = ["Found", "classes_of", "dates_of", "numbers_of", "truth_of", "without_strays", "words_of"]
+__all__ = ["Found", "classes_of", "dates_of", "numbers_of", "truth_of", "without_sign", "without_strays", "words_of"]
 
 _NUMBERS = 0.9  # the share of numbers among which words are strays
 _ALONE = 0.5  # the same, of a single word
@@ -94,17 +94,42 @@ def classes_of(name: str, cells: Sequence[str], numbers: Numbers) -> Found:
 def words_of(name: str, cells: Sequence[str]) -> Found:
     """A column of words: classes, or an identifier."""
     missing = np.array([is_missing(cell) for cell in cells])
-    return Found(*word_column(name, [unescaped(cell.strip()) for cell in cells], missing))
+    values, column = word_column(name, [unescaped(cell.strip()) for cell in cells], missing)
+    words = [text for text in column.classes if not is_number(text)]
+    rows = sum(cell.strip() in words for cell in cells)
+    beside = column.kind == "class" and 2 * rows < (~missing).sum()
+    shown = ", ".join(words[:3]) + (", …" if len(words) > 3 else "")
+    return Found(values, column, f"numbers and words ({shown}): each is the name of a class" if beside else "")
 
 
-def without_strays(cells: Sequence[str], numbers: Numbers) -> tuple[Numbers, dict[int, str]] | None:
-    """Numbers with a few words among them as missing: `unknown`, `n.d.`; `None` if they are no such column.
+def without_sign(cells: Sequence[str]) -> tuple[list[str], str, str] | None:
+    """Amounts of money and shares without the sign that all of them have, the sign, and one as it is written.
 
-    Words with digits may be numbers that are misspelt, and are left to an error.
+    `None` if the fields are no such numbers.
+
+    Example:
+        >>> without_sign(["$1,200", "-$3", ""])
+        (['1,200', '-3', ''], '$', '$1,200')
+        >>> without_sign(["12 %", "13"]) is None
+        True
+    """
+    known = [cell.strip() for cell in dict.fromkeys(cells) if not is_missing(cell)]
+    sign = next((sign for sign in SIGNS if known and sign in known[0]), None)
+    if sign is None or not all(
+        (text.count(sign) == 1 and text.strip("+-( )")[:1] == sign) or text[-1] == sign for text in known
+    ):
+        return None
+    bare = {text: text.replace(sign, "").strip() for text in known}
+    if not all(map(is_number, bare.values())):
+        return None
+    return [bare.get(cell.strip(), "") for cell in cells], sign, known[0]
+
+
+def without_strays(cells: Sequence[str]) -> tuple[Numbers, dict[int, str]] | None:
+    """Numbers with a few words among them as missing: `unknown`, `1O.5`; `None` if they are no such column.
 
     Args:
         cells: The fields.
-        numbers: What their numbers may be, as they stand: nothing.
 
     Returns:
         The numbers without the words, and the words by their rows.
@@ -116,8 +141,6 @@ def without_strays(cells: Sequence[str], numbers: Numbers) -> tuple[Numbers, dic
     share = 1 - count / max(known, 1)
     if len(strange) - len(strays) <= _DISTINCT or share < (_ALONE if len(strays) == 1 else _NUMBERS):
         return None
-    if any(any(character.isdigit() for character in text) for text in strays):
-        return numbers, {}
     return (
         Numbers(["" if cell in strays else cell for cell in cells]),
         {i: cell.strip() for i, cell in enumerate(cells) if cell in strays},

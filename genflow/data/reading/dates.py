@@ -1,7 +1,8 @@
 """Dates and times in words: how they are written, found from all of them, and what they count.
 
 A notation reads a column if it reads every date of it. Where two do, as 03/04/2012 may be in March or in April, the one
-decides by which the rows stand in order; else the month stands first before a slash, the day before a point.
+decides by which the rows stand in order, with the more even steps; else the month stands first before a slash, the day
+before a point.
 """
 
 from __future__ import annotations
@@ -82,7 +83,7 @@ def dates(words: Sequence[str], known: str = "") -> Dates | None:
     form, micros = found[0]
     remark = ""
     if len(found) > 1 and not all(np.array_equal(micros, other) for _, other in found[1:]):
-        form, micros = min(found, key=lambda pair: (not _ordered(pair[1]), not _usual(pair[0])))
+        form, micros = min(found, key=lambda pair: (_irregularity(pair[1]), not _usual(pair[0])))
         if not _ordered(micros):
             remark = f"dates like {words[0]} are read with the {'month' if _month_first(form) else 'day'} first"
     unit = unit_of(micros, "us")
@@ -174,7 +175,13 @@ def _microseconds(words: Sequence[str], form: str) -> np.ndarray | None:
 
 def _ordered(stamps: np.ndarray) -> bool:
     steps = np.diff(stamps)
-    return bool((steps >= 0).all() or (steps <= 0).all())
+    return bool((steps > 0).all() or (steps < 0).all())
+
+
+def _irregularity(stamps: np.ndarray) -> float:
+    """The largest step of dates that stand in order, in the smallest; infinite where they do not."""
+    steps = np.abs(np.diff(stamps))
+    return float(steps.max() / steps.min()) if len(steps) and _ordered(stamps) else np.inf
 
 
 def _month_first(form: str) -> bool:

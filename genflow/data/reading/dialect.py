@@ -6,8 +6,9 @@ import csv
 import itertools
 from collections import Counter
 
+from genflow.data.reading.dates import dates
 from genflow.data.reading.lines import ALONE, BLANKS, Records
-from genflow.data.reading.notation import is_missing, is_number
+from genflow.data.reading.notation import SIGNS, is_missing, is_number
 
 __all__ = ["separator_of"]
 
@@ -42,11 +43,29 @@ def separator_of(text: str, start: int = 0, comments: bool = True) -> str:
         if count < 2 and (separator != ALONE or _may_be_pairs(records)):
             continue
         fields = [field for row in body for field in row if not is_missing(field)]
-        share = sum(map(is_number, fields)) / max(len(fields), 1)
+        share = sum(is_number(field.strip(f"{SIGNS} ")) for field in fields) / max(len(fields), 1)
         if separator == "," and any(" " in field.strip() and is_number(field) for field in fields):
             place = len(_SEPARATORS)  # "1,5 2,5" is two numbers with a decimal comma
         found.append((share, regular, len(records[0]) == count, -place, separator))
-    return max(found)[-1] if found else ","
+    if not any(regular and separator != ALONE for _, regular, _, _, separator in found) and _has_colons(text, start):
+        return ":"
+    chosen = max(found)[-1] if found else ","
+    if chosen == "\t" and _widths(text, "\t", start, comments) > 1 == _widths(text, BLANKS, start, comments):
+        return BLANKS  # several tabs between two numbers
+    return chosen
+
+
+def _widths(text: str, separator: str, start: int, comments: bool) -> int:
+    """How many numbers of fields the records have."""
+    records = itertools.islice(Records(text, separator, start, comments), _SHOWN * 10)
+    return len({len(fields) for _, fields in records})
+
+
+def _has_colons(text: str, start: int) -> bool:
+    """Whether colons separate fields, and not hours from minutes."""
+    lines = [fields[0] for _, fields in itertools.islice(Records(text, ALONE, start), _SHOWN)]
+    counts = {line.count(":") for line in lines}
+    return len(lines) > 1 and len(counts) == 1 and counts != {0} and dates(lines[-1:]) is None
 
 
 def _may_be_pairs(records: list[list[str]]) -> bool:

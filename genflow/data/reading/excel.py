@@ -8,6 +8,7 @@ from dataclasses import replace
 from datetime import date, datetime, time, timedelta
 from typing import Any
 
+from genflow.data.dataset import FEWEST_ROWS
 from genflow.data.reading.table import Hints, Table
 from genflow.data.reading.text import read_text
 from genflow.errors import InputError
@@ -50,6 +51,7 @@ def read_excel(
             raise InputError(f"sheet: {sheet!r} came; {', '.join(names)} would do")
         return _as_written(read_text(_text(book[name]), origin, wanted, hints))
     refused = InputError(f"{origin}: no sheet holds a table")
+    small: Table | None = None  # what is no table may look like a tiny one
     for place, name in enumerate(names):
         text = _text(book[name])
         if text.count(b"\n") < 2:
@@ -60,11 +62,13 @@ def read_excel(
             refused = error
             continue
         if len(names) > 1:
-            table.remarks.insert(
-                0, f"its sheet {name!r} is read, the {place + 1}. of {len(names)}; sheet= names another"
-            )
-        return table
-    raise refused
+            table.remarks.insert(0, f"sheet {name!r} is read, {place + 1} of {len(names)}; sheet= names another")
+        if len(table.values) >= FEWEST_ROWS:
+            return table
+        small = small or table
+    if small is None:
+        raise refused
+    return small
 
 
 def _text(sheet: Any) -> bytes:

@@ -19,6 +19,7 @@ import numpy as np
 
 __all__ = [
     "MISSING",
+    "SIGNS",
     "Doubt",
     "Meaning",
     "Numbers",
@@ -36,6 +37,9 @@ MISSING = {
 """Words, in small letters, that stand for a missing value."""
 _BESIDE_NUMBERS = {"-", "--", ".", "..", "...", "*", "\u2013", "\u2014", "nil", "nd", "n.d."}
 """Words that do so among numbers; elsewhere they may be classes."""
+
+SIGNS = "$\u20ac\u00a3\u00a5%"
+"""Signs of money and shares that may stand beside numbers."""
 
 _FEWEST = 20  # numbers like 1,234 that tell thousands
 _FEWEST_BESIDE_COMMAS = (
@@ -59,7 +63,8 @@ class Notation(NamedTuple):
 def _pattern(notation: Notation) -> re.Pattern[str]:
     decimal, group = re.escape(notation.decimal), re.escape(notation.group)
     whole = rf"(?:[1-9][0-9]{{0,2}}(?:{group}[0-9]{{3}})+|[0-9]{{1,3}})" if group else "[0-9]+"
-    return re.compile(rf"[+-]?(?:{whole}(?:{decimal}[0-9]*)?|{decimal}[0-9]+)(?:[eE][+-]?[0-9]+)?")
+    few = "*" if notation.decimal == "." else "+"  # `5.` is a number, `5,` the end of a clause
+    return re.compile(rf"[+-]?(?:{whole}(?:{decimal}[0-9]{few})?|{decimal}[0-9]+)(?:[eE][+-]?[0-9]+)?")
 
 
 _NOTATIONS = {
@@ -130,26 +135,33 @@ class Numbers:
 
     def __init__(self, cells: Sequence[str]):
         self.cells = cells
+        self._texts: dict[str, str] | None = None
         plain = _plain(cells)
         if plain is not None and not _all_grouped(cells):
             decimals = "." if any("." in cell for cell in cells) else ".,"
             self.meanings = [Meaning(frozenset(decimals), "", plain)]
             return
-        texts = [_spelt(cell) for cell in cells]
-        known = [i for i, text in enumerate(texts) if text.lower() not in MISSING]
-        beside = [i for i in known if texts[i].lower() not in _BESIDE_NUMBERS]
-        known = beside or known
-        self._known = [(i, texts[i]) for i in known]
-        self.meanings = self._readings()
+        texts = {cell: _spelt(cell) for cell in dict.fromkeys(cells)}
+        known = {cell: text for cell, text in texts.items() if text.lower() not in MISSING}
+        self._texts = {cell: text for cell, text in known.items() if text.lower() not in _BESIDE_NUMBERS} or known
+        self.meanings = self._readings(self._texts)
 
-    def _readings(self) -> list[Meaning]:
+    @property
+    def _known(self) -> list[tuple[int, str]]:
+        """The rows with a number, and how it is spelt."""
+        texts = self._texts or {}
+        return [(i, texts[cell]) for i, cell in enumerate(self.cells) if cell in texts]
+
+    def _readings(self, texts: dict[str, str]) -> list[Meaning]:
         found: list[Meaning] = []
+        places = {cell: k for k, cell in enumerate(texts)}
+        rows = np.array([places.get(cell, -1) for cell in self.cells], dtype=np.intp)
         for notation, pattern in _NOTATIONS.items():
-            if not all(pattern.fullmatch(text) or _INFINITE.fullmatch(text) for _, text in self._known):
+            if not all(pattern.fullmatch(text) or _INFINITE.fullmatch(text) for text in texts.values()):
                 continue
-            group = notation.group if any(notation.group in text for _, text in self._known) else ""
-            numbers = [_value(text, notation) for _, text in self._known]
-            meaning = self._meaning(frozenset(notation.decimal), group, numbers)
+            group = notation.group if any(notation.group in text for text in texts.values()) else ""
+            numbers = np.array([*(_value(text, notation) for text in texts.values()), np.nan])
+            meaning = Meaning(frozenset(notation.decimal), group, numbers[rows])
             same = [k for k, other in enumerate(found) if np.array_equal(other.values, meaning.values, equal_nan=True)]
             if same:
                 found[same[0]] = found[same[0]]._replace(decimals=found[same[0]].decimals | meaning.decimals)
@@ -157,10 +169,15 @@ class Numbers:
                 found.append(meaning)
         return found
 
-    def _meaning(self, decimals: frozenset[str], group: str, numbers: Sequence[float]) -> Meaning:
-        values = np.full(len(self.cells), np.nan)
-        values[[i for i, _ in self._known]] = numbers
-        return Meaning(decimals, group, values)
+    def are_whole(self, meaning: Meaning) -> bool:
+        """Whether no number has decimals or an exponent, as it is written.
+
+        Args:
+            meaning: One of the meanings.
+        """
+        texts = set(self.cells) if self._texts is None else self._texts.values()
+        signs = {*(meaning.decimals - {meaning.group}), "e", "E"}
+        return not any(sign in text for text in texts for sign in signs)
 
     def wrong(self, decimal: str) -> int:
         """The row of the first field that is no number, read as most of the column is.
@@ -189,8 +206,10 @@ class Numbers:
         Args:
             separator: What separates the columns.
         """
+        if len(self.meanings) < 2:
+            return None
         grouped = self._grouped()
-        if len(self.meanings) < 2 or len(grouped) == len(self._known):
+        if len(grouped) == len(self._known):
             return None
         fewest = _FEWEST_BESIDE_COMMAS if separator == "," and "." in grouped[0][1] else _FEWEST
         endings = {text[-3:] for _, text in grouped}

@@ -13,7 +13,16 @@ import numpy as np
 from genflow.data.dataset import default_columns
 from genflow.data.kinds import Column
 from genflow.data.reading.bulk import beginning, bulk, line_of, may_be_grouped
-from genflow.data.reading.cells import Found, classes_of, dates_of, numbers_of, truth_of, without_strays, words_of
+from genflow.data.reading.cells import (
+    Found,
+    classes_of,
+    dates_of,
+    numbers_of,
+    truth_of,
+    without_sign,
+    without_strays,
+    words_of,
+)
 from genflow.data.reading.dialect import separator_of
 from genflow.data.reading.header import Judgement, judge, same_names
 from genflow.data.reading.lines import ALONE, BLANKS, MARKS, Comment, Field, Records, decoded, fields_of, separator_line
@@ -256,7 +265,7 @@ class Sheet:
         if above < max(1, among / 2):
             return
         said = ", ".join(line[:4]) + (", …" if len(line) > 4 else "")
-        if any(name is None for name in self.names):
+        if None in self.names or len(set(self.names)) < len(self.names):
             over = ""
             names: list[str | None] = []
             for name, text in zip(self.names, line):
@@ -413,10 +422,7 @@ def filled_table(
                 table.remarks.append(f"{table.label(j)}: {found.remark}")
     for j, column in _decided(columns, table, separator, numbers).items():
         values[:, j] = column.values
-        signs = set(column.decimals)
-        plain = not any(sign in cell for sign in signs for cell in columns[j])
-        plain = plain and not any("e" in cell.lower() for cell in set(columns[j]) if not is_missing(cell))
-        kinds[j] = numbers_of(table.columns[j], values[:, j], plain)
+        kinds[j] = numbers_of(table.columns[j], values[:, j], numbers[j].are_whole(column))
         if isinstance(hint := said.get(j), str) and hint in ("integer", "continuous", "identifier"):
             kinds[j] = replace(kinds[j], kind=hint)
     table.values, table.kinds = values, kinds
@@ -449,7 +455,10 @@ def _worded(table: Table, j: int, cells: list[str], hint: str | Column | None) -
         return numbers
     if not kind and (dated := dates_of(name, cells)) is not None:
         return dated
-    mended = without_strays(cells, numbers)
+    if (bare := without_sign(cells)) is not None:
+        table.remarks.append(f"{table.label(j)}: the {bare[1]} of numbers like {bare[2]} is left out")
+        return Numbers(bare[0])
+    mended = without_strays(cells)
     if mended is not None and mended[1]:
         numbers, strays = mended
         table.strays |= {(i, name): word for i, word in strays.items()}

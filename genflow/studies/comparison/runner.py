@@ -55,11 +55,16 @@ def compare(
     metrics: Sequence[str] = (),
     test: Any = None,
     columns: str | int | Sequence[str | int] | None = None,
-    atoms: str = "keep",
+    atoms: str = "cells",
     points: int = 1000,
     evaluation: str | float | None = None,
     condition: str | Sequence[str] = (),
     classes: str | Sequence[str] = (),
+    drop: str | Sequence[str] = (),
+    kinds: Mapping[str, str] | None = None,
+    missing: str = "value",
+    missing_values: Sequence[float | str] = (),
+    sheet: str | None = None,
     velocity: str | None = None,
     device: str = "cpu",
     autocast: bool = False,
@@ -92,6 +97,11 @@ def compare(
             at least. What there is no time for is remarked: rows, points, the exact divergence.
         condition: Columns that the others are conditioned on; see `genflow.data.load`.
         classes: Those of them that hold classes although they look like numbers.
+        drop: Columns of the tables to leave out.
+        kinds: What columns hold, where their values don't say it; see `genflow.data.load`.
+        missing: What to do about missing values: `"value"`, `"drop"` or `"refuse"`.
+        missing_values: Values that stand for missing ones, such as -200.
+        sheet: The sheet of an Excel file.
         velocity: The network of every model that is made of one and has no other among its options: a name such as
             `"unet"` or `"unet,width=16"`.
         device: Where the models compute: `cpu`, `cuda` or `auto`.
@@ -116,6 +126,11 @@ def compare(
         "atoms": atoms,
         "condition": [condition] if isinstance(condition, str) else list(condition),
         "classes": [classes] if isinstance(classes, str) else list(classes),
+        "drop": [drop] if isinstance(drop, str) else list(drop),
+        "kinds": dict(kinds or {}),
+        "missing": missing,
+        "missing_values": list(missing_values),
+        "sheet": sheet,
     }
     with taken(out, "comparison") as place:
         plan = _planned(
@@ -240,7 +255,7 @@ def _planned(
         "options": {label: dict(arguments) for label, (_, _, arguments) in chosen.items() if arguments},
         "metrics": list(metrics),
         "test": str(test) if isinstance(test, str | PathLike) else None,
-        **{key: loading[key] for key in ("columns", "atoms", "condition", "classes")},
+        **{key: value for key, value in loading.items() if key != "test"},
         "points": points,
         "device": device,
         "autocast": autocast,
@@ -466,13 +481,18 @@ def _repeatable(arguments: Mapping[str, Any]) -> dict[str, Any]:
             "atoms",
             "condition",
             "classes",
+            "drop",
+            "missing",
+            "missing_values",
+            "sheet",
             "points",
             "evaluation_budget",
             "device",
             "autocast",
         )
     }
-    given = {"data": data, **kept, "set": settings, "test": test}
+    kinds = [f"{column}={kind}" for column, kind in arguments["kinds"].items()]
+    given = {"data": data, **kept, "kind": kinds, "set": settings, "test": test}
     return {key: value for key, value in given.items() if value and (key, value) != ("device", "cpu")}
 
 
@@ -480,7 +500,7 @@ def _command(arguments: Mapping[str, Any]) -> str:
     """The command line that repeats a comparison."""
     words = ["genflow", "compare"]
     for key, value in _repeatable(arguments).items():
-        if (key, value) in (("atoms", "keep"), ("points", 1000), ("seeds", [0])):
+        if (key, value) in (("atoms", "cells"), ("missing", "value"), ("points", 1000), ("seeds", [0])):
             continue
         if value is True:
             words.append(f"--{key}")

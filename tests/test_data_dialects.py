@@ -1,0 +1,331 @@
+"""Files as people leave them: preambles, units, two headers, colons, signs of money, dates, compressed, Excel."""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import io
+import lzma
+import zipfile
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from genflow import InputError
+from genflow.data import load, write
+
+N = 40
+RNG = np.random.default_rng(0)
+X, K = RNG.normal(10, 3, N).round(2), RNG.integers(0, 200, N)
+C = RNG.choice(["red", "green", "blue"], N)
+BODY = "\n".join(f"{x},{k},{c}" for x, k, c in zip(X, K, C)) + "\n"
+HEAD = "x,k,c\n"
+DAYS = pd.date_range("2020-01-20", periods=N)
+
+
+@pytest.fixture
+def file(tmp_path):
+    def write_file(content: str | bytes, name: str = "table.csv"):
+        path = tmp_path / name
+        path.write_bytes(content.encode() if isinstance(content, str) else content)
+        return path
+
+    return write_file
+
+
+def rows(data) -> np.ndarray:
+    """The rows in the order in which they came."""
+    whole = torch.cat(list(data.parts().values())).numpy()
+    return whole[np.argsort(np.random.default_rng(0).permutation(len(whole)))]
+
+
+def check(data, names=("x", "k", "c")) -> None:
+    assert data.columns == list(names)
+    found = rows(data)
+    np.testing.assert_array_equal(found[:, 0], X)
+    np.testing.assert_array_equal(found[:, 1], K)
+    assert [data.schema.columns[2].classes[int(place)] for place in found[:, 2]] == C.tolist()
+    assert [column.kind for column in data.schema.columns] == ["continuous", "integer", "class"]
+
+
+@pytest.mark.parametrize(
+    ("content", "remark"),
+    [
+        (HEAD + BODY, ""),
+        (
+            "My report\nCreated 2020-01-01\n\n" + HEAD + BODY,
+            "the first 2 lines, My report Created 2020-01-01, left out",
+        ),
+        ("A title,,\n" + HEAD + BODY, "the first line, A title, left out"),
+        (HEAD + BODY + "Source: me\n", "line 42, Source: me, left out"),
+        (HEAD + "mm,-,name\n" + BODY, "the line below the names, mm, -, name, holds units"),
+        (HEAD.replace("x", "x,").replace(",,", ",") + "(cm),(1),(2)\n" + BODY, "(cm), (1), (2), holds units"),
+        ((HEAD + BODY).replace(",", ":"), ""),
+        ((HEAD + BODY).replace(",", ";"), ""),
+        ((HEAD + BODY).replace(",", "|"), ""),
+        ((HEAD + BODY).replace(".", "COMMA").replace(",", ";").replace("COMMA", ","), ""),
+        ("sep=;\n" + (HEAD + BODY).replace(",", ";"), ""),
+        (HEAD + BODY + ",,\n,,\n", "2 rows without any value: left out"),
+        ("# of a Monday\n" + HEAD + BODY, ""),
+        ("\ufeff" + HEAD + BODY.replace("\n", "\r\n"), ""),
+    ],
+)
+def test_one_table_in_many_dialects(file, content, remark):
+    data = load(file(content))
+    check(data)
+    said = [text for text in data.remarks if "repeat" not in text]
+    assert len(said) == bool(remark)
+    assert remark in "".join(said)
+
+
+@pytest.mark.parametrize(
+    ("head", "names"),
+    [
+        ("Body,,Label\nx,k,c\n", ["Body x", "Body k", "Label c"]),
+        ("A,A,B\nx,k,c\n", ["A x", "A k", "B c"]),
+    ],
+)
+def test_two_lines_of_names(file, head, names):
+    data = load(file(head + BODY))
+    check(data, names)
+    assert any("the second line, x, k, c, holds names, too" in remark for remark in data.remarks)
+
+
+def test_no_line_of_names_is_said(file):
+    data = load(file(BODY))
+    check(data, ["x1", "x2", "x3"])
+    assert any("is read as a row, not as names" in remark for remark in data.remarks)
+
+
+def test_the_first_line_of_scikit_learn(file):
+    codes = {"red": 0, "green": 1, "blue": 2}
+    body = "\n".join(f"{x},{k},{codes[c]}" for x, k, c in zip(X, K, C))
+    data = load(file(f"{N},2,red,green,blue\n{body}"))
+    check(data, ["x1", "x2", "x3"])
+    assert any("counts rows and columns" in remark for remark in data.remarks)
+
+
+@pytest.mark.parametrize(
+    ("cell", "kind"),
+    [
+        (lambda x: f"{x:.2f}%", "continuous"),
+        (lambda x: f"{x:.2f} %", "continuous"),
+        (lambda x: f"${x:.2f}", "continuous"),
+        (lambda x: f"{x:.2f} \u20ac", "continuous"),
+        (lambda x: f"-${x:.2f}", "continuous"),
+        (lambda x: f"\u2212{x:.2f}", "continuous"),
+        (lambda x: "-" if x < 6 else f"{x:.2f}", "continuous"),
+        (lambda x: "n.d." if x < 6 else f"{x:.2f}", "continuous"),
+        (lambda x: "unknown" if x < 6 else f"{x:.2f}", "continuous"),
+        (lambda x: "?" if x < 6 else f"{x:.2f}", "continuous"),
+    ],
+)
+def test_numbers_with_signs_and_words_among_them(file, cell, kind):
+    cells = [cell(x) for x in X]
+    data = load(file("x,c\n" + "\n".join(f"{text},{c}" for text, c in zip(cells, C))))
+    expected = [np.nan if "." not in text or text == "n.d." else x for text, x in zip(cells, X)]
+    found = rows(data)[:, 0]
+    np.testing.assert_array_equal(np.abs(found), expected)
+    assert (data.schema.columns[0].kind, data.schema.columns[0].missing) == (kind, bool(np.isnan(expected).any()))
+
+
+def test_a_number_that_is_misspelt_is_missing_or_refused(file):
+    path = file(HEAD + BODY.replace(str(X[3]), "1O.5"))
+    data = load(path)
+    assert rows(data)[:, 0].tolist() == pytest.approx([np.nan if k == 3 else x for k, x in enumerate(X)], nan_ok=True)
+    assert any("row 4 (line 5), column 'x': '1O.5' is no number: read as missing" in r for r in data.remarks)
+    with pytest.raises(InputError, match=r"row 4 \(line 5\), column 'x': '1O.5' is not a number; .+drop="):
+        load(path, missing="refuse")
+    assert load(path, drop="x", missing="refuse").columns == ["k", "c"]
+
+
+def test_several_tabs_between_numbers(file):
+    tabs = ["\t\t" if j == 7 else "\t" for j in range(N)]
+    body = "\n".join(f"{x}{tab}{k}\t{x + 1:.2f}" for x, k, tab in zip(X, K, tabs))
+    np.testing.assert_array_equal(rows(load(file(body, "seeds.txt")))[:, :2], np.column_stack([X, K]))
+
+
+def test_the_old_format_of_excel_is_named(file):
+    with pytest.raises(InputError, match=r"save it as \.xlsx"):
+        load(file("x", "table.xls"))
+
+
+def test_a_word_among_few_numbers_makes_classes_of_them(file):
+    doors = np.resize(["2", "3", "4", "5more"], N)
+    data = load(file("x,doors\n" + "\n".join(f"{x},{d}" for x, d in zip(X, doors))))
+    assert data.schema.columns[1].classes == ("2", "3", "4", "5more")
+    assert any("column 'doors': numbers and words (5more): each is the name of a class" in r for r in data.remarks)
+
+
+def test_a_sign_is_a_class_where_there_are_no_numbers(file):
+    data = load(file("x,s\n" + "\n".join(f"{x},{'+' if k > 90 else '-'}" for x, k in zip(X, K))))
+    assert data.schema.columns[1].classes == ("+", "-")
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        "%Y-%m-%d", "%d/%m/%Y", "%m/%d/%Y", "%d.%m.%y", "%Y/%m/%d", "%d-%b-%Y", "%b %d %Y", "%B %d, %Y", "%d %B %Y",
+        "%-d.%-m.%Y", "%-m/%-d/%y", "%d%b%Y",
+    ],
+)  # fmt: skip
+def test_dates_come_back_as_they_were_written(file, form):
+    """From the 20th of January on: no notation but the right one reads all of them."""
+    body = "\n".join(f'"{day.strftime(form)}",{x}' for day, x in zip(DAYS, X))
+    data = load(file("day,x\n" + body))
+    column = data.schema.columns[0]
+    assert (column.kind, column.unit, column.format) == ("date", "days", form)
+    np.testing.assert_array_equal(rows(data)[:, 0], 18281 + np.arange(N))  # days from 1970-01-01 to 2020-01-20
+    assert data.schema.frame(rows(data))["day"].tolist() == [day.strftime(form) for day in DAYS]
+
+
+@pytest.mark.parametrize(
+    ("form", "step", "unit"),
+    [
+        ("%Y-%m-%d %H:%M:%S", "7s", "seconds"),
+        ("%Y-%m-%dT%H:%M:%SZ", "1h", "hours"),
+        ("%d/%m/%Y %H:%M", "30min", "minutes"),
+        ("%Y-%m-%d %H:%M:%S.%f", "1us", "microseconds"),
+        ("%m/%d/%Y %I:%M %p", "1h", "hours"),
+        ("%Y-%m", "MS", "days"),
+    ],
+)
+def test_what_a_date_counts_is_what_is_recorded(file, form, step, unit):
+    stamps = pd.date_range("2020-01-31 00:00", periods=N, freq=step)
+    data = load(file("when,x\n" + "\n".join(f"{stamp.strftime(form)},{x}" for stamp, x in zip(stamps, X))))
+    column = data.schema.columns[0]
+    assert (column.kind, column.unit, column.format) == ("date", unit, form)
+    assert data.schema.frame(rows(data))["when"].tolist() == stamps.strftime(form).tolist()
+
+
+def test_times_of_day_and_dates_with_gaps(file):
+    cells = [f"{k % 24:02d}.{k % 2 * 30:02d}.00" if k % 5 else "" for k in range(N)]
+    data = load(file("time,x\n" + "\n".join(f"{cell},{x}" for cell, x in zip(cells, X))))
+    column = data.schema.columns[0]
+    assert (column.kind, column.unit, column.missing) == ("date", "minutes", True)
+    again = data.schema.frame(rows(data))["time"]
+    assert ["" if pd.isna(cell) else cell for cell in again] == cells
+
+
+def test_the_day_or_the_month_first(file):
+    ordered = pd.date_range("2020-01-01", periods=12)
+    american = "\n".join(f"{day.month}/{day.day}/{day.year},{x}" for day, x in zip(ordered, X))
+    assert load(file("d,x\n" + american)).schema.columns[0].format == "%-m/%-d/%Y"
+    british = "\n".join(f"{day.day}/{day.month}/{day.year},{x}" for day, x in zip(ordered, X))
+    data = load(file("d,x\n" + british))
+    assert data.schema.columns[0].format == "%-d/%-m/%Y"  # by which the rows are in order
+    shuffled = "\n".join(sorted(american.splitlines(), key=lambda line: line[::-1]))
+    assert any("with the month first" in remark for remark in load(file("d,x\n" + shuffled)).remarks)
+
+
+@pytest.mark.parametrize("ending", [".gz", ".bz2", ".xz", ".zip"])
+def test_compressed_files(file, ending):
+    content = (HEAD + BODY).encode()
+    if ending == ".zip":
+        buffer = io.BytesIO()
+        with zipfile.ZipFile(buffer, "w") as archive:
+            archive.writestr("read me.md", "hello")
+            archive.writestr("folder/table.csv", content)
+        content = buffer.getvalue()
+    else:
+        content = {".gz": gzip, ".bz2": bz2, ".xz": lzma}[ending].compress(content)
+    data = load(file(content, f"table.csv{ending}"))
+    check(data)
+    assert data.name == "table"
+    with pytest.raises(InputError, match=f"table.csv{ending}: it can't be read as a {ending} file"):
+        load(file(b"hello", f"table.csv{ending}"))
+
+
+FRAME = pd.DataFrame({"x": X, "k": K, "c": C})
+
+
+@pytest.mark.parametrize("ending", [".parquet", ".feather", ".arrow", ".xlsx"])
+def test_other_files(tmp_path, ending):
+    import pyarrow as pa
+
+    path = tmp_path / f"table{ending}"
+    if ending == ".parquet":
+        FRAME.to_parquet(path)
+    elif ending == ".feather":
+        FRAME.to_feather(path)
+    elif ending == ".arrow":
+        table = pa.Table.from_pandas(FRAME)
+        with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_stream(sink, table.schema) as writer:
+            writer.write_table(table)
+    else:
+        FRAME.to_excel(path, index=False)
+    check(load(path))
+    path.write_bytes(b"hello")
+    with pytest.raises(InputError, match="it can't be read as"):
+        load(path)
+
+
+def test_the_sheets_of_an_excel_file(tmp_path):
+    path = tmp_path / "book.xlsx"
+    dated = FRAME.assign(when=DAYS, note=[f"note {k}" for k in range(N)])
+    with pd.ExcelWriter(path) as book:
+        pd.DataFrame({"About": ["a text"]}).to_excel(book, sheet_name="about", index=False)
+        dated.to_excel(book, sheet_name="data", index=False, startrow=3)
+        FRAME.to_excel(book, sheet_name="more", index=False)
+    data = load(path)
+    assert data.columns == ["x", "k", "c", "when"]
+    assert any("sheet 'data' is read, 2 of 3; sheet= names another" in remark for remark in data.remarks)
+    again = data.schema.frame(rows(data))
+    assert (again["when"] == DAYS).all()
+    assert again["when"].dtype.kind == "M"
+    check(load(path, sheet="more"))
+    check(load(path, sheet=2))
+    with pytest.raises(InputError, match="sheet: 'none' came; about, data, more would do"):
+        load(path, sheet="none")
+
+
+def test_several_arrays_of_a_file(tmp_path):
+    np.savez(tmp_path / "one.npz", FRAME[["x", "k"]].to_numpy())
+    assert load(tmp_path / "one.npz").columns == ["x1", "x2"]
+    np.savez(tmp_path / "two.npz", x=FRAME[["x", "k"]].to_numpy(), y=K)
+    data = load(tmp_path / "two.npz", kinds={"y": "class"})
+    assert data.columns == ["x_1", "x_2", "y"]
+    assert data.schema.columns[2].kind == "class"
+    np.savez(tmp_path / "other.npz", x=X, y=K[:7])
+    with pytest.raises(InputError, match="arrays of different lengths came"):
+        load(tmp_path / "other.npz")
+
+
+@pytest.mark.parametrize("ending", [".csv", ".tsv", ".parquet", ".xlsx"])
+def test_samples_are_written_as_the_table(tmp_path, ending):
+    frame = pd.DataFrame({
+        "2019": X, "k": pd.Series(K, dtype="Int64").mask(K < 40), "c": C, "=now": DAYS,
+        "flag": K > 90, "label": pd.Categorical(C),
+    })  # fmt: skip
+    path = tmp_path / f"samples{ending}"
+    write(path, frame)
+    data = load(path)
+    assert data.columns == frame.columns.tolist()
+    kinds = ["continuous", "integer", "class", "date", "boolean", "class"]
+    assert [column.kind for column in data.schema.columns] == kinds
+    again = data.schema.frame(rows(data))
+    np.testing.assert_array_equal(again["2019"], X)
+    np.testing.assert_array_equal(again["k"].isna(), K < 40)
+    assert pd.to_datetime(again["=now"]).tolist() == DAYS.tolist()
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (
+            "<html>\n<body>\n" + "".join(f"<p>paragraph {k}</p>\n" for k in range(30)),
+            "another word in nearly every row",
+        ),
+        (
+            "".join(f"Sentence {k}, which says nothing.\n" for k in range(30)),
+            "which says nothing|another word|constant",
+        ),
+        ("\x00\x01\x02" * 50, "the file holds no rows"),
+    ],
+)
+def test_what_is_no_table_is_refused_in_one_line(file, content, message):
+    with pytest.raises(InputError, match=message) as caught:
+        load(file(content))
+    assert "\n" not in str(caught.value)
