@@ -1,14 +1,14 @@
 """Which law a column gets: cells for values that repeat, a smooth law for the others.
 
-========================================  ==========================================================================
-a column of                               its law
-========================================  ==========================================================================
-classes, booleans                         `Levels`, one for each class, in the order of `class_order`
-numbers with few values                   `Levels`, every point of the recording grid from the least to the greatest
-whole numbers, other grids that are wide  `Grid`, a cell for each point, over a smooth law
-other numbers                             `Normal`, `LogNormal` or `Weibull`; samples come back on the recording grid, if it has one
-some values that stand out                `Atoms`, over the law of the others
-========================================  ==========================================================================
+============================================  ======================================================================
+a column of                                   its law
+============================================  ======================================================================
+classes, booleans                             `Levels`, one for each class, in the order of `class_order`
+numbers with few values                       `Levels`, every point of the grid from the least to the greatest
+whole numbers and others on a wide grid       `Grid`, a cell for each point, over a smooth law
+other numbers                                 `Normal`, `LogNormal` or `Weibull`; samples come back on their grid
+some values that stand out                    `Atoms`, over the law of the others
+============================================  ======================================================================
 
 Missing values are a level, or an atom. Numbers that are never negative stay so.
 """
