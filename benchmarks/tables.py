@@ -100,28 +100,22 @@ def forest_flow(train: np.ndarray, task: Task, seed: int, options: argparse.Name
 
 
 def ours(name: str) -> Callable[[np.ndarray, Task, int, argparse.Namespace], Draw]:
-    """A model of genflow, on the rows as numbers."""
+    """A model of genflow, on rows of numbers and a class."""
 
     def fit(train: np.ndarray, task: Task, seed: int, options: argparse.Namespace) -> Draw:
-        data = gf.data.load(train)
+        kinds = {train.shape[1] - 1: "class"} if task.classes else None
+        data = gf.data.load(train, kinds=kinds)
         torch.manual_seed(seed)
         limit = Budget(iterations=20) if options.quick else Budget(options.budget)
         model = registry.lookup("model", name)(data.dim).fit(data, budget=limit, seed=seed)
         generator = torch.Generator().manual_seed(seed)
 
         def draw(count: int) -> np.ndarray:
-            return _rounded(model.sample(count, generator=generator).numpy(), task)
+            return model.sample(count, generator=generator).numpy()
 
         return draw
 
     return fit
-
-
-def _rounded(samples: np.ndarray, task: Task) -> np.ndarray:
-    """Classes as the nearest place, which a model of numbers does not give."""
-    if task.classes:
-        samples[:, -1] = samples[:, -1].round().clip(0, task.classes - 1)
-    return samples
 
 
 def run(name: str, method: Callable[..., Draw] | None, options: argparse.Namespace) -> Outcome:

@@ -53,7 +53,7 @@ def evaluate_tables(
         InputError: An unknown target; no sample that is finite.
     """
     samples, train, test = (rows.double().cpu().numpy() for rows in (evaluation.samples, data.train, data.test))
-    columns = [Column(name) for name in data.columns]
+    columns = [Column(name) for name in data.columns] if data.schema is None else list(data.schema.modelled)
     gaps = np.isnan(train).any(0)
     sound = (np.isfinite(samples) | (np.isnan(samples) & gaps)).all(1)
     samples = samples[sound]
