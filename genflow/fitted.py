@@ -36,7 +36,7 @@ __all__ = ["FitRecord", "Transformed"]
 
 _DRAWS = 16  # of the places of a row that has many
 _FEW_NUMBERS = 1 << 14  # 1024 rows of 16 columns
-_STEPS = 40  # of a chain: see docs/experiments.md
+_STEPS = 20  # of a chain: see docs/experiments.md
 _REFERENCE = 2048  # scores that are kept
 _PORTION = 64  # rows that are scored at once, between two looks at the clock
 _TENTH = 0.1  # of a training's time: what its scores may take where nobody asked for them

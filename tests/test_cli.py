@@ -107,7 +107,7 @@ def test_samples_have_the_columns_and_units_of_the_file(capsys):
 def test_scores_have_a_row_for_each_row(capsys):
     assert run(capsys, "score run people.csv -o scores.csv")[0] == 0
     scores = pd.read_csv("scores.csv")
-    assert list(scores.columns) == ["log_prob"]
+    assert list(scores.columns) == ["log_prob", "percentile"]
     rows = pd.read_csv("people.csv").to_numpy()
     np.testing.assert_allclose(scores["log_prob"], gf.load("run").log_prob(rows).detach(), rtol=1e-5)
 

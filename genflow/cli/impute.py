@@ -34,7 +34,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("-o", "--out", type=str, metavar="FILE", help="new file: .csv, .parquet, .xlsx or .npy")
     parser.add_argument("--draws", type=int, default=5, metavar="N", help="draws of each row (default: 5)")
     parser.add_argument(
-        "--chain-steps", type=int, metavar="N", help="steps of the Markov chains, where there are some (default: 40)"
+        "--chain-steps", type=int, metavar="N", help="steps of the Markov chains, where there are some (default: 20)"
     )
     add_id(parser)
     add_seed(parser, "the draws")

@@ -60,7 +60,7 @@ class Chains:
         row: Which of the masks each chain is under, `(m,)`.
         missing: Which entries each chain draws, `(m, dim)`.
         places: The seen entries of all chains at other places of theirs, and the log of the law they are drawn from,
-            `z -> (z, log q(z), log q(new))`.
+            `z -> (new, log q(z), log q(new))`; `None` where each has one place.
         generator: Source of randomness, of the CPU.
     """
 
@@ -70,7 +70,7 @@ class Chains:
         given: Given,
         row: Tensor,
         missing: Tensor,
-        places: Callable[[Tensor], tuple[Tensor, Tensor, Tensor]],
+        places: Callable[[Tensor], tuple[Tensor, Tensor, Tensor]] | None,
         generator: torch.Generator,
     ):
         self.log_density, self.given, self.row, self.missing = log_density, given, row, missing
@@ -84,7 +84,9 @@ class Chains:
             steps: Of both kinds together, each of which asks for one density of each chain.
         """
         log_p = self.log_density(z)
-        log_q = self.given.log_prob(z, self.row)
+        # Where the seen entries stay, their density under the kernel estimate is the same for every proposal.
+        log_q_of = self.given.law.log_prob if self.places is None else self._log_q
+        log_q = log_q_of(z)
         count = int(self.row.max()) + 1
         log_length = (_LENGTH / self.missing.sum(-1).clamp(min=1).sqrt()).log()
         adapted = torch.zeros(count, dtype=torch.float64)  # of all chains of a row
@@ -92,24 +94,21 @@ class Chains:
         rates: dict[str, list[Tensor]] = {"global": [], "local": []}
         for step in range(steps):
             if step % 2 == 0:
-                new, log_here, log_there = self.places(z)
+                if step:
+                    log_q = log_q_of(z)
+                new, log_here, log_there = (z, 0.0, 0.0) if self.places is None else self.places(z)
                 new = self.given.draw(new, self.row, self.generator)
-                new_q = self.given.log_prob(new, self.row)
-                log_ratio = log_q + log_here - new_q - log_there
+                log_ratio = log_q + log_here - log_q_of(new) - log_there
             else:
                 length = (log_length + adapted[self.row]).exp()
                 noise = torch.randn(z.shape, generator=self.generator, dtype=torch.float64)
                 new = z + length[:, None] * self.given.spread(self.row, noise)
-                new_q, log_ratio = None, torch.zeros_like(log_p)
+                log_ratio = torch.zeros_like(log_p)
             new_p = self.log_density(new)
             log_accept = (new_p - log_p + log_ratio).nan_to_num(nan=-math.inf).clamp(max=0.0)
             accepted = torch.rand(len(z), generator=self.generator, dtype=torch.float64).log() < log_accept
-            if new_q is None and bool(accepted.any()):
-                new_q = log_q.clone()
-                new_q[accepted] = self.given.log_prob(new[accepted], self.row[accepted])
             z = torch.where(accepted[:, None], new, z)
             log_p = torch.where(accepted, new_p, log_p)
-            log_q = log_q if new_q is None else torch.where(accepted, new_q, log_q)
             moved |= accepted
             if step % 2 == 0:
                 rates["global"].append(log_accept.exp().mean())
@@ -120,3 +119,6 @@ class Chains:
                 rates["local"].append(log_accept.exp().mean())
         mean = {kind: float(torch.stack(found).mean()) if found else math.nan for kind, found in rates.items()}
         return z, Acceptance(mean["global"], mean["local"], 1 - float(moved.double().mean()))
+
+    def _log_q(self, z: Tensor) -> Tensor:
+        return self.given.log_prob(z, self.row)

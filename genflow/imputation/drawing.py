@@ -26,7 +26,7 @@ from genflow.imputation.masked import Masked
 
 __all__ = ["Drawn", "Imputation"]
 
-_SAMPLES = 2048  # of the model, that the kernel estimate is made of
+_SAMPLES = 1024  # of the model, that the kernel estimate is made of
 _AGAIN = 50  # times that draws of a missing value are drawn again
 _BLOCK = 1 << 23  # entries of the matrices of all masks of a block of rows
 _FEW = 0.05  # of the global steps accepted: below it the kernel estimate is far from the model
@@ -176,15 +176,14 @@ class Imputation:
             return torch.where(self._gap(cut(z), missing).any(-1), -math.inf, log_p)
 
         def places(z: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-            if not self.line.random:
-                zero = torch.zeros(len(z), dtype=torch.float64)
-                return z, zero, zero
             new = torch.where(missing, cut(z), self._spread(x, missing, generator))
             here, there = (torch.where(missing, 0.0, -0.5 * part.square()).sum(-1) for part in (cut(z), new))
             return whole(new), here, there
 
         inside = torch.cat([missing, torch.zeros(len(x), behind, dtype=torch.bool)], -1)
-        z, acceptance = Chains(log_density, given, row, inside, places, generator).run(whole(z), steps)
+        z, acceptance = Chains(log_density, given, row, inside, places if self.line.random else None, generator).run(
+            whole(z), steps
+        )
         return self._filled(x, missing, cut(z)), acceptance, remarks
 
     def _kernel_law(self, condition: Tensor | None, generator: torch.Generator) -> KernelLaw:

@@ -84,11 +84,11 @@ class KernelLaw:
         Args:
             z: Rows.
         """
-        scaled = torch.linalg.solve_triangular(self.factor, self.centres.mT, upper=False).mT
+        scaled = torch.linalg.solve_triangular(self.factor, self.centres.mT, upper=False).mT.float()
         parts = []
         for part in z.split(max(1, _ENTRIES // len(self.centres))):
             own = torch.linalg.solve_triangular(self.factor, part.mT, upper=False).mT
-            parts.append((-0.5 * torch.cdist(own, scaled).square()).logsumexp(-1))
+            parts.append((-0.5 * torch.cdist(own.float(), scaled).square()).logsumexp(-1).double())
         return torch.cat(parts) - self.factor.diagonal().log().sum() - math.log(len(self.centres))
 
     def given(self, seen: Bool[Tensor, "n dim"]) -> Given:
@@ -123,13 +123,16 @@ class Given:
         rest = torch.where(missing[:, :, None] & missing[:, None, :], 0.5 * (rest + rest.mT), identity)
         factor, _ = torch.linalg.cholesky_ex(rest)
         self.factor = torch.where(missing[:, :, None], factor, 0.0)
-        self.norms = torch.einsum("pij,ni,nj->pn", self.precision, law.centres, law.centres)
+        # Centred, so that single precision does for the products of pairs.
+        centred = law.centres - law.mean
+        self.norms = torch.einsum("pij,ni,nj->pn", self.precision, centred, centred).float() / (2 * law.bandwidth**2)
+        self.single = centred.float()
 
     def _weights(self, z: Tensor, pattern: Tensor) -> Tensor:
-        """The log of the kernels at the seen entries, `(rows, N)`, but for what does not depend on the sample."""
-        pulled = torch.einsum("rij,rj->ri", self.precision[pattern], z)
-        square = (pulled * z).sum(-1, keepdim=True) - 2 * pulled @ self.law.centres.mT + self.norms[pattern]
-        return -0.5 * square / self.law.bandwidth**2
+        """The log of the kernels at the seen entries, `(rows, N)`, in single precision, as pairs are many."""
+        pulled = torch.einsum("rij,rj->ri", self.precision[pattern], z) / self.law.bandwidth**2
+        own = -0.5 * (pulled * z).sum(-1, keepdim=True)
+        return torch.addmm(own.float() - self.norms[pattern], pulled.float(), self.single.mT)
 
     def draw(self, z: Float[Tensor, "m dim"], row: Tensor, generator: torch.Generator) -> Float[Tensor, "m dim"]:
         """Rows with their missing entries drawn.
@@ -143,8 +146,8 @@ class Given:
         for part, mask in self._portions(z, row):
             pattern = self.pattern[mask]
             known = torch.where(self.seen[pattern], part, 0.0)
-            weights = self._weights(known, pattern)
-            noise = torch.rand(weights.shape, generator=generator, dtype=torch.float64).clamp(min=1e-300)
+            weights = self._weights(torch.where(self.seen[pattern], part - self.law.mean, 0.0), pattern)
+            noise = torch.rand(weights.shape, generator=generator).clamp(min=1e-30)
             centre = self.law.centres[(weights - (-noise.log()).log()).argmax(-1)]  # Gumbel's trick
             mean = centre + torch.einsum("rij,rj->ri", self.slope[pattern], known - centre)
             normal = torch.randn(part.shape, generator=generator, dtype=torch.float64)
@@ -160,7 +163,9 @@ class Given:
             row: Which of the masks each is under.
         """
         known = torch.cat([
-            self._weights(torch.where(self.seen[self.pattern[mask]], part, 0.0), self.pattern[mask]).logsumexp(-1)
+            self._weights(
+                torch.where(self.seen[self.pattern[mask]], part - self.law.mean, 0.0), self.pattern[mask]
+            ).logsumexp(-1).double()
             for part, mask in self._portions(z, row)
         ])  # fmt: skip
         return self.law.log_prob(z) - known
