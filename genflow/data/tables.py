@@ -103,10 +103,8 @@ def read_columns(path: str | PathLike[str], columns: Sequence[str]) -> pd.DataFr
         import pandas as pd
 
     table = read_table(path, columns).select(columns)
-    found = table.kinds
-    kinds = [
-        replace(kind, kind="class") if kind.kind == "identifier" and kind.classes else kind for kind in table.kinds
-    ]
+    as_words = lambda kind: replace(kind, kind="class") if kind.kind == "identifier" and kind.classes else kind
+    kinds = [as_words(kind) for kind in table.kinds]
     return pd.concat([kind.series(values) for kind, values in zip(kinds, table.values.T, strict=True)], axis=1)
 
 
