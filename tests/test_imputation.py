@@ -334,7 +334,7 @@ def test_what_does_not_fit_is_one_line():
             fitted.impute([[1.0, NAN, 2.0]], **options)
     with pytest.raises(gf.InputError, match="row 1, column 'x0': inf"):
         fitted.impute([[math.inf, NAN, 2.0]])
-    with pytest.raises(gf.InputError, match="masks: the model was built with condition_dim=0; build it with .*=4"):
+    with pytest.raises(gf.InputError, match=r"masks: the model was built with condition_dim=0; build it with .*=4"):
         gf.baselines.NSF(2, width=8).fit("two-moons", iterations=1, masks=True)
     with pytest.raises(gf.InputError, match=r"masks: condition_dropout=0\.1"):
         gf.models.FlowMatching(2, condition_dim=4, condition_dropout=0.1).fit("two-moons", iterations=1, masks=True)

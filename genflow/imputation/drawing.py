@@ -181,9 +181,8 @@ class Imputation:
             return whole(new), here, there
 
         inside = torch.cat([missing, torch.zeros(len(x), behind, dtype=torch.bool)], -1)
-        z, acceptance = Chains(log_density, given, row, inside, places if self.line.random else None, generator).run(
-            whole(z), steps
-        )
+        several = places if self.line.random else None
+        z, acceptance = Chains(log_density, given, row, inside, several, generator).run(whole(z), steps)
         return self._filled(x, missing, cut(z)), acceptance, remarks
 
     def _kernel_law(self, condition: Tensor | None, generator: torch.Generator) -> KernelLaw:
