@@ -46,7 +46,7 @@ def mixture() -> Mixture:
     return torch.tensor([0.5, 0.3, 0.2], dtype=torch.float64), means, covariances
 
 
-LAWS: dict[str, Callable[[], Mixture]] = {"gaussian, d = 5": gaussian, "mixture, d = 4": mixture}
+LAWS: dict[str, Callable[[], Mixture]] = {"gaussian": gaussian, "mixture": mixture}
 
 
 def samples(law: Mixture, count: int, generator: torch.Generator) -> Tensor:
@@ -112,10 +112,11 @@ def main() -> None:
     parser.add_argument("--steps", type=int, nargs="+", default=[20])
     parser.add_argument("--ways", nargs="+", default=["chains", "masks"])
     parser.add_argument("--models", nargs="+", default=["flow-matching", "edm", "nsf"])
+    parser.add_argument("--laws", nargs="+", default=list(LAWS), choices=list(LAWS))
     chosen = parser.parse_args()
     warnings.simplefilter("ignore")
-    for title, make in LAWS.items():
-        law, generator = make(), torch.Generator().manual_seed(2)
+    for title in chosen.laws:
+        law, generator = LAWS[title](), torch.Generator().manual_seed(2)
         x, rows = samples(law, chosen.rows, generator), gapped(law, chosen.test, generator)
         exact = torch.full((chosen.draws, *rows.shape), math.nan, dtype=torch.float64)
         alone = exact.clone()

@@ -18,8 +18,8 @@ USAGE = "genflow impute RUN DATA --out FILE [options]"
 NEEDED = ("run", "data", "out")
 DESCRIPTION = """Fill the missing entries of a table by draws from their law given the seen entries of their row.
 
-Every row comes as often as there are draws, in a column draw; all else is as it came. A model that was fitted with
---masks draws the entries at once, under another one Markov chains do.
+Every row comes as often as there are draws, in a column draw; all else is as it came. A model that
+was fitted with --masks draws the entries at once, under another one Markov chains do.
 
 examples:
   genflow impute run customers.csv -o filled.csv

@@ -26,7 +26,7 @@ DESCRIPTION = """Write the log density of each row of a file, in nats, in the un
 columns:
   log_prob      the log density; of classes and whole numbers that of a count
   log_prob_se   its standard error, where it is a mean over draws
-  percentile    where it stands among the scores of rows that the model was not trained on, from 0 to 100
+  percentile    its place, from 0 to 100, among the scores of rows that were not trained on
   flag          with --flag 1%: whether it is below that percentile
 
 examples:
