@@ -259,8 +259,8 @@ def test_a_table_comes_back_whole():
     pd.testing.assert_frame_equal(whole, table.dropna().head(5).reset_index(drop=True), check_dtype=False)
 
 
-# A model that ignored what is seen would be off by 1.6 deviations of the conditional law in its mean, and have 1.9 times
-# its deviation: the bounds are less than a third of that.
+# A model that ignored what is seen would be off by 1.6 deviations of the conditional law in its mean, and have 1.9
+# times its deviation: the bounds are less than a third of that.
 LEARNED = {
     "nsf": (gf.baselines.NSF, {"width": 32, "transforms": 2}, 400),
     "flow-matching": (gf.models.FlowMatching, {"width": 48}, 400),
