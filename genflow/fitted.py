@@ -10,14 +10,17 @@ from contextlib import contextmanager
 from os import PathLike
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from genflow.deadline import OutOfTime, deadline
 from genflow.draws import batch_shape, check_generator, stratified
-from genflow.errors import InputError
+from genflow.errors import InputError, SolverError
 from genflow.extras import extra
 from genflow.fitting import FitRecord, budget_of, check_dtype, fit, like_of, warn
+from genflow.imputation import Imputation, Masked
 from genflow.interfaces import Component
 from genflow.numerics.portions import Portions
 from genflow.training import Budget, Progress
@@ -33,6 +36,11 @@ __all__ = ["FitRecord", "Transformed"]
 
 _DRAWS = 16  # of the places of a row that has many
 _FEW_NUMBERS = 1 << 14  # 1024 rows of 16 columns
+_STEPS = 20  # of a chain: see docs/experiments.md
+_REFERENCE = 2048  # scores that are kept
+_PORTION = 64  # rows that are scored at once, between two looks at the clock
+_TENTH = 0.1  # of a training's time: what its scores may take where nobody asked for them
+_LOWEST = -1e300
 
 
 class Transformed(Component, nn.Module):
@@ -80,6 +88,7 @@ class Transformed(Component, nn.Module):
         self.record = record
         self.schema = schema
         self._portions = Portions()
+        self._held_out: tuple[Tensor, Any] | None = None  # rows whose scores are kept with it, and their condition
 
     def config(self) -> dict[str, Any]:
         return {
@@ -243,8 +252,7 @@ class Transformed(Component, nn.Module):
         if generator is None:
             own = torch.Generator().manual_seed(0)
         else:  # that of the model may be another device's
-            seed = torch.randint(2**62, (1,), generator=generator, device=generator.device)
-            own = torch.Generator().manual_seed(int(seed))
+            own = torch.Generator().manual_seed(_seed_of(generator))
         for u in stratified(x.shape, draws, own):
             yield self._standardized(x, u)
 
@@ -338,15 +346,224 @@ class Transformed(Component, nn.Module):
             >>> gf.models.FlowMatching(2, width=16).fit("two-moons", iterations=5).sample_frame(3).columns.tolist()
             ['x', 'y']
         """
+        (count,) = batch_shape((number,))
+        return self._frame(self.sample(count, condition, generator, **options), condition)
+
+    def _frame(self, rows: Tensor, condition: Any) -> pd.DataFrame:
+        """Rows as the table, with the columns of their condition."""
         with extra("data"):
             import pandas as pd
 
-        (count,) = batch_shape((number,))
-        rows = self.sample(count, condition, generator, **options).detach().cpu().numpy()
-        given = None if condition is None or self.encoding is None else self.encoding.table(condition, count)
+        values = rows.detach().cpu().numpy()
+        given = None if condition is None or self.encoding is None else self.encoding.table(condition, len(values))
         if self.schema is not None:
-            return self.schema.frame(rows, given)
-        return pd.DataFrame(rows, columns=self.columns).assign(**(given or {}))
+            return self.schema.frame(values, given)
+        return pd.DataFrame(values, columns=self.columns).assign(**(given or {}))
+
+    def percentile(
+        self, x: Any, condition: Any = None, generator: torch.Generator | None = None, *, draws: int = _DRAWS
+    ) -> Float[Tensor, "*batch"]:
+        r"""The percentile of each row's log density among those of rows that the model was not trained on.
+
+        .. math:: 100 \cdot \frac1n \sum_i \bigl( [s_i < s] + \tfrac12 [s_i = s] \bigr)
+
+        A row from the law of the table has a percentile below q with a probability of q %, as far as n scores say.
+
+        Args:
+            x: As in `log_prob`.
+            condition: Likewise.
+            generator: Likewise.
+            draws: Likewise.
+
+        Raises:
+            InputError: A model that keeps no scores, or without a density; what `log_prob` refuses.
+
+        Example:
+            >>> import genflow as gf
+            >>> fitted = gf.baselines.Gaussian(2).fit("two-moons", iterations=1)
+            >>> fitted.percentile([[0.0, 9.0], [0.5, 0.25]]).tolist()[0]
+            0.0
+        """
+        return self.percentile_of(self.log_prob(x, condition, generator, draws=draws))
+
+    def percentile_of(self, log_p: Float[Tensor, "*batch"]) -> Float[Tensor, "*batch"]:
+        """The percentiles of log densities; see `percentile`.
+
+        Args:
+            log_p: Log densities of this model.
+        """
+        scores = self.scores().to(log_p.device)
+        if not len(scores):
+            raise InputError(
+                "percentile: this model keeps no scores of rows to compare with; fit it anew, or keep_scores"
+            )
+        value = log_p.detach().double()
+        below = [torch.searchsorted(scores, value.contiguous(), right=right).double() for right in (False, True)]
+        return torch.where(value.isnan(), math.nan, 50.0 * (below[0] + below[1]) / len(scores))
+
+    def scores(self) -> Float[Tensor, "n"]:
+        """Log densities of rows that it was not trained on, in rising order; those of `fit`, when first asked for."""
+        if self.record is not None and not len(self.record.scores) and self._held_out is not None:
+            self._score_held_out()
+        return torch.tensor(() if self.record is None else tuple(self.record.scores), dtype=torch.float64)
+
+    def hold_out(self, rows: Float[Tensor, "n dim"], condition: Any = None) -> None:
+        """Says which rows it was not trained on, to be scored when their scores are asked for.
+
+        Args:
+            rows: Rows, of which the first 2048 count.
+            condition: Their conditions.
+        """
+        given = None if condition is None else condition[:_REFERENCE]
+        self._held_out = rows[:_REFERENCE], given
+
+    def keep_scores(self, log_p: Float[Tensor, "n"]) -> None:
+        """Keeps the log densities of rows that it was not trained on, to which `percentile` compares others.
+
+        Args:
+            log_p: Log densities; what is not finite is below all others.
+        """
+        if self.record is None:
+            raise InputError(
+                "keep_scores: a model that was put together by hand has no record; one that fit returned has"
+            )
+        found = log_p.detach().double().nan_to_num(nan=_LOWEST, neginf=_LOWEST, posinf=-_LOWEST).sort().values
+        if len(found) > _REFERENCE:  # as many quantiles of them
+            found = found[torch.linspace(0, len(found) - 1, _REFERENCE).round().long()]
+        self.record = dataclasses.replace(self.record, scores=tuple(found.tolist()))
+
+    def _score_held_out(self, seconds: float = math.inf) -> None:
+        """Scores the rows that were held out, as many as there is time for."""
+        if self._held_out is None or not self.has_log_prob:
+            return
+        (rows, condition), limit = self._held_out, Budget(seconds)
+        limit.start()
+        parts: list[Tensor] = []
+        with torch.no_grad():
+            for start in range(0, len(rows), _PORTION):
+                part = slice(start, start + _PORTION)
+                try:
+                    with deadline(limit.left, limit.clock):
+                        parts.append(self.log_prob(rows[part], None if condition is None else condition[part]))
+                except (OutOfTime, SolverError):
+                    break
+                if not limit.left > 0:
+                    break
+        if parts:
+            self.keep_scores(torch.cat(parts))
+
+    def impute(
+        self,
+        x: Any,
+        draws: int = 5,
+        condition: Any = None,
+        generator: torch.Generator | None = None,
+        *,
+        steps: int = _STEPS,
+    ) -> Float[Tensor, "draws *shape"]:
+        r"""Rows with their missing entries drawn from :math:`p(x_{missing} \mid x_{seen})`, `(draws, *batch, d)`.
+
+        Entries that are seen stay as they are; those that are drawn are values that the column can have, and never
+        missing. A model that was fitted with masks draws them at once, under another one Markov chains do; see
+        `genflow.imputation`.
+
+        Args:
+            x: Rows in the forms that `log_prob` takes, NaN or a gap where an entry is missing, in any column.
+            draws: How many of each row.
+            condition: What the density is conditioned on; taken from the frame or the table where that has its columns.
+            generator: Source of randomness.
+            steps: Of the chains, each of which asks for one density of each draw.
+
+        Raises:
+            InputError: Other columns, an infinite value, no draw, a condition that does not fit.
+
+        Warns:
+            Remark: Chains that moved seldom; rows without a missing entry alone; a model without a density.
+
+        Example:
+            >>> import torch, genflow as gf
+            >>> noise = torch.randn(2000, 2, generator=torch.Generator().manual_seed(0))
+            >>> rows = noise @ torch.tensor([[1.0, 2.0], [0.0, 1.0]])
+            >>> fitted = gf.baselines.Gaussian(2).fit(rows, iterations=1)
+            >>> x = fitted.impute([[1.0, float("nan")], [0.5, 1.0]], draws=3)
+            >>> x.shape, x[:, 0, 0].tolist(), x[:, 1].isfinite().all().item()
+            (torch.Size([3, 2, 2]), [1.0, 1.0, 1.0], True)
+        """
+        found, remarks = self._imputed(x, draws, condition, generator, steps)
+        warn(remarks)
+        return found
+
+    def impute_frame(
+        self,
+        x: Any,
+        draws: int = 5,
+        condition: Any = None,
+        generator: torch.Generator | None = None,
+        *,
+        steps: int = _STEPS,
+    ) -> pd.DataFrame:
+        """The same as a pandas frame that looks like the table, the draws one below the other.
+
+        Args:
+            x: As in `impute`.
+            draws: How many of each row; where it is more than one, a column `draw` says which, from 1 on.
+            condition: As in `impute`.
+            generator: Likewise.
+            steps: Likewise.
+
+        Example:
+            >>> import pandas as pd, genflow as gf
+            >>> table = pd.DataFrame({"a": [0.1 * i * i for i in range(40)], "b": list("xyzx" * 10)})
+            >>> fitted = gf.models.FlowMatching(2, width=16).fit(table, iterations=5)
+            >>> frame = fitted.impute_frame(pd.DataFrame({"a": [1.5], "b": [None]}), draws=2, steps=2)
+            >>> frame["a"].tolist(), frame["draw"].tolist(), set(frame["b"]) <= set("xyz")
+            ([1.5, 1.5], [1, 2], True)
+        """
+        rows, condition = self._rows(x, condition, gaps=True)
+        found = self.impute(rows, draws, condition, generator, steps=steps)
+        frame = self._frame(found.reshape(-1, self.dim), None if condition is None else _repeated(condition, draws))
+        return frame if draws == 1 else frame.assign(draw=np.repeat(np.arange(1, draws + 1), len(frame) // draws))
+
+    def _imputed(
+        self, x: Any, draws: int, condition: Any, generator: torch.Generator | None, steps: int
+    ) -> tuple[Tensor, list[str]]:
+        """The rows and what is to be said of them."""
+        check_generator(generator)
+        for name, number, least in (("draws", draws, 1), ("steps", steps, 1)):
+            if isinstance(number, bool) or not isinstance(number, int) or number < least:
+                raise InputError(f"{name}: {number!r} came; a whole number from {least} on would do")
+        x, condition = self._rows(x, condition, gaps=True)
+        given = self._encoded(condition, x.shape[:-1])
+        flat = x.detach().double().cpu().reshape(-1, self.dim)
+        found = flat.expand(draws, *flat.shape).clone()
+        where = flat.isnan().any(-1)
+        if not where.any():
+            return found.reshape(draws, *x.shape), ["no entry is missing: the rows are as they came"]
+        if isinstance(given, Tensor) and given.ndim > 1:
+            given = given.expand(*x.shape[:-1], given.shape[-1]).reshape(len(flat), -1)[where.to(given.device)]
+        own = torch.Generator().manual_seed(0 if generator is None else _seed_of(generator))
+        with torch.no_grad():
+            drawn = Imputation(
+                self.model,
+                copy.deepcopy(self.preprocessor).cpu(),
+                lambda z, c, source: self._portioned(("log_prob", False), self.model.log_prob, z, c, source),
+                self._sampled,
+                self._like(),
+            )(flat[where], given, draws, own, steps)
+        found[:, where] = drawn.x
+        return found.reshape(draws, *x.shape), drawn.remarks
+
+    def _sampled(self, count: int, condition: Any, generator: torch.Generator) -> Tensor:
+        """Samples of the model in its own units, a portion at a time."""
+        each = _of_each(condition, (count,))
+        model = self.model.model if isinstance(self.model, Masked) else self.model  # what is seen is in the condition
+        parts = self._portions.run(
+            ("sample", False, "[]", self._like().dtype),
+            count,
+            lambda start, stop: model.sample((stop - start,), each(start, stop), generator).reshape(stop - start, -1),
+            _few(self.dim),
+        )
+        return torch.cat(parts)
 
     def encode(self, x: Any, condition: Any = None, *, differentiable: bool = False) -> Float[Tensor, "*shape"]:
         """The noise of each row, which is taken in the forms that `log_prob` takes."""
@@ -457,13 +674,23 @@ class Transformed(Component, nn.Module):
         return FittedDistribution(self, condition)
 
     def save(self, path: str | PathLike[str]) -> None:
-        """Writes the model to a folder: weights as safetensors, structure as JSON. See `genflow.load`."""
+        """Writes the model to a folder: weights as safetensors, structure as JSON. See `genflow.load`.
+
+        Beside it go the scores of validation rows that `percentile` needs: as many as a tenth of its training's time
+        allows.
+
+        Args:
+            path: The folder; it must not exist.
+        """
         from genflow.storage.checkpoint import save
 
+        if self.record is not None and not len(self.record.scores) and math.isfinite(self.record.seconds):
+            self._score_held_out(_TENTH * self.record.seconds)
         save(self, path)
 
     def __repr__(self) -> str:
-        name, count = type(self.model).__name__, len(self.columns)
+        named = self.model.model if isinstance(self.model, Masked) else self.model
+        name, count = type(named).__name__, len(self.columns)
         shown = ", ".join(self.columns[:4]) + (", …" if count > 4 else "")
         if self.record is None:
             return f"{name} of {count} columns ({shown})"
@@ -475,12 +702,13 @@ class Transformed(Component, nn.Module):
             text += f", validation NLL {about.nll:.3f} ± {about.nll_se:.3f} nats ({about.nll_rows} rows)"
         return text
 
-    def _rows(self, x: Any, condition: Any = None) -> tuple[Tensor, Any]:
+    def _rows(self, x: Any, condition: Any = None, gaps: bool = False) -> tuple[Tensor, Any]:
         """Rows as a tensor, and their condition: the one that was given, or that which came with them."""
         from genflow.data.rows import rows_of
 
         columns = self.columns or [str(j + 1) for j in range(self.dim)]
-        rows, brought = rows_of(x, columns, self.encoding if condition is None else None, schema=self.schema)
+        encoding = self.encoding if condition is None else None
+        rows, brought = rows_of(x, columns, encoding, schema=self.schema, gaps=gaps)
         return rows, brought if condition is None else condition
 
     def _encoded(self, condition: Any, batch: Sequence[int]) -> Any:
@@ -568,6 +796,17 @@ class Transformed(Component, nn.Module):
 def _few(dim: int) -> int:
     """Rows that need no portions, without a graph; with one, every step of a solver is kept."""
     return 0 if torch.is_grad_enabled() else _FEW_NUMBERS // dim
+
+
+def _seed_of(generator: torch.Generator) -> int:
+    return int(torch.randint(2**62, (1,), generator=generator, device=generator.device))
+
+
+def _repeated(condition: Any, times: int) -> Any:
+    """Conditions of rows that come so many times, one below the other; one that all share stays one."""
+    if isinstance(condition, Tensor):
+        return condition.repeat(times, *(1,) * (condition.ndim - 1)) if condition.ndim > 1 else condition
+    return np.tile(condition, (times, 1)) if isinstance(condition, np.ndarray) and condition.ndim > 1 else condition
 
 
 def _of_each(condition: Any, batch: Sequence[int]) -> Callable[[int, int], Any]:

@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from os import PathLike
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -27,6 +27,7 @@ __all__ = ["Fit", "FitRecord", "budget_of", "check_dtype", "fit", "like_of", "wa
 _VALIDATION_ROWS = 2048  # of the validation part, for every model alike: its cost counts against the budget
 _SPREAD_ROWS = 20_000  # that few rows are made into, each at several of its places, where a row has many
 _MOST_PLACES = 16
+_MASKED_ROWS, _MOST_MASKS = 50_000, 64  # the same of rows under masks, of which there are many more
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,7 @@ class FitRecord(Component):
         nll: Mean negative log-likelihood of validation rows, in nats, in the units of the file; NaN without one.
         nll_se: Its standard error.
         nll_rows: How many rows it is the mean of.
+        scores: Log densities of rows that it was not trained on, in rising order: what others are compared with.
     """
 
     data: str
@@ -48,6 +50,7 @@ class FitRecord(Component):
     nll: float = math.nan
     nll_se: float = math.nan
     nll_rows: int = 0
+    scores: Sequence[float] = ()
 
 
 @dataclass
@@ -122,8 +125,8 @@ def fit(
 
     # Also where the caller has switched gradients off.
     with torch.inference_mode(False), torch.enable_grad():
-        rows, log_det = _standardized(data, preprocessor, encoding, like, seed)
-        closing = Closing(model, _first(rows, len(log_det)), log_det, budget)
+        rows, plain, log_det = _standardized(model, data, preprocessor, encoding, like, seed)
+        closing = Closing(model, plain, log_det, budget)
         settings: dict[str, Any] = {"checkpoint": checkpoint, "history": history, "autocast": autocast}
         with Line() if progress is True else _Given(progress) as shown:
             entries = train(model, rows, budget, seed=seed, progress=shown, reserve=closing.reserve, **settings)
@@ -131,7 +134,7 @@ def fit(
     closed = closing()
     new = entries[len(history) :]
     remarks = [*few_steps(new, len(data.train)), *closed.remarks]
-    if (remark := model.remark_on(rows.train[: len(data.train)], "training rows")) is not None:
+    if (remark := model.remark_on(plain.train, "training rows")) is not None:
         remarks.append(remark)
     steps = sum(entry.get("steps", 0) for entry in new)
     return Fit(
@@ -140,40 +143,48 @@ def fit(
 
 
 def _standardized(
-    data: Dataset, preprocessor: Preprocessor, encoding: Encoding | None, like: Tensor, seed: int
-) -> tuple[TrainingData, Tensor]:
-    """What a model is trained on, and the log-determinant of each validation row.
+    model: Any, data: Dataset, preprocessor: Preprocessor, encoding: Encoding | None, like: Tensor, seed: int
+) -> tuple[TrainingData, TrainingData, Tensor]:
+    """What a model is trained on; the rows as they are, each once; and the log-determinant of each validation row.
 
-    Where a row has many places it stands there at several of them, few rows more often; the first copy of all rows
-    comes before the second of any.
+    Where a row has many places, or is met under masks, it stands there several times, few rows more often; the first
+    copy of all rows comes before the second of any.
     """
     generator = torch.Generator().manual_seed(seed)
-    validation = data.validation[:_VALIDATION_ROWS]
+    given = None if data.condition is None else replace(data.condition, encoding=encoding or data.condition.encoding)
+    most = _MOST_MASKS if model.varies else _MOST_PLACES if preprocessor.random else 1
 
-    def places(x: Tensor, room: int) -> tuple[Tensor, Tensor, int]:
-        count = min(_MOST_PLACES, max(1, room // max(len(x), 1))) if preprocessor.random else 1
-        parts = [preprocessor.spread(x, generator) for _ in range(count)]
-        z = torch.cat([z for z, _ in parts])
-        return z.to(like.device, like.dtype), parts[0][1], count
+    def places(x: Tensor, conditions: Any, room: int) -> _Places:
+        vectors = None if given is None else given.vectors(conditions).to(like.device, like.dtype)
+        count = min(most, max(1, room // max(len(x), 1)))
+        spread = [preprocessor.spread(x, generator) for _ in range(count)]
+        rows = [z.to(like.device, like.dtype) for z, _ in spread]
+        found = [model.varied(z, vectors, generator) if model.varies else (z, vectors) for z in rows]
+        copies = [part for _, part in found if part is not None]
+        return _Places(
+            torch.cat([z for z, _ in found]), torch.cat(copies) if copies else None, rows[0], vectors, spread[0][1]
+        )
 
-    z_train, _, copies = places(data.train, _SPREAD_ROWS)
-    z, log_det, again = places(validation, _VALIDATION_ROWS)
-    if data.condition is None:
-        return TrainingData(z_train, z), log_det
-    given = replace(data.condition, encoding=encoding or data.condition.encoding)
-    vectors = [given.vectors(part) for part in (given.train, given.validation[:_VALIDATION_ROWS])]
-    first, second = (
-        part.to(like.device, like.dtype).repeat(n, 1) for part, n in zip(vectors, (copies, again), strict=True)
+    room, of_validation = (_MASKED_ROWS, 2 * _VALIDATION_ROWS) if model.varies else (_SPREAD_ROWS, _VALIDATION_ROWS)
+    train = places(data.train, None if given is None else given.train, room)
+    validation = places(
+        data.validation[:_VALIDATION_ROWS],
+        None if given is None else given.validation[:_VALIDATION_ROWS],
+        of_validation,
     )
-    return TrainingData(z_train, z, first, second), log_det
+    rows = TrainingData(train.z, validation.z, train.condition, validation.condition)
+    plain = TrainingData(train.first, validation.first, train.given, validation.given)
+    return rows, plain, validation.log_det
 
 
-def _first(rows: TrainingData, count: int) -> TrainingData:
-    """The same with the first copy of each validation row."""
-    given = rows.validation_condition
-    return TrainingData(
-        rows.train, rows.validation[:count], rows.train_condition, None if given is None else given[:count]
-    )
+class _Places(NamedTuple):
+    """Rows at their places with the condition of each; those of the first places as they are; log-determinants."""
+
+    z: Tensor
+    condition: Tensor | None
+    first: Tensor
+    given: Tensor | None
+    log_det: Tensor
 
 
 def like_of(model: nn.Module) -> Tensor:

@@ -16,6 +16,7 @@ from genflow.assembly import Density
 from genflow.errors import InputError
 from genflow.fitted import Transformed
 from genflow.fitting import budget_of, fit, warn
+from genflow.imputation import Masked
 from genflow.settling import Settled
 from genflow.training import Budget, Progress, Stage, TrainingData
 
@@ -43,6 +44,7 @@ class GenerativeModel(Density, ABC):
         whiten: Whether `fit` hands it rows without correlation, on top of the data set's own preprocessing.
         autocasts: Whether its training holds under bfloat16 autocast: a regression does, a log-determinant does not.
         settles: Whether `settle` has something to do, so that a training leaves it its time.
+        varies: Whether each copy of a row that it is trained on is another, by `varied(z, condition, generator)`.
     """
 
     whiten: bool = False
@@ -50,6 +52,7 @@ class GenerativeModel(Density, ABC):
     condition_dim: int = 0
     autocasts: bool = False
     settles: bool = True
+    varies: bool = False
 
     def __init__(self) -> None:
         super().__init__()
@@ -125,6 +128,7 @@ class GenerativeModel(Density, ABC):
         progress: Progress | bool | None = None,
         checkpoint: str | PathLike[str] | None = None,
         autocast: bool = False,
+        masks: bool = False,
     ) -> Transformed:
         """Trains a copy on a data set and returns it in the data's own units; this model stays as it is.
 
@@ -142,10 +146,13 @@ class GenerativeModel(Density, ABC):
             checkpoint: A folder that the state is kept in; a training that was cut off goes on from there.
             autocast: Whether to compute the losses in bfloat16 where torch's autocast does, for models that are trained
                 by regression; weights, validation and log densities keep their precision. Worth it on graphics cards.
+            masks: Whether to train it on rows of which random entries are seen, so that `Transformed.impute` draws the
+                others at once; see `genflow.imputation.Masked`. Its condition then has two entries more for each
+                column: `condition_dim=data.condition_dim + 2 * data.dim`.
 
         Raises:
             InputError: Both budget and iterations; data that can't be read; weights in half precision; autocast for a
-                model that is trained on log densities.
+                model that is trained on log densities; masks for a model with another condition.
 
         Warns:
             Remark: What a reader of its figures should know, such as very few steps.
@@ -160,7 +167,7 @@ class GenerativeModel(Density, ABC):
 
         limit = budget_of(budget, iterations)
         dataset = load(data)
-        model = self._unfitted()
+        model: Any = Masked(self._unfitted()) if masks else self._unfitted()
         limit.start()
         preprocessor = model.preprocessing(dataset)
         encoding = None if dataset.condition is None else dataset.condition.encoding
@@ -170,9 +177,11 @@ class GenerativeModel(Density, ABC):
         )  # fmt: skip
         self._refuse_inference()
         warn(done.remarks)
-        return Transformed(
+        fitted = Transformed(
             model, preprocessor, dataset.columns, done.history, encoding, done.remarks, done.record, dataset.schema
         )  # fmt: skip
+        fitted.hold_out(dataset.validation, None if dataset.condition is None else dataset.condition.validation)
+        return fitted
 
     def _unfitted(self) -> Self:
         """A copy to train: this one stays as it is, and a second training begins where the first did."""

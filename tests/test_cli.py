@@ -60,6 +60,7 @@ def test_help_of_every_command_fits_the_terminal(capsys, monkeypatch):
         "fit",
         "sample",
         "score",
+        "impute",
         "evaluate",
         "solvers",
         "divergences",
@@ -107,9 +108,65 @@ def test_samples_have_the_columns_and_units_of_the_file(capsys):
 def test_scores_have_a_row_for_each_row(capsys):
     assert run(capsys, "score run people.csv -o scores.csv")[0] == 0
     scores = pd.read_csv("scores.csv")
-    assert list(scores.columns) == ["log_prob"]
+    assert list(scores.columns) == ["log_prob", "percentile"]
     rows = pd.read_csv("people.csv").to_numpy()
     np.testing.assert_allclose(scores["log_prob"], gf.load("run").log_prob(rows).detach(), rtol=1e-5)
+
+
+def test_scores_with_percentiles_flags_and_names(capsys):
+    people = pd.read_csv("people.csv").assign(name=[f"person {k}" for k in range(300)])
+    people.loc[7, "height"] = 400.0
+    people.to_csv("named.csv", index=False)
+    code, out, _ = run(capsys, "score run named.csv --flag 5% --id name -o named-scores.csv")
+    assert code == 0
+    scores = pd.read_csv("named-scores.csv")
+    assert list(scores.columns) == ["name", "log_prob", "percentile", "flag"]
+    assert scores["name"].tolist() == people["name"].tolist()
+    assert scores["percentile"].between(0, 100).all()
+    assert scores.loc[7, "percentile"] == 0
+    assert scores["flag"].tolist() == (scores["percentile"] < 5).tolist()
+    assert f"{scores['flag'].sum()} of 300 rows below the 5% percentile of 30 rows" in out  # the test rows of the fit
+    assert "--flag: 5 came; a percentage" in refused(capsys, "score run named.csv --flag 5 -o none.csv")
+    assert "'nobody'" in refused(capsys, "score run named.csv --id nobody -o none.csv")
+
+
+def test_a_run_without_scores_has_no_percentiles(capsys, tmp_path):
+    fitted = gf.load("run")
+    fitted.record = None
+    fitted.save(tmp_path / "old")
+    code, _, err = run(capsys, f"score {tmp_path}/old people.csv -o {tmp_path}/old.csv")
+    assert code == 0
+    assert "keeps no scores of held-out rows: there are no percentiles" in err
+    assert list(pd.read_csv(tmp_path / "old.csv").columns) == ["log_prob"]
+    assert "--flag: " in refused(capsys, f"score {tmp_path}/old people.csv --flag 1% -o none.csv")
+
+
+def test_missing_entries_are_drawn(capsys):
+    gaps = pd.read_csv("people.csv").head(6).assign(name=list("abcdef"))
+    gaps.loc[[1, 4], "weight"] = np.nan
+    gaps.to_csv("gaps.csv", index=False)
+    code, out, _ = run(capsys, "impute run gaps.csv --draws 3 --id name --chain-steps 4 -o filled.csv")
+    assert code == 0
+    assert "2 missing entries in 2 of 6 rows drawn, 3 times each" in out
+    filled = pd.read_csv("filled.csv")
+    assert list(filled.columns) == ["name", "height", "weight", "draw"]
+    assert filled["name"].tolist() == list("abcdef") * 3
+    seen = gaps["weight"].notna()
+    for _, part in filled.groupby("draw"):
+        assert part["height"].tolist() == gaps["height"].tolist()
+        assert part["weight"][seen.to_numpy()].tolist() == gaps["weight"][seen].tolist()
+        assert part["weight"].notna().all()
+    assert "--draws: 0 came" in refused(capsys, "impute run gaps.csv --draws 0 -o none.csv")
+
+
+def test_a_model_with_masks_from_the_command_line(capsys):
+    words = "fit people.csv --model nsf --masks --iterations 10 --set transforms=1 width=8 -o masked"
+    assert run(capsys, words)[0] == 0
+    pd.read_csv("people.csv").head(4).assign(height=np.nan).to_csv("no-height.csv", index=False)
+    assert run(capsys, "impute masked no-height.csv --draws 1 -o masked.csv")[0] == 0
+    assert list(pd.read_csv("masked.csv").columns) == ["height", "weight"]
+    assert run(capsys, "score masked people.csv -o masked-scores.csv")[0] == 0
+    assert run(capsys, "evaluate masked --points 20")[0] == 0
 
 
 def test_evaluate_has_the_metrics_of_tables_with_their_floors(capsys):

@@ -71,6 +71,11 @@ def add_arguments(parser: ArgumentParser) -> None:
         "--compile", action="store_true", help="compile the likelihood, for jko-iflow and cnf: for very long runs only"
     )
     add_options(parser, "--set", "blocks=6")
+    parser.add_argument(
+        "--masks",
+        action="store_true",
+        help="train on rows of which random entries are seen, so that `genflow impute` draws the others at once",
+    )
     add_network(parser, "the model")
     add_device(parser)
     add_data_options(parser)
@@ -96,7 +101,7 @@ def run(chosen: Arguments) -> None:
     from genflow.data import load
     from genflow.devices import device_named
     from genflow.naming.options import build, check_options, check_values, with_network
-    from genflow.storage.checkpoint import write_model
+    from genflow.storage.checkpoint import write_model, write_structure
     from genflow.studies.comparison.display import display_for
     from genflow.studies.comparison.ration import evaluation_seconds
     from genflow.studies.comparison.trial import warm_up
@@ -133,7 +138,8 @@ def run(chosen: Arguments) -> None:
     for remark in data.remarks:
         note(remark)
     torch.manual_seed(chosen.seed)
-    model = build(cls, data.dim, options, data.condition_dim, data.event_shape).to(device)
+    given = data.condition_dim + (2 * data.dim if chosen.masks else 0)
+    model = build(cls, data.dim, options, given, data.event_shape).to(device)
     warm_up()
     name = registry.name_of(cls)
     trials = [{"data": data.name, "label": name, "seed": chosen.seed, "several": False}]
@@ -145,6 +151,7 @@ def run(chosen: Arguments) -> None:
                 iterations=chosen.iterations,
                 seed=chosen.seed,
                 autocast=chosen.autocast,
+                masks=chosen.masks,
                 progress=lambda event: display.event(0, {"what": "training", **event}),
             )
         seconds = fitted.record.seconds
@@ -159,6 +166,7 @@ def run(chosen: Arguments) -> None:
             "threads": torch.get_num_threads(),
             "device": str(device),
             "autocast": chosen.autocast,
+            "masks": chosen.masks,
             "seconds": round(seconds, 1),
             "versions": {"genflow": version(), "torch": torch.__version__, "python": sys.version.split()[0]},
         }
@@ -170,15 +178,18 @@ def run(chosen: Arguments) -> None:
         print(f"{name} on {data.name}: {work(fitted.history)} in {seconds:.1f} s")
         for remark in fitted.remarks:
             note(f"{name}: {remark}")
-        failure = _judge(fitted, data, allowed)
+        failure, log_p = _judge(fitted, data, allowed)
+        if len(log_p) and not failure:
+            fitted.keep_scores(log_p)
+            write_structure(fitted, out)
         print(f"model: {out}" + "".join(f", {picture}" for picture in drawn))
     if failure:
         raise ResultError(f"{failure}; the model is kept in {out} for a look")
 
 
-def _judge(fitted: Any, data: Any, seconds: float) -> str:
+def _judge(fitted: Any, data: Any, seconds: float) -> tuple[str, Any]:
     """Prints the NLL of the test rows that there is time for; says what is wrong with it, or with samples of a model
-    without one."""
+    without one, and what their log densities are."""
     import torch
 
     from genflow.studies.comparison.ration import Ration
@@ -186,6 +197,7 @@ def _judge(fitted: Any, data: Any, seconds: float) -> str:
     from genflow.training import Budget
 
     given = None if data.condition is None else data.condition.test
+    log_p = torch.zeros(0)
     try:
         if fitted.has_log_prob:
             with Telling() as tell:
@@ -195,16 +207,16 @@ def _judge(fitted: Any, data: Any, seconds: float) -> str:
             for remark in ration.remarks:
                 note(remark)
             if not len(log_p):
-                return ""
+                return "", log_p
             print(f"test NLL {mean(-log_p)} nats per row ({len(log_p)} rows, units of the data)")
             if bad := int((~log_p.isfinite()).sum()):
-                return f"the NLL is not finite: {bad} of {len(log_p)} test rows have no finite log density"
+                return f"the NLL is not finite: {bad} of {len(log_p)} test rows have no finite log density", log_p
         else:
             few = min(_FEW, len(data.test))
             with torch.no_grad():
                 rows = fitted.sample(few, given if given is None else given[:few], torch.Generator().manual_seed(0))
             if bad := int((~rows.isfinite().all(-1)).sum()):
-                return f"{bad} of {few} samples are not finite"
+                return f"{bad} of {few} samples are not finite", log_p
     except SolverError as error:
-        return str(error)
-    return ""
+        return str(error), torch.zeros(0)
+    return "", log_p

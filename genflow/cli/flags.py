@@ -11,6 +11,7 @@ __all__ = [
     "add_data_options",
     "add_device",
     "add_evaluation",
+    "add_id",
     "add_kinds",
     "add_network",
     "add_options",
@@ -178,6 +179,18 @@ def add_condition(parser: ArgumentParser) -> None:
         default=[],
         metavar="COL",
         help="those of them whose numbers are names of classes",
+    )
+
+
+def add_id(parser: ArgumentParser) -> None:
+    parser.add_argument(
+        "--id",
+        nargs="+",
+        action="extend",
+        type=str,
+        default=[],
+        metavar="COL",
+        help="columns of the file that go into the new one as they are, in front",
     )
 
 

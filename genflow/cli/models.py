@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from jsonargparse import Namespace as Arguments
 
 from genflow.errors import InputError
 
-__all__ = ["loaded", "log_prob", "mean", "set_threads"]
+__all__ = ["kept", "loaded", "log_prob", "mean", "set_threads"]
 
 
 def loaded(chosen: Arguments) -> Any:
@@ -52,12 +54,23 @@ def set_threads(threads: int | None) -> None:
     torch.set_num_threads(threads)
 
 
-def log_prob(model: Any, rows: Any, condition: Any, seed: int = 0) -> Any:
-    """The log density of each row."""
+def log_prob(model: Any, rows: Any, condition: Any, seed: int = 0) -> tuple[Any, Any]:
+    """The log density of each row, and the standard error that the draws of its places leave."""
     import torch
 
     with torch.no_grad():
-        return model.log_prob(rows, condition, torch.Generator().manual_seed(seed))
+        return model.log_prob_with_error(rows, condition, torch.Generator().manual_seed(seed))
+
+
+def kept(source: str, columns: Sequence[str]) -> Any:
+    """Columns of a file as they stand in it, for those who asked for some; `None` for others."""
+    if not columns:
+        return None
+    from genflow.data import read_columns
+
+    if not Path(source).is_file():
+        raise InputError(f"id: {source} is no table; leave it out")
+    return read_columns(source, columns)
 
 
 def mean(values: Any) -> str:

@@ -27,6 +27,7 @@ _COMMANDS = {
     "fit": "fit",
     "sample": "sample",
     "score": "score",
+    "impute": "impute",
     "evaluate": "evaluate",
     "solvers": "solvers",
     "divergences": "divergences",

@@ -4,25 +4,34 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import Any
 
 from jsonargparse import ArgumentParser
 from jsonargparse import Namespace as Arguments
 
 from genflow.cli.files import table_file
-from genflow.cli.flags import add_data, add_device, add_parts, add_run, add_seed
-from genflow.cli.models import loaded, log_prob, mean
+from genflow.cli.flags import add_data, add_device, add_id, add_parts, add_run, add_seed
+from genflow.cli.models import kept, loaded, log_prob, mean
 from genflow.cli.words import note, noted
 from genflow.errors import InputError, ResultError
+from genflow.extras import extra
 
 __all__ = ["DESCRIPTION", "NEEDED", "SUMMARY", "USAGE", "add_arguments", "run"]
 
 SUMMARY = "log density of each row of a file"
 USAGE = "genflow score RUN DATA --out FILE [options]"
 NEEDED = ("run", "data", "out")
-DESCRIPTION = """Write the log density of each row of a file: one column log_prob, in nats, in the units of the file.
+DESCRIPTION = """Write the log density of each row of a file, in nats, in the units of the file.
+
+columns:
+  log_prob      the log density; of classes and whole numbers that of a count
+  log_prob_se   its standard error, where it is a mean over draws
+  percentile    its place, from 0 to 100, among the scores of rows that were not trained on
+  flag          with --flag 1%: whether it is below that percentile
 
 examples:
   genflow score run customers.csv -o scores.csv
+  genflow score run customers.csv --flag 1% --id customer -o scores.csv
   genflow score run customers.csv --integrator dopri5 --divergence hutchinson,n=8 -o scores.csv
 """
 
@@ -32,7 +41,11 @@ def add_arguments(parser: ArgumentParser) -> None:
     add_run(parser)
     add_data(parser, text="a table with the columns that the model was trained on")
     parser.add_argument("-o", "--out", type=str, metavar="FILE", help="new file: .csv, .parquet or .npy")
-    add_seed(parser, "a random divergence estimator")
+    parser.add_argument(
+        "--flag", type=str, metavar="SHARE", help="mark the rows below this percentile of held-out rows, such as 1%%"
+    )
+    add_id(parser)
+    add_seed(parser, "the draws, and of a random divergence estimator")
     add_parts(parser)
     add_device(parser)
 
@@ -40,8 +53,12 @@ def add_arguments(parser: ArgumentParser) -> None:
 def run(chosen: Arguments) -> None:
     """Runs the command."""
     out = table_file(chosen.out)
+    share = None if chosen.flag is None else _percentage(chosen.flag)
     model = loaded(chosen)
-    from genflow.data import holds_pictures, names, rows_of, write
+    scores = model.scores()
+    if share is not None and not len(scores):
+        raise InputError(f"flag: {chosen.run} keeps no scores of held-out rows to compare with; fit it anew")
+    from genflow.data import holds_pictures, names, rows_of
     from genflow.studies.origin import loaded_for
 
     given = None
@@ -56,10 +73,24 @@ def run(chosen: Arguments) -> None:
         if model.encoding is not None and given is None:
             missing = ", ".join(model.encoding.columns)
             raise InputError(f"{chosen.data}: the columns of the condition are missing: {missing}")
-    log_p = log_prob(model, rows, given, chosen.seed)
+    ids = kept(chosen.data, chosen.id)
+    log_p, error = log_prob(model, rows, given, chosen.seed)
     if (remark := model.remark_on(rows)) is not None:
         note(remark)
-    write(out, log_p.double().cpu().numpy()[:, None], ["log_prob"])
+    columns = {"log_prob": log_p.double().cpu().numpy()}
+    if model.preprocessor.random:
+        columns["log_prob_se"] = error.double().cpu().numpy()
+    if len(scores):
+        columns["percentile"] = model.percentile_of(log_p).cpu().numpy()
+    else:
+        note(f"{chosen.run} keeps no scores of held-out rows: there are no percentiles")
+    if share is not None:
+        columns["flag"] = columns["percentile"] < share
+        if len(scores) * share < 100:
+            note(f"flag: among {len(scores)} held-out rows {share:g}% is less than one; more of them would tell better")
+    _write(out, columns, ids)
+    if share is not None:
+        print(f"{int(columns['flag'].sum())} of {len(rows)} rows below the {share:g}% percentile of {len(scores)} rows")
     finite = log_p[log_p.isfinite()]
     bad = len(log_p) - len(finite)
     if len(finite):
@@ -67,3 +98,39 @@ def run(chosen: Arguments) -> None:
         print(f"mean log density {mean(finite)} nats per row, {of}: {out}")
     if bad:
         raise ResultError(f"{bad} of {len(rows)} rows have no finite log density; {out} says which")
+
+
+def _write(out: Path, columns: dict[str, Any], ids: Any) -> None:
+    """Writes columns, with those in front that were asked for."""
+    import numpy as np
+
+    from genflow.data import write
+
+    if ids is None:
+        if "flag" not in columns:
+            write(out, np.column_stack(list(columns.values())), list(columns))
+            return
+        with extra("data"):
+            import pandas as pd
+        write(out, pd.DataFrame(columns))
+        return
+    if twice := [name for name in columns if name in ids.columns]:
+        raise InputError(f"id: {twice[0]!r} is a column of the scores, too; rename it in the file")
+    write(out, ids.assign(**columns))
+
+
+def _percentage(text: str) -> float:
+    """The number of `1%`.
+
+    Example:
+        >>> _percentage("0.5%")
+        0.5
+    """
+    number = text.strip().removesuffix("%").strip()
+    try:
+        value = float(number)
+    except ValueError:
+        value = -1.0
+    if not (text.strip().endswith("%") and 0 < value < 100):
+        raise InputError(f"flag: {text} came; a percentage between 0% and 100%, such as 1%, would do")
+    return value

@@ -20,7 +20,7 @@ from genflow.data.preprocessing import Compose, Logit, Preprocessor, Standardize
 from genflow.data.reading import TABLES
 from genflow.data.rows import rows_of
 from genflow.data.sensors import SensorNetwork
-from genflow.data.tables import read, read_with_condition
+from genflow.data.tables import read, read_columns, read_with_condition
 from genflow.data.writing import WRITABLE, write
 
 __all__ = [
@@ -45,6 +45,7 @@ __all__ = [
     "load",
     "names",
     "read",
+    "read_columns",
     "read_idx",
     "read_with_condition",
     "rows_of",

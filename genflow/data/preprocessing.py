@@ -39,6 +39,11 @@ class Preprocessor(Component, nn.Module, ABC):
         """Whether a row goes to one of many places: `forward` then takes shares `u` from 0 to 1 that say where."""
         return False
 
+    @property
+    def mixes(self) -> bool:
+        """Whether an entry of a result is of several columns."""
+        return False
+
     @abstractmethod
     def forward(self, x: Float[Tensor, "*batch dim"]) -> tuple[Float[Tensor, "*batch dim"], Float[Tensor, "*batch"]]:
         r"""The row :math:`z = T(x)` and :math:`\log |\det \partial z / \partial x|`, in float64.
@@ -227,6 +232,10 @@ class Whiten(Preprocessor):
         white.unroot = (vectors * deviations) @ vectors.mT * std
         return white
 
+    @property
+    def mixes(self) -> bool:
+        return True
+
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         z = (x.to(torch.float64) - self.mean) @ self.root
         return z, torch.linalg.slogdet(self.root)[1].expand(x.shape[:-1])
@@ -307,6 +316,10 @@ class Compose(Preprocessor):
     @property
     def random(self) -> bool:
         return any(cast(Preprocessor, part).random for part in self.parts)
+
+    @property
+    def mixes(self) -> bool:
+        return any(cast(Preprocessor, part).mixes for part in self.parts)
 
     def forward(self, x: Tensor, u: Tensor | None = None) -> tuple[Tensor, Tensor]:
         z = x.to(torch.float64)

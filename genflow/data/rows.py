@@ -25,6 +25,7 @@ def rows_of(
     encoding: Encoding | None = None,
     argument: str = "x",
     schema: Schema | None = None,
+    gaps: bool = False,
 ) -> tuple[Tensor, Any]:
     """The rows, `(*batch, columns)`, and their conditions where the source brings them along.
 
@@ -36,6 +37,7 @@ def rows_of(
         argument: What an error calls the source.
         schema: What the columns hold: in a frame or a file words become places, dates counts, a class that is not known
             the place behind all others; a value may be missing where some were.
+        gaps: Whether any value may be missing.
 
     Raises:
         InputError: Other columns, words in place of numbers, a value that is missing or infinite, with its place.
@@ -47,7 +49,7 @@ def rows_of(
     """
     condition = None
     if isinstance(source, str | PathLike) or _is_frame(source):
-        x, condition = _of_table(source, columns, encoding, argument, schema)
+        x, condition = _of_table(source, columns, encoding, argument, schema, gaps)
     else:
         x = source if isinstance(source, Tensor) else _of_array(source, argument)
     if not x.is_floating_point() and not x.is_complex():
@@ -59,7 +61,7 @@ def rows_of(
         x = x[:, None]
     if not x.ndim or x.shape[-1] != len(columns):
         raise InputError(f"{argument}: rows of {len(columns)} numbers are wanted, the shape {tuple(x.shape)} came")
-    _check_finite(x, columns, argument, schema)
+    _check_finite(x, columns, argument, schema, gaps)
     return x, condition
 
 
@@ -105,7 +107,7 @@ def _is_frame(source: Any) -> bool:
 
 
 def _of_table(
-    source: Any, columns: Sequence[str], encoding: Encoding | None, argument: str, schema: Schema | None
+    source: Any, columns: Sequence[str], encoding: Encoding | None, argument: str, schema: Schema | None, gaps: bool
 ) -> tuple[Tensor, Any]:
     frame = None if isinstance(source, str | PathLike) else as_pandas(source)
     given = [] if encoding is None else encoding.columns
@@ -125,9 +127,11 @@ def _of_table(
             if gone.any() and name in known and not known[name].missing:
                 i = int(gone.argmax())
                 word = found.strays.get((i, name))
+                if gaps and word is None:
+                    continue
                 what = "a missing value (NaN)" if word is None else f"{word!r} is not a number"
                 raise InputError(f"{found.place(i, j)}: {what}; the model knows no gaps there, fill it")
-        return found.checked(gaps=bool(known))
+        return found.checked(gaps=bool(known) or gaps)
 
     whole = table(names, hints | classes)
     if encoding is None or not set(given) <= set(whole.columns):
@@ -154,11 +158,15 @@ def _of_array(source: Any, argument: str) -> Tensor:
     return torch.from_numpy(np.array(values, dtype=dtype, order="C"))  # of its own: any strides, read-only or not
 
 
-def _check_finite(x: Tensor, columns: Sequence[str], argument: str, schema: Schema | None = None) -> None:
+def _check_finite(
+    x: Tensor, columns: Sequence[str], argument: str, schema: Schema | None = None, gaps: bool = False
+) -> None:
     if torch._C._functorch.maybe_current_level() is not None:  # under vmap and its like no value can be looked at
         return
     finite = x.detach().isfinite()
-    if schema is not None:
+    if gaps:
+        finite |= x.detach().isnan()
+    elif schema is not None:
         finite |= x.detach().isnan() & torch.tensor([column.missing for column in schema.modelled], device=x.device)
     if finite.all():
         return

@@ -15,8 +15,9 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
+from dataclasses import replace
 from os import PathLike
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -25,8 +26,12 @@ from genflow.data.kinds import Schema
 from genflow.data.reading import Table, read_table
 from genflow.data.rows import condition_hints, split_condition
 from genflow.errors import Remark
+from genflow.extras import extra
 
-__all__ = ["read", "read_with_condition"]
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["read", "read_columns", "read_with_condition"]
 
 
 def read(path: str | PathLike[str], columns: Sequence[str] | None = None) -> tuple[np.ndarray, list[str]]:
@@ -77,6 +82,32 @@ def read_with_condition(
     table = read_table(path, names, condition_hints(encoding, schema)).expect(names).checked()
     _warn(table)
     return split_condition(table, encoding, schema)
+
+
+def read_columns(path: str | PathLike[str], columns: Sequence[str]) -> pd.DataFrame:
+    """Columns of a table as they stand in it, whatever they hold: names and numbers of its rows, for one.
+
+    Args:
+        path: The file.
+        columns: Their names.
+
+    Raises:
+        InputError: As `read`.
+
+    Example:
+        >>> import tempfile, pathlib
+        >>> path = pathlib.Path(tempfile.mkdtemp()) / "people.csv"
+        >>> _ = path.write_text("name,age\\nAda Lovelace,36\\nEmmy Noether,53\\n")
+        >>> read_columns(path, ["name"])["name"].tolist()
+        ['Ada Lovelace', 'Emmy Noether']
+    """
+    with extra("data"):
+        import pandas as pd
+
+    table = read_table(path, columns).select(columns)
+    as_words = lambda kind: replace(kind, kind="class") if kind.kind == "identifier" and kind.classes else kind
+    kinds = [as_words(kind) for kind in table.kinds]
+    return pd.concat([kind.series(values) for kind, values in zip(kinds, table.values.T, strict=True)], axis=1)
 
 
 def _warn(table: Table) -> None:

@@ -30,7 +30,7 @@ from genflow.storage.bounds import Bounds, TooLong
 from genflow.storage.components import built, check_names, described, is_own, named
 from genflow.storage.format1 import completed
 
-__all__ = ["FORMAT", "build", "load", "save", "write_model"]
+__all__ = ["FORMAT", "build", "load", "save", "write_model", "write_structure"]
 
 FORMAT = 2
 """Number of the format; a newer one is refused, an older one stays readable."""
@@ -71,12 +71,21 @@ def save(model: nn.Module, path: str | PathLike[str]) -> None:
 
 def write_model(model: nn.Module, folder: Path, structure: Any = None) -> None:
     """Writes a model into a folder that exists."""
+    structure = described(model) if structure is None else structure
+    _write_structure(structure, folder, tensors.write(folder / _WEIGHTS, model.state_dict()))
+
+
+def write_structure(model: nn.Module, folder: Path) -> None:
+    """Writes the structure of a model anew beside its weights, which are there and stay: what is said of it changed."""
+    _write_structure(described(model), folder, tensors.checksum(folder / _WEIGHTS))
+
+
+def _write_structure(structure: Any, folder: Path, weights: str) -> None:
     from genflow.version import __version__
 
-    structure = described(model) if structure is None else structure
-    checksums = {"model": _digest(structure), "weights": tensors.write(folder / _WEIGHTS, model.state_dict())}
+    checksums = {"model": _digest(structure), "weights": weights}
     document = {"format": FORMAT, "genflow": __version__, "model": structure, "checksums": checksums}
-    (folder / _STRUCTURE).write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+    atomic.write(folder / _STRUCTURE, (json.dumps(document, indent=1) + "\n").encode())
 
 
 def load(path: str | PathLike[str], trust: Sequence[str] = ()) -> Any:

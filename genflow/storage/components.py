@@ -26,7 +26,8 @@ from genflow.storage.documents import not_finite, printable, wanted
 __all__ = ["built", "check_names", "described", "is_own", "named"]
 
 _PACKAGES = (
-    "baselines", "data", "divergences", "models", "paths", "schedulers", "solvers", "training", "velocities",
+    "baselines", "data", "divergences", "imputation", "models", "paths", "schedulers", "solvers", "training",
+    "velocities",
 )  # fmt: skip
 _MODULES = ("base", "fitted", "fitting", "flow", "functions", "groups", "wrappers")
 """Where genflow's own components are defined."""

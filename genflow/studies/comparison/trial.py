@@ -40,6 +40,7 @@ from genflow.naming import registry
 from genflow.naming.options import build, check_options
 from genflow.numerics.tuning import tuned
 from genflow.storage import atomic
+from genflow.storage.checkpoint import save, write_structure
 from genflow.studies.comparison.exchange import GRID, on_grid, read_data
 from genflow.training import Budget
 from genflow.training.closing import few_steps
@@ -87,7 +88,7 @@ def run_trial(
     seconds = limit.seconds if fitted.record is None else fitted.record.seconds
     peak = _resident_peak()
     trained = time.perf_counter()
-    fitted.save(folder / "model")
+    save(fitted, folder / "model")
     notify({"what": "evaluation", "stage": "evaluating"})
     time_for_it = Budget(trial["evaluation"])
     evaluation = evaluate(
@@ -99,6 +100,9 @@ def run_trial(
         notify=lambda what: notify({"what": "evaluation", "stage": what}),
         budget=time_for_it,
     )
+    if fitted.record is not None and bool(evaluation.scored.any()) and fitted.has_log_prob:
+        fitted.keep_scores(evaluation.log_prob[evaluation.scored])
+        write_structure(fitted, folder / "model")
     # Where steps are counted, all have equally many, and the heading says how many.
     known = [] if limit.timed else few_steps(fitted.history, len(data.train))
     remarks = [remark for remark in fitted.remarks if remark not in known] + evaluation.remarks

@@ -1,0 +1,72 @@
+"""`genflow impute`."""
+
+from __future__ import annotations
+
+from jsonargparse import ArgumentParser
+from jsonargparse import Namespace as Arguments
+
+from genflow.cli.files import table_file
+from genflow.cli.flags import add_data, add_device, add_id, add_parts, add_run, add_seed
+from genflow.cli.models import kept, loaded
+from genflow.cli.words import noted
+from genflow.errors import InputError
+
+__all__ = ["DESCRIPTION", "NEEDED", "SUMMARY", "USAGE", "add_arguments", "run"]
+
+SUMMARY = "draw the missing entries of a file"
+USAGE = "genflow impute RUN DATA --out FILE [options]"
+NEEDED = ("run", "data", "out")
+DESCRIPTION = """Fill the missing entries of a table by draws from their law given the seen entries of their row.
+
+Every row comes as often as there are draws, in a column draw; all else is as it came. A model that
+was fitted with --masks draws the entries at once, under another one Markov chains do.
+
+examples:
+  genflow impute run customers.csv -o filled.csv
+  genflow impute run customers.csv --draws 1 --id customer -o filled.csv
+"""
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    """Says what the command takes."""
+    add_run(parser)
+    add_data(parser, text="a table with the columns that the model was trained on, and gaps")
+    parser.add_argument("-o", "--out", type=str, metavar="FILE", help="new file: .csv, .parquet, .xlsx or .npy")
+    parser.add_argument("--draws", type=int, default=5, metavar="N", help="draws of each row (default: 5)")
+    parser.add_argument(
+        "--chain-steps", type=int, metavar="N", help="steps of the Markov chains, where there are some (default: 20)"
+    )
+    add_id(parser)
+    add_seed(parser, "the draws")
+    add_parts(parser)
+    add_device(parser)
+
+
+def run(chosen: Arguments) -> None:
+    """Runs the command."""
+    out = table_file(chosen.out)
+    model = loaded(chosen)
+    import numpy as np
+    import torch
+
+    from genflow.data import rows_of, write
+
+    with noted():
+        rows, given = rows_of(chosen.data, model.columns, model.encoding, schema=model.schema, gaps=True)
+    if model.encoding is not None and given is None:
+        missing = ", ".join(model.encoding.columns)
+        raise InputError(f"{chosen.data}: the columns of the condition are missing: {missing}")
+    ids = kept(chosen.data, chosen.id)
+    options = {} if chosen.chain_steps is None else {"steps": chosen.chain_steps}
+    generator = torch.Generator().manual_seed(chosen.seed)
+    with noted():
+        frame = model.impute_frame(rows, chosen.draws, given, generator, **options)
+    if ids is not None:
+        if twice := [name for name in ids.columns if name in frame.columns]:
+            raise InputError(f"id: {twice[0]!r} is a column of the model, too; leave it out")
+        for place, name in enumerate(ids.columns):
+            frame.insert(place, name, np.tile(ids[name].to_numpy(), chosen.draws))
+    write(out, frame)
+    gaps = int(rows.isnan().sum())
+    times = "" if chosen.draws == 1 else f", {chosen.draws} times each"
+    print(f"{gaps} missing entries in {int(rows.isnan().any(-1).sum())} of {len(rows)} rows drawn{times}: {out}")
