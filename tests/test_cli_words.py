@@ -121,12 +121,12 @@ def test_remarks_name_flags(capsys, folder):
     rows = np.random.default_rng(0).integers(0, 3, size=(60, 2)) + np.array([[0.0, 1.0]])
     rows[:, 1] += np.random.default_rng(1).normal(size=60)
     pd.DataFrame(rows, columns=["few", "b"]).to_csv("few.csv", index=False)
-    _, out, err = answered(capsys, f"fit few.csv {QUICK} -o run")
-    assert "--atoms dequantize" in err
+    _, out, err = answered(capsys, f"fit few.csv --atoms keep {QUICK} -o run")
+    assert "--atoms cells, dequantize or drop" in err
     assert "atoms=" not in out + err
-    words = "compare few.csv --models maf --iterations 2 --points 20 --set maf.transforms=1 --out board"
+    words = "compare few.csv --atoms keep --models maf --iterations 2 --points 20 --set maf.transforms=1 --out board"
     _, out, err = answered(capsys, words)
-    assert "--atoms dequantize" in out
+    assert "--atoms cells, dequantize or drop" in out
     assert "atoms=" not in out + err
 
 

@@ -41,10 +41,14 @@ def test_every_built_in_name(name):
         assert part.dtype == torch.float64
         assert part.isfinite().all()
         assert torch.equal(part, same)
-    z, ladj = data.preprocessor(data.train)
-    torch.testing.assert_close(z.mean(0), torch.zeros(data.dim, dtype=torch.float64), rtol=0, atol=1e-9)
-    torch.testing.assert_close(z.std(0, correction=0), torch.ones(data.dim, dtype=torch.float64))
+    z, ladj = data.preprocessor.spread(data.train, torch.Generator().manual_seed(0))
     assert ladj.shape == (len(data.train),)
+    if data.preprocessor.random:
+        assert z.isfinite().all()
+        torch.testing.assert_close(data.preprocessor.inverse(z), data.train, rtol=1e-9, atol=1e-12)
+    else:
+        torch.testing.assert_close(z.mean(0), torch.zeros(data.dim, dtype=torch.float64), rtol=0, atol=1e-9)
+        torch.testing.assert_close(z.std(0, correction=0), torch.ones(data.dim, dtype=torch.float64))
     assert all("\n" not in remark and remark.startswith(name) for remark in data.remarks)
     if data.true_log_prob is not None:
         log_p = data.true_log_prob(data.test)
@@ -220,9 +224,12 @@ def test_spikes_that_noise_of_the_grid_leaves_are_remarked_on():
 
 def test_columns_with_atoms_can_be_dropped():
     rows = np.column_stack([NORMAL, NORMAL[:, 0].round(1)])
-    keep, drop = load(rows), load(rows, atoms="drop")
-    assert keep.dim == 4
-    assert any("x4" in remark and "atoms=dequantize" in remark for remark in keep.remarks)
+    cells, keep, drop = (load(rows, atoms=atoms) for atoms in ("cells", "keep", "drop"))
+    assert cells.dim == keep.dim == 4
+    assert cells.preprocessor.random
+    assert not keep.preprocessor.random
+    assert any("x4" in remark and "log p is that of counts" in remark for remark in cells.remarks)
+    assert any("x4" in remark and "atoms=cells, dequantize or drop" in remark for remark in keep.remarks)
     assert drop.columns == ["x1", "x2", "x3"]
     assert torch.equal(drop.train, keep.train[:, :3])
     with pytest.raises(InputError, match="atoms=drop leaves none"):
@@ -269,7 +276,12 @@ def test_a_column_constant_in_the_training_part_only():
     rows[:, 1] = 0
     rows[np.random.default_rng(0).permutation(20)[-1], 1] = 1
     with pytest.raises(InputError, match="column 'x2': constant in the training part"):
-        load(rows)
+        load(rows, atoms="keep")
+    data = load(rows)  # what the training rows never had has half of half a row's probability, at the upper end
+    (low, high, *_), unseen = data.preprocessor.pieces(data.test), data.test[:, 1] == 1
+    mass = (torch.special.ndtr(-low) - torch.special.ndtr(-high))[unseen, 1]
+    assert mass.tolist() == pytest.approx([0.5 * 0.5 / (len(data.train) + 1)])
+    assert data.preprocessor(data.test)[0].isfinite().all()
 
 
 @pytest.mark.parametrize(
@@ -280,7 +292,7 @@ def test_smooth_tables_give_the_figures_that_are_known_of_them(shared_tables, na
     """The full Gaussian's test NLL in standardized units, as it stands beside the tables."""
     load(NORMAL)  # imports do not count
     start = time.process_time()  # nor does what else the machine does
-    data = load(shared_tables / name)
+    data = load(shared_tables / name, atoms="keep")
     assert time.process_time() - start < 3
     assert (len(parts(data)), data.dim, data.remarks) == (rows, dim, [])
     train, test = data.preprocessor(data.train)[0], data.preprocessor(data.test)[0]
