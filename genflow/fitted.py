@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from genflow.audit import Audit
+    from genflow.data import Schema
     from genflow.distribution import FittedDistribution
 
 __all__ = ["FitRecord", "Transformed"]
@@ -139,7 +140,7 @@ class Transformed(Component, nn.Module):
             autocast: Likewise.
 
         Raises:
-            InputError: `warm_start` is not said; other columns; see `GenerativeModel.fit`.
+            InputError: `warm_start` is not said; other columns, or other kinds of them; see `GenerativeModel.fit`.
 
         Example:
             >>> import genflow as gf
@@ -155,10 +156,11 @@ class Transformed(Component, nn.Module):
                 "fit of the model that it came of begins anew"
             )
         limit = budget_of(budget, iterations)
-        dataset = load(data)
+        dataset = load(data, like=self.schema)
         if dataset.columns != self.columns:
             came, wanted = (", ".join(columns[:8]) for columns in (dataset.columns, self.columns))
             raise InputError(f"data: the columns {came} came, the model was fitted to {wanted}")
+        self._refuse_other_kinds(dataset.schema)
         with torch.inference_mode(False):
             model = copy.deepcopy(self.model)
         behind = model.stages_behind(self.history)
@@ -170,6 +172,23 @@ class Transformed(Component, nn.Module):
         history = [*self.history, *done.history[len(behind) :]]
         changed = {"model": model, "history": history, "remarks": done.remarks, "record": done.record}
         return Transformed(**{**self.config(), **changed})
+
+    def _refuse_other_kinds(self, schema: Schema | None) -> None:
+        """Raises an error where the numbers of a column do not say what those that the model was fitted to say."""
+        if self.schema is None or schema is None:
+            return
+        for own, came in zip(self.schema.modelled, schema.modelled, strict=True):
+            known = tuple(own.classes)
+            if bool(known) != bool(came.classes) or tuple(came.classes[: len(known)]) != known:
+                raise InputError(
+                    f"data: column {own.name!r} holds other classes than the model was fitted to; what "
+                    "genflow.data.load(…, like=fitted.schema) returns would do"
+                )
+            if came.missing and not own.missing:
+                raise InputError(
+                    f"data: column {own.name!r} misses values, and the model knows no gaps there; fill them, or what "
+                    "genflow.data.load(…, missing='drop') returns would do"
+                )
 
     def log_prob(
         self,
@@ -582,7 +601,7 @@ class Transformed(Component, nn.Module):
             return self._original(x)
 
     def score(self, x: Any, condition: Any = None, *, differentiable: bool = False) -> Float[Tensor, "*shape"]:
-        r"""The score :math:`\nabla_x \log p(x)` in the units of the file.
+        r"""The score :math:`\nabla_x \log p(x)` in the units of the file, 0 where values have probabilities.
 
         Args:
             x: Rows, in the forms that `log_prob` takes.
@@ -596,9 +615,11 @@ class Transformed(Component, nn.Module):
             def gradient(rows: Tensor, c: Any) -> Tensor:
                 with torch.enable_grad():
                     rows = rows if graph and rows.requires_grad else rows.detach().requires_grad_()
-                    z, log_det = self._standardized(rows)
-                    log_p = self.model.log_prob(z, c).to(log_det) + log_det
-                    return torch.autograd.grad(log_p.sum(), rows, create_graph=graph)[0]
+                    places = self._places(rows, _DRAWS, None)
+                    log_p = torch.stack([self.model.log_prob(z, c).to(log_det) + log_det for z, log_det in places])
+                    return torch.autograd.grad(
+                        log_p.logsumexp(0).sum(), rows, create_graph=graph, allow_unused=True, materialize_grads=True
+                    )[0]
 
             return self._portioned(("score", graph), gradient, x, given)
 

@@ -242,11 +242,19 @@ def test_one_row(capsys):
     refused(capsys, "fit one.npy --iterations 1 -o new")
 
 
-def test_a_constant_column(capsys):
+def test_a_constant_column_is_left_to_the_samples(capsys):
     rows = np.random.default_rng(0).normal(size=(50, 2))
     rows[:, 1] = 7
     np.save("constant.npy", rows)
-    refused(capsys, "compare --data constant.npy --iterations 1 --out new")
+    code, _, err = run(capsys, "fit constant.npy --model maf --iterations 2 --set transforms=1 width=8 -o one")
+    assert code == 0
+    assert "constant: x2 (7); left out of the model, samples have it" in err
+    assert gf.load("one").dim == 1
+    assert run(capsys, "sample one -n 5 -o five.csv")[0] == 0
+    assert (pd.read_csv("five.csv")["x2"] == 7).all()
+    np.save("constants.npy", np.full((50, 2), 7.0))
+    error = refused(capsys, "compare --data constants.npy --iterations 1 --out new")
+    assert "is constant (7); a density needs columns that vary" in error
 
 
 def test_an_unknown_model(capsys):

@@ -7,6 +7,7 @@ import itertools
 import math
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from hypothesis import given, settings
@@ -279,6 +280,51 @@ def test_a_model_of_classes_and_numbers() -> None:
     x, log_q = fitted.sample_with_log_prob(20, generator=torch.Generator().manual_seed(0))
     torch.testing.assert_close(log_q, fitted.log_prob(x), rtol=0, atol=1.0)
     torch.testing.assert_close(fitted.decode(fitted.encode(x)), x, rtol=1e-3, atol=1e-3)
+
+
+@functools.cache
+def survey(words: str = "bc", rows: int = 300) -> pd.DataFrame:
+    """A class, a count, a number, and one that is zero for many."""
+    rng = np.random.default_rng(0)
+    spent = np.where(rng.random(rows) < 0.3, 0.0, rng.exponential(size=rows))
+    word = rng.choice(list(words), rows)
+    return pd.DataFrame({"word": word, "count": rng.poisson(2.0, rows), "x": rng.normal(size=rows), "spent": spent})
+
+
+def test_the_score_is_the_gradient_of_log_p_where_there_is_a_density() -> None:
+    data = gf.data.load(survey())
+    fitted = gf.baselines.NSF(4, width=8, transforms=1).fit(data, iterations=3)
+    fitted.model.double()
+    x = data.test[:8]
+    asked = x.clone().requires_grad_()
+    (gradient,) = torch.autograd.grad(fitted.log_prob(asked).sum(), asked)
+    torch.testing.assert_close(fitted.score(x), gradient)
+    assert (gradient[:, :2] == 0).all()  # a class and a count have probabilities
+    assert (gradient[x[:, 3] == 0, 3] == 0).all()
+    step = 1e-5 * torch.eye(4, dtype=torch.float64)
+    for j, rows in ((2, x == x), (3, x > 0)):
+        difference = (fitted.log_prob(x + step[j]) - fitted.log_prob(x - step[j])) / 2e-5
+        moves = rows[:, j]
+        # Of the second order: 1e-10 times a third derivative of log p, and the rounding 1e-15 / 1e-5.
+        torch.testing.assert_close(gradient[moves, j], difference[moves], rtol=1e-4, atol=1e-4)
+    counts = gf.baselines.NSF(2, width=8).fit(survey()[["word", "count"]], iterations=2)
+    assert (counts.score(survey()[["word", "count"]]) == 0).all()
+
+
+def test_a_warm_start_knows_classes_by_their_names() -> None:
+    fitted = gf.baselines.NSF(4, width=8, transforms=1).fit(survey("bc"), iterations=2)
+    other = survey("ac")
+    further = fitted.fit(other, iterations=2, warm_start=True)
+    assert further.schema == fitted.schema
+    # The word that is not known is behind the others, and not in the place of the first.
+    likewise = gf.data.load(other, like=fitted.schema)
+    assert set(likewise.train[:, 0].tolist()) == {1.0, 2.0}
+    assert torch.equal(further.log_prob(other), fitted.fit(likewise, iterations=2, warm_start=True).log_prob(other))
+    with pytest.raises(gf.InputError, match="data: column 'word' holds other classes"):
+        fitted.fit(gf.data.load(other), iterations=2, warm_start=True)
+    gaps = other.assign(x=other["x"].where(other["x"] > -1))
+    with pytest.raises(gf.InputError, match="data: column 'x' misses values"):
+        fitted.fit(gaps, iterations=2, warm_start=True)
 
 
 def test_normal_tails_in_logarithms() -> None:

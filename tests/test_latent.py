@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import struct
 
@@ -126,9 +127,8 @@ class CutOff(Exception):
 @pytest.fixture(scope="module")
 def few(data):
     """A few of the digits."""
-    few = gf.data.load(data.train[:200], name="few")
-    few.image_shape = (8, 8)
-    return few
+    train, validation, test = data.train[:160], data.train[160:180], data.train[180:200]
+    return dataclasses.replace(data, name="few", train=train, validation=validation, test=test)
 
 
 @pytest.fixture(scope="module")

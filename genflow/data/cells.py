@@ -102,9 +102,11 @@ class Cells(Preprocessor):
             return piece.low.reshape(x.shape), piece.log_slope.sum(-1).reshape(x.shape[:-1])
         shares = torch.full_like(flat, 0.5) if u is None else u.reshape(flat.shape).to(flat)
         shares = shares.clamp(_LEAST, 1 - _LEAST)  # none at the end of the line
-        drawn = between(piece.low, piece.high, shares.log(), torch.log1p(-shares))
+        # Of points some interval, whose numbers are not taken: that of no width has no gradient.
+        low, high = torch.where(point, -1.0, piece.low), torch.where(point, 1.0, piece.high)
+        drawn = between(low, high, shares.log(), torch.log1p(-shares))
         z = torch.where(point, piece.low, drawn)
-        mass = log_mass(piece.low, piece.high) - log_density(torch.where(point, 0.0, z))
+        mass = log_mass(low, high) - log_density(drawn)
         log_det = (piece.log_slope + torch.where(point, 0.0, mass)).sum(-1)
         return z.reshape(x.shape), log_det.reshape(x.shape[:-1])
 

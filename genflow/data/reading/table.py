@@ -101,7 +101,8 @@ class Table:
         if len(set(names)) < len(names):
             raise InputError(f"{self.origin}: a column is asked for twice in {_listed(names)}")
         kinds = [self.kinds[j] for j in positions]
-        return Table(self.values[:, positions], names, True, self.origin, self.remarks, self.line, kinds, self.strays)
+        named = self.named or positions != list(range(len(self.columns)))  # a number says where a column stood at first
+        return Table(self.values[:, positions], names, named, self.origin, self.remarks, self.line, kinds, self.strays)
 
     def expect(self, columns: Sequence[str]) -> Table:
         """The columns of another table: by name where they have these names, else by position.
