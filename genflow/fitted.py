@@ -259,12 +259,10 @@ class Transformed(Component, nn.Module):
         if not self.preprocessor.random:
             yield self._standardized(x)
             return
-        if generator is None:
-            own = torch.Generator().manual_seed(0)
-        else:  # that of the model may be another device's
-            seed = torch.randint(2**62, (1,), generator=generator, device=generator.device)
-            own = torch.Generator().manual_seed(int(seed))
-        for u in stratified(x.shape, draws, own):
+        seed = 0
+        if generator is not None:
+            seed = int(torch.randint(2**62, (1,), generator=generator, device=generator.device))
+        for u in stratified(self.preprocessor.cells(x.to(self._preprocessing_device())), draws, seed):
             yield self._standardized(x, u)
 
     @torch.no_grad()

@@ -22,6 +22,7 @@ from genflow.data.kinds import Column
 from genflow.data.laws import Atoms, ColumnLaw, Grid, Levels, Normal
 from genflow.data.seriation import class_order
 from genflow.data.smoothing import smoothed
+from genflow.draws import stratified
 from genflow.numerics.normal import log_density, log_mass, quantile
 from genflow.storage.checkpoint import load, save
 
@@ -309,6 +310,29 @@ def test_the_score_is_the_gradient_of_log_p_where_there_is_a_density() -> None:
         torch.testing.assert_close(gradient[moves, j], difference[moves], rtol=1e-4, atol=1e-4)
     counts = gf.baselines.NSF(2, width=8).fit(survey()[["word", "count"]], iterations=2)
     assert (counts.score(survey()[["word", "count"]]) == 0).all()
+
+
+def test_log_p_of_a_row_does_not_depend_on_the_rows_beside_it() -> None:
+    fitted = gf.baselines.Gaussian(4).fit(survey(), iterations=1)
+    fitted.model.double()
+    x = gf.data.load(survey()).test
+    log_p = fitted.log_prob(x)
+    torch.testing.assert_close(fitted.log_prob(x.flip(0)).flip(0), log_p, rtol=1e-9, atol=1e-9)
+    torch.testing.assert_close(torch.stack([fitted.log_prob(row) for row in x[:5]]), log_p[:5], rtol=1e-9, atol=1e-9)
+    seeds = [fitted.log_prob(x, generator=torch.Generator().manual_seed(seed)) for seed in (1, 1, 2)]
+    assert torch.equal(seeds[0], seeds[1])
+    assert not torch.equal(seeds[0], seeds[2])
+
+
+def test_draws_are_uniform_one_in_each_stratum_and_independent_of_row_and_column() -> None:
+    values = torch.arange(4000, dtype=torch.float64).reshape(2000, 2)
+    draws = torch.stack(list(stratified(values, 4)))
+    assert torch.equal((4 * draws).floor().long().sort(0).values, torch.arange(4)[:, None, None].expand(4, 2000, 2))
+    for u in draws:
+        assert (u.mean(0) - 0.5).abs().max() < 5 * math.sqrt(1 / 12 / 2000)
+        assert (u.var(0) - 1 / 12).abs().max() < 5 * math.sqrt(1 / 180 / 2000)  # the variance of (u - 1/2)^2 is 1/180
+        assert abs(float(torch.corrcoef(u.T)[0, 1])) < 5 / math.sqrt(2000)
+        assert abs(float(torch.corrcoef(torch.stack([u[:-1, 0], u[1:, 0]]))[0, 1])) < 5 / math.sqrt(2000)
 
 
 def test_a_warm_start_knows_classes_by_their_names() -> None:
