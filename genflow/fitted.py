@@ -225,7 +225,7 @@ class Transformed(Component, nn.Module):
 
         Example:
             >>> import genflow as gf
-            >>> fitted = gf.baselines.Gaussian(2).fit([[i, i % 3] for i in range(40)], iterations=1)
+            >>> fitted = gf.baselines.Gaussian(2).fit([[i * i % 17, i % 3] for i in range(40)], iterations=1)
             >>> log_p, error = fitted.log_prob_with_error([[4.0, 1.0]])
             >>> log_p.shape, bool(error >= 0)
             (torch.Size([1]), True)

@@ -183,24 +183,26 @@ def test_the_density_of_decimals_does_not_depend_on_how_they_count() -> None:
 def test_the_bound_tightens_towards_the_truth() -> None:
     """Two coins that depend on each other: under an independent normal model the truth is a sum over four cells."""
     rows = torch.tensor([[0.0, 0.0], [1.0, 1.0], [0.0, 1.0], [1.0, 0.0]], dtype=torch.float64)
-    cells = Cells([Levels(2, [0.0, 1.0], [0.5, 0.5]), Levels(2, [0.0, 1.0], [0.5, 0.5])])
+    coin = [0.0, 1.0], [0.5, 0.5]
+    # A number on each row, independent of the coins, gives each its own draws; whatever they are, it adds log 1/2000.
+    cells = Cells([Levels(2, *coin), Levels(2, *coin), Levels(2000)])
 
     class Correlated(gf.baselines.Gaussian):
-        """A bivariate normal law with the correlation 0.8."""
+        """A normal law whose first two columns have the correlation 0.8."""
 
         def log_prob(self, x: Tensor, condition: object = None, generator: object = None) -> Tensor:
-            covariance = torch.tensor([[1.0, 0.8], [0.8, 1.0]])
-            return torch.distributions.MultivariateNormal(torch.zeros(2), covariance).log_prob(x)
+            covariance = torch.tensor([[1.0, 0.8, 0.0], [0.8, 1.0, 0.0], [0.0, 0.0, 1.0]])
+            return torch.distributions.MultivariateNormal(torch.zeros(3), covariance).log_prob(x)
 
-    fitted = gf.fitted.Transformed(Correlated(2), cells, ["a", "b"])
+    fitted = gf.fitted.Transformed(Correlated(3), cells, ["a", "b", "number"])
     # The orthant probability of a bivariate normal law, 1/4 + arcsin(rho) / 2 pi.
     same = 0.25 + math.asin(0.8) / (2 * math.pi)
     truth = torch.tensor([same, same, 0.5 - same, 0.5 - same], dtype=torch.float64).log()
     means = []
-    many = rows.repeat(2000, 1)
+    many = torch.cat([rows.repeat(2000, 1), torch.arange(2000.0).repeat_interleave(4)[:, None]], 1)
     for draws in (1, 4, 16, 64):
         log_p, error = fitted.log_prob_with_error(many, draws=draws)
-        log_p = log_p.reshape(2000, 4)
+        log_p = log_p.reshape(2000, 4) + math.log(2000)
         assert (log_p.mean(0) < truth + 4 * log_p.std(0) / math.sqrt(2000)).all()  # a lower bound
         means.append(log_p.mean(0))
         assert (error > 0).all() == (draws > 1)
