@@ -234,7 +234,7 @@ class Transformed(Component, nn.Module):
 
         Example:
             >>> import genflow as gf
-            >>> fitted = gf.baselines.Gaussian(2).fit([[i, i % 3] for i in range(40)], iterations=1)
+            >>> fitted = gf.baselines.Gaussian(2).fit([[i * i % 17, i % 3] for i in range(40)], iterations=1)
             >>> log_p, error = fitted.log_prob_with_error([[4.0, 1.0]])
             >>> log_p.shape, bool(error >= 0)
             (torch.Size([1]), True)
@@ -268,11 +268,8 @@ class Transformed(Component, nn.Module):
         if not self.preprocessor.random:
             yield self._standardized(x)
             return
-        if generator is None:
-            own = torch.Generator().manual_seed(0)
-        else:  # that of the model may be another device's
-            own = torch.Generator().manual_seed(_seed_of(generator))
-        for u in stratified(x.shape, draws, own):
+        seed = 0 if generator is None else _seed_of(generator)
+        for u in stratified(self.preprocessor.cells(x.to(self._preprocessing_device())), draws, seed):
             yield self._standardized(x, u)
 
     @torch.no_grad()

@@ -109,7 +109,7 @@ def test_no_text_file_goes_by_the_locale():
             owner = ast.unparse(node.func.value) if isinstance(node.func, ast.Attribute) else ""
             given = {keyword.arg for keyword in node.keywords}
             modes = [a.value for a in node.args if isinstance(a, ast.Constant) and isinstance(a.value, str)]
-            text = name in ("read_text", "write_text") or (
+            text = (name in ("read_text", "write_text") and owner) or (  # of a path; our own `read_text` reads bytes
                 name in ("open", "fdopen") and owner not in ("Image", "os") and not any("b" in mode for mode in modes)
             )
             if text and "encoding" not in given:

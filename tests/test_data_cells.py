@@ -22,6 +22,7 @@ from genflow.data.kinds import Column
 from genflow.data.laws import Atoms, ColumnLaw, Grid, Levels, Normal
 from genflow.data.seriation import class_order
 from genflow.data.smoothing import smoothed
+from genflow.draws import stratified
 from genflow.numerics.normal import log_density, log_mass, quantile
 from genflow.storage.checkpoint import load, save
 
@@ -182,24 +183,26 @@ def test_the_density_of_decimals_does_not_depend_on_how_they_count() -> None:
 def test_the_bound_tightens_towards_the_truth() -> None:
     """Two coins that depend on each other: under an independent normal model the truth is a sum over four cells."""
     rows = torch.tensor([[0.0, 0.0], [1.0, 1.0], [0.0, 1.0], [1.0, 0.0]], dtype=torch.float64)
-    cells = Cells([Levels(2, [0.0, 1.0], [0.5, 0.5]), Levels(2, [0.0, 1.0], [0.5, 0.5])])
+    coin = [0.0, 1.0], [0.5, 0.5]
+    # A number on each row, independent of the coins, gives each its own draws; whatever they are, it adds log 1/2000.
+    cells = Cells([Levels(2, *coin), Levels(2, *coin), Levels(2000)])
 
     class Correlated(gf.baselines.Gaussian):
-        """A bivariate normal law with the correlation 0.8."""
+        """A normal law whose first two columns have the correlation 0.8."""
 
         def log_prob(self, x: Tensor, condition: object = None, generator: object = None) -> Tensor:
-            covariance = torch.tensor([[1.0, 0.8], [0.8, 1.0]])
-            return torch.distributions.MultivariateNormal(torch.zeros(2), covariance).log_prob(x)
+            covariance = torch.tensor([[1.0, 0.8, 0.0], [0.8, 1.0, 0.0], [0.0, 0.0, 1.0]])
+            return torch.distributions.MultivariateNormal(torch.zeros(3), covariance).log_prob(x)
 
-    fitted = gf.fitted.Transformed(Correlated(2), cells, ["a", "b"])
+    fitted = gf.fitted.Transformed(Correlated(3), cells, ["a", "b", "number"])
     # The orthant probability of a bivariate normal law, 1/4 + arcsin(rho) / 2 pi.
     same = 0.25 + math.asin(0.8) / (2 * math.pi)
     truth = torch.tensor([same, same, 0.5 - same, 0.5 - same], dtype=torch.float64).log()
     means = []
-    many = rows.repeat(2000, 1)
+    many = torch.cat([rows.repeat(2000, 1), torch.arange(2000.0).repeat_interleave(4)[:, None]], 1)
     for draws in (1, 4, 16, 64):
         log_p, error = fitted.log_prob_with_error(many, draws=draws)
-        log_p = log_p.reshape(2000, 4)
+        log_p = log_p.reshape(2000, 4) + math.log(2000)
         assert (log_p.mean(0) < truth + 4 * log_p.std(0) / math.sqrt(2000)).all()  # a lower bound
         means.append(log_p.mean(0))
         assert (error > 0).all() == (draws > 1)
@@ -309,6 +312,29 @@ def test_the_score_is_the_gradient_of_log_p_where_there_is_a_density() -> None:
         torch.testing.assert_close(gradient[moves, j], difference[moves], rtol=1e-4, atol=1e-4)
     counts = gf.baselines.NSF(2, width=8).fit(survey()[["word", "count"]], iterations=2)
     assert (counts.score(survey()[["word", "count"]]) == 0).all()
+
+
+def test_log_p_of_a_row_does_not_depend_on_the_rows_beside_it() -> None:
+    fitted = gf.baselines.Gaussian(4).fit(survey(), iterations=1)
+    fitted.model.double()
+    x = gf.data.load(survey()).test
+    log_p = fitted.log_prob(x)
+    torch.testing.assert_close(fitted.log_prob(x.flip(0)).flip(0), log_p, rtol=1e-9, atol=1e-9)
+    torch.testing.assert_close(torch.stack([fitted.log_prob(row) for row in x[:5]]), log_p[:5], rtol=1e-9, atol=1e-9)
+    seeds = [fitted.log_prob(x, generator=torch.Generator().manual_seed(seed)) for seed in (1, 1, 2)]
+    assert torch.equal(seeds[0], seeds[1])
+    assert not torch.equal(seeds[0], seeds[2])
+
+
+def test_draws_are_uniform_one_in_each_stratum_and_independent_of_row_and_column() -> None:
+    values = torch.arange(4000, dtype=torch.float64).reshape(2000, 2)
+    draws = torch.stack(list(stratified(values, 4)))
+    assert torch.equal((4 * draws).floor().long().sort(0).values, torch.arange(4)[:, None, None].expand(4, 2000, 2))
+    for u in draws:
+        assert (u.mean(0) - 0.5).abs().max() < 5 * math.sqrt(1 / 12 / 2000)
+        assert (u.var(0) - 1 / 12).abs().max() < 5 * math.sqrt(1 / 180 / 2000)  # the variance of (u - 1/2)^2 is 1/180
+        assert abs(float(torch.corrcoef(u.T)[0, 1])) < 5 / math.sqrt(2000)
+        assert abs(float(torch.corrcoef(torch.stack([u[:-1, 0], u[1:, 0]]))[0, 1])) < 5 / math.sqrt(2000)
 
 
 def test_a_warm_start_knows_classes_by_their_names() -> None:

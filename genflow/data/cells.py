@@ -110,6 +110,11 @@ class Cells(Preprocessor):
         log_det = (piece.log_slope + torch.where(point, 0.0, mass)).sum(-1)
         return z.reshape(x.shape), log_det.reshape(x.shape[:-1])
 
+    @torch.no_grad()
+    def cells(self, x: Tensor) -> Tensor:
+        piece = self.pieces(x.reshape(-1, x.shape[-1]).to(torch.float64))
+        return torch.where((piece.low == piece.high).reshape(x.shape), 0.0, x)
+
     def log_unit(self, x: Tensor) -> Tensor:
         flat = x.reshape(-1, x.shape[-1]).to(torch.float64)
         return self.pieces(flat).log_unit.sum(-1).reshape(x.shape[:-1])

@@ -65,6 +65,14 @@ class Preprocessor(Component, nn.Module, ABC):
             return self(x)
         return self(x, torch.rand(x.shape, generator=generator, dtype=torch.float64).to(x.device))
 
+    def cells(self, x: Float[Tensor, "*batch dim"]) -> Float[Tensor, "*batch dim"]:
+        """The values that have a probability, 0 in the places of those with a density: what a row's places depend on.
+
+        Args:
+            x: Rows in the user's units.
+        """
+        return torch.zeros_like(x)
+
     def log_unit(self, x: Float[Tensor, "*batch dim"]) -> Float[Tensor, "*batch"]:
         """The part of the log-determinant by which a density in standardized units differs from one in the user's.
 
@@ -328,6 +336,13 @@ class Compose(Preprocessor):
             z, ladj = part(z, u) if cast(Preprocessor, part).random else part(z)
             total = total + ladj
         return z, total
+
+    def cells(self, x: Tensor) -> Tensor:
+        for part in self.parts:
+            if cast(Preprocessor, part).random:
+                return cast(Preprocessor, part).cells(x)
+            x = part(x)[0]
+        return torch.zeros_like(x)
 
     def log_unit(self, x: Tensor) -> Tensor:
         z = x.to(torch.float64)
