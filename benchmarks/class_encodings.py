@@ -135,7 +135,7 @@ def judged(data: Dataset, way: str, name: str, budget: float, target: str, seed:
     torch.manual_seed(seed)
     fitted = build(registry.lookup("model", name), dim, {}, 0).fit(inner, budget=budget, seed=seed)
     logs = []
-    for u in stratified(data.test.shape, 16, generator):
+    for u in stratified(data.test, 16, seed):
         z, log_det = encoded(data.test, u, generator)
         logs.append(fitted.log_prob(z) + log_det)
     log_p = torch.stack(logs).logsumexp(0) - math.log(16)
