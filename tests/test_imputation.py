@@ -14,7 +14,7 @@ from torch import Tensor
 import genflow as gf
 from genflow.assembly import Density
 from genflow.data.cells import Cells
-from genflow.data.laws import Levels, Smooth
+from genflow.data.laws import Levels, Normal
 from genflow.fitted import Transformed
 from genflow.imputation import Chains, KernelLaw, Masked, random_masks
 
@@ -225,7 +225,7 @@ def test_classes_have_the_probabilities_of_their_cells():
 
 def test_what_is_drawn_is_never_missing():
     """A column that was missing in most rows: its law is that of the values, given that it is none of the gaps."""
-    cells = Cells([Levels(3, [0.0, NAN, 1.0], [0.2, 0.7, 0.1]), Smooth(0.0, 1.0)])
+    cells = Cells([Levels(3, [0.0, NAN, 1.0], [0.2, 0.7, 0.1]), Normal(0.0, 1.0)])
     fitted = Transformed(Correlated(), cells, ["a", "b"])
     draws = fitted.impute([[NAN, NAN]], draws=2000, generator=seeded())
     assert draws.isfinite().all()
@@ -263,8 +263,8 @@ def test_a_table_comes_back_whole():
 # times its deviation: the bounds are less than a third of that.
 LEARNED = {
     "nsf": (gf.baselines.NSF, {"width": 32, "transforms": 2}, 400),
-    "flow-matching": (gf.models.FlowMatching, {"width": 48}, 400),
-    "score-sde": (gf.baselines.ScoreSDE, {"width": 48}, 400),
+    "flow-matching": (gf.models.FlowMatching, {"width": 48}, 2000),
+    "score-sde": (gf.baselines.ScoreSDE, {"width": 48}, 2000),
 }
 
 
