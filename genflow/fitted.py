@@ -202,7 +202,8 @@ class Transformed(Component, nn.Module):
         """The log density of rows, in nats, in the units of the file.
 
         Of columns with probabilities, such as classes and whole numbers, it is that of a count: see
-        `genflow.data.cells`. Without a generator the places of a row are the same in every call.
+        `genflow.data.cells`. Without a generator the places of a row are the same in every call, and those of rows with
+        the same cells; with one rows that differ have their own, which is what a mean over rows wants.
 
         Args:
             x: Rows, `(*batch, d)`: a tensor, an array or a list; a pandas frame or the path of a table, whose columns
@@ -268,8 +269,11 @@ class Transformed(Component, nn.Module):
         if not self.preprocessor.random:
             yield self._standardized(x)
             return
+        # With a generator draws are a function of the whole row, so that their errors cancel in a mean over rows; without
+        # one of its cells alone, so that log p is smooth in columns with a density.
+        rows = x.detach() if generator is not None else self.preprocessor.cells(x.to(self._preprocessing_device()))
         seed = 0 if generator is None else _seed_of(generator)
-        for u in stratified(self.preprocessor.cells(x.to(self._preprocessing_device())), draws, seed):
+        for u in stratified(rows, draws, seed):
             yield self._standardized(x, u)
 
     @torch.no_grad()
