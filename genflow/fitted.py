@@ -16,10 +16,12 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from genflow.deadline import OutOfTime, deadline
+from genflow.divergences import Exact
 from genflow.draws import batch_shape, check_generator, stratified
 from genflow.errors import InputError, SolverError
 from genflow.extras import extra
 from genflow.fitting import FitRecord, budget_of, check_dtype, fit, like_of, warn
+from genflow.flow import Flow
 from genflow.imputation import Imputation, Masked
 from genflow.interfaces import Component
 from genflow.numerics.portions import Portions
@@ -212,7 +214,8 @@ class Transformed(Component, nn.Module):
             generator: Source of the divergence estimator's probes, if it is random.
             differentiable: Whether to record a graph, for gradients of the weights. One is recorded in any case where x
                 or the condition require a gradient.
-            draws: Of the places of a row that has many: the more, the closer from below to log p.
+            draws: Of the places of a row that has many: the more, the closer from below to log p. Under a random
+                estimator of the divergence it is one.
 
         Raises:
             InputError: Other columns, a value that is missing or infinite, a condition that does not fit.
@@ -249,6 +252,8 @@ class Transformed(Component, nn.Module):
         check_generator(generator)
         if draws < 1:
             raise InputError(f"draws: {draws} came; at least 1 would do")
+        if isinstance(self.model, Flow) and not isinstance(self.model.divergence, Exact):
+            draws = 1  # the exponential of a noisy log p is too large on average: a mean of it would be no bound
         x, condition = self._rows(x, condition)
         with self._graph(differentiable, x, condition) as graph:
             given = self._encoded(condition, x.shape[:-1])
@@ -269,8 +274,8 @@ class Transformed(Component, nn.Module):
         if not self.preprocessor.random:
             yield self._standardized(x)
             return
-        # With a generator draws are a function of the whole row, so that their errors cancel in a mean over rows; without
-        # one of its cells alone, so that log p is smooth in columns with a density.
+        # With a generator draws are a function of the whole row, so that their errors cancel in a mean over rows;
+        # without one of its cells alone, so that log p is smooth in columns with a density.
         rows = x.detach() if generator is not None else self.preprocessor.cells(x.to(self._preprocessing_device()))
         seed = 0 if generator is None else _seed_of(generator)
         for u in stratified(rows, draws, seed):

@@ -85,7 +85,12 @@ class Ration:
         """
         inner = model.model
         cheaper = inner.cheaper(x[:1])
-        values = self._rows(model, x, condition, generator(), share, _FEWEST_ROWS if cheaper is not None else 0)
+        several = model.preprocessor.random  # places of a row
+        values = self._rows(model, x, condition, generator(), share, _FEWEST_ROWS if cheaper or several else 0)
+        if values is None and several:
+            self.remarks.append("log p by one place of a row in its cells (a lower bound), several take too long")
+            enough = _FEWEST_ROWS if cheaper is not None else 0
+            values = self._rows(model, x, condition, generator(), share, enough, draws=1)
         if values is None and cheaper is not None:
             model = model.replace(divergence=cheaper.divergence)
             self.remarks.append("log p by one random probe a row (Hutchinson), the exact divergence takes too long")
@@ -96,7 +101,14 @@ class Ration:
         return values
 
     def _rows(
-        self, model: Any, x: Tensor, condition: Any, generator: torch.Generator, share: float, enough: int = 0
+        self,
+        model: Any,
+        x: Tensor,
+        condition: Any,
+        generator: torch.Generator,
+        share: float,
+        enough: int = 0,
+        **options: int,
     ) -> Tensor | None:
         """The log density of the rows that can be reached; `None` where those will be fewer than enough."""
         count = len(x)
@@ -113,7 +125,7 @@ class Ration:
                 left = self.left(share)
                 with deadline(left / 4 if enough and not done else left, self.budget.clock):
                     given = None if condition is None else condition[part.numpy()]
-                    values[part] = model.log_prob(x[part], given, generator).double().cpu()
+                    values[part] = model.log_prob(x[part], given, generator, **options).double().cpu()
             except OutOfTime:
                 if done == 0 and not enough and size > 1:
                     size = 1
