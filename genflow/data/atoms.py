@@ -11,7 +11,7 @@ density, rounded to any grid, gives neighbouring values about the same number of
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,6 +21,7 @@ from genflow.data.scales import moments, standardized
 
 __all__ = [
     "Repeats",
+    "decimal_notations",
     "dependent_columns",
     "duplicate_rows",
     "grid_width",
@@ -125,19 +126,38 @@ def grid_width(values: np.ndarray) -> float:
     values = np.unique(values)
     if len(values) < 2:
         return 0.0
-    largest = float(np.abs(values).max())
-    single = largest < 3e38 and bool((values.astype(np.float32) == values).all())
+    for decimals, whole in decimal_notations(values, range(-12, 13)):
+        divisor = int(np.gcd.reduce(np.diff(whole).astype(np.int64)))
+        if divisor > 0:
+            return float(divisor / 10.0**decimals)
+    return float(_distances(values).min())
+
+
+def decimal_notations(values: np.ndarray, decimals: range) -> Iterator[tuple[int, np.ndarray]]:
+    """The numbers of decimals with which values are written, and the values in units of the last; none for others.
+
+    They may be stored in double or in single precision.
+
+    Args:
+        values: Values, finite.
+        decimals: The numbers of decimals that are tried; one below zero is of tens, hundreds, ….
+
+    Example:
+        >>> import numpy as np
+        >>> next(decimal_notations(np.array([0.5, 1.25]), range(11)))
+        (2, array([ 50., 125.]))
+    """
+    largest = float(np.abs(values).max(initial=0.0))
+    with np.errstate(over="ignore"):
+        single = largest < 3e38 and bool((values.astype(np.float32) == values).all())
     for precision, most in ((1e-15, 2**52), (6e-8, 2**23)) if single else ((1e-15, 2**52),):
-        for decimals in range(-12, 13):
-            scale = 10.0**decimals
+        for count in decimals:
+            scale = 10.0**count
             if largest * scale > most:
                 break
             whole = np.rint(values * scale)
             if (np.abs(values * scale - whole) <= precision * np.abs(whole)).all():
-                divisor = int(np.gcd.reduce(np.diff(whole).astype(np.int64)))
-                if divisor > 0:
-                    return float(divisor / scale)
-    return float(_distances(values).min())
+                yield count, whole
 
 
 def grid_widths(column: np.ndarray) -> np.ndarray:

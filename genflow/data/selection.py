@@ -10,7 +10,7 @@ import numpy as np
 from genflow.data.identifiers import marked_identifiers
 from genflow.data.kinds import KINDS, Column, Schema
 from genflow.data.reading import Hints, Table
-from genflow.data.reading.kind import number_column
+from genflow.data.reading.kind import FEW_CLASSES, number_column
 from genflow.errors import InputError
 
 __all__ = ["MISSING", "Selection", "selected"]
@@ -19,7 +19,6 @@ MISSING = ("value", "drop", "refuse")
 """What may be done about missing values."""
 _SAID = (*KINDS, "identifier")
 _OTHERS = "\u2026"  # the name of classes that are not known
-_FEW = 20  # classes may have a single row each
 _REPEATED = 3  # rows at a value that may stand for a missing one, at least
 _SHARE = 0.005  # of all rows
 
@@ -69,10 +68,10 @@ class Selection:
     def hints(self) -> Hints:
         """What a reader has to know of columns."""
         ignored: dict[str | int, str | Column] = dict.fromkeys(self.drop, "ignored")
-        return ignored | self.known | dict(self.kinds) | dict.fromkeys(self.classes, "class")
+        return ignored | {**self.known} | dict(self.kinds) | dict.fromkeys(self.classes, "class")
 
     @property
-    def known(self) -> dict[str | int, str | Column]:
+    def known(self) -> dict[str, Column]:
         """The modelled columns of the other table, by their names."""
         return {} if self.like is None else {column.name: column for column in self.like.modelled}
 
@@ -94,7 +93,7 @@ def selected(table: Table, selection: Selection) -> tuple[Table, Schema, int]:
         raise InputError(f"drop: {both[0]!r} is part of the condition; name it in one of them")
     said = {table.position(column): kind for column, kind in selection.kinds.items()}
     if selection.like is not None:
-        known = {column.name: column for column in selection.like.modelled}
+        known = selection.known
         own = zip(table.columns, table.kinds, strict=True)
         table = table.recoded([known.get(name, column) for name, column in own])
         said |= {table.position(name): column.kind for name, column in known.items() if name in table.columns}
@@ -120,7 +119,7 @@ def selected(table: Table, selection: Selection) -> tuple[Table, Schema, int]:
     if not modelled:
         _refuse_nothing_left(table, stay)
     for j in given:
-        _check_condition(table, j, j in [table.position(column) for column in selection.classes])
+        _check_condition(table, j)
     _remark_on_left_out(table, [j for j in stay if j not in given], chosen)
     table = _without_gaps(table, [*modelled, *given], selection.missing)
     picked = table.checked(gaps=True, among=[*modelled, *given]).select([*modelled, *given])
@@ -134,7 +133,7 @@ def selected(table: Table, selection: Selection) -> tuple[Table, Schema, int]:
                 f"condition: {table.origin}: column {name!r} is missing in {count} rows; missing=drop leaves them out"
             )
     columns = [_bare(replace(now.get(kinds[j].name, kinds[j]), condition=kinds[j].condition)) for j in stay]
-    return picked.checked(gaps=True), Schema(tuple(columns)), len(given)
+    return picked, Schema(tuple(columns)), len(given)
 
 
 def _bare(column: Column) -> Column:
@@ -211,14 +210,14 @@ def _refuse_nothing_left(table: Table, stay: Sequence[int]) -> None:
     )
 
 
-def _check_condition(table: Table, j: int, forced: bool) -> None:
+def _check_condition(table: Table, j: int) -> None:
     """Refuses a condition that nothing can be learned of; says in what units a date is one."""
     column, rows = table.kinds[j], len(table.values)
     what = f"condition: {table.label(j)} of {table.origin}"
     count = len(column.classes)
     if column.kind == "constant":
         raise InputError(f"{what} is constant ({_shown(column.value)}); leave it out")
-    if count > max(_FEW, rows / 2) or (column.kind == "identifier" and count):
+    if count > max(FEW_CLASSES, rows / 2) or (column.kind == "identifier" and count):
         raise InputError(
             f"{what} has {count} classes in {rows} rows, too few of each to learn from; leave it out, or join classes"
         )

@@ -12,7 +12,7 @@ from genflow.data.dataset import default_columns
 from genflow.data.reading.frame import from_frame
 from genflow.data.reading.kind import number_column, truth_column, word_column
 from genflow.data.reading.names import distinct
-from genflow.data.reading.table import NO_HINTS, Hints, Table, hints_at
+from genflow.data.reading.table import NO_HINTS, Hints, Table, hints_at, kind_said
 from genflow.errors import InputError
 from genflow.extras import extra
 
@@ -54,8 +54,7 @@ def from_array(array: Any, origin: str, hints: Hints = NO_HINTS) -> Table:
     kinds = []
     said = hints_at(names, hints)
     for j, name in enumerate(names):
-        hint = said.get(j, "")
-        kind = hint if isinstance(hint, str) else hint.kind
+        kind = kind_said(said.get(j))
         if kind == "class":
             values[:, j], column = word_column(
                 name,
@@ -116,7 +115,7 @@ def read_npy(content: bytes, origin: str, hints: Hints = NO_HINTS) -> Table:
     kinds = [column for table in tables.values() for column in table.kinds]
     whole = Table(values, default_columns(len(titles)), False, origin, remarks, kinds=kinds).expect(titles)
     for j, hint in hints_at(titles, hints).items():
-        if (hint if isinstance(hint, str) else hint.kind) == "class" and not whole.kinds[j].classes:
+        if kind_said(hint) == "class" and not whole.kinds[j].classes:
             column = values[:, j]
             values[:, j], whole.kinds[j] = word_column(titles[j], list(column), np.isnan(column), "int64", "class")
     return whole

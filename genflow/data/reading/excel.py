@@ -76,10 +76,7 @@ def _text(sheet: Any) -> bytes:
     lines = []
     for row in sheet.iter_rows(values_only=True):
         cells = [_cell(value) for value in row]
-        written = (
-            '"' + cell.replace('"', '""') + '"' if cell and isinstance(cell, str) else str(cell) for cell in cells
-        )
-        lines.append("" if all(cell == "" for cell in cells) else ",".join(written))
+        lines.append("" if all(cell == "" for cell in cells) else ",".join(map(_written, cells)))
     return "\n".join([*lines, ""]).encode()
 
 

@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from genflow.data.conditions import class_name
 from genflow.data.dataset import default_columns
 from genflow.data.kinds import Column
 from genflow.data.reading.cells import truth_of
 from genflow.data.reading.dates import counts
 from genflow.data.reading.kind import number_column, truth_column, word_column
 from genflow.data.reading.names import distinct
-from genflow.data.reading.table import NO_HINTS, Hints, Table, hints_at, wanted_positions
+from genflow.data.reading.table import NO_HINTS, Hints, Table, hints_at, kind_said, wanted_positions
 from genflow.data.reading.text import filled_table
 from genflow.errors import InputError
 from genflow.extras import extra
@@ -147,12 +148,12 @@ def _filled(column: pd.Series, table: Table, j: int, hint: str | Column | None) 
         import pandas as pd
 
     name, dtype = table.columns[j], str(column.dtype)
-    kind = hint.kind if isinstance(hint, Column) else hint or ""
+    kind = kind_said(hint)
     said = {"kind": kind} if kind in ("integer", "continuous") else {}
     gone = column.isna().to_numpy(dtype=bool)
     if isinstance(column.dtype, pd.CategoricalDtype):
-        order = [_class_name(value) for value in column.cat.categories]
-        words = [_class_name(value) for value in column.astype("object")]
+        order = [class_name(value) for value in column.cat.categories]
+        words = [class_name(value) for value in column.astype("object")]
         if kind in ("", "class", "boolean"):
             return word_column(name, words, gone, "category", "class" if len(order) > 1 else kind, order)
         column = pd.Series(words).where(~gone)
@@ -237,7 +238,7 @@ def _of_text(
     column: pd.Series, table: Table, j: int, hint: str | Column | None, gone: np.ndarray
 ) -> tuple[np.ndarray, Column]:
     """A column of words, which may spell numbers or dates, read as that of a file."""
-    cells = ["" if lost else _class_name(value) for value, lost in zip(column, gone)]
+    cells = ["" if lost else class_name(value) for value, lost in zip(column, gone)]
     different = set(cells) - {""}
     if hint is None and not any(map(_has_digit, different)) and truth_of("", cells) is None:  # words and nothing else
         return word_column(table.columns[j], cells, gone, str(column.dtype))
@@ -253,13 +254,3 @@ def _of_text(
 
 def _has_digit(text: str) -> bool:
     return any(character.isdigit() for character in text)
-
-
-def _class_name(value: Any) -> str:
-    return (
-        value
-        if isinstance(value, str)
-        else str(int(value))
-        if isinstance(value, float) and value.is_integer()
-        else str(value)
-    )

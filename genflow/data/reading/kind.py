@@ -8,14 +8,16 @@ from typing import Any
 
 import numpy as np
 
+from genflow.data.atoms import decimal_notations
 from genflow.data.conditions import class_name
 from genflow.data.kinds import Column
 
-__all__ = ["TRUTH", "decimal_grid", "distinct_words", "number_column", "truth_column", "word_column"]
+__all__ = ["FEW_CLASSES", "TRUTH", "decimal_grid", "distinct_words", "number_column", "truth_column", "word_column"]
 
 TRUTH = ("False", "True")
 """The classes of a boolean."""
-_FEW = 20  # classes may have a single row each
+FEW_CLASSES = 20
+"""So many classes may have a single row each."""
 _MOST_DECIMALS = 10
 _LOOKED_AT = 1000  # values that mostly tell that there is no grid
 
@@ -37,18 +39,7 @@ def decimal_grid(values: np.ndarray) -> float:
 
 
 def _decimals(values: np.ndarray) -> int | None:
-    largest = float(np.abs(values).max(initial=0.0))
-    with np.errstate(over="ignore"):
-        single = largest < 3e38 and bool((values.astype(np.float32) == values).all())
-    for precision, most in ((1e-15, 2**52), (6e-8, 2**23)) if single else ((1e-15, 2**52),):
-        for decimals in range(_MOST_DECIMALS + 1):
-            scale = 10.0**decimals
-            if largest * scale > most:
-                break
-            whole = np.rint(values * scale)
-            if (np.abs(values * scale - whole) <= precision * np.abs(whole)).all():
-                return decimals
-    return None
+    return next((count for count, _ in decimal_notations(values, range(_MOST_DECIMALS + 1))), None)
 
 
 def number_column(name: str, values: np.ndarray, dtype: str = "float64", **known: Any) -> Column:
@@ -132,6 +123,6 @@ def word_column(
         return numbers, column
     if not classes or (not column.missing and len(set(named)) == 1):
         return numbers, replace(column, kind="constant", value=found[0] if found else None)
-    if len(named) > max(_FEW, known / 2) or (len(named) == known and known >= _FEW / 2):
+    if len(named) > max(FEW_CLASSES, known / 2) or (len(named) == known and known >= FEW_CLASSES / 2):
         return numbers, replace(column, kind="identifier")
     return numbers, column

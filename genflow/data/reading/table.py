@@ -16,7 +16,7 @@ from genflow.data.reading.kind import number_column
 from genflow.data.reading.notation import is_number
 from genflow.errors import InputError
 
-__all__ = ["NO_HINTS", "NO_NUMBER", "Hints", "Table", "hints_at", "shown", "wanted_positions"]
+__all__ = ["NO_HINTS", "NO_NUMBER", "Hints", "Table", "hints_at", "kind_said", "shown", "wanted_positions"]
 
 NO_NUMBER = "mend it, or leave the column out with drop="
 """What an error advises where a value is no number."""
@@ -221,6 +221,11 @@ class Table:
             what = "a missing value (NaN)" if np.isnan(self.values[i, j]) else f"{self.values[i, j]}"
             raise InputError(f"{self.place(i, j)}: {what}{rest}; drop or fill such rows")
         return self
+
+
+def kind_said(hint: str | Column | None) -> str:
+    """The kind that a hint says, '' for none."""
+    return hint.kind if isinstance(hint, Column) else hint or ""
 
 
 def hints_at(names: Sequence[str], hints: Hints) -> dict[int, str | Column]:

@@ -28,7 +28,7 @@ from genflow.data.reading.header import Judgement, judge, same_names
 from genflow.data.reading.lines import ALONE, BLANKS, MARKS, Comment, Field, Records, decoded, fields_of, separator_line
 from genflow.data.reading.names import distinct, unescaped
 from genflow.data.reading.notation import Doubt, Meaning, Numbers, certain_decimals, is_integer, is_missing, is_number
-from genflow.data.reading.table import NO_HINTS, NO_NUMBER, Hints, Table, hints_at, shown, wanted_positions
+from genflow.data.reading.table import NO_HINTS, NO_NUMBER, Hints, Table, hints_at, kind_said, shown, wanted_positions
 from genflow.errors import InputError
 
 __all__ = ["filled_table", "read_text"]
@@ -63,7 +63,7 @@ def read_text(content: bytes, origin: str, wanted: Sequence[str | int] | None = 
 
 
 def _is_number_hint(hint: str | Column) -> bool:
-    return (hint if isinstance(hint, str) else hint.kind) in ("ignored", "integer", "continuous")
+    return kind_said(hint) in ("ignored", "integer", "continuous")
 
 
 def _whole(text: str, origin: str, wanted: Sequence[str | int] | None, hints: Hints) -> Table:
@@ -435,7 +435,7 @@ def _worded(table: Table, j: int, cells: list[str], hint: str | Column | None) -
     Raises:
         InputError: A word in a column of numbers, or one that is no date in a column of dates.
     """
-    name, kind = table.columns[j], hint.kind if isinstance(hint, Column) else hint or ""
+    name, kind = table.columns[j], kind_said(hint)
     numbers = Numbers(cells)
     if kind == "class":
         return classes_of(name, cells, numbers)
