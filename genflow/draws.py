@@ -14,7 +14,7 @@ from torch import Tensor
 
 from genflow.errors import InputError
 
-__all__ = ["batch_shape", "check_generator", "check_seed", "stratified"]
+__all__ = ["batch_shape", "check_generator", "check_seed", "drawn_seed", "stratified"]
 
 _SEEDS = 2**63
 _GOLDEN = np.array([0x9E3779B97F4A7C15], dtype=np.uint64)
@@ -68,6 +68,11 @@ def check_seed(seed: Any, name: str = "seed") -> None:
         fits = False
     if not fits:
         raise InputError(f"{name}: {seed!r} came; a whole number from 0 to 2^63 - 1 would do")
+
+
+def drawn_seed(generator: torch.Generator) -> int:
+    """A seed for a generator of another device, or of another purpose, drawn from this one."""
+    return int(torch.randint(2**62, (), generator=generator, device=generator.device))
 
 
 def _integer(size: Any) -> int:

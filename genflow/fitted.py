@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from genflow.deadline import OutOfTime, deadline
 from genflow.divergences import Exact
-from genflow.draws import batch_shape, check_generator, stratified
+from genflow.draws import batch_shape, check_generator, drawn_seed, stratified
 from genflow.errors import InputError, SolverError
 from genflow.extras import extra
 from genflow.fitting import FitRecord, budget_of, check_dtype, fit, like_of, warn
@@ -277,9 +277,10 @@ class Transformed(Component, nn.Module):
         # With a generator draws are a function of the whole row, so that their errors cancel in a mean over rows;
         # without one of its cells alone, so that log p is smooth in columns with a density.
         rows = x.detach() if generator is not None else self.preprocessor.cells(x.to(self._preprocessing_device()))
-        seed = 0 if generator is None else _seed_of(generator)
-        for u in stratified(rows, draws, seed):
-            yield self._standardized(x, u)
+        seed = 0 if generator is None else drawn_seed(generator)
+        device = self._preprocessing_device()
+        for z, log_det in self.preprocessor.places(x.to(device, torch.float64), stratified(rows, draws, seed)):
+            yield self._for_model(z), log_det
 
     @torch.no_grad()
     def remark_on(self, x: Any, rows: str = "rows") -> str | None:
@@ -566,7 +567,7 @@ class Transformed(Component, nn.Module):
             return found.reshape(draws, *x.shape), ["no entry is missing: the rows are as they came"]
         if isinstance(given, Tensor) and given.ndim > 1:
             given = given.expand(*x.shape[:-1], given.shape[-1]).reshape(len(flat), -1)[where.to(given.device)]
-        own = torch.Generator().manual_seed(0 if generator is None else _seed_of(generator))
+        own = torch.Generator().manual_seed(0 if generator is None else drawn_seed(generator))
         with torch.no_grad():
             drawn = Imputation(
                 self.model,
@@ -799,19 +800,20 @@ class Transformed(Component, nn.Module):
         check_dtype(like)
         return like
 
-    def _standardized(self, x: Tensor, u: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        rows = x.to(self._preprocessing_device(), torch.float64)
-        z, log_det = self.preprocessor(rows) if u is None else self.preprocessor(rows, u)
-        like = self._like()
-        return z.to(like.device, like.dtype), log_det
+    def _standardized(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        z, log_det = self.preprocessor(x.to(self._preprocessing_device(), torch.float64))
+        return self._for_model(z), log_det
 
     def _spread(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """The same at one of a row's places, as a model meets it in its training."""
         z, log_det = self.preprocessor.spread(
             x.to(self._preprocessing_device(), torch.float64), torch.Generator().manual_seed(0)
         )
+        return self._for_model(z), log_det
+
+    def _for_model(self, z: Tensor) -> Tensor:
         like = self._like()
-        return z.to(like.device, like.dtype), log_det
+        return z.to(like.device, like.dtype)
 
     def _original(self, z: Tensor) -> Tensor:
         return self.preprocessor.inverse(z.to(self._preprocessing_device(), torch.float64))
@@ -823,10 +825,6 @@ class Transformed(Component, nn.Module):
 def _few(dim: int) -> int:
     """Rows that need no portions, without a graph; with one, every step of a solver is kept."""
     return 0 if torch.is_grad_enabled() else _FEW_NUMBERS // dim
-
-
-def _seed_of(generator: torch.Generator) -> int:
-    return int(torch.randint(2**62, (1,), generator=generator, device=generator.device))
 
 
 def _repeated(condition: Any, times: int) -> Any:

@@ -21,7 +21,7 @@ References:
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, cast
 
 import torch
@@ -95,20 +95,14 @@ class Cells(Preprocessor):
         return Piece(*found)
 
     def forward(self, x: Tensor, u: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        flat = x.reshape(-1, x.shape[-1]).to(torch.float64)
-        piece = self.pieces(flat)
-        point = piece.low == piece.high
-        if bool(point.all()):
-            return piece.low.reshape(x.shape), piece.log_slope.sum(-1).reshape(x.shape[:-1])
-        shares = torch.full_like(flat, 0.5) if u is None else u.reshape(flat.shape).to(flat)
-        shares = shares.clamp(_LEAST, 1 - _LEAST)  # none at the end of the line
-        # Of points some interval, whose numbers are not taken: that of no width has no gradient.
-        low, high = torch.where(point, -1.0, piece.low), torch.where(point, 1.0, piece.high)
-        drawn = between(low, high, shares.log(), torch.log1p(-shares))
-        z = torch.where(point, piece.low, drawn)
-        mass = log_mass(low, high) - log_density(drawn)
-        log_det = (piece.log_slope + torch.where(point, 0.0, mass)).sum(-1)
-        return z.reshape(x.shape), log_det.reshape(x.shape[:-1])
+        middle = torch.full(x.shape, 0.5, dtype=torch.float64, device=x.device)
+        return next(self.places(x, [middle if u is None else u]))
+
+    def places(self, x: Tensor, shares: Iterable[Tensor]) -> Iterator[tuple[Tensor, Tensor]]:
+        piece = self.pieces(x.reshape(-1, x.shape[-1]).to(torch.float64))
+        for u in shares:
+            z, log_det = _at(piece, u.reshape(-1, x.shape[-1]).to(piece.low))
+            yield z.reshape(x.shape), log_det.reshape(x.shape[:-1])
 
     @torch.no_grad()
     def cells(self, x: Tensor) -> Tensor:
@@ -131,3 +125,16 @@ class Cells(Preprocessor):
     def _moments(self) -> tuple[Tensor, Tensor]:
         laws = [cast(Normal, self.laws[j]) for j in self._plain]
         return torch.stack([law.mean for law in laws]), torch.stack([law.std for law in laws])
+
+
+def _at(piece: Piece, shares: Tensor) -> tuple[Tensor, Tensor]:
+    """The points of shares of the pieces, and the log-determinant of each row."""
+    point = piece.low == piece.high
+    if bool(point.all()):
+        return piece.low, piece.log_slope.sum(-1)
+    shares = shares.clamp(_LEAST, 1 - _LEAST)  # none at the end of the line
+    # Of points some interval, whose numbers are not taken: that of no width has no gradient.
+    low, high = torch.where(point, -1.0, piece.low), torch.where(point, 1.0, piece.high)
+    drawn = between(low, high, shares.log(), torch.log1p(-shares))
+    mass = log_mass(low, high) - log_density(drawn)
+    return torch.where(point, piece.low, drawn), (piece.log_slope + torch.where(point, 0.0, mass)).sum(-1)

@@ -89,14 +89,13 @@ def law_of(
     if not may_miss:
         return found
     share = (gone.sum() + 0.5) / (len(x) + 1)
+    if not isinstance(found, Levels | Atoms):
+        return Atoms(found, 1, [math.nan], [share])
+    p = torch.cat([found.probabilities * (1 - share), found.probabilities.new_tensor([share])])
+    values = torch.cat([found.values, found.values.new_tensor([math.nan])])
     if isinstance(found, Levels):
-        p = torch.cat([found.probabilities * (1 - share), found.probabilities.new_tensor([share])])
-        values = torch.cat([found.values, found.values.new_tensor([math.nan])])
         return Levels(found.count + 1, values, p, found.unit, rest)
-    if isinstance(found, Atoms):
-        p = torch.cat([found.probabilities * (1 - share), found.probabilities.new_tensor([share])])
-        return Atoms(found.rest, found.count + 1, torch.cat([found.values, found.values.new_tensor([math.nan])]), p)
-    return Atoms(found, 1, [math.nan], [share])
+    return Atoms(found.rest, found.count + 1, values, p)
 
 
 def _numbers(x: np.ndarray, column: Column, validation: np.ndarray | None, rest: float) -> ColumnLaw:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, cast
 
 import torch
@@ -64,6 +64,17 @@ class Preprocessor(Component, nn.Module, ABC):
         if not self.random:
             return self(x)
         return self(x, torch.rand(x.shape, generator=generator, dtype=torch.float64).to(x.device))
+
+    def places(
+        self, x: Float[Tensor, "*batch dim"], shares: Iterable[Float[Tensor, "*batch dim"]]
+    ) -> Iterator[tuple[Float[Tensor, "*batch dim"], Float[Tensor, "*batch"]]]:
+        """The same of several of a row's places.
+
+        Args:
+            x: Rows in the user's units.
+            shares: For each of the places the shares `u`.
+        """
+        return (self(x, u) for u in shares)
 
     def cells(self, x: Float[Tensor, "*batch dim"]) -> Float[Tensor, "*batch dim"]:
         """The values that have a probability, 0 in the places of those with a density: what a row's places depend on.
@@ -336,6 +347,16 @@ class Compose(Preprocessor):
             z, ladj = part(z, u) if cast(Preprocessor, part).random else part(z)
             total = total + ladj
         return z, total
+
+    def places(self, x: Tensor, shares: Iterable[Tensor]) -> Iterator[tuple[Tensor, Tensor]]:
+        parts = [cast(Preprocessor, part) for part in self.parts]
+        random = [k for k, part in enumerate(parts) if part.random]
+        if len(random) != 1:
+            return super().places(x, shares)
+        before, after = Compose(parts[: random[0]]), Compose(parts[random[0] + 1 :])
+        z, log_det = before(x)
+        found = ((after(y), ladj) for y, ladj in parts[random[0]].places(z, shares))
+        return ((y, log_det + ladj + more) for (y, more), ladj in found)
 
     def cells(self, x: Tensor) -> Tensor:
         for part in self.parts:

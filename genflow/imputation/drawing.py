@@ -20,6 +20,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from genflow.data import Compose, Preprocessor
+from genflow.draws import drawn_seed
 from genflow.imputation.chains import Acceptance, Chains
 from genflow.imputation.kernels import KernelLaw
 from genflow.imputation.masked import Masked
@@ -165,7 +166,7 @@ class Imputation:
                 "samples; one that was fitted with masks would draw them itself"
             )
             return self._filled(x, missing, z), None, remarks
-        probes = int(torch.randint(2**62, (), generator=generator))
+        probes = drawn_seed(generator)
 
         def log_density(z: Tensor) -> Tensor:
             rows, shift = cut(z), torch.zeros(len(z), dtype=torch.float64)
@@ -229,7 +230,7 @@ def _columnwise(preprocessor: Preprocessor) -> tuple[Preprocessor, Preprocessor 
 
 
 def _device_generator(generator: torch.Generator, like: Tensor) -> torch.Generator:
-    return torch.Generator(like.device).manual_seed(int(torch.randint(2**62, (), generator=generator)))
+    return torch.Generator(like.device).manual_seed(drawn_seed(generator))
 
 
 def _said_forced(count: int, of: int) -> str:

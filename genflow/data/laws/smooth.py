@@ -137,7 +137,22 @@ class Normal(Smooth):
         return low.expand_as(like), high.expand_as(like)
 
 
-class LogNormal(Smooth):
+class _Logarithmic(Smooth):
+    r"""Values by the logarithm of their distance from the lower bound, :math:`y = (\log (x - a) - \mu) / s`."""
+
+    def _logarithm(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        r""":math:`y` and :math:`\log dy/dx`."""
+        g = (x - self.low).log()
+        return (g - self.mean) / self.std, -self.std.log() - g
+
+    def _exponential(self, y: Tensor) -> Tensor:
+        return self.low + (self.mean + self.std * y).exp()
+
+    def _typical(self) -> Tensor:
+        return self._exponential(torch.zeros_like(self.mean))
+
+
+class LogNormal(_Logarithmic):
     r"""Values whose distance from the lower bound has a normal logarithm: their density vanishes at the bound.
 
     .. math:: z = \frac{\log (x - a) - \mu}{s}
@@ -151,17 +166,13 @@ class LogNormal(Smooth):
     """
 
     def _point(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        g = (x - self.low).log()
-        return (g - self.mean) / self.std, -self.std.log() - g
+        return self._logarithm(x)
 
     def _value(self, z: Tensor) -> Tensor:
-        return self.low + (self.mean + self.std * z).exp()
-
-    def _typical(self) -> Tensor:
-        return self.low + self.mean.exp()
+        return self._exponential(z)
 
 
-class Weibull(Smooth):
+class Weibull(_Logarithmic):
     r"""Values whose distance from the lower bound is an exponential number to a power: a density that need not vanish.
 
     .. math:: 1 - \Phi(z) = \exp \bigl( -e^{y} \bigr), \qquad y = \frac{\log (x - a) - \mu}{s}
@@ -179,15 +190,10 @@ class Weibull(Smooth):
     """
 
     def _point(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        g = (x - self.low).log()
-        y = (g - self.mean) / self.std
+        y, log_slope = self._logarithm(x)
         hazard = y.exp()
         z = quantile((-torch.expm1(-hazard)).log(), -hazard)
-        return z, y - hazard - self.std.log() - g - log_density(z)
+        return z, y - hazard + log_slope - log_density(z)
 
     def _value(self, z: Tensor) -> Tensor:
-        y = (-torch.special.log_ndtr(-z)).log()
-        return self.low + (self.mean + self.std * y).exp()
-
-    def _typical(self) -> Tensor:
-        return self.low + self.mean.exp()
+        return self._exponential((-torch.special.log_ndtr(-z)).log())
