@@ -86,6 +86,12 @@ def test_a_frame_of_everything_comes_back_in_its_order():
     pd.testing.assert_frame_equal(again, expected, check_exact=False)
 
 
+def test_blanks_around_a_category_do_not_count():
+    frame = pd.DataFrame({"size": pd.Categorical([" large", "small"] * 20), "x": 0.1 * np.arange(40.0) ** 2})
+    column = load(frame).schema.columns[0]
+    assert (column.kind, tuple(column.classes)) == ("class", ("large", "small"))
+
+
 @pytest.mark.parametrize("library", ["pyarrow", "polars"])
 def test_frames_of_other_libraries(library):
     module = pytest.importorskip(library)
