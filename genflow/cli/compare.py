@@ -15,11 +15,13 @@ from genflow.cli.flags import (
     add_data_options,
     add_device,
     add_evaluation,
+    add_kinds,
     add_network,
     add_options,
     add_seed,
+    loading,
 )
-from genflow.cli.words import console, kinds, options_by_model
+from genflow.cli.words import console, options_by_model
 from genflow.interrupts import keeping
 
 __all__ = ["DESCRIPTION", "NEEDED", "SUMMARY", "USAGE", "add_arguments", "run"]
@@ -74,6 +76,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         help="samples drawn, and rows at most in their figures (default: 1000)",
     )
     add_data_options(parser)
+    add_kinds(parser)
     add_condition(parser)
     parser.add_argument("--out", type=str, metavar="DIR", help="new folder for the results (default: comparison)")
 
@@ -94,21 +97,12 @@ def run(chosen: Arguments) -> None:
         out=out,
         options=options_by_model(chosen.set),
         metrics=chosen.metrics,
-        test=chosen.test,
-        columns=chosen.columns or None,
-        atoms=chosen.atoms,
         points=chosen.points,
         evaluation=chosen.evaluation_budget,
-        condition=chosen.condition,
-        classes=chosen.classes,
-        drop=chosen.drop,
-        kinds=kinds(chosen.kind),
-        missing=chosen.missing,
-        missing_values=chosen.missing_values,
-        sheet=chosen.sheet,
         velocity=chosen.velocity,
         device=chosen.device,
         autocast=chosen.autocast,
+        **loading(chosen),
     )
     with keeping(f"all results are in {out}"):
         board.print(console())

@@ -5,8 +5,8 @@ from __future__ import annotations
 from jsonargparse import ArgumentParser
 from jsonargparse import Namespace as Arguments
 
-from genflow.cli.flags import add_condition, add_data, add_data_options
-from genflow.cli.words import console, kinds, note
+from genflow.cli.flags import add_condition, add_data, add_data_options, add_kinds, loading
+from genflow.cli.words import console, note
 
 __all__ = ["DESCRIPTION", "NEEDED", "SUMMARY", "USAGE", "add_arguments", "run"]
 
@@ -26,6 +26,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     """Says what the command takes."""
     add_data(parser)
     add_data_options(parser)
+    add_kinds(parser)
     add_condition(parser)
 
 
@@ -37,19 +38,7 @@ def run(chosen: Arguments) -> None:
     from genflow.data import load
     from genflow.data.describing import described
 
-    data = load(
-        chosen.data,
-        test=chosen.test,
-        columns=chosen.columns or None,
-        atoms=chosen.atoms,
-        condition=chosen.condition,
-        classes=chosen.classes,
-        drop=chosen.drop,
-        kinds=kinds(chosen.kind),
-        missing=chosen.missing,
-        missing_values=chosen.missing_values,
-        sheet=chosen.sheet,
-    )
+    data = load(chosen.data, **loading(chosen))
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for title, right in (("column", False), ("kind", False), ("values", False), ("missing", True), ("atoms", False)):
         table.add_column(title, justify="right" if right else "left", overflow="fold")

@@ -17,12 +17,14 @@ from genflow.cli.flags import (
     add_data_options,
     add_device,
     add_evaluation,
+    add_kinds,
     add_network,
     add_options,
     add_seed,
+    loading,
 )
 from genflow.cli.models import mean, set_threads
-from genflow.cli.words import kinds, note, option, version
+from genflow.cli.words import note, option, version
 from genflow.errors import InputError, ResultError, SolverError
 from genflow.interrupts import keeping
 from genflow.naming import registry
@@ -79,6 +81,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     add_network(parser, "the model")
     add_device(parser)
     add_data_options(parser)
+    add_kinds(parser)
     add_condition(parser)
 
 
@@ -122,19 +125,8 @@ def run(chosen: Arguments) -> None:
     check_options(cls, options)
     check_values(cls, options)
     set_threads(1 if chosen.threads is None else chosen.threads)
-    loading = {
-        "test": chosen.test,
-        "columns": chosen.columns or None,
-        "atoms": chosen.atoms,
-        "condition": chosen.condition,
-        "classes": chosen.classes,
-        "drop": chosen.drop,
-        "kinds": kinds(chosen.kind),
-        "missing": chosen.missing,
-        "missing_values": chosen.missing_values,
-        "sheet": chosen.sheet,
-    }
-    data = load(chosen.data, **loading)
+    options_of_data = loading(chosen)
+    data = load(chosen.data, **options_of_data)
     for remark in data.remarks:
         note(remark)
     torch.manual_seed(chosen.seed)
@@ -159,7 +151,7 @@ def run(chosen: Arguments) -> None:
         record = {
             "model": name,
             "options": options,
-            **described_origin(chosen.data, data, loading),
+            **described_origin(chosen.data, data, options_of_data),
             "budget": chosen.budget,
             "iterations": chosen.iterations,
             "seed": chosen.seed,

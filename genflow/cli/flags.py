@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from jsonargparse import ArgumentParser
+from jsonargparse import Namespace as Arguments
+
+from genflow.cli.words import kinds
 
 __all__ = [
     "add_budget",
@@ -19,7 +24,13 @@ __all__ = [
     "add_run",
     "add_seed",
     "add_study",
+    "loading",
 ]
+
+
+def _add_several(parser: ArgumentParser, flag: str, metavar: str, text: str) -> None:
+    """A flag with one word or several, which may come more than once."""
+    parser.add_argument(flag, nargs="+", action="extend", type=str, default=[], metavar=metavar, help=text)
 
 
 def add_budget(parser: ArgumentParser, of: str, default: str = "60s") -> None:
@@ -84,14 +95,8 @@ def add_data(
 
 
 def add_options(parser: ArgumentParser, flag: str, example: str) -> None:
-    parser.add_argument(
-        flag,
-        nargs="+",
-        action="extend",
-        type=str,
-        default=[],
-        metavar="OPTION=VALUE",
-        help=f"options of the model, such as {example}; `genflow list MODEL` shows them",
+    _add_several(
+        parser, flag, "OPTION=VALUE", f"options of the model, such as {example}; `genflow list MODEL` shows them"
     )
 
 
@@ -103,15 +108,7 @@ def add_data_options(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--test", type=str, metavar="FILE", help="test rows of your own, in the place of the last 10 %%"
     )
-    parser.add_argument(
-        "--columns",
-        nargs="+",
-        action="extend",
-        type=str,
-        default=[],
-        metavar="COL",
-        help="columns of a table to keep, by name or position from 0 (default: all)",
-    )
+    _add_several(parser, "--columns", "COL", "columns of a table to keep, by name or position from 0 (default: all)")
     parser.add_argument(
         "--atoms",
         type=str,
@@ -119,28 +116,13 @@ def add_data_options(parser: ArgumentParser) -> None:
         metavar="HOW",
         help="repeated values: cells; of numbers also keep, dequantize or drop (default: cells)",
     )
-    add_kinds(parser)
 
 
 def add_kinds(parser: ArgumentParser) -> None:
     """What the columns of a table hold, and what becomes of gaps."""
-    parser.add_argument(
-        "--drop",
-        nargs="+",
-        action="extend",
-        type=str,
-        default=[],
-        metavar="COL",
-        help="columns to leave out",
-    )
-    parser.add_argument(
-        "--kind",
-        nargs="+",
-        action="extend",
-        type=str,
-        default=[],
-        metavar="COL=KIND",
-        help="what a column holds: continuous, integer, class, boolean, date or identifier",
+    _add_several(parser, "--drop", "COL", "columns to leave out")
+    _add_several(
+        parser, "--kind", "COL=KIND", "what a column holds: continuous, integer, class, boolean, date or identifier"
     )
     parser.add_argument(
         "--missing",
@@ -149,61 +131,44 @@ def add_kinds(parser: ArgumentParser) -> None:
         metavar="HOW",
         help="missing values: value (one more value), drop the rows or refuse them (default: value)",
     )
-    parser.add_argument(
-        "--missing-values",
-        nargs="+",
-        action="extend",
-        type=str,
-        default=[],
-        metavar="VALUE",
-        help="values that stand for missing ones, such as -200",
-    )
+    _add_several(parser, "--missing-values", "VALUE", "values that stand for missing ones, such as -200")
     parser.add_argument("--sheet", type=str, metavar="NAME", help="sheet of an Excel file (default: the first table)")
 
 
 def add_condition(parser: ArgumentParser) -> None:
-    parser.add_argument(
+    _add_several(
+        parser,
         "--condition",
-        nargs="+",
-        action="extend",
-        type=str,
-        default=[],
-        metavar="COL",
-        help="columns that the others are conditioned on, by name or position from 0; of pictures label, their class",
+        "COL",
+        "columns that the others are conditioned on, by name or position from 0; of pictures label, their class",
     )
-    parser.add_argument(
-        "--classes",
-        nargs="+",
-        action="extend",
-        type=str,
-        default=[],
-        metavar="COL",
-        help="those of them whose numbers are names of classes",
-    )
+    _add_several(parser, "--classes", "COL", "those of them whose numbers are names of classes")
+
+
+def loading(chosen: Arguments) -> dict[str, Any]:
+    """What `add_data_options`, `add_kinds` and `add_condition` took, as arguments of `genflow.data.load`."""
+    return {
+        "test": chosen.test,
+        "columns": chosen.columns or None,
+        "atoms": chosen.atoms,
+        "condition": chosen.condition,
+        "classes": chosen.classes,
+        "drop": chosen.drop,
+        "kinds": kinds(chosen.kind),
+        "missing": chosen.missing,
+        "missing_values": chosen.missing_values,
+        "sheet": chosen.sheet,
+    }
 
 
 def add_id(parser: ArgumentParser) -> None:
-    parser.add_argument(
-        "--id",
-        nargs="+",
-        action="extend",
-        type=str,
-        default=[],
-        metavar="COL",
-        help="columns of the file that go into the new one as they are, in front",
-    )
+    _add_several(parser, "--id", "COL", "columns of the file that go into the new one as they are, in front")
 
 
 def add_run(parser: ArgumentParser) -> None:
     parser.add_argument("run", type=str, nargs="?", metavar="RUN", help="folder of a model that fit or compare wrote")
-    parser.add_argument(
-        "--trust",
-        nargs="+",
-        action="extend",
-        type=str,
-        default=[],
-        metavar="module:Name",
-        help="classes of your own that the model consists of, and that may be imported",
+    _add_several(
+        parser, "--trust", "module:Name", "classes of your own that the model consists of, and that may be imported"
     )
 
 

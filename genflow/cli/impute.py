@@ -7,7 +7,7 @@ from jsonargparse import Namespace as Arguments
 
 from genflow.cli.files import table_file
 from genflow.cli.flags import add_data, add_device, add_id, add_parts, add_run, add_seed
-from genflow.cli.models import kept, loaded
+from genflow.cli.models import kept, loaded, rows_and_condition
 from genflow.cli.words import noted
 from genflow.errors import InputError
 
@@ -49,13 +49,9 @@ def run(chosen: Arguments) -> None:
     import numpy as np
     import torch
 
-    from genflow.data import rows_of, write
+    from genflow.data import write
 
-    with noted():
-        rows, given = rows_of(chosen.data, model.columns, model.encoding, schema=model.schema, gaps=True)
-    if model.encoding is not None and given is None:
-        missing = ", ".join(model.encoding.columns)
-        raise InputError(f"{chosen.data}: the columns of the condition are missing: {missing}")
+    rows, given = rows_and_condition(model, chosen.data, gaps=True)
     ids = kept(chosen.data, chosen.id)
     options = {} if chosen.chain_steps is None else {"steps": chosen.chain_steps}
     generator = torch.Generator().manual_seed(chosen.seed)

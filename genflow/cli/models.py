@@ -8,9 +8,10 @@ from typing import Any
 
 from jsonargparse import Namespace as Arguments
 
+from genflow.cli.words import noted
 from genflow.errors import InputError
 
-__all__ = ["kept", "loaded", "log_prob", "mean", "set_threads"]
+__all__ = ["kept", "loaded", "log_prob", "mean", "rows_and_condition", "set_threads"]
 
 
 def loaded(chosen: Arguments) -> Any:
@@ -60,6 +61,27 @@ def log_prob(model: Any, rows: Any, condition: Any, seed: int = 0) -> tuple[Any,
 
     with torch.no_grad():
         return model.log_prob_with_error(rows, condition, torch.Generator().manual_seed(seed))
+
+
+def rows_and_condition(model: Any, source: str, *, gaps: bool = False) -> tuple[Any, Any]:
+    """The rows of a table for a model, and their conditions where it has some.
+
+    Args:
+        model: The model.
+        source: The file.
+        gaps: Whether any value may be missing.
+
+    Raises:
+        InputError: The columns of the condition are not there; what `rows_of` refuses.
+    """
+    from genflow.data import rows_of
+
+    with noted():
+        rows, given = rows_of(source, model.columns, model.encoding, schema=model.schema, gaps=gaps)
+    if model.encoding is not None and given is None:
+        missing = ", ".join(model.encoding.columns)
+        raise InputError(f"{source}: the columns of the condition are missing: {missing}")
+    return rows, given
 
 
 def kept(source: str, columns: Sequence[str]) -> Any:

@@ -11,8 +11,8 @@ from jsonargparse import Namespace as Arguments
 
 from genflow.cli.files import table_file
 from genflow.cli.flags import add_data, add_device, add_id, add_parts, add_run, add_seed
-from genflow.cli.models import kept, loaded, log_prob, mean
-from genflow.cli.words import note, noted
+from genflow.cli.models import kept, loaded, log_prob, mean, rows_and_condition
+from genflow.cli.words import note
 from genflow.errors import InputError, ResultError
 from genflow.extras import extra
 
@@ -58,7 +58,7 @@ def run(chosen: Arguments) -> None:
     scores = model.scores()
     if share is not None and not len(scores):
         raise InputError(f"flag: {chosen.run} keeps no scores of held-out rows to compare with; fit it anew")
-    from genflow.data import holds_pictures, names, rows_of
+    from genflow.data import holds_pictures, names
     from genflow.studies.origin import loaded_for
 
     given = None
@@ -68,11 +68,7 @@ def run(chosen: Arguments) -> None:
         what = "is built in" if built_in else "is a folder"
         print(f"{chosen.data} {what}: its test rows are scored", file=sys.stderr)
     else:
-        with noted():
-            rows, given = rows_of(chosen.data, model.columns, model.encoding, schema=model.schema)
-        if model.encoding is not None and given is None:
-            missing = ", ".join(model.encoding.columns)
-            raise InputError(f"{chosen.data}: the columns of the condition are missing: {missing}")
+        rows, given = rows_and_condition(model, chosen.data)
     ids = kept(chosen.data, chosen.id)
     log_p, error = log_prob(model, rows, given, chosen.seed)
     if (remark := model.remark_on(rows)) is not None:
@@ -102,21 +98,14 @@ def run(chosen: Arguments) -> None:
 
 def _write(out: Path, columns: dict[str, Any], ids: Any) -> None:
     """Writes columns, with those in front that were asked for."""
-    import numpy as np
+    with extra("data"):
+        import pandas as pd
 
     from genflow.data import write
 
-    if ids is None:
-        if "flag" not in columns:
-            write(out, np.column_stack(list(columns.values())), list(columns))
-            return
-        with extra("data"):
-            import pandas as pd
-        write(out, pd.DataFrame(columns))
-        return
-    if twice := [name for name in columns if name in ids.columns]:
+    if ids is not None and (twice := [name for name in columns if name in ids.columns]):
         raise InputError(f"id: {twice[0]!r} is a column of the scores, too; rename it in the file")
-    write(out, ids.assign(**columns))
+    write(out, pd.DataFrame(columns) if ids is None else ids.assign(**columns))
 
 
 def _percentage(text: str) -> float:
