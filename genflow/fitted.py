@@ -252,8 +252,7 @@ class Transformed(Component, nn.Module):
         check_generator(generator)
         if draws < 1:
             raise InputError(f"draws: {draws} came; at least 1 would do")
-        if isinstance(self.model, Flow) and not isinstance(self.model.divergence, Exact):
-            draws = 1  # the exponential of a noisy log p is too large on average: a mean of it would be no bound
+        draws = draws if self.places > 1 else 1
         x, condition = self._rows(x, condition)
         with self._graph(differentiable, x, condition) as graph:
             given = self._encoded(condition, x.shape[:-1])
@@ -269,6 +268,16 @@ class Transformed(Component, nn.Module):
             error = (relative.var(0) / draws).sqrt()
             return mean.to(x.device, x.dtype), error.to(x.device, x.dtype)
 
+    @property
+    def places(self) -> int:
+        """At how many places of the line a row's log p is taken by default: one where it has no others.
+
+        One, too, under a random estimator of the divergence: the exponential of a noisy log p is too large on average,
+        so that a mean of it would be no bound.
+        """
+        noisy = isinstance(self.model, Flow) and not isinstance(self.model.divergence, Exact)
+        return _DRAWS if self.preprocessor.random and not noisy else 1
+
     def _places(self, x: Tensor, draws: int, generator: torch.Generator | None) -> Iterator[tuple[Tensor, Tensor]]:
         """Rows in the model's units with their log-determinants: once, or so many of their places."""
         if not self.preprocessor.random:
@@ -277,7 +286,8 @@ class Transformed(Component, nn.Module):
         # With a generator draws are a function of the whole row, so that their errors cancel in a mean over rows;
         # without one of its cells alone, so that log p is smooth in columns with a density.
         rows = x.detach() if generator is not None else self.preprocessor.cells(x.to(self._preprocessing_device()))
-        seed = 0 if generator is None else drawn_seed(generator)
+        # Not a number drawn from it: rows that come in parts have the places that they have together.
+        seed = 0 if generator is None else generator.initial_seed()
         device = self._preprocessing_device()
         for z, log_det in self.preprocessor.places(x.to(device, torch.float64), stratified(rows, draws, seed)):
             yield self._for_model(z), log_det

@@ -14,7 +14,7 @@ from genflow.cli import main
 from genflow.deadline import check_time
 from genflow.errors import InputError
 from genflow.studies.comparison.evaluation import evaluate
-from genflow.studies.comparison.ration import Ration, evaluation_seconds
+from genflow.studies.comparison.ration import ONE_PLACE, Ration, evaluation_seconds
 from genflow.studies.comparison.trial import run_trial
 from genflow.training import Budget
 
@@ -154,6 +154,66 @@ def test_two_models_meet_on_the_same_rows(fitted, table, clock, monkeypatch):
     assert (found[0] | ~found[1]).all()  # the fewer rows are among the more
     assert found[1][:200].any()  # whatever the order of the file
     assert found[1][200:].any()
+
+
+@pytest.fixture(scope="module")
+def counts():
+    """A table of whole numbers, whose rows have as many places as one likes, and a model of it."""
+    counts = gf.data.load(np.random.default_rng(0).poisson(3.0, size=(2000, 3)).astype(float))
+    return counts, gf.models.FlowMatching(3, width=8, steps=4).fit(counts, iterations=5)
+
+
+def test_all_places_of_a_row_where_there_is_time_and_one_where_there_is_not(counts, clock, monkeypatch):
+    table, fitted = counts
+    found = []
+    for row in (1e-3, 0.1):  # 200 rows at 17 places take 3.4 or 340 of 50 seconds
+        monkeypatch.undo()
+        clock.now = 0.0
+        costing(monkeypatch, clock, fitted, row=row)
+        found.append(evaluate(fitted, table, points=20, budget=Budget(100.0, clock=clock)))
+        assert clock.now <= 100
+    quick, slow = found
+    assert (quick.figures["places"], slow.figures["places"]) == (16, 1)
+    assert (quick.remarks, slow.remarks) == ([], [ONE_PLACE])
+    assert quick.scored.all()
+    assert slow.scored.all()
+    # Rows have the same places in whatever parts they were taken, so that the bounds are a pair.
+    torch.testing.assert_close(quick.bound, slow.bound, rtol=1e-4, atol=1e-4)
+    assert torch.equal(slow.log_prob, slow.bound)
+    assert quick.log_prob.mean() > quick.bound.mean()  # by Jensen's inequality, in the mean
+
+
+def test_rows_without_cells_have_no_places(fitted, table):
+    found = evaluate(fitted, table, points=20)
+    assert math.isnan(found.figures["places"])
+    assert torch.equal(found.bound, found.log_prob)
+
+
+def test_models_are_compared_by_places_that_all_of_them_have(counts, tmp_path):
+    out = tmp_path / "board"
+    table = counts[0]
+    board = gf.compare(table, ["maf", "nsf"], iterations=3, points=30, progress=False, out=out)
+    assert board.frame["places"].tolist() == [16, 16]
+    assert not any("one place" in remark for remark in board.remarks(table.name))
+    runs = json.loads((out / "runs.json").read_text())
+    for run in runs:
+        if run["label"] == "maf":  # as if it had been slow
+            run["figures"]["places"] = 1.0
+    (out / "runs.json").write_text(json.dumps(runs))
+    again = gf.studies.Board(out)
+    assert again.frame["places"].tolist() == [1, 1]
+    assert again.remarks(table.name)[-1].endswith("under maf")
+    for _, row in again.frame.iterrows():
+        bound = again.arrays(table.name, row["model"])["bound"]
+        assert row["nll"] == pytest.approx(-bound.mean())
+        assert row["nll_se"] == pytest.approx(bound.std(ddof=1) / math.sqrt(len(bound)))
+        assert np.array_equal(again.row_log_prob[table.name][row["model"]][0], bound)
+    difference = {model: frame["nll"].item() for model, frame in again.frame.groupby("model")}
+    pair = again.paired.set_index(["model", "other"]).loc[("nsf", "maf")]
+    assert pair["difference"] == pytest.approx(difference["nsf"] - difference["maf"])
+    moved = again.frame.set_index("model")["nll_standardized"] - board.frame.set_index("model")["nll_standardized"]
+    assert (moved - (again.frame.set_index("model")["nll"] - board.frame.set_index("model")["nll"])).abs().max() < 1e-9
+    assert "one place of each row" in str(again)
 
 
 def test_pairs_are_taken_of_the_rows_that_both_have(tmp_path):

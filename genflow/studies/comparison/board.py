@@ -148,7 +148,7 @@ class Board(Outcomes):
                 aside.append(f"true density {known['nll_true']:.3f} ±{known['nll_true_se']:.3f} nats")
             if aside:
                 console.print("  " + "; ".join(aside), style="dim", highlight=False)
-            for remark in known["remarks"]:
+            for remark in self.remarks(data):
                 console.print(f"  {remark}", style="dim", highlight=False, markup=False)
             console.print()
         console.print(

@@ -22,6 +22,7 @@ LEADERBOARD = (
         "nll", "NLL (nats)", "mean negative log-likelihood, nats per row, units of the data", error="nll_se", best="low"
     ),
     Column("nll_se", "", "its standard error over the test rows"),
+    Column("places", "", "places of a row in its cells that its log p is a mean over; none without cells"),
     Column("nll_standardized", "standardized", "the same in standardized units", dispensable=1, best="low"),
     Column("nll_standardized_se", "", "its standard error over the test rows"),
     Column(

@@ -51,6 +51,9 @@ class Evaluation:
             no time for.
         drawn_at: The places of the test rows at whose conditions the samples were drawn, `(m,)`.
         scored: Which test rows their log density is of, `(n,)`: all, or those that there was time for.
+        bound: The log density of each test row by one place in its cells, `(n,)`: a lower bound, that models are
+            compared by where one of them has no more; the log density itself where a row has one place.
+        log_unit: The logarithm of the volume of a standardized unit at each test row, `(n,)`.
     """
 
     figures: dict[str, float]
@@ -59,6 +62,8 @@ class Evaluation:
     remarks: list[str] = field(default_factory=list)
     scored: Tensor = field(default_factory=lambda: torch.ones(0, dtype=torch.bool))
     drawn_at: np.ndarray = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
+    bound: Tensor = field(default_factory=lambda: torch.zeros(0, dtype=torch.float64))
+    log_unit: Tensor = field(default_factory=lambda: torch.zeros(0, dtype=torch.float64))
 
 
 @torch.no_grad()
@@ -135,6 +140,7 @@ def evaluate(
             scored = ration.reached
         except SolverError as error:
             lost = f" ({error})"
+    figures["places"] = float(ration.places) if data.preprocessor.random and model.has_log_prob else math.nan
     figures["nll"], figures["nll_se"] = _mean_and_se(-log_p[scored])
     figures["nll_standardized"], figures["nll_standardized_se"] = _mean_and_se((log_unit - log_p)[scored])
     if not model.has_log_prob:
@@ -219,7 +225,9 @@ def evaluate(
         except (InputError, SolverError) as error:
             remarks.append(f"inversion: {error}")
     figures["parameters"] = float(sum(parameter.numel() for parameter in inner.parameters()))
-    return Evaluation(figures, log_p, samples, [*remarks, *ration.remarks], scored, drawn_at)
+    remarks += ration.remarks
+    bound = ration.bound if len(ration.bound) else log_p
+    return Evaluation(figures, log_p, samples, remarks, scored, drawn_at, bound, log_unit.double().cpu())
 
 
 def extra_metrics(names: Sequence[str] = ()) -> dict[str, Callable[[Tensor, Tensor], float]]:

@@ -14,10 +14,13 @@ from genflow.deadline import OutOfTime, deadline
 from genflow.errors import InputError
 from genflow.training import Budget, parse_seconds
 
-__all__ = ["LEAST", "Ration", "evaluation_seconds"]
+__all__ = ["LEAST", "ONE_PLACE", "Ration", "evaluation_seconds"]
 
 LEAST = 30.0
 """Seconds that an evaluation has at least."""
+
+ONE_PLACE = "log p by one place of a row in its cells (a lower bound), several take too long"
+"""What is said of that."""
 
 _COUNTED = 60.0  # seconds that it has where the training counts steps
 _FIRST_ROWS, _FEWEST_ROWS = 8, 100  # tried first; worth having under the exact estimator
@@ -51,7 +54,10 @@ class Ration:
     Attributes:
         remarks: What was left out or made cheaper, one line each.
         reached: Which rows `log_prob` came to, `(n,)`.
-        row_seconds: What one of them took.
+        places: Of a row, that its log density is taken at.
+        bound: The log density by one of them, `(n,)`: a lower bound that every model has time for, and which two of
+            them are compared by where one has no more.
+        row_seconds: What one row took, at one place.
     """
 
     def __init__(self, budget: Budget | None = None, notify: Callable[[str], None] = lambda what: None):
@@ -60,6 +66,8 @@ class Ration:
         self.notify = notify
         self.remarks: list[str] = []
         self.reached = torch.zeros(0, dtype=torch.bool)
+        self.places = 1
+        self.bound = torch.zeros(0, dtype=torch.float64)
         self.row_seconds = 0.0
 
     def left(self, share: float = 1.0) -> float:
@@ -74,7 +82,8 @@ class Ration:
 
         They are taken in an order that is the same for every model, so that two models meet on the same rows, and
         stands for all, whatever order a file has. Where the exact divergence would reach few of them, all are scored
-        with one random probe each, which the standard error of their mean contains.
+        with one random probe each, which the standard error of their mean contains. Rows that own cells of the line are
+        first taken at one place each, then at all places if there is time for it.
 
         Args:
             model: A `Transformed` model.
@@ -85,19 +94,38 @@ class Ration:
         """
         inner = model.model
         cheaper = inner.cheaper(x[:1])
-        several = model.preprocessor.random  # places of a row
-        values = self._rows(model, x, condition, generator(), share, _FEWEST_ROWS if cheaper or several else 0)
-        if values is None and several:
-            self.remarks.append("log p by one place of a row in its cells (a lower bound), several take too long")
-            enough = _FEWEST_ROWS if cheaper is not None else 0
-            values = self._rows(model, x, condition, generator(), share, enough, draws=1)
+        several = model.places
+        values = self._rows(model, x, condition, generator(), share, _FEWEST_ROWS if cheaper else 0, draws=1)
         if values is None and cheaper is not None:
             model = model.replace(divergence=cheaper.divergence)
             self.remarks.append("log p by one random probe a row (Hutchinson), the exact divergence takes too long")
-            values = self._rows(model, x, condition, generator(), share)
+            values = self._rows(model, x, condition, generator(), share, draws=1)
         assert values is not None
-        if (reached := int(self.reached.sum())) < len(x):
-            self.remarks.append(f"log p of {reached:,} of {len(x):,} rows, for lack of time")
+        self.bound, reached = values, self.reached
+        if (count := int(reached.sum())) < len(x):
+            self.remarks.append(f"log p of {count:,} of {len(x):,} rows, for lack of time")
+        if several > 1 and model.places > 1:
+            fuller = self._at_all_places(model, x, condition, generator(), share)
+            values = self.bound if fuller is None else fuller
+            self.places = 1 if fuller is None else several
+            self.reached = reached
+        if self.places < several:
+            self.remarks.append(ONE_PLACE)
+        return values
+
+    def _at_all_places(
+        self, model: Any, x: Tensor, condition: Any, generator: torch.Generator, share: float
+    ) -> Tensor | None:
+        """The log density of the rows that were reached at one place, at all of theirs; `None` without the time."""
+        at = self.reached.nonzero().squeeze(-1)
+        if len(at) * model.places * self.row_seconds > self.left(share):
+            return None
+        given = None if condition is None else condition[at.numpy()]
+        values = torch.full((len(x),), math.nan, dtype=torch.float64)
+        found = self._rows(model, x[at], given, generator, share)
+        if found is None or not self.reached.all():
+            return None
+        values[at] = found
         return values
 
     def _rows(

@@ -56,6 +56,7 @@ def _section(board: Outcomes, name: str) -> dict[str, Any]:
     return {
         "name": name,
         "known": known,
+        "remarks": board.remarks(name),
         "dim": len(known["columns"]),
         "rows": tables,
         "order": order,

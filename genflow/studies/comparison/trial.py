@@ -67,6 +67,7 @@ def run_trial(
         What goes into `result.json`: `figures`, `history`, `status`, memory.
     """
     from genflow.studies.comparison.evaluation import evaluate, extra_metrics
+    from genflow.studies.comparison.ration import ONE_PLACE
 
     cls = registry.lookup("model", trial["model"]) if model_class is None else model_class
     torch.manual_seed(trial["seed"])
@@ -105,9 +106,12 @@ def run_trial(
         write_structure(fitted, folder / "model")
     # Where steps are counted, all have equally many, and the heading says how many.
     known = [] if limit.timed else few_steps(fitted.history, len(data.train))
-    remarks = [remark for remark in fitted.remarks if remark not in known] + evaluation.remarks
+    remarks = [remark for remark in fitted.remarks if remark not in known]
+    remarks += [remark for remark in evaluation.remarks if remark != ONE_PLACE]  # the board says it of all models
     arrays: dict[str, Any] = {
         "log_prob": evaluation.log_prob.numpy(),
+        "bound": evaluation.bound.numpy(),
+        "log_unit": evaluation.log_unit.numpy(),
         "scored": evaluation.scored.numpy(),
         "samples": evaluation.samples.numpy(),
         "drawn_at": evaluation.drawn_at,
