@@ -397,7 +397,7 @@ class Transformed(Component, nn.Module):
         return pd.DataFrame(values, columns=self.columns).assign(**(given or {}))
 
     def percentile(
-        self, x: Any, condition: Any = None, generator: torch.Generator | None = None, *, draws: int = _DRAWS
+        self, x: Any, condition: Any = None, generator: torch.Generator | None = None
     ) -> Float[Tensor, "*batch"]:
         r"""The percentile of each row's log density among those of rows that the model was not trained on.
 
@@ -409,7 +409,6 @@ class Transformed(Component, nn.Module):
             x: As in `log_prob`.
             condition: Likewise.
             generator: Likewise.
-            draws: Likewise.
 
         Raises:
             InputError: A model that keeps no scores, or without a density; what `log_prob` refuses.
@@ -420,13 +419,13 @@ class Transformed(Component, nn.Module):
             >>> fitted.percentile([[0.0, 9.0], [0.5, 0.25]]).tolist()[0]
             0.0
         """
-        return self.percentile_of(self.log_prob(x, condition, generator, draws=draws))
+        return self.percentile_of(self.log_prob(x, condition, generator, draws=self.score_draws))
 
     def percentile_of(self, log_p: Float[Tensor, "*batch"]) -> Float[Tensor, "*batch"]:
         """The percentiles of log densities; see `percentile`.
 
         Args:
-            log_p: Log densities of this model.
+            log_p: Log densities of this model, by `score_draws` of the places of a row.
         """
         scores = self.scores().to(log_p.device)
         if not len(scores):
@@ -436,6 +435,11 @@ class Transformed(Component, nn.Module):
         value = log_p.detach().double()
         below = [torch.searchsorted(scores, value.contiguous(), right=right).double() for right in (False, True)]
         return torch.where(value.isnan(), math.nan, 50.0 * (below[0] + below[1]) / len(scores))
+
+    @property
+    def score_draws(self) -> int:
+        """How many places of a row the scores are means over: others are compared with them by as many."""
+        return (self.record.score_draws if self.record is not None else 0) or self.places
 
     def scores(self) -> Float[Tensor, "n"]:
         """Log densities of rows that it was not trained on, in rising order; those of `fit`, when first asked for."""
@@ -453,11 +457,12 @@ class Transformed(Component, nn.Module):
         given = None if condition is None else condition[:_REFERENCE]
         self._held_out = rows[:_REFERENCE], given
 
-    def keep_scores(self, log_p: Float[Tensor, "n"]) -> None:
+    def keep_scores(self, log_p: Float[Tensor, "n"], draws: int = 0) -> None:
         """Keeps the log densities of rows that it was not trained on, to which `percentile` compares others.
 
         Args:
             log_p: Log densities; what is not finite is below all others.
+            draws: How many places of a row they are means over; by default as many as `log_prob` takes.
         """
         if self.record is None:
             raise InputError(
@@ -466,7 +471,7 @@ class Transformed(Component, nn.Module):
         found = log_p.detach().double().nan_to_num(nan=_LOWEST, neginf=_LOWEST, posinf=-_LOWEST).sort().values
         if len(found) > _REFERENCE:  # as many quantiles of them
             found = found[torch.linspace(0, len(found) - 1, _REFERENCE).round().long()]
-        self.record = dataclasses.replace(self.record, scores=tuple(found.tolist()))
+        self.record = dataclasses.replace(self.record, scores=tuple(found.tolist()), score_draws=draws)
 
     def _score_held_out(self, seconds: float = math.inf) -> None:
         """Scores the rows that were held out, as many as there is time for."""

@@ -42,6 +42,7 @@ class FitRecord(Component):
         nll_se: Its standard error.
         nll_rows: How many rows it is the mean of.
         scores: Log densities of rows that it was not trained on, in rising order: what others are compared with.
+        score_draws: How many places of a row each of them is a mean over; 0 for as many as `log_prob` takes.
     """
 
     data: str
@@ -51,6 +52,7 @@ class FitRecord(Component):
     nll_se: float = math.nan
     nll_rows: int = 0
     scores: Sequence[float] = ()
+    score_draws: int = 0
 
 
 @dataclass

@@ -13,6 +13,7 @@ from torch import Tensor
 
 import genflow as gf
 from genflow.assembly import Density
+from genflow.cli import main
 from genflow.data.cells import Cells
 from genflow.data.laws import Levels, Normal
 from genflow.fitted import Transformed
@@ -372,6 +373,26 @@ def test_percentiles_are_even_on_rows_of_the_same_law(tmp_path):
     assert (fitted.percentile(rows[:50])[order].diff() >= 0).all()
     fitted.save(tmp_path / "run")
     assert torch.equal(gf.load(tmp_path / "run").percentile(rows[:9]), fitted.percentile(rows[:9]))
+
+
+def test_bounds_are_compared_with_bounds(tmp_path):
+    """Scores by one place of a row in its cells, for lack of time: other rows are compared by one place, too."""
+    counts = torch.poisson(torch.full((600, 5), 2.0), generator=seeded()).double()
+    rows = counts[:, 1:] + 2 * counts[:, :1]  # what they share makes the weights of the places differ
+    fitted = gf.baselines.Gaussian(4).fit(rows[:400], iterations=1)
+    bounds = fitted.log_prob(rows[400:], draws=1)
+    fitted.keep_scores(bounds, draws=1)
+    fitted.save(tmp_path / "run")
+    again = gf.load(tmp_path / "run")
+    assert (fitted.places, again.score_draws) == (16, 1)
+    assert torch.equal(again.percentile(rows[400:]), fitted.percentile_of(bounds))
+    assert again.percentile(rows[400:]).mean().item() == pytest.approx(50.0)
+    pd.DataFrame(rows[400:].numpy(), columns=fitted.columns).to_csv(tmp_path / "rows.csv", index=False)
+    words = [str(tmp_path / "run"), str(tmp_path / "rows.csv"), "-o", str(tmp_path / "s.csv")]
+    assert main(["score", *words]) == 0
+    seen = pd.read_csv(tmp_path / "s.csv")
+    assert abs(seen["percentile"].mean() - 50.0) < 100 / math.sqrt(12 * 200)  # other places: by a standard error
+    assert seen["log_prob"].mean() > bounds.mean()
 
 
 def test_a_model_without_scores_says_so():

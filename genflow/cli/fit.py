@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -170,18 +171,26 @@ def run(chosen: Arguments) -> None:
         print(f"{name} on {data.name}: {work(fitted.history)} in {seconds:.1f} s")
         for remark in fitted.remarks:
             note(f"{name}: {remark}")
-        failure, log_p = _judge(fitted, data, allowed)
-        if len(log_p) and not failure:
-            fitted.keep_scores(log_p)
+        found = _judge(fitted, data, allowed)
+        if len(found.log_p) and not found.failure:
+            fitted.keep_scores(found.log_p, found.places)
             write_structure(fitted, out)
         print(f"model: {out}" + "".join(f", {picture}" for picture in drawn))
-    if failure:
-        raise ResultError(f"{failure}; the model is kept in {out} for a look")
+    if found.failure:
+        raise ResultError(f"{found.failure}; the model is kept in {out} for a look")
 
 
-def _judge(fitted: Any, data: Any, seconds: float) -> tuple[str, Any]:
-    """Prints the NLL of the test rows that there is time for; says what is wrong with it, or with samples of a model
-    without one, and what their log densities are."""
+@dataclass
+class _Verdict:
+    """What is wrong with a model, if anything; the log densities of test rows, by so many places of each."""
+
+    failure: str = ""
+    log_p: Any = ()
+    places: int = 1
+
+
+def _judge(fitted: Any, data: Any, seconds: float) -> _Verdict:
+    """Prints the NLL of the test rows that there is time for, and looks at it; at samples of a model without one."""
     import torch
 
     from genflow.studies.comparison.ration import Ration
@@ -189,26 +198,23 @@ def _judge(fitted: Any, data: Any, seconds: float) -> tuple[str, Any]:
     from genflow.training import Budget
 
     given = None if data.condition is None else data.condition.test
-    log_p = torch.zeros(0)
     try:
-        if fitted.has_log_prob:
-            with Telling() as tell:
-                ration = Ration(Budget(seconds), tell)
-                log_p = ration.log_prob(fitted, data.test, given, lambda: torch.Generator().manual_seed(0))
-            log_p = log_p[ration.reached]
-            for remark in ration.remarks:
-                note(remark)
-            if not len(log_p):
-                return "", log_p
-            print(f"test NLL {mean(-log_p)} nats per row ({len(log_p)} rows, units of the data)")
-            if bad := int((~log_p.isfinite()).sum()):
-                return f"the NLL is not finite: {bad} of {len(log_p)} test rows have no finite log density", log_p
-        else:
+        if not fitted.has_log_prob:
             few = min(_FEW, len(data.test))
             with torch.no_grad():
                 rows = fitted.sample(few, given if given is None else given[:few], torch.Generator().manual_seed(0))
-            if bad := int((~rows.isfinite().all(-1)).sum()):
-                return f"{bad} of {few} samples are not finite", log_p
+            bad = int((~rows.isfinite().all(-1)).sum())
+            return _Verdict(f"{bad} of {few} samples are not finite" if bad else "")
+        with Telling() as tell:
+            ration = Ration(Budget(seconds), tell)
+            log_p = ration.log_prob(fitted, data.test, given, lambda: torch.Generator().manual_seed(0))
     except SolverError as error:
-        return str(error), torch.zeros(0)
-    return "", log_p
+        return _Verdict(str(error))
+    found = _Verdict("", log_p[ration.reached], ration.places)
+    for remark in ration.remarks:
+        note(remark)
+    if len(found.log_p):
+        print(f"test NLL {mean(-found.log_p)} nats per row ({len(found.log_p)} rows, units of the data)")
+    if bad := int((~found.log_p.isfinite()).sum()):
+        found.failure = f"the NLL is not finite: {bad} of {len(found.log_p)} test rows have no finite log density"
+    return found

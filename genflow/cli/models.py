@@ -55,12 +55,12 @@ def set_threads(threads: int | None) -> None:
     torch.set_num_threads(threads)
 
 
-def log_prob(model: Any, rows: Any, condition: Any, seed: int = 0) -> tuple[Any, Any]:
+def log_prob(model: Any, rows: Any, condition: Any, seed: int = 0, **options: int) -> tuple[Any, Any]:
     """The log density of each row, and the standard error that the draws of its places leave."""
     import torch
 
     with torch.no_grad():
-        return model.log_prob_with_error(rows, condition, torch.Generator().manual_seed(seed))
+        return model.log_prob_with_error(rows, condition, torch.Generator().manual_seed(seed), **options)
 
 
 def rows_and_condition(model: Any, source: str, *, gaps: bool = False) -> tuple[Any, Any]:

@@ -77,7 +77,10 @@ def run(chosen: Arguments) -> None:
     if model.preprocessor.random:
         columns["log_prob_se"] = error.double().cpu().numpy()
     if len(scores):
-        columns["percentile"] = model.percentile_of(log_p).cpu().numpy()
+        alike = log_p
+        if (draws := model.score_draws) != model.places:  # a bound is compared with bounds
+            alike = log_prob(model, rows, given, chosen.seed, draws=draws)[0]
+        columns["percentile"] = model.percentile_of(alike).cpu().numpy()
     else:
         note(f"{chosen.run} keeps no scores of held-out rows: there are no percentiles")
     if share is not None:

@@ -51,6 +51,7 @@ class Evaluation:
             no time for.
         drawn_at: The places of the test rows at whose conditions the samples were drawn, `(m,)`.
         scored: Which test rows their log density is of, `(n,)`: all, or those that there was time for.
+        places: How many places of a row in its cells its log density is a mean over.
         bound: The log density of each test row by one place in its cells, `(n,)`: a lower bound, that models are
             compared by where one of them has no more; the log density itself where a row has one place.
         log_unit: The logarithm of the volume of a standardized unit at each test row, `(n,)`.
@@ -62,6 +63,7 @@ class Evaluation:
     remarks: list[str] = field(default_factory=list)
     scored: Tensor = field(default_factory=lambda: torch.ones(0, dtype=torch.bool))
     drawn_at: np.ndarray = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
+    places: int = 1
     bound: Tensor = field(default_factory=lambda: torch.zeros(0, dtype=torch.float64))
     log_unit: Tensor = field(default_factory=lambda: torch.zeros(0, dtype=torch.float64))
 
@@ -227,7 +229,7 @@ def evaluate(
     figures["parameters"] = float(sum(parameter.numel() for parameter in inner.parameters()))
     remarks += ration.remarks
     bound = ration.bound if len(ration.bound) else log_p
-    return Evaluation(figures, log_p, samples, remarks, scored, drawn_at, bound, log_unit.double().cpu())
+    return Evaluation(figures, log_p, samples, remarks, scored, drawn_at, ration.places, bound, log_unit.double().cpu())
 
 
 def extra_metrics(names: Sequence[str] = ()) -> dict[str, Callable[[Tensor, Tensor], float]]:

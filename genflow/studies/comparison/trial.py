@@ -102,7 +102,7 @@ def run_trial(
         budget=time_for_it,
     )
     if fitted.record is not None and bool(evaluation.scored.any()) and fitted.has_log_prob:
-        fitted.keep_scores(evaluation.log_prob[evaluation.scored])
+        fitted.keep_scores(evaluation.log_prob[evaluation.scored], evaluation.places)
         write_structure(fitted, folder / "model")
     # Where steps are counted, all have equally many, and the heading says how many.
     known = [] if limit.timed else few_steps(fitted.history, len(data.train))
