@@ -18,6 +18,7 @@ from torch.nn.functional import avg_pool2d
 
 import genflow as gf
 from genflow.naming import registry
+from genflow.naming.options import build
 from genflow.numerics.tuning import tuned
 from genflow.studies.comparison.trial import warm_up
 from genflow.training import parse_seconds
@@ -54,7 +55,7 @@ def main() -> None:
         for model in options.models:
             torch.manual_seed(0)
             try:
-                unfitted = registry.lookup("model", model)(data.dim)
+                unfitted = build(registry.lookup("model", model), data.dim, {}, data.condition_dim)
             except gf.InputError as error:
                 print(f"{name:<20}{model:<22}{str(error)[:60]}")
                 continue

@@ -18,7 +18,6 @@ SCRIPT = """
 import resource, sys, time
 import torch
 import genflow as gf
-from genflow.numerics.tuning import tuned
 from genflow.naming import registry
 
 name, call, rows, columns = sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
@@ -33,7 +32,6 @@ print(f"{before:.0f} {peak():.0f} {time.perf_counter() - began:.1f} {result.requ
 """
 
 
-@tuned()
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rows", type=int, default=100_000)

@@ -45,7 +45,8 @@ def progress(event):
 steps = 4 * blocks + 3
 shares = dict(matching=2 * blocks / steps, joint=3 / steps)
 model = gf.models.JKOiFlow(dim, blocks, first=0.1, growth=1.0, width=32, batch_size=1024, tolerance=0.0, **shares)
-history = train(model, data, Budget(iterations=steps), progress=progress)
+with tuned():
+    history = train(model, data, Budget(iterations=steps), progress=progress)
 assert len(model.velocity) == blocks, f"the chain ended after {len(model.velocity)} blocks"
 assert [entry["kind"] for entry in history].count("joint likelihood") == 1
 
@@ -67,7 +68,6 @@ def measured(dim: int, blocks: int) -> dict[str, float]:
     return figures
 
 
-@tuned()
 def main() -> None:
     dims = [int(text) for text in sys.argv[1:]] or [2, 43]
     heads = ("process, MB", "training, MB", "cpu s/block", "proximal, s/block", "joint, s/step/block")

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import runpy
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -128,3 +130,16 @@ def test_the_command_line_without_its_extra_is_one_line():
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
     assert result.returncode == 2
     assert result.stderr == "genflow: error: jsonargparse is not installed; pip install 'genflow[cli]' would do\n"
+
+
+@pytest.mark.parametrize(
+    "script", sorted((Path(__file__).parents[1] / "benchmarks").glob("*.py")), ids=lambda p: p.stem
+)
+def test_a_benchmark_finds_what_it_names(script, monkeypatch):
+    monkeypatch.syspath_prepend(script.parent)
+    try:
+        assert callable(runpy.run_path(str(script), run_name="imported").get("main", print))
+    except ModuleNotFoundError as error:
+        if str(error.name).startswith("genflow"):
+            raise
+        pytest.skip(f"{error.name} is not installed")
