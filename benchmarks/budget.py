@@ -20,7 +20,6 @@ import genflow as gf
 from genflow.naming import registry
 from genflow.naming.options import build
 from genflow.numerics.tuning import tuned
-from genflow.studies.comparison.trial import warm_up
 from genflow.training import parse_seconds
 
 PIXELS = "pixels"
@@ -45,7 +44,6 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(1)
     warnings.simplefilter("ignore")
-    warm_up()
     allowed = max(SHARE * options.budget, SECONDS)
     print(f"seconds over a budget of {options.budget:g} s; {allowed:g} are allowed")
     print(f"{'data':<20}{'model':<22}{'over':>7}{'says':>8}{'steps':>8}")

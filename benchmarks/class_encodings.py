@@ -35,7 +35,6 @@ from genflow.naming import registry
 from genflow.naming.options import build
 from genflow.numerics.normal import log_density, log_mass
 from genflow.numerics.tuning import tuned
-from genflow.studies.comparison.trial import warm_up
 from genflow.training import parse_seconds
 
 WAYS = ("line", "as named", "circle", "argmax")
@@ -156,7 +155,6 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     options = parser.parse_args()
     torch.set_num_threads(1)
-    warm_up()
     warnings.simplefilter("ignore")
     print(f"{options.budget:g} s; NLL in nats, score of learners on real rows (trained on real ones)")
     for k, table in enumerate(options.tables):

@@ -19,6 +19,7 @@ from genflow.fitting import budget_of, fit, warn
 from genflow.imputation import Masked
 from genflow.settling import Settled
 from genflow.training import Budget, Progress, Stage, TrainingData
+from genflow.training.warming import warm_up
 
 if TYPE_CHECKING:
     from typing import Self
@@ -168,6 +169,8 @@ class GenerativeModel(Density, ABC):
         limit = budget_of(budget, iterations)
         dataset = load(data)
         model: Any = Masked(self._unfitted()) if masks else self._unfitted()
+        if limit.timed and any(parameter.requires_grad for parameter in model.parameters()):
+            warm_up()
         limit.start()
         preprocessor = model.preprocessing(dataset)
         encoding = None if dataset.condition is None else dataset.condition.encoding

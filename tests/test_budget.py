@@ -122,12 +122,14 @@ UNUSUAL = [
     (2.5, 0.05, 0.004),  # slow steps
     (0.1, 0.05, 0.02),  # slow solves: 40 steps take a quarter of the budget
 ]
+# One solve is more than the budget has; an evaluation can't be given up.
+ENDLESS = [(name, 0.1, 0.05, 0.4) for name in ("jko-iflow", "jko-iflow-published", "cnf", "flow-matching", "score-sde")]
 BUILT_IN = [entry.name for entry in registry.entries("model") if entry.source == "genflow"]
 
 
 @pytest.mark.parametrize(
     ("name", "step", "validation", "evaluation"),
-    [(name, *ORDINARY) for name in BUILT_IN] + [(name, *seconds) for seconds in UNUSUAL for name in FAMILIES],
+    [(name, *ORDINARY) for name in BUILT_IN] + [(name, *seconds) for seconds in UNUSUAL for name in FAMILIES] + ENDLESS,
 )
 def test_every_model_ends_at_its_budget(clock, monkeypatch, table, name, step, validation, evaluation):
     model = model_on(clock, monkeypatch, name, table.dim, step, validation, evaluation)
@@ -137,7 +139,7 @@ def test_every_model_ends_at_its_budget(clock, monkeypatch, table, name, step, v
     began = clock.now
     fitted = model.fit(table, budget=budget)
     took = clock.now - began
-    assert took <= SECONDS + OVER
+    assert took <= SECONDS + max(OVER, evaluation)
     assert fitted.record.seconds == pytest.approx(took)
     assert fitted.record.steps == sum(entry["steps"] for entry in fitted.history)
     if (step, validation, evaluation) == ORDINARY:

@@ -108,7 +108,6 @@ def run(chosen: Arguments) -> None:
     from genflow.storage.checkpoint import write_model, write_structure
     from genflow.studies.comparison.display import display_for
     from genflow.studies.comparison.ration import evaluation_seconds
-    from genflow.studies.comparison.trial import warm_up
     from genflow.studies.origin import described_origin
     from genflow.studies.reporting.place import write_json
     from genflow.studies.reporting.rounds import write_pictures
@@ -133,7 +132,6 @@ def run(chosen: Arguments) -> None:
     torch.manual_seed(chosen.seed)
     given = data.condition_dim + (2 * data.dim if chosen.masks else 0)
     model = build(cls, data.dim, options, given, data.event_shape).to(device)
-    warm_up()
     name = registry.name_of(cls)
     trials = [{"data": data.name, "label": name, "seed": chosen.seed, "several": False}]
     with atomic.folder(out) as folder:

@@ -19,6 +19,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from genflow.deadline import OutOfTime
 from genflow.flow import Flow
 from genflow.models.discretization import Discretization
 from genflow.models.likelihood import kinetic_energy
@@ -29,6 +30,7 @@ __all__ = ["TRANSPORTS", "proximal_stage"]
 
 TRANSPORTS = ("dynamic", "endpoint")
 _FEWEST_ROWS = 16  # that say whether a block is kept
+_FIGURES = ("movement", "relative_movement", "kl_change", "dissipation", "dissipation_se")
 
 
 def proximal_stage(
@@ -83,21 +85,27 @@ def proximal_stage(
 
     @torch.no_grad()
     def remember(entry: dict[str, Any]) -> None:
+        try:
+            entry.update(figures(entry))
+        except OutOfTime:  # nothing is known of what it did; one that has taken no step did nothing
+            entry.update(dict.fromkeys(_FIGURES, math.nan), h=h, kept=entry["steps"] > 0)
+        finish(entry)
+
+    def figures(entry: dict[str, Any]) -> dict[str, Any]:
         rows = picked(validation, slice(max(_FEWEST_ROWS, entry["rows"])))
         x, _ = unpaired(rows)
         nll, _, movement, moved = terms(flow, rows, torch.Generator(x.device).manual_seed(0))
         change = (nll + flow.base.log_prob(x)).double()
         dissipation = change if free else change + movement.double() / (2 * h)
-        entry.update(
-            h=h,
-            movement=movement.mean().sqrt().item(),
-            relative_movement=(movement.mean() / moved.square().flatten(1).sum(-1).mean()).item(),
-            kl_change=change.mean().item(),
-            dissipation=dissipation.mean().item(),
-            dissipation_se=(dissipation.std() / math.sqrt(len(dissipation))).item(),
-            kept=bool(change.mean() < 0),
-        )
-        finish(entry)
+        return {
+            "h": h,
+            "movement": movement.mean().sqrt().item(),
+            "relative_movement": (movement.mean() / moved.square().flatten(1).sum(-1).mean()).item(),
+            "kl_change": change.mean().item(),
+            "dissipation": dissipation.mean().item(),
+            "dissipation_se": (dissipation.std() / math.sqrt(len(dissipation))).item(),
+            "kept": bool(change.mean() < 0),
+        }
 
     return Stage(
         parameters=list(flow.velocity.parameters()),

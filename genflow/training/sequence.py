@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from os import PathLike
 from typing import Any
 
@@ -100,7 +101,8 @@ def train(
         resumed = None
         with products(stage.points.device):
             entry = run(progress, snapshots.write if snapshots else None)
-        stage.finish(entry)
+        with deadline(budget.seconds_left, budget.clock), suppress(OutOfTime):
+            stage.finish(entry)
         entries.append({**entry, "ends": budget.clock() - begin})
     if snapshots:
         snapshots.begin_stage(model, entries)

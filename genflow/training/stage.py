@@ -66,6 +66,7 @@ class Stage:
             average are kept. The generator starts anew every time, so that two validations can be compared.
         share: Its share of the budget that is left when it begins.
         finish: Called at the end with the stage's entry of the history; may change the model, and adds to the entry.
+            On a clock within the time that is left: a solve in it may raise `OutOfTime`.
             The entry says how many rows were affordable in a validation, `rows`: it should look at no more of them.
         closing: What `finish` takes, in validations; on a clock its time is left for it.
         refinement: The grid of the loss, where it is coarser than that of `validate` and may be refined.

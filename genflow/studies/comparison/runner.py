@@ -442,11 +442,10 @@ def _here(
     import torch
 
     from genflow.numerics.tuning import tuned
-    from genflow.studies.comparison.trial import reason, run_trial, warm_up
+    from genflow.studies.comparison.trial import reason, run_trial
 
     threads = torch.get_num_threads()
     torch.set_num_threads(trial["threads"] or 1)
-    warm_up()
     try:
         with tuned():
             result = run_trial(trial, dataset, place, notify, cls)

@@ -44,8 +44,9 @@ from genflow.storage.checkpoint import save, write_structure
 from genflow.studies.comparison.exchange import GRID, on_grid, read_data
 from genflow.training import Budget
 from genflow.training.closing import few_steps
+from genflow.training.warming import warm_up
 
-__all__ = ["check_options", "run_trial", "warm_up"]
+__all__ = ["check_options", "run_trial"]
 
 Notify = Callable[[dict[str, Any]], None]
 
@@ -153,16 +154,8 @@ def _density(model: Any, data: Any, limit: Budget) -> np.ndarray:
         return none
 
 
-def warm_up() -> None:
-    """Pays once what the first optimizer step of a process costs, so that no budget is charged for it."""
-    weight = torch.nn.Parameter(torch.zeros(8, 8))
-    optimizer = torch.optim.AdamW([weight], fused=True)
-    (weight @ torch.ones(8, 8)).sum().backward()
-    optimizer.step()
-
-
 def _warm_up_figures() -> None:
-    """The same for the first figures."""
+    """Pays once what the first figures of a process cost."""
     import ot  # noqa: F401
     import sklearn.ensemble  # noqa: F401
 
