@@ -159,7 +159,7 @@ def _standardized(
     def places(x: Tensor, conditions: Any, room: int) -> _Places:
         vectors = None if given is None else given.vectors(conditions).to(like.device, like.dtype)
         count = min(most, max(1, room // max(len(x), 1)))
-        spread = [preprocessor.spread(x, generator) for _ in range(count)]
+        spread = preprocessor.spreads(x, count, generator)
         rows = [z.to(like.device, like.dtype) for z, _ in spread]
         found = [model.varied(z, vectors, generator) if model.varies else (z, vectors) for z in rows]
         copies = [part for _, part in found if part is not None]

@@ -44,6 +44,7 @@ class GenerativeModel(Density, ABC):
     Attributes:
         whiten: Whether `fit` hands it rows without correlation, on top of the data set's own preprocessing.
         autocasts: Whether its training holds under bfloat16 autocast: a regression does, a log-determinant does not.
+        stepped: Whether it is trained by optimizer steps.
         settles: Whether `settle` has something to do, so that a training leaves it its time.
         varies: Whether each copy of a row that it is trained on is another, by `varied(z, condition, generator)`.
     """
@@ -52,6 +53,7 @@ class GenerativeModel(Density, ABC):
     dim: int
     condition_dim: int = 0
     autocasts: bool = False
+    stepped: bool = True
     settles: bool = True
     varies: bool = False
 
@@ -169,7 +171,7 @@ class GenerativeModel(Density, ABC):
         limit = budget_of(budget, iterations)
         dataset = load(data)
         model: Any = Masked(self._unfitted()) if masks else self._unfitted()
-        if limit.timed and any(parameter.requires_grad for parameter in model.parameters()):
+        if limit.timed and model.stepped:
             warm_up()
         limit.start()
         preprocessor = model.preprocessing(dataset)

@@ -65,6 +65,21 @@ class Preprocessor(Component, nn.Module, ABC):
             return self(x)
         return self(x, torch.rand(x.shape, generator=generator, dtype=torch.float64).to(x.device))
 
+    def spreads(
+        self, x: Float[Tensor, "*batch dim"], count: int, generator: torch.Generator | None = None
+    ) -> list[tuple[Float[Tensor, "*batch dim"], Float[Tensor, "*batch"]]]:
+        """The same of several random places.
+
+        Args:
+            x: Rows in the user's units.
+            count: How many.
+            generator: Source of randomness, of the CPU.
+        """
+        if not self.random:
+            return [self(x)] * count
+        shares = (torch.rand(x.shape, generator=generator, dtype=torch.float64).to(x.device) for _ in range(count))
+        return list(self.places(x, shares))
+
     def places(
         self, x: Float[Tensor, "*batch dim"], shares: Iterable[Float[Tensor, "*batch dim"]]
     ) -> Iterator[tuple[Float[Tensor, "*batch dim"], Float[Tensor, "*batch"]]]:

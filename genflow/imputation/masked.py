@@ -98,6 +98,7 @@ class Masked(Density):
         for name in ("has_log_prob", "has_latent", "has_parts", "integrates", "invertible"):
             setattr(self, name, getattr(model, name))
         self.autocasts, self.settles = bool(model.autocasts), bool(model.settles)
+        self.stepped = bool(model.stepped)
 
     def config(self) -> dict[str, Any]:
         return {"model": self.model}

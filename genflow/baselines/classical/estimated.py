@@ -32,6 +32,7 @@ class Estimated(GenerativeModel):
     gradient, so that they are counted, saved and moved like the weights of a network.
     """
 
+    stepped = False
     settles = False
     _name: str
     _draft_rows: int | None = None
