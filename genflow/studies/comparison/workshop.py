@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import json
 import math
@@ -13,7 +14,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from genflow import version
 
@@ -23,10 +24,15 @@ _GRACE = 120.0  # seconds that a training may overrun twice its budget before it
 _LINES = 200  # what is kept of the words of a process: its last lines
 
 
+_IDLE: dict[tuple[Any, ...], tuple[subprocess.Popen[bytes], IO[bytes]]] = {}
+"""The process that the last comparison left, by where it was started: the next one in this process begins at once."""
+
+
 class Workshop:
     """A process that waits for trials, and is started anew where it has died.
 
-    What the process itself writes to its error stream, apart from that of the trials, is handed on where it ends
+    After a comparison that came to its end it waits for the next; it ends with the process that started it. What it
+    itself writes to its error stream, apart from that of the trials, is handed on where it ends
     unasked.
     """
 
@@ -37,16 +43,26 @@ class Workshop:
         self._start()  # it imports while the data are prepared
         return self
 
-    def __exit__(self, *exception: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *exception: object) -> None:
+        if kind is None and self.process is not None and self.process.poll() is None:
+            _IDLE[self.place] = self.process, self.errors
+        else:
+            self._end()
+
+    def _end(self) -> None:
         if self.process is not None:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(self.process.pid, signal.SIGKILL)
-            self.process.wait()
-            for stream in (self.process.stdin, self.process.stdout, self.errors):
-                if stream is not None:
-                    stream.close()
+            _ended(self.process, self.errors)
 
     def _start(self) -> None:
+        environment = _environment()
+        self.place = os.getpid(), os.getcwd(), tuple(sorted(environment.items()))
+        for place in list(_IDLE):
+            idle, errors = _IDLE.pop(place)
+            if place == self.place and idle.poll() is None:
+                self.process, self.errors, self.heard = idle, errors, errors.seek(0, os.SEEK_END)
+                return
+            if place[0] == os.getpid():  # a fork leaves it to the process that it is of
+                _ended(idle, errors)
         self.heard = 0
         self.errors = tempfile.TemporaryFile("a+b")  # noqa: SIM115, closed where the process ends
         # -P: no file of the current folder takes a library's place. A session of its own: an interrupt at the terminal
@@ -57,7 +73,7 @@ class Workshop:
             stdout=subprocess.PIPE,
             stderr=self.errors,
             bufsize=0,
-            env=_environment(),
+            env=environment,
             start_new_session=True,
         )
 
@@ -68,7 +84,7 @@ class Workshop:
             What the trial found, and as `output` what its process wrote.
         """
         if self.process is None or self.process.poll() is not None:
-            self.__exit__()
+            self._end()
             self._start()
         assert self.process is not None
         assert self.process.stdin is not None
@@ -128,6 +144,24 @@ class Workshop:
                     else:
                         training = training and event["what"] == "training"
                         notify(event)
+
+
+def _ended(process: subprocess.Popen[bytes], errors: IO[bytes]) -> None:
+    """Ends a process with all that it has started."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    for stream in (process.stdin, process.stdout, errors):
+        if stream is not None:
+            stream.close()
+
+
+@atexit.register
+def _end_idle() -> None:
+    for place in list(_IDLE):
+        process, errors = _IDLE.pop(place)
+        if place[0] == os.getpid():
+            _ended(process, errors)
 
 
 def _text_of(path: Path) -> str:
