@@ -92,9 +92,9 @@ class Stage:
         ...         parts = [self.bias], data.train, data.validation
         ...         return None if history else Stage("mean", *parts, loss, losses, learning_rate=0.1)
         >>> model, rows = Mean(1, 1), torch.full((64, 1), 3.0)
-        >>> history = train(model, TrainingData(rows, rows[:16]), Budget(iterations=80))
-        >>> print(f"{model.bias.item():.1f}")
-        3.0
+        >>> history = train(model, TrainingData(rows, rows[:16]), Budget(iterations=300))
+        >>> abs(model.bias.item() - 3) < 0.1
+        True
     """
 
     learning_rate = FieldOf("optimization")
