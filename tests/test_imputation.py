@@ -69,7 +69,7 @@ class Oracle(Density):
     """The Gaussian's conditional laws in closed form, as a model with masks has to learn them."""
 
     dim, condition_dim = 4, 8
-    autocasts = settles = False
+    autocasts = settles = stepped = False
 
     def __init__(self) -> None:
         super().__init__()
