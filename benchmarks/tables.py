@@ -5,10 +5,10 @@
 The protocol of https://arxiv.org/abs/2309.09968: a fifth of the rows is for the test, stratified by the class and split
 by the seeds 0, 1, 2; columns are scaled by the least and the greatest value of the training rows, classes are unit
 vectors, halved; W1 has the cost L1 and is that of as many samples as there are training rows, a mean over five draws.
-Where the target holds classes, models are of the
-other columns given the class, and samples have the classes of the training rows: ForestDiffusion has one model for each
-class, ours have it as their condition. `real rows` are the training rows in the place of samples. Behind each figure
-stands its standard error over the splits. Seconds are of one training with its draws: wall, and of all processors.
+Where the target holds classes, models are of the other columns given the class, and samples have the classes of the
+training rows: ForestDiffusion has one model for each class, ours have it as their condition; a target that is a number
+is a column like the others. `real rows` are the training rows in the place of samples. Behind each figure stands its
+standard error over the splits. Seconds are of one training with its draws: wall, and of all processors.
 
 `forest-flow` is the ForestDiffusion package with its defaults (flow matching, 50 levels of noise, 100 copies of the
 rows, one model for each class of a target), on one thread like all others. It is left out where it is not installed:
@@ -156,7 +156,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", nargs="+", default=list(DATA), choices=list(DATA))
     parser.add_argument("--models", nargs="+", default=[FOREST, *MODELS], help="of genflow list, or forest-flow")
-    parser.add_argument("--budget", type=parse_seconds, default=60.0, help="processor time of each training of ours")
+    parser.add_argument(
+        "--budget", type=parse_seconds, default=60.0, help="processor time of each training of ours (default: 1min)"
+    )
     parser.add_argument("--splits", type=int, default=3)
     parser.add_argument("--draws", type=int, default=5)
     parser.add_argument("--quick", action="store_true", help="a few steps, levels and copies: whether it works")

@@ -61,9 +61,7 @@ class Preprocessor(Component, nn.Module, ABC):
             x: Rows in the user's units.
             generator: Source of randomness, of the CPU.
         """
-        if not self.random:
-            return self(x)
-        return self(x, torch.rand(x.shape, generator=generator, dtype=torch.float64).to(x.device))
+        return self.spreads(x, 1, generator)[0]
 
     def spreads(
         self, x: Float[Tensor, "*batch dim"], count: int, generator: torch.Generator | None = None

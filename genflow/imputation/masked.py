@@ -30,6 +30,11 @@ if TYPE_CHECKING:
 
 __all__ = ["Masked", "random_masks"]
 
+# What a model says of itself, which is true of it with masks, too.
+_DECLARED = (
+    "autocasts", "has_latent", "has_log_prob", "has_parts", "integrates", "invertible", "settles", "stepped",
+)  # fmt: skip
+
 _NOTHING = 0.2  # the share of rows of which nothing is seen, at least: the density of the row is learned on them
 
 
@@ -95,10 +100,8 @@ class Masked(Density):
         self.model = model
         self.dim: int = model.dim
         self.condition_dim: int = model.condition_dim - wanted
-        for name in ("has_log_prob", "has_latent", "has_parts", "integrates", "invertible"):
+        for name in _DECLARED:
             setattr(self, name, getattr(model, name))
-        self.autocasts, self.settles = bool(model.autocasts), bool(model.settles)
-        self.stepped = bool(model.stepped)
 
     def config(self) -> dict[str, Any]:
         return {"model": self.model}

@@ -85,10 +85,11 @@ def proximal_stage(
 
     @torch.no_grad()
     def remember(entry: dict[str, Any]) -> None:
+        entry["h"] = h
         try:
             entry.update(figures(entry))
         except OutOfTime:  # nothing is known of what it did; one that has taken no step did nothing
-            entry.update(dict.fromkeys(_FIGURES, math.nan), h=h, kept=entry["steps"] > 0)
+            entry.update(dict.fromkeys(_FIGURES, math.nan), kept=entry["steps"] > 0)
         finish(entry)
 
     def figures(entry: dict[str, Any]) -> dict[str, Any]:
@@ -98,7 +99,6 @@ def proximal_stage(
         change = (nll + flow.base.log_prob(x)).double()
         dissipation = change if free else change + movement.double() / (2 * h)
         return {
-            "h": h,
             "movement": movement.mean().sqrt().item(),
             "relative_movement": (movement.mean() / moved.square().flatten(1).sum(-1).mean()).item(),
             "kl_change": change.mean().item(),

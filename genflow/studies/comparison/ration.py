@@ -57,7 +57,6 @@ class Ration:
         places: Of a row, that its log density is taken at.
         bound: The log density by one of them, `(n,)`: a lower bound that every model has time for, and which two of
             them are compared by where one has no more.
-        row_seconds: What one row took, at one place.
     """
 
     def __init__(self, budget: Budget | None = None, notify: Callable[[str], None] = lambda what: None):
@@ -68,7 +67,7 @@ class Ration:
         self.reached = torch.zeros(0, dtype=torch.bool)
         self.places = 1
         self.bound = torch.zeros(0, dtype=torch.float64)
-        self.row_seconds = 0.0
+        self._row_seconds = 0.0
 
     def left(self, share: float = 1.0) -> float:
         """Seconds until so much of the whole is spent."""
@@ -94,7 +93,7 @@ class Ration:
         """
         inner = model.model
         cheaper = inner.cheaper(x[:1])
-        several = model.places
+        places = model.places
         values = self._rows(model, x, condition, generator(), share, _FEWEST_ROWS if cheaper else 0, draws=1)
         if values is None and cheaper is not None:
             model = model.replace(divergence=cheaper.divergence)
@@ -104,12 +103,12 @@ class Ration:
         self.bound, reached = values, self.reached
         if (count := int(reached.sum())) < len(x):
             self.remarks.append(f"log p of {count:,} of {len(x):,} rows, for lack of time")
-        if several > 1 and model.places > 1:
+        if model.places > 1:
             fuller = self._at_all_places(model, x, condition, generator(), share)
-            values = self.bound if fuller is None else fuller
-            self.places = 1 if fuller is None else several
+            if fuller is not None:
+                values, self.places = fuller, places
             self.reached = reached
-        if self.places < several:
+        if self.places < places:
             self.remarks.append(ONE_PLACE)
         return values
 
@@ -118,7 +117,7 @@ class Ration:
     ) -> Tensor | None:
         """The log density of the rows that were reached at one place, at all of theirs; `None` without the time."""
         at = self.reached.nonzero().squeeze(-1)
-        if len(at) * model.places * self.row_seconds > self.left(share):
+        if len(at) * model.places * self._row_seconds > self.left(share):
             return None
         given = None if condition is None else condition[at.numpy()]
         values = torch.full((len(x),), math.nan, dtype=torch.float64)
@@ -162,13 +161,13 @@ class Ration:
             self.reached[part] = True
             done += len(part)
             self.notify(f"log p {done}/{count}")
-            self.row_seconds = max(self.budget.used - began, 1e-9) / len(part)
+            self._row_seconds = max(self.budget.used - began, 1e-9) / len(part)
             left = self.left(share)
-            if done + left / self.row_seconds < min(count, enough):
+            if done + left / self._row_seconds < min(count, enough):
                 return None
             # In steps that can be told about, and never more than what is left.
             size = (
-                count if whole else int(min(0.9 * left, _BETWEEN) / self.row_seconds) or int(left >= self.row_seconds)
+                count if whole else int(min(0.9 * left, _BETWEEN) / self._row_seconds) or int(left >= self._row_seconds)
             )
         return None if done < min(count, enough) else values
 

@@ -32,8 +32,7 @@ class Workshop:
     """A process that waits for trials, and is started anew where it has died.
 
     After a comparison that came to its end it waits for the next; it ends with the process that started it. What it
-    itself writes to its error stream, apart from that of the trials, is handed on where it ends
-    unasked.
+    itself writes to its error stream, apart from that of the trials, is handed on where it ends unasked.
     """
 
     def __init__(self) -> None:
@@ -51,18 +50,15 @@ class Workshop:
 
     def _end(self) -> None:
         if self.process is not None:
-            _ended(self.process, self.errors)
+            _end(self.process, self.errors)
 
     def _start(self) -> None:
         environment = _environment()
         self.place = os.getpid(), os.getcwd(), tuple(sorted(environment.items()))
-        for place in list(_IDLE):
-            idle, errors = _IDLE.pop(place)
-            if place == self.place and idle.poll() is None:
-                self.process, self.errors, self.heard = idle, errors, errors.seek(0, os.SEEK_END)
-                return
-            if place[0] == os.getpid():  # a fork leaves it to the process that it is of
-                _ended(idle, errors)
+        if idle := _idle(self.place):
+            self.process, self.errors = idle
+            self.heard = self.errors.seek(0, os.SEEK_END)
+            return
         self.heard = 0
         self.errors = tempfile.TemporaryFile("a+b")  # noqa: SIM115, closed where the process ends
         # -P: no file of the current folder takes a library's place. A session of its own: an interrupt at the terminal
@@ -146,7 +142,7 @@ class Workshop:
                         notify(event)
 
 
-def _ended(process: subprocess.Popen[bytes], errors: IO[bytes]) -> None:
+def _end(process: subprocess.Popen[bytes], errors: IO[bytes]) -> None:
     """Ends a process with all that it has started."""
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
@@ -157,11 +153,16 @@ def _ended(process: subprocess.Popen[bytes], errors: IO[bytes]) -> None:
 
 
 @atexit.register
-def _end_idle() -> None:
-    for place in list(_IDLE):
-        process, errors = _IDLE.pop(place)
-        if place[0] == os.getpid():
-            _ended(process, errors)
+def _idle(place: tuple[Any, ...] | None = None) -> tuple[subprocess.Popen[bytes], IO[bytes]] | None:
+    """The process that waits where one is to be started, if there is one; all others are ended."""
+    found = None
+    for started in list(_IDLE):
+        process, errors = _IDLE.pop(started)
+        if started == place and process.poll() is None:
+            found = process, errors
+        elif started[0] == os.getpid():  # a fork leaves it to the process that it is of
+            _end(process, errors)
+    return found
 
 
 def _text_of(path: Path) -> str:
