@@ -54,11 +54,11 @@ def pytest_configure(config: pytest.Config) -> None:
     if offset:
         from genflow.training import sequence
 
-        # All that a training draws comes from torch's global generator (initial weights) or, by `_mixed`, from the seed
+        # All that a training draws comes from torch's global generator (initial weights) or, by `_mix`, from the seed
         # that it was given. Shifted here, two runs of one seed stay alike, and those of two seeds stay apart.
-        seeded, mixed = torch.manual_seed, sequence._mixed
+        seeded, mixed = torch.manual_seed, sequence._mix
         torch.manual_seed = lambda seed: seeded(seed + offset)
-        sequence._mixed = lambda seed, count: mixed(seed + offset, count)
+        sequence._mix = lambda seed, count: mixed(seed + offset, count)
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -19,7 +19,7 @@ from torch.nn.functional import avg_pool2d
 import genflow as gf
 from genflow.naming import registry
 from genflow.naming.options import build
-from genflow.numerics.tuning import tuned
+from genflow.numerics.tuning import tuned_process
 from genflow.training import parse_seconds
 
 PIXELS = "pixels"
@@ -35,7 +35,7 @@ def loaded(name: str) -> gf.data.Dataset:
     return gf.data.load(avg_pool2d(noise, 3, stride=1).flatten(1).numpy())
 
 
-@tuned()
+@tuned_process()
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--budget", type=parse_seconds, default=5.0)

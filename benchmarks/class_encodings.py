@@ -28,13 +28,13 @@ from genflow.data.cells import Cells
 from genflow.data.dataset import Dataset
 from genflow.data.laws import Levels
 from genflow.data.preprocessing import Standardize
-from genflow.draws import stratified
+from genflow.draws import stratified_draws
 from genflow.metrics.likelihood import mean_and_se
 from genflow.metrics.tables import utility
 from genflow.naming import registry
 from genflow.naming.options import build
 from genflow.numerics.normal import log_density, log_mass
-from genflow.numerics.tuning import tuned
+from genflow.numerics.tuning import tuned_process
 from genflow.training import parse_seconds
 
 WAYS = ("line", "as named", "circle", "argmax")
@@ -134,7 +134,7 @@ def judged(data: Dataset, way: str, name: str, budget: float, target: str, seed:
     torch.manual_seed(seed)
     fitted = build(registry.lookup("model", name), dim, {}, 0).fit(inner, budget=budget, seed=seed)
     logs = []
-    for u in stratified(data.test, 16, seed):
+    for u in stratified_draws(data.test, 16, seed):
         z, log_det = encoded(data.test, u, generator)
         logs.append(fitted.log_prob(z) + log_det)
     log_p = torch.stack(logs).logsumexp(0) - math.log(16)
@@ -144,7 +144,7 @@ def judged(data: Dataset, way: str, name: str, budget: float, target: str, seed:
     return f"{nll:9.3f} ± {se:.3f}", f"{found.value:.3f} ± {found.standard_error:.3f} ({found.floor:.3f})", dim
 
 
-@tuned()
+@tuned_process()
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("tables", nargs="+")

@@ -18,7 +18,7 @@ import torch
 import genflow as gf
 from genflow.metrics import wasserstein2
 from genflow.naming import registry
-from genflow.numerics.tuning import tuned
+from genflow.numerics.tuning import tuned_process
 from genflow.solvers import Euler
 from genflow.training import parse_seconds
 
@@ -34,7 +34,7 @@ def few(fitted: gf.fitted.Transformed, count: int, seed: int) -> torch.Tensor:
     return fitted.replace(integrator=Euler(), scheduler=gf.schedulers.Uniform(count)).sample(ROWS, generator=generator)
 
 
-@tuned()
+@tuned_process()
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--budget", type=parse_seconds, default=30.0)

@@ -26,7 +26,7 @@ from torch import Tensor
 
 from genflow.naming import registry
 from genflow.naming.options import build
-from genflow.numerics.tuning import tuned
+from genflow.numerics.tuning import tuned_process
 
 Mixture = tuple[Tensor, Tensor, Tensor]
 
@@ -145,5 +145,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    with tuned():
+    with tuned_process():
         main()

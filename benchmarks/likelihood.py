@@ -29,7 +29,7 @@ from torch import Tensor
 from torchdiffeq import odeint
 
 import genflow as gf
-from genflow.numerics.tuning import tuned
+from genflow.numerics.tuning import tuned_process
 
 ROWS, STEPS, ROUNDS = 500, 2, 11
 
@@ -104,7 +104,7 @@ def check(own: Tensor, finer: Tensor, other: Tensor, name: str) -> None:
         raise SystemExit(f"{name} is {gap:.3g} nats away, more than the grid explains: it does not compute the same")
 
 
-@tuned()
+@tuned_process()
 def main(threads: int) -> None:
     torch.set_num_threads(threads)
     print(f"{ROWS} rows, {STEPS} RK4 steps, {threads} thread(s): how many times faster, median (quartiles)")

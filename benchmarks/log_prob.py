@@ -15,7 +15,7 @@ import torch
 from interleaved import interleaved
 
 import genflow as gf
-from genflow.numerics.tuning import tuned
+from genflow.numerics.tuning import tuned_process
 from genflow.training import TrainingData
 
 ROWS = 1000
@@ -33,7 +33,7 @@ def trained_like(dim: int) -> gf.models.JKOiFlow:
     return model
 
 
-@tuned()
+@tuned_process()
 def main(threads: int) -> None:
     torch.set_num_threads(threads)
     print(f"{'d':>4} {'evaluations':>12}   log_prob / bare evaluations, median (quartiles); {threads} thread(s)")

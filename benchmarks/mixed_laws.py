@@ -26,7 +26,7 @@ from genflow.data.kinds import Column, Schema
 from genflow.metrics.likelihood import mean_and_se
 from genflow.naming import registry
 from genflow.naming.options import build
-from genflow.numerics.tuning import tuned
+from genflow.numerics.tuning import tuned_process
 from genflow.training import parse_seconds
 
 Law = tuple[np.ndarray, np.ndarray, list[Column]]
@@ -82,7 +82,7 @@ def dataset(name: str, rows: int, seed: int = 0) -> tuple[Dataset, np.ndarray]:
     return Dataset(name, *tensors, names, preprocessor, schema=Schema(columns)), test[:, -1]
 
 
-@tuned()
+@tuned_process()
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--budget", type=parse_seconds, default=60.0)

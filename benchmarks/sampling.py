@@ -14,13 +14,13 @@ import torch
 from interleaved import interleaved
 
 import genflow as gf
-from genflow.numerics.tuning import tuned
+from genflow.numerics.tuning import tuned_process
 
 ROWS = 2000
 
 
 @torch.no_grad()
-@tuned()
+@tuned_process()
 def main(threads: int) -> None:
     torch.set_num_threads(threads)
     torch.manual_seed(0)

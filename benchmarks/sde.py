@@ -19,7 +19,7 @@ from interleaved import interleaved
 from torch import nn
 
 import genflow as gf
-from genflow.numerics.tuning import tuned
+from genflow.numerics.tuning import tuned_process
 
 ROWS = 2000
 
@@ -51,7 +51,7 @@ def gap(a: torch.Tensor, b: torch.Tensor) -> float:
 
 
 @torch.no_grad()
-@tuned()
+@tuned_process()
 def main(threads: int) -> None:
     import torchsde
 

@@ -36,7 +36,7 @@ from genflow.data.kinds import Column
 from genflow.metrics.tables import shapes, trends, w1
 from genflow.naming import registry
 from genflow.naming.options import build
-from genflow.numerics.tuning import tuned
+from genflow.numerics.tuning import tuned_process
 from genflow.training import Budget, parse_seconds
 
 DATA = {
@@ -151,7 +151,7 @@ def w1_of_all(*arguments: object) -> gf.metrics.tables.Figure:
     return w1(*arguments, max_points=None)
 
 
-@tuned()
+@tuned_process()
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", nargs="+", default=list(DATA), choices=list(DATA))

@@ -24,7 +24,7 @@ from pathlib import Path
 import torch
 
 import genflow as gf
-from genflow.numerics.tuning import tuned
+from genflow.numerics.tuning import tuned_process
 
 FRACTIONS = (1 / 100, 1 / 30, 1 / 10, 1 / 3)
 TABLES = [Path(__file__).parents[2] / "shared" / "data" / f"{name}-smooth.txt" for name in ("power-plant", "protein")]
@@ -39,7 +39,7 @@ def nll(model_class: type, data: gf.data.Dataset, budget: float, seed: int) -> t
     return loss.mean().item(), (loss.std() / math.sqrt(len(loss))).item()
 
 
-@tuned()
+@tuned_process()
 def main(budget: float, longest: float, seeds: list[int], names: list[str]) -> None:
     torch.set_num_threads(1)
     fractions = []

@@ -23,7 +23,7 @@ from interleaved import interleaved
 
 import genflow as gf
 from genflow.numerics.products import fast_products
-from genflow.numerics.tuning import tuned
+from genflow.numerics.tuning import tuned_process
 
 ESTIMATORS = {"hutchinson": gf.divergences.Hutchinson(), "exact": gf.divergences.Exact()}
 
@@ -70,7 +70,7 @@ def training_step(flow: gf.Flow, x: torch.Tensor, compiled: bool = False) -> Cal
     return run
 
 
-@tuned()
+@tuned_process()
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--dims", type=int, nargs="+", default=[2, 8, 43])

@@ -29,7 +29,7 @@ from torchcfm import conditional_flow_matching as peers
 import genflow as gf
 from genflow.metrics import wasserstein2
 from genflow.models import Matching
-from genflow.numerics.tuning import tuned
+from genflow.numerics.tuning import tuned_process
 from genflow.paths import BrownianBridge, EntropicTransport, Linear
 from genflow.training import Budget, TrainingData, train
 
@@ -144,7 +144,7 @@ def judged(field: gf.Velocity, source: Callable, target: Callable, seed: int) ->
     return wasserstein2(transport.x.double(), x.double()), abs(spent - least) / least
 
 
-@tuned()
+@tuned_process()
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--iterations", type=int, default=2000)

@@ -24,7 +24,7 @@ from torch import Tensor
 import genflow as gf
 from genflow.data import Compose, Dataset, Preprocessor, Whiten
 from genflow.data.scales import moments
-from genflow.numerics.tuning import tuned
+from genflow.numerics.tuning import tuned_process
 
 ROWS, COLUMNS = (20, 50, 100, 300, 1000), (5, 60, 200)
 STEPS, TEST = 200, 1000
@@ -182,5 +182,5 @@ if __name__ == "__main__":
     torch.set_num_threads(1)
     arguments = sys.argv[1:]
     seeds = next((int(argument) for argument in arguments if argument.isdigit()), 10)
-    with tuned():
+    with tuned_process():
         (training if "training" in arguments else grid)(seeds)

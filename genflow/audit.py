@@ -14,7 +14,7 @@ from genflow.assembly import Assembly
 from genflow.errors import InputError, SolverError
 from genflow.metrics.inversion import inversion_error
 
-__all__ = ["Audit", "audited"]
+__all__ = ["Audit", "run_audit"]
 
 
 @dataclass(frozen=True)
@@ -93,7 +93,7 @@ class Audit:
 
 
 @torch.no_grad()
-def audited(flow: Assembly, x: Tensor, condition: Any, generator: torch.Generator | None, tolerance: float) -> Audit:
+def run_audit(flow: Assembly, x: Tensor, condition: Any, generator: torch.Generator | None, tolerance: float) -> Audit:
     """Audits a flow; see `Flow.audit`."""
     if not x.numel():
         raise InputError(f"x: the shape {tuple(x.shape)} came; at least one row would do")

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from genflow.errors import InputError
 
-__all__ = ["batch_shape", "check_generator", "check_seed", "drawn_seed", "stratified"]
+__all__ = ["batch_shape", "check_generator", "check_seed", "draw_seed", "stratified_draws"]
 
 _SEEDS = 2**63
 _GOLDEN = np.array([0x9E3779B97F4A7C15], dtype=np.uint64)
@@ -70,7 +70,7 @@ def check_seed(seed: Any, name: str = "seed") -> None:
         raise InputError(f"{name}: {seed!r} came; a whole number from 0 to 2^63 - 1 would do")
 
 
-def drawn_seed(generator: torch.Generator) -> int:
+def draw_seed(generator: torch.Generator) -> int:
     """A seed for a generator of another device, or of another purpose, drawn from this one."""
     return int(torch.randint(2**62, (), generator=generator, device=generator.device))
 
@@ -81,7 +81,7 @@ def _integer(size: Any) -> int:
     return operator.index(size)
 
 
-def stratified(values: Float[Tensor, "*shape"], count: int, seed: int = 0) -> Iterator[Float[Tensor, "*shape"]]:
+def stratified_draws(values: Float[Tensor, "*shape"], count: int, seed: int = 0) -> Iterator[Float[Tensor, "*shape"]]:
     """Draws of shares, of which each number has one in every stratum of the width 1 / count.
 
     Each draw alone is uniform, so that a mean over all of them is that of independent draws, with less variance. They
@@ -106,18 +106,18 @@ def stratified(values: Float[Tensor, "*shape"], count: int, seed: int = 0) -> It
     numbers = values.detach().to("cpu", torch.float64)
     numbers = torch.where(numbers.isnan(), math.inf, numbers) + 0.0  # of two zeros, the one without a sign
     columns = np.arange(1, numbers.shape[-1] + 1, dtype=np.uint64)
-    row = _mixed(np.ascontiguousarray(numbers.numpy()).view(np.uint64) ^ _mixed(columns)).sum(-1, keepdims=True)
-    state = _mixed(_mixed(row ^ _mixed(np.array([seed], dtype=np.uint64))) + columns)
+    row = _mix(np.ascontiguousarray(numbers.numpy()).view(np.uint64) ^ _mix(columns)).sum(-1, keepdims=True)
+    state = _mix(_mix(row ^ _mix(np.array([seed], dtype=np.uint64))) + columns)
 
     def shares(k: int) -> np.ndarray:
-        return (_mixed(state + np.array([k + 1], dtype=np.uint64) * _GOLDEN) >> np.uint64(11)) * 2.0**-53
+        return (_mix(state + np.array([k + 1], dtype=np.uint64) * _GOLDEN) >> np.uint64(11)) * 2.0**-53
 
     order = np.stack([shares(k) for k in range(count)]).argsort(0)
     for k in range(count):
         yield torch.from_numpy((order[k] + shares(count + k)) / count)
 
 
-def _mixed(state: np.ndarray) -> np.ndarray:
+def _mix(state: np.ndarray) -> np.ndarray:
     """64 bits each, all of which depend on all of those that came."""
     state = (state ^ (state >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     state = (state ^ (state >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)

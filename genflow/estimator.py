@@ -94,10 +94,10 @@ class DensityEstimator(DensityMixin, BaseEstimator):
         from genflow.naming import registry
         from genflow.naming.options import build
 
-        X = self._checked(X, reset=True)
+        X = self._check(X, reset=True)
         check_seed(self.seed)
         limit = {"budget": self.budget} if self.iterations is None else {"iterations": self.iterations}
-        data = _without_test_rows(load(X))
+        data = _join_test_rows(load(X))
         kind = registry.lookup("model", self.model)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.seed)
@@ -117,7 +117,7 @@ class DensityEstimator(DensityMixin, BaseEstimator):
         check_is_fitted(self)
         generator = torch.Generator(next(self.model_.model.parameters(), torch.empty(0)).device).manual_seed(self.seed)
         with torch.no_grad():
-            return self.model_.log_prob(self._checked(X), generator=generator).double().cpu().numpy()
+            return self.model_.log_prob(self._check(X), generator=generator).double().cpu().numpy()
 
     def score(self, X: Any, y: Any = None) -> float:
         """The mean log density of rows, in nats: the larger, the better.
@@ -166,7 +166,7 @@ class DensityEstimator(DensityMixin, BaseEstimator):
                 self._options = {**self._options, name: value}
         return self
 
-    def _checked(self, X: Any, reset: bool = False) -> Any:
+    def _check(self, X: Any, reset: bool = False) -> Any:
         """Rows as scikit-learn wants them; of a frame only its columns, since `load` reads more than numbers."""
         if hasattr(X, "columns") and hasattr(X, "iloc"):
             validate_data(self, X, reset=reset, skip_check_array=True)
@@ -175,6 +175,6 @@ class DensityEstimator(DensityMixin, BaseEstimator):
         return validate_data(self, X, reset=reset, dtype=[np.float64, np.float32], ensure_min_samples=least)
 
 
-def _without_test_rows(data: Dataset) -> Dataset:
+def _join_test_rows(data: Dataset) -> Dataset:
     """The same data set with its test rows among those that are trained on: who scores has rows of his own."""
     return dataclasses.replace(data, train=torch.cat([data.train, data.test]))

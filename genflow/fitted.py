@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from genflow.deadline import OutOfTime, deadline
 from genflow.divergences import Exact
-from genflow.draws import batch_shape, check_generator, drawn_seed, stratified
+from genflow.draws import batch_shape, check_generator, draw_seed, stratified_draws
 from genflow.errors import InputError, SolverError
 from genflow.extras import extra
 from genflow.fitting import FitRecord, budget_of, check_dtype, fit, like_of, warn
@@ -220,7 +220,7 @@ class Transformed(Component, nn.Module):
         Raises:
             InputError: Other columns, a value that is missing or infinite, a condition that does not fit.
         """
-        return self._estimated(x, condition, generator, differentiable, draws)[0]
+        return self._estimate(x, condition, generator, differentiable, draws)[0]
 
     def log_prob_with_error(
         self, x: Any, condition: Any = None, generator: torch.Generator | None = None, *, draws: int = _DRAWS
@@ -243,9 +243,9 @@ class Transformed(Component, nn.Module):
             >>> log_p.shape, bool(error >= 0)
             (torch.Size([1]), True)
         """
-        return self._estimated(x, condition, generator, False, draws)
+        return self._estimate(x, condition, generator, False, draws)
 
-    def _estimated(
+    def _estimate(
         self, x: Any, condition: Any, generator: torch.Generator | None, differentiable: bool, draws: int
     ) -> tuple[Tensor, Tensor]:
         """log p and its standard error."""
@@ -255,10 +255,10 @@ class Transformed(Component, nn.Module):
         draws = draws if self.places > 1 else 1
         x, condition = self._rows(x, condition)
         with self._graph(differentiable, x, condition) as graph:
-            given = self._encoded(condition, x.shape[:-1])
+            given = self._encode_condition(condition, x.shape[:-1])
             log_w = []
             for z, log_det in self._places(x, draws, generator):
-                log_p = self._portioned(("log_prob", graph), self.model.log_prob, z, given, generator)
+                log_p = self._by_portions(("log_prob", graph), self.model.log_prob, z, given, generator)
                 log_w.append(log_p.to(log_det) + log_det)
             if len(log_w) == 1:
                 return log_w[0].to(x.device, x.dtype), torch.zeros_like(log_w[0]).to(x.device, x.dtype)
@@ -281,7 +281,7 @@ class Transformed(Component, nn.Module):
     def _places(self, x: Tensor, draws: int, generator: torch.Generator | None) -> Iterator[tuple[Tensor, Tensor]]:
         """Rows in the model's units with their log-determinants: once, or so many of their places."""
         if not self.preprocessor.random:
-            yield self._standardized(x)
+            yield self._standardize(x)
             return
         # With a generator draws are a function of the whole row, so that their errors cancel in a mean over rows;
         # without one of its cells alone, so that log p is smooth in columns with a density.
@@ -289,7 +289,7 @@ class Transformed(Component, nn.Module):
         # Not a number drawn from it: rows that come in parts have the places that they have together.
         seed = 0 if generator is None else generator.initial_seed()
         device = self._preprocessing_device()
-        for z, log_det in self.preprocessor.places(x.to(device, torch.float64), stratified(rows, draws, seed)):
+        for z, log_det in self.preprocessor.places(x.to(device, torch.float64), stratified_draws(rows, draws, seed)):
             yield self._for_model(z), log_det
 
     @torch.no_grad()
@@ -308,7 +308,7 @@ class Transformed(Component, nn.Module):
         """
         if self.record is None:  # a flow that was assembled by hand
             return None
-        return self.model.remark_on(self._standardized(self._rows(x)[0])[0], rows)
+        return self.model.remark_on(self._standardize(self._rows(x)[0])[0], rows)
 
     def latent_log_prob(
         self, x: Any, condition: Any = None, generator: torch.Generator | None = None
@@ -322,8 +322,8 @@ class Transformed(Component, nn.Module):
             raise InputError(f"latent_log_prob: {type(self.model).__name__} has no latent space; log_prob would do")
         x, condition = self._rows(x, condition)
         with self._graph(False, x, condition) as graph:
-            z, given = self._standardized(x)[0], self._encoded(condition, x.shape[:-1])
-            return self._portioned(("latent_log_prob", graph), self.model.latent_log_prob, z, given, generator)
+            z, given = self._standardize(x)[0], self._encode_condition(condition, x.shape[:-1])
+            return self._by_portions(("latent_log_prob", graph), self.model.latent_log_prob, z, given, generator)
 
     def sample(
         self,
@@ -346,7 +346,7 @@ class Transformed(Component, nn.Module):
         Raises:
             InputError: A number that is none, another kind of generator, a condition that does not fit.
         """
-        return self._drawn(self.model.sample, shape, condition, generator, differentiable, options)[0]
+        return self._draw(self.model.sample, shape, condition, generator, differentiable, options)[0]
 
     def sample_with_log_prob(
         self,
@@ -360,7 +360,7 @@ class Transformed(Component, nn.Module):
         if self.preprocessor.random:  # the place that a row was drawn at is one of many
             x = self.sample(shape, condition, generator, differentiable=differentiable)
             return x, self.log_prob(x, condition, generator, differentiable=differentiable)
-        x, log_p = self._drawn(self.model.sample_with_log_prob, shape, condition, generator, differentiable, {})
+        x, log_p = self._draw(self.model.sample_with_log_prob, shape, condition, generator, differentiable, {})
         with self._graph(differentiable, x, log_p):
             return x, log_p.to(x) + self.preprocessor(x)[1]
 
@@ -530,7 +530,7 @@ class Transformed(Component, nn.Module):
             >>> x.shape, x[:, 0, 0].tolist(), x[:, 1].isfinite().all().item()
             (torch.Size([3, 2, 2]), [1.0, 1.0, 1.0], True)
         """
-        found, remarks = self._imputed(x, draws, condition, generator, steps)
+        found, remarks = self._impute(x, draws, condition, generator, steps)
         warn(remarks)
         return found
 
@@ -562,10 +562,12 @@ class Transformed(Component, nn.Module):
         """
         rows, condition = self._rows(x, condition, gaps=True)
         found = self.impute(rows, draws, condition, generator, steps=steps)
-        frame = self._frame(found.reshape(-1, self.dim), None if condition is None else _repeated(condition, draws))
+        frame = self._frame(
+            found.reshape(-1, self.dim), None if condition is None else _repeat_condition(condition, draws)
+        )
         return frame if draws == 1 else frame.assign(draw=np.repeat(np.arange(1, draws + 1), len(frame) // draws))
 
-    def _imputed(
+    def _impute(
         self, x: Any, draws: int, condition: Any, generator: torch.Generator | None, steps: int
     ) -> tuple[Tensor, list[str]]:
         """The rows and what is to be said of them."""
@@ -574,7 +576,7 @@ class Transformed(Component, nn.Module):
             if isinstance(number, bool) or not isinstance(number, int) or number < least:
                 raise InputError(f"{name}: {number!r} came; a whole number from {least} on would do")
         x, condition = self._rows(x, condition, gaps=True)
-        given = self._encoded(condition, x.shape[:-1])
+        given = self._encode_condition(condition, x.shape[:-1])
         flat = x.detach().double().cpu().reshape(-1, self.dim)
         found = flat.expand(draws, *flat.shape).clone()
         where = flat.isnan().any(-1)
@@ -582,19 +584,19 @@ class Transformed(Component, nn.Module):
             return found.reshape(draws, *x.shape), ["no entry is missing: the rows are as they came"]
         if isinstance(given, Tensor) and given.ndim > 1:
             given = given.expand(*x.shape[:-1], given.shape[-1]).reshape(len(flat), -1)[where.to(given.device)]
-        own = torch.Generator().manual_seed(0 if generator is None else drawn_seed(generator))
+        own = torch.Generator().manual_seed(0 if generator is None else draw_seed(generator))
         with torch.no_grad():
             drawn = Imputation(
                 self.model,
                 copy.deepcopy(self.preprocessor).cpu(),
-                lambda z, c, source: self._portioned(("log_prob", False), self.model.log_prob, z, c, source),
-                self._sampled,
+                lambda z, c, source: self._by_portions(("log_prob", False), self.model.log_prob, z, c, source),
+                self._sample,
                 self._like(),
             )(flat[where], given, draws, own, steps)
         found[:, where] = drawn.x
         return found.reshape(draws, *x.shape), drawn.remarks
 
-    def _sampled(self, count: int, condition: Any, generator: torch.Generator) -> Tensor:
+    def _sample(self, count: int, condition: Any, generator: torch.Generator) -> Tensor:
         """Samples of the model in its own units, a portion at a time."""
         each = _of_each(condition, (count,))
         model = self.model.model if isinstance(self.model, Masked) else self.model  # what is seen is in the condition
@@ -610,16 +612,16 @@ class Transformed(Component, nn.Module):
         """The noise of each row, which is taken in the forms that `log_prob` takes."""
         x, condition = self._rows(x, condition)
         with self._graph(differentiable, x, condition) as graph:
-            z, given = self._standardized(x)[0], self._encoded(condition, x.shape[:-1])
-            return self._portioned(("encode", graph), self.model.encode, z, given)
+            z, given = self._standardize(x)[0], self._encode_condition(condition, x.shape[:-1])
+            return self._by_portions(("encode", graph), self.model.encode, z, given)
 
     def decode(self, z: Any, condition: Any = None, *, differentiable: bool = False) -> Float[Tensor, "*shape"]:
         """The row of each noise, in the units of the file, in float64."""
         z = torch.as_tensor(z)
         like = self._like()
         with self._graph(differentiable, z, condition) as graph:
-            given = self._encoded(condition, z.shape[:-1])
-            x = self._portioned(("decode", graph), self.model.decode, z.to(like.device, like.dtype), given)
+            given = self._encode_condition(condition, z.shape[:-1])
+            x = self._by_portions(("decode", graph), self.model.decode, z.to(like.device, like.dtype), given)
             return self._original(x)
 
     def score(self, x: Any, condition: Any = None, *, differentiable: bool = False) -> Float[Tensor, "*shape"]:
@@ -631,7 +633,7 @@ class Transformed(Component, nn.Module):
             differentiable: Whether the score itself is to be differentiated; it is where x requires a gradient.
         """
         x, condition = self._rows(x, condition)
-        given = self._encoded(condition, x.shape[:-1])
+        given = self._encode_condition(condition, x.shape[:-1])
         with self._graph(differentiable, x, given) as graph:
 
             def gradient(rows: Tensor, c: Any) -> Tensor:
@@ -643,7 +645,7 @@ class Transformed(Component, nn.Module):
                         log_p.logsumexp(0).sum(), rows, create_graph=graph, allow_unused=True, materialize_grads=True
                     )[0]
 
-            return self._portioned(("score", graph), gradient, x, given)
+            return self._by_portions(("score", graph), gradient, x, given)
 
     def audit(
         self, x: Any, condition: Any = None, generator: torch.Generator | None = None, tolerance: float = 0.01
@@ -664,7 +666,7 @@ class Transformed(Component, nn.Module):
             raise InputError(f"audit: {name} solves no differential equation, so there is nothing to audit")
         x, condition = self._rows(x, condition)
         z, log_det = self._spread(x)
-        audit = self.model.audit(z, self._encoded(condition, x.shape[:-1]), generator, tolerance)
+        audit = self.model.audit(z, self._encode_condition(condition, x.shape[:-1]), generator, tolerance)
         log_p, finer = (log_p.to(log_det) + log_det for log_p in (audit.log_prob, audit.finer))
         return dataclasses.replace(audit, log_prob=log_p.to(x.device), finer=finer.to(x.device))
 
@@ -754,7 +756,7 @@ class Transformed(Component, nn.Module):
         rows, brought = rows_of(x, columns, encoding, schema=self.schema, gaps=gaps)
         return rows, brought if condition is None else condition
 
-    def _encoded(self, condition: Any, batch: Sequence[int]) -> Any:
+    def _encode_condition(self, condition: Any, batch: Sequence[int]) -> Any:
         """The model's condition: one vector for each row of the batch, or one that all share."""
         optional = bool(self.model.condition_dropout)  # it was trained to do without, too
         if condition is None and optional:
@@ -773,7 +775,7 @@ class Transformed(Component, nn.Module):
         with torch.set_grad_enabled(needed and torch.is_grad_enabled()):
             yield torch.is_grad_enabled()
 
-    def _portioned(
+    def _by_portions(
         self, operation: Any, compute: Callable[..., Tensor], x: Tensor, condition: Any, *rest: Any
     ) -> Tensor:
         """`compute(rows, their condition, …)` of all rows, a portion at a time."""
@@ -788,14 +790,14 @@ class Transformed(Component, nn.Module):
         whole = torch.cat(parts)
         return whole.reshape((*x.shape[:-1], *whole.shape[1:]))
 
-    def _drawn(
+    def _draw(
         self, draw: Callable[..., Any], shape: Any, condition: Any, generator: Any, differentiable: bool, options: Any
     ) -> tuple[Tensor, ...]:
         """What a model draws, a portion at a time, the samples in the units of the file."""
         batch = batch_shape(shape)
         check_generator(generator)
         with self._graph(differentiable, condition) as graph:
-            given = self._encoded(condition, batch)
+            given = self._encode_condition(condition, batch)
             each = _of_each(given, batch)
             operation = (draw.__name__, graph, str(sorted(options.items())), self._like().dtype)
 
@@ -815,7 +817,7 @@ class Transformed(Component, nn.Module):
         check_dtype(like)
         return like
 
-    def _standardized(self, x: Tensor) -> tuple[Tensor, Tensor]:
+    def _standardize(self, x: Tensor) -> tuple[Tensor, Tensor]:
         z, log_det = self.preprocessor(x.to(self._preprocessing_device(), torch.float64))
         return self._for_model(z), log_det
 
@@ -842,7 +844,7 @@ def _few(dim: int) -> int:
     return 0 if torch.is_grad_enabled() else _FEW_NUMBERS // dim
 
 
-def _repeated(condition: Any, times: int) -> Any:
+def _repeat_condition(condition: Any, times: int) -> Any:
     """Conditions of rows that come so many times, one below the other; one that all share stays one."""
     if isinstance(condition, Tensor):
         return condition.repeat(times, *(1,) * (condition.ndim - 1)) if condition.ndim > 1 else condition

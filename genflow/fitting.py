@@ -127,7 +127,7 @@ def fit(
 
     # Also where the caller has switched gradients off.
     with torch.inference_mode(False), torch.enable_grad():
-        rows, plain, log_det = _standardized(model, data, preprocessor, encoding, like, seed)
+        rows, plain, log_det = _standardize_parts(model, data, preprocessor, encoding, like, seed)
         closing = Closing(model, plain, log_det, budget)
         settings: dict[str, Any] = {"checkpoint": checkpoint, "history": history, "autocast": autocast}
         with Line() if progress is True else _Given(progress) as shown:
@@ -144,7 +144,7 @@ def fit(
     )  # fmt: skip
 
 
-def _standardized(
+def _standardize_parts(
     model: Any, data: Dataset, preprocessor: Preprocessor, encoding: Encoding | None, like: Tensor, seed: int
 ) -> tuple[TrainingData, TrainingData, Tensor]:
     """What a model is trained on; the rows as they are, each once; and the log-determinant of each validation row.

@@ -22,7 +22,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from genflow.assembly import Cost, Density, Transport
-from genflow.audit import Audit, audited
+from genflow.audit import Audit, run_audit
 from genflow.base import StandardNormal, check_base
 from genflow.deadline import check_time
 from genflow.divergences import Exact, Hutchinson, as_divergence
@@ -30,10 +30,10 @@ from genflow.draws import batch_shape, check_generator
 from genflow.errors import InputError
 from genflow.functions import as_integrator, as_scheduler
 from genflow.interfaces import DivergenceEstimator, Dynamics, Integrator, Scheduler, Velocity
-from genflow.numerics.recomputation import recomputed
+from genflow.numerics.recomputation import recompute
 from genflow.numerics.tuning import products
 from genflow.schedulers import Uniform
-from genflow.settling import settled
+from genflow.settling import choose_grid
 from genflow.solvers import RK4
 from genflow.solvers.states import is_lost, is_watched
 from genflow.solvers.stochastic import reverse_equation
@@ -223,7 +223,7 @@ class Flow(Density):
             times = self.scheduler.times(*ends, dtype=x.dtype, device=x.device)
             solve = partial(self.integrator.solve, dynamics_of(velocity), times=times, generator=generator, save=save)
             with products(x.device):
-                solution = recomputed(solve, state, apart=True) if index < again else solve(state)
+                solution = recompute(solve, state, apart=True) if index < again else solve(state)
             state = solution.state
             result.count(solution)
             if save == "all":
@@ -361,7 +361,7 @@ class Flow(Density):
               decode(encode(x)): a mean squared error of 0
               the mean is good to 0.01 nats
         """
-        return audited(self, x, condition, generator, tolerance)
+        return run_audit(self, x, condition, generator, tolerance)
 
     def settle(
         self, x: Float[Tensor, "*shape"], condition: Any = None, tolerance: float = 0.01, most: int = 128
@@ -384,7 +384,7 @@ class Flow(Density):
         Returns:
             A `genflow.settling.Settled`: log p of the rows on the grid that was chosen, and what remains undone.
         """
-        return settled(self, x, condition, tolerance, most)
+        return choose_grid(self, x, condition, tolerance, most)
 
     def cheaper(self, x: Float[Tensor, "*shape"]) -> Self | None:
         """The same flow with one random probe in the place of an exact divergence that pushes every direction.

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from genflow.errors import InputError, SolverError, name_of_function
 from genflow.interfaces import Dynamics, Integrator, Scheduler, Solution, State
-from genflow.solvers.states import detached, is_finite, is_lost, is_watched, stacked
+from genflow.solvers.states import detach, is_finite, is_lost, is_watched, stack
 
 __all__ = ["FunctionIntegrator", "FunctionScheduler", "as_integrator", "as_scheduler"]
 
@@ -44,7 +44,7 @@ class FunctionIntegrator(Integrator):
             kept.append(state)
         if is_watched(state) and is_lost(state):
             raise self._failure(times[[0, -1]] if save == "last" else times, kept)
-        states = stacked(kept) if save == "all" else None
+        states = stack(kept) if save == "all" else None
         return Solution(state, states=states, nfe=counted.calls, steps=len(times) - 1)
 
     def _failure(self, times: Tensor, kept: Sequence[State]) -> SolverError:
@@ -56,7 +56,7 @@ class FunctionIntegrator(Integrator):
         return SolverError(
             f"{name}: the state is not finite {where}; more steps, or an adaptive solver, would show where it went",
             values[last],
-            detached(kept[last]),
+            detach(kept[last]),
             values[first] - values[last] or None,
         )
 

@@ -1,9 +1,9 @@
 """Arguments that belong together: a component of their own, whose fields may still be typed each by itself.
 
 A constructor with many arguments takes them in groups, `optimization=Optimization(learning_rate=1e-3)`, and says so by
-its signature: an argument whose default is a `Group` is one. Under `grouped` the name of a field stands for the group
-that has it, `learning_rate=1e-3`. That is what people type on the command line and in files, and what checkpoints keep,
-so that an argument may move from one group to another and old checkpoints still load.
+its signature: an argument whose default is a `Group` is one. Under `flatten_groups` the name of a field stands for the
+group that has it, `learning_rate=1e-3`. That is what people type on the command line and in files, and what
+checkpoints keep, so that an argument may move from one group to another and old checkpoints still load.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 from genflow.errors import InputError
 from genflow.interfaces import Component
 
-__all__ = ["FieldOf", "Group", "grouped", "groups_of"]
+__all__ = ["FieldOf", "Group", "flatten_groups", "groups_of"]
 
 Constructor = TypeVar("Constructor", bound=Callable[..., None])
 
@@ -27,7 +27,7 @@ class Group(Component):
     """Some arguments of a constructor. A frozen dataclass: it serves as a default, so it must not change."""
 
 
-def grouped(constructor: Constructor) -> Constructor:
+def flatten_groups(constructor: Constructor) -> Constructor:
     """Lets the fields of a constructor's groups be typed by themselves.
 
     Its signature shows the fields in the place of the groups, so that whatever asks for the arguments of a class finds
@@ -71,11 +71,11 @@ def grouped(constructor: Constructor) -> Constructor:
             own = {field: value for field, value in fields.items() if home[field] == name}
             options[name] = given.rebuilt(**own) if own else given
         if isinstance(self, Component):
-            object.__setattr__(self, "_arguments", _ungrouped(self._arguments))
+            object.__setattr__(self, "_arguments", _flat_arguments(self._arguments))
         constructor(self, *arguments, **options)
 
     fields = [field for group in groups.values() for field in _fields(group)]
-    opened.__signature__ = _opened(signature, fields)  # type: ignore[attr-defined]
+    opened.__signature__ = _flat_signature(signature, fields)  # type: ignore[attr-defined]
     opened.__annotations__ = {**opened.__annotations__, **{field.name: field.annotation for field in fields}}
     return typing.cast(Constructor, opened)
 
@@ -143,14 +143,14 @@ def _fields(group: Group) -> list[inspect.Parameter]:
     ]
 
 
-def _opened(signature: inspect.Signature, fields: list[inspect.Parameter]) -> inspect.Signature:
+def _flat_signature(signature: inspect.Signature, fields: list[inspect.Parameter]) -> inspect.Signature:
     """The signature with fields in the place of the groups that they come from."""
     *others, variadic = (each for each in signature.parameters.values() if not isinstance(each.default, Group))
     assert variadic.kind is inspect.Parameter.VAR_KEYWORD, "a grouped constructor takes **parts: its groups are there"
     return signature.replace(parameters=[*others, *fields, variadic])
 
 
-def _ungrouped(arguments: dict[str, Any]) -> dict[str, Any]:
+def _flat_arguments(arguments: dict[str, Any]) -> dict[str, Any]:
     """Arguments as they are kept: fields in the place of groups, those behind that were typed by themselves."""
     groups = [value for value in arguments.values() if isinstance(value, Group)]
     fields = {name: value for group in groups for name, value in group.config().items()}

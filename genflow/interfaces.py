@@ -127,7 +127,7 @@ class _Undeclared:
         return None
 
 
-def _undeclared() -> Any:
+def _declare_nothing() -> Any:
     return _Undeclared()
 
 
@@ -182,15 +182,15 @@ class Velocity(Component, nn.Module, ABC):
     interval: tuple[float, float] = (0.0, 1.0)
     closed_form: bool = False
     channels: int = 1
-    dim: int | None = _undeclared()
-    event_shape: tuple[int, ...] | None = _undeclared()
-    condition_dim: int | None = _undeclared()
+    dim: int | None = _declare_nothing()
+    event_shape: tuple[int, ...] | None = _declare_nothing()
+    condition_dim: int | None = _declare_nothing()
     condition_ndim: int = 1
     condition_optional: bool = False
-    noise: NoiseSchedule | None = _undeclared()
-    denoise: Callable[..., Tensor] | None = _undeclared()
-    diffusion: Callable[..., Any] | None = _undeclared()
-    scale_output: Callable[[float], None] | None = _undeclared()
+    noise: NoiseSchedule | None = _declare_nothing()
+    denoise: Callable[..., Tensor] | None = _declare_nothing()
+    diffusion: Callable[..., Any] | None = _declare_nothing()
+    scale_output: Callable[[float], None] | None = _declare_nothing()
 
     def register_parameter(self, name: str, param: nn.Parameter | None) -> None:
         if isinstance(vars(Velocity).get(name), _Undeclared):

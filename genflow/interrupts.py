@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-__all__ = ["keeping", "kept", "stopped_like_interrupted"]
+__all__ = ["keeping", "note_of", "interrupt_on_signals"]
 
 
 @contextmanager
@@ -34,13 +34,13 @@ def keeping(what: str) -> Iterator[None]:
         raise
 
 
-def kept(error: BaseException) -> str:
+def note_of(error: BaseException) -> str:
     """What an error or an interrupt was told to say of what there is; empty if nothing."""
     return "; ".join(dict.fromkeys(vars(error).get("__notes__", ())))
 
 
 @contextmanager
-def stopped_like_interrupted() -> Iterator[None]:
+def interrupt_on_signals() -> Iterator[None]:
     """A terminal that is closed, and a system that asks to end, interrupt as Ctrl-C does: what is done is kept.
 
     What a program has arranged for these signals itself stays as it is.

@@ -170,7 +170,7 @@ class GenerativeModel(Density, ABC):
 
         limit = budget_of(budget, iterations)
         dataset = load(data)
-        model: Any = Masked(self._unfitted()) if masks else self._unfitted()
+        model: Any = Masked(self._unfitted_copy()) if masks else self._unfitted_copy()
         if limit.timed and model.stepped:
             warm_up()
         limit.start()
@@ -188,7 +188,7 @@ class GenerativeModel(Density, ABC):
         fitted.hold_out(dataset.validation, None if dataset.condition is None else dataset.condition.validation)
         return fitted
 
-    def _unfitted(self) -> Self:
+    def _unfitted_copy(self) -> Self:
         """A copy to train: this one stays as it is, and a second training begins where the first did."""
         with torch.inference_mode(False):  # a copy made within can't be trained
             model = copy.deepcopy(self)

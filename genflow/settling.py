@@ -12,7 +12,7 @@ from genflow.assembly import Assembly
 from genflow.deadline import OutOfTime, time_left
 from genflow.errors import SolverError
 
-__all__ = ["Settled", "settled"]
+__all__ = ["Settled", "choose_grid"]
 
 _LOST = 1e-7  # mean squared error of decode(encode(x)), of the mean square of x
 
@@ -30,7 +30,7 @@ class Settled(NamedTuple):
 
 
 @torch.no_grad()
-def settled(flow: Assembly, x: Tensor, condition: Any, tolerance: float, most: int) -> Settled:
+def choose_grid(flow: Assembly, x: Tensor, condition: Any, tolerance: float, most: int) -> Settled:
     """Chooses the grid of a flow; see `Flow.settle`."""
     if time_left() < math.inf:
         return _in_time(flow, x, condition, tolerance, most)
@@ -39,7 +39,7 @@ def settled(flow: Assembly, x: Tensor, condition: Any, tolerance: float, most: i
         finer = flow.replace(scheduler=flow.scheduler.with_steps(2 * flow.scheduler.steps))
         finer_log_p = _log_prob(finer, x, condition)
         # Short of a solution, both are infinite: their difference is not a number, and no reason to stop.
-        if (finer_log_p - log_p).abs().mean() < tolerance and _lost(flow, x, condition) < _LOST:
+        if (finer_log_p - log_p).abs().mean() < tolerance and _inversion_error(flow, x, condition) < _LOST:
             break
         flow.scheduler, log_p = finer.scheduler, finer_log_p
     return Settled(log_p)
@@ -66,7 +66,7 @@ def _in_time(flow: Assembly, x: Tensor, condition: Any, tolerance: float, most: 
         log_p, seconds = solved(steps)
         moves = (log_p - half).abs().mean().item()
         while steps < most:
-            invertible = time_left() < 2 * seconds or _lost(flow, x, condition) < _LOST
+            invertible = time_left() < 2 * seconds or _inversion_error(flow, x, condition) < _LOST
             if moves < tolerance and invertible:
                 break
             _wait_for(2 * seconds)
@@ -103,7 +103,7 @@ def _log_prob(flow: Assembly, x: Tensor, condition: Any) -> Tensor:
         return torch.tensor(-math.inf)
 
 
-def _lost(flow: Assembly, x: Tensor, condition: Any) -> float:
+def _inversion_error(flow: Assembly, x: Tensor, condition: Any) -> float:
     """The mean squared error of decode(encode(x)) by the mean square of x."""
     try:
         back = flow.decode(flow.encode(x, condition), condition)

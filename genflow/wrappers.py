@@ -18,13 +18,13 @@ from torch import Tensor
 
 from genflow.interfaces import Component, DivergenceEstimator, Velocity
 
-__all__ = ["Composed", "Question", "WrappedEstimator", "Wrapper", "alike", "declared", "passed_on"]
+__all__ = ["Composed", "Question", "WrappedEstimator", "Wrapper", "alike", "declared_names", "pass_on"]
 
 Question = Callable[..., Any]
 """`(field, x, t, *vectors, condition)`: what is asked of a field, such as its value or its divergence."""
 
 
-def declared(interface: type) -> tuple[str, ...]:
+def declared_names(interface: type) -> tuple[str, ...]:
     """The names of all attributes that an interface declares.
 
     Args:
@@ -68,7 +68,7 @@ def alike(a: Any, b: Any) -> bool:
 _RULES: dict[str, Callable[[list[Any]], Any]] = {"closed_form": all, "channels": max, "condition_optional": all}
 
 
-def passed_on(interface: type, name: str) -> Any:
+def pass_on(interface: type, name: str) -> Any:
     """A declared attribute, as a part says it that is made of others."""
     return _PassedOn(interface, name, _RULES.get(name))
 
@@ -136,7 +136,7 @@ class Composed(Velocity):
         return bool(parts) and all(getattr(part, name) is not None for part in parts)
 
     def _denoise(self, t: Tensor, x: Tensor, condition: Any = None) -> Tensor:
-        return self.ask(_denoised, x, t, condition)
+        return self.ask(_denoise, x, t, condition)
 
     def _diffusion(self, t: Tensor, x: Tensor) -> Any:
         return self.ask(_diffusion, x, t, None)
@@ -148,9 +148,9 @@ class Composed(Velocity):
             part.scale_output(factor)
 
 
-for _name in declared(Velocity):
+for _name in declared_names(Velocity):
     if _name not in Composed.__dict__:
-        setattr(Composed, _name, passed_on(Velocity, _name))
+        setattr(Composed, _name, pass_on(Velocity, _name))
 
 
 class Wrapper(Composed):
@@ -206,8 +206,8 @@ class WrappedEstimator(DivergenceEstimator):
         return self.estimator.estimates(probes)
 
 
-for _name in declared(DivergenceEstimator):
-    setattr(WrappedEstimator, _name, passed_on(DivergenceEstimator, _name))
+for _name in declared_names(DivergenceEstimator):
+    setattr(WrappedEstimator, _name, pass_on(DivergenceEstimator, _name))
 
 
 def _value(field: Velocity, x: Tensor, t: Tensor, condition: Any) -> Tensor:
@@ -226,7 +226,7 @@ def _divergence(field: Velocity, x: Tensor, t: Tensor, condition: Any) -> tuple[
     return field.divergence(x, t, condition)
 
 
-def _denoised(field: Velocity, x: Tensor, t: Tensor, condition: Any) -> Tensor:
+def _denoise(field: Velocity, x: Tensor, t: Tensor, condition: Any) -> Tensor:
     assert field.denoise is not None
     # A denoiser without conditions need not know of them.
     return field.denoise(t, x) if condition is None else field.denoise(t, x, condition)

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 import genflow as gf
-from genflow.models.jko_iflow import diffused
+from genflow.models.jko_iflow import diffuse
 from genflow.training import TrainingData
 
 
@@ -127,7 +127,7 @@ def test_local_matching_goes_towards_the_base(name, k):
 def test_the_ornstein_uhlenbeck_flow_keeps_its_base():
     z = 3 * torch.randn(100_000, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     for gamma in (0.1, 1.0, math.inf):
-        x = diffused(z, gamma, torch.Generator().manual_seed(1), 3.0)
+        x = diffuse(z, gamma, torch.Generator().manual_seed(1), 3.0)
         assert x.std().item() == pytest.approx(3, abs=5 * 3 / math.sqrt(2e5))
         correlation = (x * z).mean().item() / 9
         assert correlation == pytest.approx(math.exp(-gamma), abs=5 / math.sqrt(1e5))

@@ -18,7 +18,7 @@ import pytest
 import genflow as gf
 import genflow.naming.registry
 from genflow.cli import main
-from genflow.cli.parsing import parsed
+from genflow.cli.parsing import parse
 from genflow.studies.comparison.table import leaderboard_table
 
 COMMANDS = ("compare", "fit", "sample", "score", "evaluate", "solvers", "divergences", "experiment", "list")
@@ -88,7 +88,7 @@ def test_an_argument_is_named_as_it_is_typed(capsys, folder, words, said):
 
 def test_data_may_be_named_by_place_or_by_flag(capsys, folder):
     for command in (f"fit DATA {QUICK} -o run", "compare DATA --models maf --iterations 2 --out board"):
-        by_place, by_flag = (parsed(command.replace("DATA", data).split()) for data in ("t.csv", "--data t.csv"))
+        by_place, by_flag = (parse(command.replace("DATA", data).split()) for data in ("t.csv", "--data t.csv"))
         assert by_place == by_flag
         assert "t.csv" in by_flag[1].data
     assert answered(capsys, f"fit --data t.csv {QUICK} -o run")[0] == 0
@@ -333,11 +333,11 @@ def test_solvers_that_do_not_apply_are_one_line(in_trees, capsys, monkeypatch):
 
 
 def test_progress_is_said_where_there_is_no_terminal(monkeypatch, capsys):
-    from genflow.studies.reporting.terminal import followed
+    from genflow.studies.reporting.terminal import follow
 
     clock = iter(range(0, 1000, 2))
     monkeypatch.setattr("time.monotonic", lambda: float(next(clock)))  # two seconds for each item
-    assert list(followed(range(10), 10, "integrating", True)) == list(range(10))
+    assert list(follow(range(10), 10, "integrating", True)) == list(range(10))
     lines = capsys.readouterr().err.splitlines()
     # Items are 2 s apart, lines at least 5: one in three items.
     assert [line.partition(",")[0] for line in lines] == [
@@ -345,5 +345,5 @@ def test_progress_is_said_where_there_is_no_terminal(monkeypatch, capsys):
         "integrating: 5 of 10",
         "integrating: 8 of 10",
     ]
-    assert list(followed(range(10), 10, "integrating", False)) == list(range(10))
+    assert list(follow(range(10), 10, "integrating", False)) == list(range(10))
     assert capsys.readouterr().err == ""

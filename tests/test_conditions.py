@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 import genflow as gf
 from genflow.cli import main
 from genflow.models.coupling import coupling
-from genflow.training import Budget, Stage, TrainingData, paired, train, unpaired
-from genflow.velocities import Chain, Guided, OptionalCondition, ResidualMLP, Shallow, struck_out
+from genflow.training import Budget, Stage, TrainingData, pair, train, unpair
+from genflow.velocities import Chain, Guided, OptionalCondition, ResidualMLP, Shallow, strike_out
 
 # Iterations enough for what is asserted below. Over five seeds the share of what the condition tells that is missed is
 # 0.08 ± 0.014 for jko-iflow and less for the others; a mean of samples is off by 0.08 ± 0.012, a covariance by
@@ -252,8 +252,8 @@ def test_batches_keep_points_and_conditions_paired():
                 seen.append(batch)
                 return (weight**2).sum()
 
-            rows = paired(data.train, data.train_condition)
-            held = paired(data.validation, data.validation_condition)
+            rows = pair(data.train, data.train_condition)
+            held = pair(data.validation, data.validation_condition)
             return (
                 None
                 if history
@@ -261,7 +261,7 @@ def test_batches_keep_points_and_conditions_paired():
             )
 
     train(Model(), TrainingData(x, x[:1], c, c[:1]), Budget(iterations=7))
-    points, conditions = (torch.cat(parts) for parts in zip(*map(unpaired, seen)))
+    points, conditions = (torch.cat(parts) for parts in zip(*map(unpair, seen)))
     assert torch.equal(2 * points, conditions)
     assert len(points[: 6 * 16].unique()) == 96
 
@@ -269,7 +269,7 @@ def test_batches_keep_points_and_conditions_paired():
 def test_a_share_of_the_conditions_is_struck_out():
     generator = torch.Generator().manual_seed(0)
     for count, share in ((4000, 0.25), (7, 0.1), (512, 0.7), (3, 0.0), (1, 0.5)):
-        struck = torch.stack([struck_out(count, share, generator) for _ in range(400)]).double()
+        struck = torch.stack([strike_out(count, share, generator) for _ in range(400)]).double()
         assert struck.shape == (400, count)
         # Each draw has the share of the rows up to one, and every row its turn: five standard errors of 400 draws.
         assert (struck.sum(-1) - share * count).abs().max() < 1

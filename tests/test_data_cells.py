@@ -21,8 +21,8 @@ from genflow.data.dataset import Dataset
 from genflow.data.kinds import Column
 from genflow.data.laws import Atoms, ColumnLaw, Grid, Levels, Normal
 from genflow.data.seriation import class_order
-from genflow.data.smoothing import smoothed
-from genflow.draws import stratified
+from genflow.data.smoothing import smooth
+from genflow.draws import stratified_draws
 from genflow.numerics.normal import log_density, log_mass, quantile
 from genflow.storage.checkpoint import load, save
 
@@ -214,7 +214,7 @@ def test_the_bound_tightens_towards_the_truth() -> None:
 
 def test_shares_of_few_rows_are_those_under_which_rows_are_likely() -> None:
     counts = np.array([50, 0, 50])
-    p, _ = smoothed(counts, False)
+    p, _ = smooth(counts, False)
     assert (p > 0).all()
     assert p[1] < 0.02
     assert abs(p.sum() - 1) < 1e-12
@@ -222,7 +222,7 @@ def test_shares_of_few_rows_are_those_under_which_rows_are_likely() -> None:
     truth = np.exp(-0.5 * ((np.arange(60) - 30) / 10) ** 2)
     truth /= truth.sum()
     counts = rng.multinomial(300, truth)
-    p, width = smoothed(counts, True)
+    p, width = smooth(counts, True)
     assert width > 1
     raw = (counts + 0.5) / (300 + 30)
     assert (truth * np.log(truth / p)).sum() < 0.5 * (truth * np.log(truth / raw)).sum()
@@ -328,7 +328,7 @@ def test_log_p_of_a_row_does_not_depend_on_the_rows_beside_it() -> None:
 
 def test_draws_are_uniform_one_in_each_stratum_and_independent_of_row_and_column() -> None:
     values = torch.arange(4000, dtype=torch.float64).reshape(2000, 2)
-    draws = torch.stack(list(stratified(values, 4)))
+    draws = torch.stack(list(stratified_draws(values, 4)))
     assert torch.equal((4 * draws).floor().long().sort(0).values, torch.arange(4)[:, None, None].expand(4, 2000, 2))
     for u in draws:
         assert (u.mean(0) - 0.5).abs().max() < 5 * math.sqrt(1 / 12 / 2000)

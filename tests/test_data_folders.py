@@ -17,7 +17,7 @@ import torch
 from genflow import InputError
 from genflow.data import downloads, load, read_idx
 from genflow.data.benchmarks import BENCHMARKS
-from genflow.data.files import PINS, checked
+from genflow.data.files import PINS, verify
 
 N = 400
 RNG = np.random.default_rng
@@ -261,7 +261,7 @@ def test_a_checksum_is_computed_and_can_be_pinned(tmp_path):
     assert f"SHA-256 {digest}; none is on record" in load("miniboone", folder=tmp_path).remarks[1]
     (tmp_path / PINS).write_text(f"{digest} *data.npy\n")
     assert "as pinned in" in load("miniboone", folder=tmp_path).remarks[1]
-    assert checked(tmp_path / "data.npy", {"data.npy": "0" * 64}).pinned.endswith(PINS)  # the user's own comes first
+    assert verify(tmp_path / "data.npy", {"data.npy": "0" * 64}).pinned.endswith(PINS)  # the user's own comes first
 
 
 def test_a_wrong_checksum_is_refused(tmp_path):

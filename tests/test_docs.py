@@ -16,7 +16,7 @@ import torch
 from sybil import Document
 from sybil.parsers.markdown import PythonCodeBlockParser
 
-from genflow.cli.parsing import parsed
+from genflow.cli.parsing import parse
 from genflow.naming import registry
 from genflow.studies.comparison.trial import check_options
 
@@ -57,7 +57,7 @@ def test_commands_parse(page: Path, workplace: Path) -> None:
             words = shlex.split(line, comments=True)
             if words[:1] != ["genflow"]:
                 continue
-            _, arguments = parsed(words[1:])
+            _, arguments = parse(words[1:])
             models = arguments.get("models") or [m for m in [arguments.get("model")] if m]
             own = {model.rpartition(":")[2] for model in models if ":" in model}
             found = {model: registry.lookup("model", model) for model in models if ":" not in model}

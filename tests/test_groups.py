@@ -10,7 +10,7 @@ import torch
 
 import genflow as gf
 from genflow import InputError
-from genflow.groups import Group, grouped, groups_of
+from genflow.groups import Group, flatten_groups, groups_of
 from genflow.interfaces import Component
 from genflow.models import BlockNetwork, Discretization, Optimization, Rounds, Stages, WarmUp
 from genflow.naming import registry
@@ -25,7 +25,7 @@ class Inner(Group):
 
 
 class Outer(Component):
-    @grouped
+    @flatten_groups
     def __init__(self, dim: int, *, inner: Inner = Inner(width=4), **parts):
         self.dim, self.inner, self.parts = dim, inner, parts
 

@@ -225,11 +225,11 @@ def test_a_new_block_starts_with_the_displacement_of_the_last(shifted):
 def test_rows_pushed_for_one_model_do_not_reach_another(shifted):
     data = TrainingData(shifted.train, shifted.validation)
     model, _ = small(data, 40, blocks=2)
-    model._pushed(data, 1, len(data.train))
+    model._push(data, 1, len(data.train))
     other, _ = small(TrainingData(shifted.train, shifted.validation), 40, blocks=2, activation="tanh")
-    assert torch.equal(other._pushed(data, 0, len(data.train))[0], shifted.train)
+    assert torch.equal(other._push(data, 0, len(data.train))[0], shifted.train)
     torch.testing.assert_close(
-        other._pushed(data, 2, len(data.train))[1], other.encode(shifted.validation), rtol=0, atol=1e-5
+        other._push(data, 2, len(data.train))[1], other.encode(shifted.validation), rtol=0, atol=1e-5
     )
 
 
@@ -238,10 +238,10 @@ def test_samples_are_pushed_once(shifted):
     cached, again = (TrainingData(shifted.train, shifted.validation) for _ in range(2))
     rows = len(shifted.train)
     for k in range(len(model.velocity) + 1):
-        model._pushed(cached, k, rows)
-    for ours, theirs in zip(model._pushed(cached, k, rows)[:2], model._pushed(again, k, rows)[:2], strict=True):
+        model._push(cached, k, rows)
+    for ours, theirs in zip(model._push(cached, k, rows)[:2], model._push(again, k, rows)[:2], strict=True):
         assert torch.equal(ours, theirs)
-    torch.testing.assert_close(model._pushed(again, k, rows)[1], model.encode(shifted.validation), rtol=0, atol=1e-5)
+    torch.testing.assert_close(model._push(again, k, rows)[1], model.encode(shifted.validation), rtol=0, atol=1e-5)
 
 
 def test_no_more_rows_are_pushed_than_will_be_seen():
@@ -251,14 +251,14 @@ def test_no_more_rows_are_pushed_than_will_be_seen():
     assert model._rows(data, [{"steps": 5}, {"steps": 6}]) == few
     for steps in ([], [100], [5, 30]):
         assert model._rows(data, [{"steps": count} for count in steps]) == 20_000
-    assert len(model._pushed(data, 0, few)[0]) == few
+    assert len(model._push(data, 0, few)[0]) == few
     assert model._rows(data, [{"steps": 0}]) > 512  # the time was up; the next block needs a batch all the same
 
 
 def test_a_chain_that_is_cut_in_other_places_is_the_same_field(shifted):
     model, _ = small(shifted, 60, blocks=2, first=0.5)
     chain = model.velocity
-    halved = chain.recut(gf.schedulers.refined(chain.boundaries()))
+    halved = chain.recut(gf.schedulers.refine(chain.boundaries()))
     assert len(halved) == 2 * len(chain)
     for t in (0.1, 0.3, 0.9, 1.1, 2.0):
         assert torch.equal(chain(shifted.validation, torch.tensor(t)), halved(shifted.validation, torch.tensor(t)))

@@ -19,8 +19,8 @@ from genflow.schedulers import (
     Uniform,
     VariancePreserving,
     Warped,
-    refined,
-    reparameterized,
+    refine,
+    reparameterize,
 )
 
 NOISES = [
@@ -140,21 +140,21 @@ def test_wrong_schedules_are_refused():
 def test_boundaries_move_towards_equal_movement(lengths, movements, damping):
     boundaries = list(itertools.accumulate(lengths, initial=0.5))
     moved = movements.draw(st.lists(st.floats(0.01, 5.0), min_size=len(lengths), max_size=len(lengths)))
-    new = reparameterized(boundaries, moved, damping)
+    new = reparameterize(boundaries, moved, damping)
     assert (new[0], new[-1], len(new)) == (boundaries[0], boundaries[-1], len(boundaries))
     assert all(a < b for a, b in itertools.pairwise(new))
     # All the way, every interval holds the same share of a movement that is spread evenly within the old ones.
-    cumulative = np.interp(reparameterized(boundaries, moved, 1.0), boundaries, np.cumsum([0.0, *moved]))
+    cumulative = np.interp(reparameterize(boundaries, moved, 1.0), boundaries, np.cumsum([0.0, *moved]))
     np.testing.assert_allclose(np.diff(cumulative), sum(moved) / len(moved), rtol=1e-6)
     # Blocks that move alike stay where they are.
-    np.testing.assert_allclose(reparameterized(boundaries, [2.0] * len(lengths), damping), boundaries, rtol=1e-12)
+    np.testing.assert_allclose(reparameterize(boundaries, [2.0] * len(lengths), damping), boundaries, rtol=1e-12)
 
 
 @pytest.mark.parametrize("movements", [[1.0], [0.0, 0.0], [1.0, -1.0], [math.nan, 1.0]])
 def test_movements_without_sense_are_refused(movements):
     with pytest.raises(InputError, match="movements"):
-        reparameterized([0.0, 1.0, 2.0], movements)
+        reparameterize([0.0, 1.0, 2.0], movements)
 
 
 def test_refined_boundaries_are_the_old_ones_and_the_middles():
-    assert refined([0.0, 0.4, 2.0]) == pytest.approx([0.0, 0.2, 0.4, 1.2, 2.0])
+    assert refine([0.0, 0.4, 2.0]) == pytest.approx([0.0, 0.2, 0.4, 1.2, 2.0])

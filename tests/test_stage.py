@@ -89,7 +89,7 @@ def test_the_betas_are_adam_s():
 
 
 def arguments(constructor) -> int:
-    """How many a constructor takes, groups as one: what `grouped` opened is folded again."""
+    """How many a constructor takes, groups as one: what `flatten_groups` opened is folded again."""
     signature = inspect.signature(inspect.unwrap(constructor))
     open_ended = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
     return sum(each.kind not in open_ended for each in signature.parameters.values()) - 1

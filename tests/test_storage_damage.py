@@ -280,7 +280,7 @@ def test_a_record_of_a_run_that_is_damaged(damaged, text, capsys):
     ],
 )
 def test_what_a_schema_wants(value, schema, answer):
-    assert documents.wanted(value, schema) == answer
+    assert documents.expectation(value, schema) == answer
 
 
 def test_the_limits_cost_no_import():

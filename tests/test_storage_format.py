@@ -15,7 +15,7 @@ import torch
 import genflow
 import genflow as gf
 from genflow.interfaces import Component
-from genflow.storage.components import built, described, is_own
+from genflow.storage.components import construct, describe, is_own
 from genflow.storage.format1 import DEFAULTS
 
 OLD = Path(__file__).parent / "format1"
@@ -119,7 +119,7 @@ def test_all_arguments_are_kept_and_give_the_same_model(moons, tmp_path, name):
     loaded = gf.load(tmp_path / "run")
     kept = arguments(tmp_path / "run", "model")
     assert kept.keys() >= set(fitted.model.defaults())
-    assert described(loaded) == described(fitted)
+    assert describe(loaded) == describe(fitted)
     generators = [torch.Generator().manual_seed(1) for _ in range(2)]
     densities = [model.log_prob(moons.test, generator=g) for model, g in zip((loaded, fitted), generators)]
     assert torch.equal(*densities)
@@ -173,9 +173,9 @@ def test_a_rule_chooses_again_where_other_arguments_are_asked_for():
     ],
 )
 def test_a_dictionary_is_not_mistaken_for_anything_else(value):
-    assert built(json.loads(json.dumps(described(value))), (), "test") == value
+    assert construct(json.loads(json.dumps(describe(value))), (), "test") == value
 
 
 def test_numbers_of_numpy_are_numbers():
-    assert described([np.int64(2), np.float32(0.5), np.float64(0.1)]) == [2, 0.5, 0.1]
-    assert {type(value) for value in described([np.int64(2), np.float32(0.5)])} == {int, float}
+    assert describe([np.int64(2), np.float32(0.5), np.float64(0.1)]) == [2, 0.5, 0.1]
+    assert {type(value) for value in describe([np.int64(2), np.float32(0.5)])} == {int, float}

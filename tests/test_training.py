@@ -15,7 +15,7 @@ from torch import nn
 import genflow as gf
 from genflow import InputError
 from genflow.numerics.products import fast_products
-from genflow.numerics.tuning import tuned
+from genflow.numerics.tuning import tuned_process
 from genflow.training import Budget, Stage, TrainingData, TrainingError, parse_seconds, train
 from genflow.training.loop import StageRun, _schedule
 
@@ -512,7 +512,7 @@ def test_only_a_tuned_process_changes_its_settings(monkeypatch):
     flow, x = gf.Flow(gf.velocities.Shallow(2)), torch.zeros(3, 2)
     flow.log_prob(x)
     assert not asked
-    with tuned():
+    with tuned_process():
         flow.log_prob(x)
     assert asked
     asked.clear()

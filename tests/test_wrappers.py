@@ -10,7 +10,7 @@ import torch
 import genflow as gf
 from genflow.schedulers import LinearInterpolant, VariancePreserving
 from genflow.testing import BrokenPromise, check_velocity, check_wrapper
-from genflow.wrappers import Composed, WrappedEstimator, Wrapper, passed_on
+from genflow.wrappers import Composed, WrappedEstimator, Wrapper, pass_on
 
 v = gf.velocities
 NOISE = VariancePreserving(t_min=0.01)
@@ -72,7 +72,7 @@ def test_what_is_declared_one_day_is_passed_on_too(name, monkeypatch):
     build, parts, condition = WRAPPERS[name]
     with pytest.raises(BrokenPromise, match="stiffness"):  # the class was made before that
         check_wrapper(build, parts[0], condition=condition)
-    monkeypatch.setattr(Composed, "stiffness", passed_on(gf.Velocity, "stiffness"), raising=False)
+    monkeypatch.setattr(Composed, "stiffness", pass_on(gf.Velocity, "stiffness"), raising=False)
     check_wrapper(build, parts[0], condition=condition)
 
 

@@ -25,7 +25,7 @@ from genflow.extras import extra
 from genflow.flow import check_given
 from genflow.model import GenerativeModel
 from genflow.numerics.tuning import products
-from genflow.training import Optimization, Rows, Stage, TrainingData, paired, unpaired
+from genflow.training import Optimization, Rows, Stage, TrainingData, pair, unpair
 from genflow.velocities.time import check_condition
 
 __all__ = ["MAF", "NSF", "DiscreteFlow", "beyond_spline", "spline"]
@@ -132,10 +132,10 @@ class DiscreteFlow(GenerativeModel):
             return None
 
         def loss(batch: Rows, generator: torch.Generator) -> Tensor:
-            return -self.log_prob(*unpaired(batch)).mean()
+            return -self.log_prob(*unpair(batch)).mean()
 
         def validate(rows: Rows, generator: torch.Generator) -> Tensor:
-            x, condition = unpaired(rows)
+            x, condition = unpair(rows)
             parts = (slice(begin, begin + _ROWS) for begin in range(0, len(x), _ROWS))
             return -torch.cat(
                 [self.log_prob(x[part], None if condition is None else condition[part]) for part in parts]
@@ -144,8 +144,8 @@ class DiscreteFlow(GenerativeModel):
         return Stage(
             name="likelihood",
             parameters=[parameter for parameter in self.parameters() if parameter.requires_grad],
-            train=paired(data.train, data.train_condition),
-            validation=paired(data.validation, data.validation_condition),
+            train=pair(data.train, data.train_condition),
+            validation=pair(data.validation, data.validation_condition),
             loss=loss,
             validate=validate,
             optimization=Optimization("adam", self.learning_rate, self.batch_size),

@@ -27,7 +27,7 @@ from genflow.model import GenerativeModel
 from genflow.paths import LogitNormal, Times
 from genflow.paths.interpolants import Linear
 from genflow.schedulers import Uniform
-from genflow.training import Optimization, Rows, Stage, TrainingData, paired, picked, unpaired
+from genflow.training import Optimization, Rows, Stage, TrainingData, pair, pick, unpair
 from genflow.velocities import ResidualMLP
 from genflow.wrappers import Question, Wrapper
 
@@ -65,7 +65,7 @@ class MeanVelocity(Wrapper):
         self.condition_dim = network.condition_dim - 1
 
     def ask(self, question: Question, x: Tensor, t: Tensor, condition: Any, *vectors: Tensor) -> Any:
-        return super().ask(question, x, t, self._told(x, condition, torch.zeros_like(t)), *vectors)
+        return super().ask(question, x, t, self._network_condition(x, condition, torch.zeros_like(t)), *vectors)
 
     def mean(self, x: Tensor, r: Tensor, t: Tensor, condition: Any = None) -> Tensor:
         """The mean velocity :math:`u(x, r, t)` from r to t.
@@ -76,9 +76,9 @@ class MeanVelocity(Wrapper):
             t: The later ones.
             condition: What the density is conditioned on.
         """
-        return self.network(x, t, self._told(x, condition, t - r))
+        return self.network(x, t, self._network_condition(x, condition, t - r))
 
-    def _told(self, x: Tensor, condition: Any, length: Tensor) -> Tensor:
+    def _network_condition(self, x: Tensor, condition: Any, length: Tensor) -> Tensor:
         batch = x.shape[: x.ndim - self.event_ndim]
         last = length.expand(batch)[..., None].to(x)
         return last if condition is None else torch.cat([condition.expand(*batch, -1).to(x), last], -1)
@@ -187,19 +187,19 @@ class MeanFlow(Flow, GenerativeModel):
             return z, torch.where(here, t, r), t
 
         def loss(batch: Rows, generator: torch.Generator) -> Tensor:
-            x, condition = unpaired(batch)
+            x, condition = unpair(batch)
             return self.losses(x, *drawn(x, generator), condition).mean()
 
         def validate(rows: Rows, generator: torch.Generator) -> Tensor:
-            x = unpaired(rows)[0]
-            x, condition = unpaired(picked(rows, torch.arange(len(x), device=x.device).repeat(_DRAWS)))
+            x = unpair(rows)[0]
+            x, condition = unpair(pick(rows, torch.arange(len(x), device=x.device).repeat(_DRAWS)))
             return self.errors(x, *drawn(x, generator), condition).square().flatten(1).sum(-1)
 
         return Stage(
             name="mean flow",
             parameters=list(self.velocity.parameters()),
-            train=paired(data.train, data.train_condition),
-            validation=paired(data.validation, data.validation_condition),
+            train=pair(data.train, data.train_condition),
+            validation=pair(data.validation, data.validation_condition),
             loss=loss,
             validate=validate,
             optimization=Optimization("adam", self.learning_rate, self.batch_size, average=0.999),

@@ -91,8 +91,8 @@ class RectifiedFlow(Matching):
         rows, validation = (
             self._pairs(x, condition, generator)
             for x, condition, generator in (
-                (data.train, data.train_condition, _seeded(data.train, 2 * len(history))),
-                (data.validation, data.validation_condition, _seeded(data.validation, 2 * len(history) + 1)),
+                (data.train, data.train_condition, _generator_like(data.train, 2 * len(history))),
+                (data.validation, data.validation_condition, _generator_like(data.validation, 2 * len(history) + 1)),
             )
         )
         share = 1 / (1 + self.reflows - len(history))
@@ -111,5 +111,5 @@ class RectifiedFlow(Matching):
         return (made, z) if given is None else (made, given, z)
 
 
-def _seeded(like: Tensor, seed: int) -> torch.Generator:
+def _generator_like(like: Tensor, seed: int) -> torch.Generator:
     return torch.Generator(like.device).manual_seed(seed)

@@ -12,7 +12,7 @@ from genflow.cli.output import say_what_can_be_said
 from genflow.cli.words import as_typed
 from genflow.errors import InputError, Remark, ResultError, SolverError, WriteError
 from genflow.extras import require
-from genflow.interrupts import kept, stopped_like_interrupted
+from genflow.interrupts import interrupt_on_signals, note_of
 
 __all__ = ["main"]
 
@@ -27,23 +27,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
     say_what_can_be_said()
     try:
         require("cli")
-        from genflow.cli.parsing import parsed, print_help
+        from genflow.cli.parsing import parse, print_help
 
         if not words:
             print_help()
             return 2
-        command, chosen = parsed(words)
-        with warnings.catch_warnings(), stopped_like_interrupted():
+        command, chosen = parse(words)
+        with warnings.catch_warnings(), interrupt_on_signals():
             warnings.simplefilter("ignore", Remark)  # a command prints remarks where they belong
-            from genflow.numerics.tuning import tuned
+            from genflow.numerics.tuning import tuned_process
 
-            with tuned():
+            with tuned_process():
                 code = command.run(chosen)
         sys.stdout.flush()
     except InputError as error:
         return _complain(_with_kept(error, str(error)), 2)
     except KeyboardInterrupt as interrupt:
-        there = kept(interrupt)
+        there = note_of(interrupt)
         return _complain(f"interrupted: {there}" if there else "interrupted, nothing was written", 130, kind="")
     except BrokenPipeError:  # `genflow list | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -62,7 +62,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _with_kept(error: Exception, line: str) -> str:
-    there = kept(error)
+    there = note_of(error)
     return f"{line}; {there}" if there else line
 
 

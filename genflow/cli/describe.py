@@ -36,13 +36,13 @@ def run(chosen: Arguments) -> None:
     from rich.table import Table
 
     from genflow.data import load
-    from genflow.data.describing import described
+    from genflow.data.describing import describe_columns
 
     data = load(chosen.data, **loading(chosen))
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for title, right in (("column", False), ("kind", False), ("values", False), ("missing", True), ("atoms", False)):
         table.add_column(title, justify="right" if right else "left", overflow="fold")
-    for line in described(data):
+    for line in describe_columns(data):
         table.add_row(line.name, line.kind, line.values, line.missing, line.atoms)
     out = console()
     parts = f"{len(data.train)} to train on, {len(data.validation)} to stop by, {len(data.test)} to test"

@@ -11,7 +11,7 @@ from jsonargparse import ArgumentParser
 from jsonargparse import Namespace as Arguments
 
 from genflow.cli.flags import add_data, add_data_options, add_device, add_evaluation, add_parts, add_run, add_seed
-from genflow.cli.models import loaded
+from genflow.cli.models import load_model
 from genflow.cli.words import console
 from genflow.errors import InputError, ResultError
 
@@ -63,12 +63,12 @@ def run(chosen: Arguments) -> None:
         raise InputError(f"points: {chosen.points} came; at least 20 would do")
     if chosen.target is not None and not chosen.tables:
         raise InputError("target: it goes with --tables; give that, too")
-    model = loaded(chosen)
+    model = load_model(chosen)
     from genflow.studies.comparison.columns import LEADERBOARD
     from genflow.studies.comparison.evaluation import evaluate, reference
     from genflow.studies.comparison.ration import evaluation_seconds
     from genflow.studies.comparison.tables import MEANINGS, evaluate_tables, figure_document
-    from genflow.studies.origin import loaded_for, reloaded
+    from genflow.studies.origin import load_for, reload
     from genflow.studies.reporting.terminal import Telling
     from genflow.training import Budget
 
@@ -76,8 +76,8 @@ def run(chosen: Arguments) -> None:
     if source is None:
         if chosen.columns:
             raise InputError("columns: they go with DATA of your own; name it, too")
-        source = reloaded(chosen.run, test=chosen.test)
-    data = loaded_for(model, source, test=chosen.test, atoms=chosen.atoms, columns=chosen.columns)
+        source = reload(chosen.run, test=chosen.test)
+    data = load_for(model, source, test=chosen.test, atoms=chosen.atoms, columns=chosen.columns)
     known = reference(data, points=chosen.points)
     trained = None if model.record is None else model.record.seconds
     limit = Budget(evaluation_seconds(chosen.evaluation_budget, trained))

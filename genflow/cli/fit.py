@@ -108,7 +108,7 @@ def run(chosen: Arguments) -> None:
     from genflow.storage.checkpoint import write_model, write_structure
     from genflow.studies.comparison.display import display_for
     from genflow.studies.comparison.ration import evaluation_seconds
-    from genflow.studies.origin import described_origin
+    from genflow.studies.origin import describe_origin
     from genflow.studies.reporting.place import write_json
     from genflow.studies.reporting.rounds import write_pictures
     from genflow.training import parse_seconds
@@ -150,7 +150,7 @@ def run(chosen: Arguments) -> None:
         record = {
             "model": name,
             "options": options,
-            **described_origin(chosen.data, data, options_of_data),
+            **describe_origin(chosen.data, data, options_of_data),
             "budget": chosen.budget,
             "iterations": chosen.iterations,
             "seed": chosen.seed,

@@ -7,8 +7,8 @@ from jsonargparse import Namespace as Arguments
 
 from genflow.cli.files import table_file
 from genflow.cli.flags import add_data, add_device, add_id, add_parts, add_run, add_seed
-from genflow.cli.models import kept, loaded, rows_and_condition
-from genflow.cli.words import noted
+from genflow.cli.models import load_model, rows_and_condition, source_columns
+from genflow.cli.words import print_remarks
 from genflow.errors import InputError
 
 __all__ = ["DESCRIPTION", "NEEDED", "SUMMARY", "USAGE", "add_arguments", "run"]
@@ -45,17 +45,17 @@ def add_arguments(parser: ArgumentParser) -> None:
 def run(chosen: Arguments) -> None:
     """Runs the command."""
     out = table_file(chosen.out)
-    model = loaded(chosen)
+    model = load_model(chosen)
     import numpy as np
     import torch
 
     from genflow.data import write
 
     rows, given = rows_and_condition(model, chosen.data, gaps=True)
-    ids = kept(chosen.data, chosen.id)
+    ids = source_columns(chosen.data, chosen.id)
     options = {} if chosen.chain_steps is None else {"steps": chosen.chain_steps}
     generator = torch.Generator().manual_seed(chosen.seed)
-    with noted():
+    with print_remarks():
         frame = model.impute_frame(rows, chosen.draws, given, generator, **options)
     if ids is not None:
         if twice := [name for name in ids.columns if name in frame.columns]:

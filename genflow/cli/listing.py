@@ -109,7 +109,7 @@ def _describe(name: str) -> None:
         if len(head) > len(_MARGIN):  # a long default has a line of its own
             body.insert(0, "")
         print("\n".join(line.rstrip() for line in [head + body[0], *(_MARGIN + line for line in body[1:])]))
-    if kind == "model" and (behind := _passed_on_to(found)):
+    if kind == "model" and (behind := _inner_model_of(found)):
         print(f"and those of {behind}")
 
 
@@ -127,7 +127,7 @@ _HOW = {
 }
 
 
-def _passed_on_to(found: object) -> str:
+def _inner_model_of(found: object) -> str:
     """The name of the model that a preset passes further options on to; empty for a class."""
     from genflow.naming.options import class_behind
 

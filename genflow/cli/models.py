@@ -8,13 +8,13 @@ from typing import Any
 
 from jsonargparse import Namespace as Arguments
 
-from genflow.cli.words import noted
+from genflow.cli.words import print_remarks
 from genflow.errors import InputError
 
-__all__ = ["kept", "loaded", "log_prob", "mean", "rows_and_condition", "set_threads"]
+__all__ = ["source_columns", "load_model", "log_prob", "mean", "rows_and_condition", "set_threads"]
 
 
-def loaded(chosen: Arguments) -> Any:
+def load_model(chosen: Arguments) -> Any:
     """The model of a run, in the units of its data, with the parts that the command line replaces, on its device."""
     from genflow.devices import device_named
     from genflow.fitted import Transformed
@@ -76,7 +76,7 @@ def rows_and_condition(model: Any, source: str, *, gaps: bool = False) -> tuple[
     """
     from genflow.data import rows_of
 
-    with noted():
+    with print_remarks():
         rows, given = rows_of(source, model.columns, model.encoding, schema=model.schema, gaps=gaps)
     if model.encoding is not None and given is None:
         missing = ", ".join(model.encoding.columns)
@@ -84,7 +84,7 @@ def rows_and_condition(model: Any, source: str, *, gaps: bool = False) -> tuple[
     return rows, given
 
 
-def kept(source: str, columns: Sequence[str]) -> Any:
+def source_columns(source: str, columns: Sequence[str]) -> Any:
     """Columns of a file as they stand in it, for those who asked for some; `None` for others."""
     if not columns:
         return None

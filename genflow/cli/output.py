@@ -34,13 +34,13 @@ _PLAIN = {
 
 def say_what_can_be_said() -> None:
     """A character that the terminal's encoding lacks becomes a plain one, or a question mark, and no error."""
-    codecs.register_error(_NAME, _replaced)
+    codecs.register_error(_NAME, _replacement)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors=_NAME)
 
 
-def _replaced(error: UnicodeError) -> tuple[str, int]:
+def _replacement(error: UnicodeError) -> tuple[str, int]:
     if not isinstance(error, UnicodeEncodeError):
         raise error
     lacking = error.object[error.start : error.end]

@@ -17,7 +17,7 @@ from jsonargparse import Namespace as Arguments
 from genflow.cli.words import speak_of, version
 from genflow.errors import InputError
 
-__all__ = ["parsed", "print_help"]
+__all__ = ["parse", "print_help"]
 
 _DESCRIPTION = "Densities and samplers for your own data, and which method to trust with it."
 
@@ -37,7 +37,7 @@ _COMMANDS = {
 """The commands, and the modules of `genflow.cli` that they are."""
 
 
-def parsed(words: Sequence[str]) -> tuple[Any, Arguments]:
+def parse(words: Sequence[str]) -> tuple[Any, Arguments]:
     """The command's module, and what was typed behind its name.
 
     Args:
@@ -63,14 +63,14 @@ def parsed(words: Sequence[str]) -> tuple[Any, Arguments]:
     try:
         chosen = parser.parse_args(_positionals_first(parser, rest))
     except ArgumentError as error:
-        raise InputError(f"{_explained(str(error), parser, rest)}; see genflow {name} --help") from None
+        raise InputError(f"{_short_reason(str(error), parser, rest)}; see genflow {name} --help") from None
     _take_data(chosen, rest)
     _check_numbers(chosen)
     missing = [given for given in command.NEEDED if chosen.get(given) in (None, [])]
     if missing:
-        typed = " and ".join(_typed(parser, given) for given in missing)
+        typed = " and ".join(_spelling(parser, given) for given in missing)
         verb = "is" if len(missing) == 1 else "are"
-        hint = _swallowed(parser, chosen, rest)
+        hint = _greedy_flag_hint(parser, chosen, rest)
         raise InputError(f"{typed} {verb} missing{hint}; usage: {command.USAGE}; see genflow {name} --help")
     return command, chosen
 
@@ -173,7 +173,7 @@ def _check_numbers(chosen: Arguments) -> None:
 _LARGEST = 2**63
 
 
-def _explained(text: str, parser: ArgumentParser, words: Sequence[str]) -> str:
+def _short_reason(text: str, parser: ArgumentParser, words: Sequence[str]) -> str:
     """An error of the parser, as short as it can be said. What is not known here stays as it came."""
     text = " ".join(text.split())
     if found := re.fullmatch(r"unrecognized arguments: (.*)", text):
@@ -188,7 +188,7 @@ def _explained(text: str, parser: ArgumentParser, words: Sequence[str]) -> str:
         action = next((a for a in parser._actions if flag in a.option_strings), None)
         return f"{flag}: no {action.metavar if action is not None and action.metavar else 'value'} came behind it"
     if found := re.fullmatch(r'Parser key "([\w.-]+)"(?: element \d+)?: Expected a (.+?)\. Got value: (.*)', text):
-        return f"{_typed(parser, found[1], False)}: {_shown(found[3])} came; {_kind(found[2])} would do"
+        return f"{_spelling(parser, found[1], False)}: {_quoted_value(found[3])} came; {_kind(found[2])} would do"
     if found := re.fullmatch(r"ambiguous option: (\S+) could match (.*)", text):
         return f"{found[1]}: {found[2].replace(', ', ' or ')} would do"
     if found := re.fullmatch(r'Parser key "config": (.*)', text):
@@ -198,7 +198,7 @@ def _explained(text: str, parser: ArgumentParser, words: Sequence[str]) -> str:
     return text if len(text) <= 300 else f"{text[:299]}…"
 
 
-def _typed(parser: ArgumentParser, name: str, with_value: bool = True) -> str:
+def _spelling(parser: ArgumentParser, name: str, with_value: bool = True) -> str:
     """How an argument is typed: `DATA`, `--out RUN`."""
     action = next((a for a in parser._actions if a.dest == name), None)
     positional = next(
@@ -214,7 +214,7 @@ def _typed(parser: ArgumentParser, name: str, with_value: bool = True) -> str:
 _DATA = {"sources": "data"}
 
 
-def _shown(value: str) -> str:
+def _quoted_value(value: str) -> str:
     return repr(value if len(value) <= 60 else f"{value[:59]}…")
 
 
@@ -226,7 +226,7 @@ def _kind(wanted: str) -> str:
     return wanted
 
 
-def _swallowed(parser: ArgumentParser, chosen: Arguments, words: Sequence[str]) -> str:
+def _greedy_flag_hint(parser: ArgumentParser, chosen: Arguments, words: Sequence[str]) -> str:
     """A hint, where a flag that takes several values has taken a file for one of them."""
     for action in parser._actions:
         if action.nargs == "+" and action.dest != "data" and action.option_strings:

@@ -10,8 +10,8 @@ from jsonargparse import Namespace as Arguments
 
 from genflow.cli.files import table_file
 from genflow.cli.flags import add_device, add_parts, add_run, add_seed
-from genflow.cli.models import loaded
-from genflow.cli.words import noted
+from genflow.cli.models import load_model
+from genflow.cli.words import print_remarks
 from genflow.errors import InputError, ResultError
 
 __all__ = ["DESCRIPTION", "NEEDED", "SUMMARY", "USAGE", "add_arguments", "run"]
@@ -64,13 +64,13 @@ def run(chosen: Arguments) -> None:
         raise InputError(f"number: {chosen.number} came; at least 1 would do")
     if chosen.condition and chosen.condition_from:
         raise InputError("condition, condition-from: both came; give one of them")
-    model = loaded(chosen)
+    model = load_model(chosen)
     import numpy as np
     import torch
 
     from genflow.data import write
 
-    given = _given(chosen, model)
+    given = _named_values(chosen, model)
     if chosen.guidance is not None:
         if given is None:
             raise InputError("guidance: it came without a condition; --condition or --condition-from would do")
@@ -110,7 +110,7 @@ def _check_room(number: int, dim: int) -> None:
         raise MemoryError(f"{number} samples of {dim} columns take more than the {room >> 20} MB of this machine")
 
 
-def _given(chosen: Arguments, model: Any) -> Any:
+def _named_values(chosen: Arguments, model: Any) -> Any:
     """The condition that a command line names, with its values checked; `None` where none is named."""
     if not (chosen.condition or chosen.condition_from):
         return None
@@ -121,15 +121,15 @@ def _given(chosen: Arguments, model: Any) -> Any:
     from genflow.data import read_with_condition
 
     if chosen.condition_from:
-        with noted():
+        with print_remarks():
             _, given = read_with_condition(chosen.condition_from, [], model.encoding, model.schema)
     else:
-        given = [_typed(chosen.condition, model)]
+        given = [_condition_values(chosen.condition, model)]
     model.encoding(given, (len(given),))
     return np.asarray(given, dtype=object if model.encoding.class_columns else float)
 
 
-def _typed(words: list[str], model: Any) -> list[Any]:
+def _condition_values(words: list[str], model: Any) -> list[Any]:
     """The values of the condition's columns, from VALUE in their order or NAME=VALUE in any."""
     encoding = model.encoding
     named = {

@@ -11,7 +11,7 @@ from jsonargparse import Namespace as Arguments
 
 from genflow.cli.files import table_file
 from genflow.cli.flags import add_data, add_device, add_id, add_parts, add_run, add_seed
-from genflow.cli.models import kept, loaded, log_prob, mean, rows_and_condition
+from genflow.cli.models import load_model, log_prob, mean, rows_and_condition, source_columns
 from genflow.cli.words import note
 from genflow.errors import InputError, ResultError
 from genflow.extras import extra
@@ -54,22 +54,22 @@ def run(chosen: Arguments) -> None:
     """Runs the command."""
     out = table_file(chosen.out)
     share = None if chosen.flag is None else _percentage(chosen.flag)
-    model = loaded(chosen)
+    model = load_model(chosen)
     scores = model.scores()
     if share is not None and not len(scores):
         raise InputError(f"flag: {chosen.run} keeps no scores of held-out rows to compare with; fit it anew")
     from genflow.data import holds_pictures, names
-    from genflow.studies.origin import loaded_for
+    from genflow.studies.origin import load_for
 
     given = None
     if (built_in := chosen.data in names() and not Path(chosen.data).exists()) or holds_pictures(chosen.data):
-        data = loaded_for(model, chosen.data)
+        data = load_for(model, chosen.data)
         rows, given = data.test, data.condition and data.condition.test
         what = "is built in" if built_in else "is a folder"
         print(f"{chosen.data} {what}: its test rows are scored", file=sys.stderr)
     else:
         rows, given = rows_and_condition(model, chosen.data)
-    ids = kept(chosen.data, chosen.id)
+    ids = source_columns(chosen.data, chosen.id)
     log_p, error = log_prob(model, rows, given, chosen.seed)
     if (remark := model.remark_on(rows)) is not None:
         note(remark)

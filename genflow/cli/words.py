@@ -12,7 +12,7 @@ from typing import Any
 from genflow.errors import InputError, Remark
 from genflow.naming.assignments import assignment
 
-__all__ = ["as_typed", "console", "kinds", "note", "noted", "option", "options_by_model", "speak_of", "version"]
+__all__ = ["as_typed", "console", "kinds", "note", "print_remarks", "option", "options_by_model", "speak_of", "version"]
 
 _flags: dict[str, str] = {}  # of the command that runs: `{"atoms": "--atoms"}`
 
@@ -77,7 +77,7 @@ def note(text: str) -> None:
 
 
 @contextmanager
-def noted() -> Iterator[None]:
+def print_remarks() -> Iterator[None]:
     """Prints remarks that come as warnings."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", Remark)

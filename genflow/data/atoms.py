@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from genflow.data.scales import moments, standardized
+from genflow.data.scales import moments, standardize
 
 __all__ = [
     "Repeats",
@@ -276,5 +276,5 @@ def dependent_columns(rows: np.ndarray, columns: Sequence[str]) -> list[str]:
     if len(rows) <= rows.shape[1]:
         return []
     x = torch.from_numpy(np.asarray(rows, dtype=np.float64))
-    factor = np.linalg.qr(standardized(x, *moments(x)).numpy() / math.sqrt(len(rows)), mode="r")
+    factor = np.linalg.qr(standardize(x, *moments(x)).numpy() / math.sqrt(len(rows)), mode="r")
     return [name for name, rest in zip(columns, np.abs(np.diag(factor)), strict=True) if rest < 1e-7]

@@ -40,7 +40,7 @@ import numpy as np
 import torch
 
 from genflow.data.dataset import Dataset, default_columns, pixel_columns
-from genflow.data.files import Checked, checked, found
+from genflow.data.files import Checked, find_file, verify
 from genflow.data.preprocessing import Standardize
 from genflow.data.sampling import Parts, fewer
 from genflow.data.tables import read
@@ -113,7 +113,7 @@ def benchmark(
     """
     known = BENCHMARKS[name]
     places = ("", known.home, f"data/{known.home}")
-    file = checked(found(name, folder, known.files, known.source, places), checksums)
+    file = verify(find_file(name, folder, known.files, known.source, places), checksums)
     table = known.read(file)
     if len(table.columns) != known.dim:
         raise InputError(
@@ -139,7 +139,7 @@ def _power(file: Checked) -> Read:
     if file.path.suffix == ".npy":
         x, _ = read(file.path)
     else:
-        x, remark = _household(file.path), "from the UCI file, prepared as published; time with noise of a minute"
+        x, remark = _household_rows(file.path), "from the UCI file, prepared as published; time with noise of a minute"
     if x.shape[1] != 8:
         raise InputError(f"{file.path}: {x.shape[1]} columns came; power has 8 before its preparation")
     # The published generator, in its order of draws: with the archive's file these are the published rows.
@@ -151,7 +151,7 @@ def _power(file: Checked) -> Read:
     return _split_and_standardized(x, columns, remark)
 
 
-def _household(path: Path) -> np.ndarray:
+def _household_rows(path: Path) -> np.ndarray:
     """The UCI file as the archive has it: rows without gaps, time in minutes (with noise of a minute) last."""
     numbers = [
         "Global_active_power", "Global_reactive_power", "Voltage", "Global_intensity",
@@ -187,11 +187,11 @@ def _gas(file: Checked) -> Read:
         frame = frame.iloc[np.random.default_rng(0).permutation(len(frame))[: len(frame) // _QUARTER]]
         remark = "from the UCI file, prepared as published but for another random quarter of the rows"
     names = [f"sensor_{column}" for column in frame.columns]
-    x, kept = _uncorrelated(frame.to_numpy())
+    x, kept = _drop_correlated(frame.to_numpy())
     return Read(_tenths(x), [names[j] for j in kept], x.mean(0), x.std(0, ddof=1), remark)
 
 
-def _uncorrelated(x: np.ndarray, most: float = 0.98) -> tuple[np.ndarray, list[int]]:
+def _drop_correlated(x: np.ndarray, most: float = 0.98) -> tuple[np.ndarray, list[int]]:
     """Columns of which no two correlate by more than `most`: the first that does goes, until none is left."""
     kept = list(range(x.shape[1]))
     close = np.corrcoef(x, rowvar=False) > most

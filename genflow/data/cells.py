@@ -30,7 +30,7 @@ from torch import Tensor, nn
 
 from genflow.data.laws import ColumnLaw, Normal, Piece
 from genflow.data.preprocessing import Preprocessor
-from genflow.data.scales import original, standardized
+from genflow.data.scales import original, standardize
 from genflow.numerics.normal import between, log_density, log_mass
 
 __all__ = ["Cells"]
@@ -85,7 +85,7 @@ class Cells(Preprocessor):
         found = [torch.empty_like(x) for _ in Piece._fields]
         if self._plain:
             mean, std = self._moments()
-            z = standardized(x[:, self._plain], mean, std)
+            z = standardize(x[:, self._plain], mean, std)
             slope = -std.log().expand_as(z)
             for whole, part in zip(found, (z, z, slope, slope), strict=True):
                 whole[:, self._plain] = part

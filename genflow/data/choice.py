@@ -27,7 +27,7 @@ from genflow.data.kinds import Column
 from genflow.data.laws import Atoms, ColumnLaw, Grid, Levels, LogNormal, Normal, Smooth, Weibull
 from genflow.data.scales import moments
 from genflow.data.seriation import class_order
-from genflow.data.smoothing import smoothed
+from genflow.data.smoothing import smooth
 from genflow.numerics.normal import log_density
 
 __all__ = ["cells_for", "law_of"]
@@ -82,7 +82,7 @@ def law_of(
     gone = np.isnan(x)
     if order is not None:
         counts = np.array([(gone if math.isnan(place) else x == place).sum() for place in order])
-        return Levels(len(order), _tensor(order), _tensor(smoothed(counts, False)[0]), rest=rest)
+        return Levels(len(order), _tensor(order), _tensor(smooth(counts, False)[0]), rest=rest)
     known = x[~gone]
     may_miss = column.missing or bool(gone.any())
     found = _numbers(known, column, None if validation is None else validation[~np.isnan(validation)], rest)
@@ -112,10 +112,10 @@ def _numbers(x: np.ndarray, column: Column, validation: np.ndarray | None, rest:
         levels = _levels(x, distinct, grid)
         if levels is not None:
             values, counts, ordered = levels
-            p, width = smoothed(counts, ordered)
+            p, width = smooth(counts, ordered)
             unit = grid if grid > 0 and not counted else 1.0
             if ordered:
-                values, p = _continued(x, values, p, width, grid)
+                values, p = _extend_levels(x, values, p, width, grid)
             return Levels(len(values), _tensor(values), _tensor(p), unit, rest)
     atoms = outstanding_values(x) if repeat.atoms else np.empty(0)
     others = x[~np.isin(x, atoms)]
@@ -151,7 +151,7 @@ def _levels(x: np.ndarray, distinct: np.ndarray, grid: float) -> tuple[np.ndarra
     return None
 
 
-def _continued(
+def _extend_levels(
     x: np.ndarray, values: np.ndarray, p: np.ndarray, width: float, grid: float
 ) -> tuple[np.ndarray, np.ndarray]:
     """Levels beyond the least and the greatest value, where the scale does not end there."""

@@ -61,21 +61,23 @@ def from_table(
     _refuse_far_values(table, test)
 
     remarks = list(table.remarks)
-    rows, chance = _without_copies(rows, remarks)
+    rows, chance = _drop_copies(rows, remarks)
     given, columns = columns[count:], columns[:count]
     found = [_repeats(column, kind) for column, kind in zip(rows.T, table.kinds[:count])]
     check_size(len(rows), origin, "distinct ", test is None)
     if test is not None and not chance:
-        rows = _without_test_rows(rows, test.values, remarks)
+        rows = _drop_test_rows(rows, test.values, remarks)
         check_size(len(rows), origin, "remaining ", False)
 
     # The user's test rows go through the same steps as the others.
     everything = rows if test is None else np.concatenate([rows, test.values])
     everything, known = everything[:, :count], everything[:, count:]
     if atoms == "dequantize":
-        everything = _dequantized(everything, columns, found, np.random.default_rng([seed, 1]), remarks)
+        everything = _dequantize(everything, columns, found, np.random.default_rng([seed, 1]), remarks)
     elif any(repeat.atoms for repeat in found):
-        shown = _shown([_described(column, repeat) for column, repeat in zip(columns, found) if repeat.atoms])
+        shown = _some_in_words(
+            [_repeat_in_words(column, repeat) for column, repeat in zip(columns, found) if repeat.atoms]
+        )
         if atoms == "cells":
             advice = "each has a probability, and log p is that of counts there (per unit, where they are decimals)"
             remarks.append(f"repeated values in {shown}: {advice}")
@@ -102,7 +104,7 @@ def from_table(
     dependent = [column for column in dependent if column in columns]
     if dependent:
         advice = "a likelihood there has no bound, leave them out"
-        remarks.append(f"linear functions of the columns before them: {_shown(dependent)}; {advice}")
+        remarks.append(f"linear functions of the columns before them: {_some_in_words(dependent)}; {advice}")
 
     remarks = [f"{name}: {remark}" for remark in remarks]
     parts = _parts(everything, len(rows), test is None)
@@ -161,7 +163,7 @@ def _parts(everything: np.ndarray, count: int, with_test: bool) -> tuple[np.ndar
     return train, validation, rest if with_test else everything[count:]
 
 
-def _without_copies(rows: np.ndarray, remarks: list[str]) -> tuple[np.ndarray, bool]:
+def _drop_copies(rows: np.ndarray, remarks: list[str]) -> tuple[np.ndarray, bool]:
     """Rows without exact duplicates, unless they have so few values that rows meet by chance; and whether they do."""
     if rows.shape[1] == 1:  # a repeated row is a repeated value
         return rows, True
@@ -176,14 +178,14 @@ def _without_copies(rows: np.ndarray, remarks: list[str]) -> tuple[np.ndarray, b
     return rows[~copies], False
 
 
-def _without_test_rows(rows: np.ndarray, test: np.ndarray, remarks: list[str]) -> np.ndarray:
+def _drop_test_rows(rows: np.ndarray, test: np.ndarray, remarks: list[str]) -> np.ndarray:
     known = duplicate_rows(np.concatenate([test, rows]))[len(test) :]
     if known.any():
         remarks.append(f"{_rows(int(known.sum()))} repeated in the test rows: left out of training and validation")
     return rows[~known]
 
 
-def _dequantized(
+def _dequantize(
     rows: np.ndarray, columns: Sequence[str], found: Sequence[Repeats], rng: np.random.Generator, remarks: list[str]
 ) -> np.ndarray:
     noise = rng.random(rows.shape) - 0.5
@@ -197,18 +199,18 @@ def _dequantized(
             if repeat.atoms and (not repeat.coarse or isolated_share(rows[:, j], widths[:, j]) > 0.5):
                 spiky.append(columns[j])
     if described:
-        remarks.append(f"uniform noise of the recording grid was added to {_shown(described)}")
+        remarks.append(f"uniform noise of the recording grid was added to {_some_in_words(described)}")
     if spiky:
-        remarks.append(f"spikes as narrow as the grid remain in {_shown(spiky)}: atoms=drop is safer")
+        remarks.append(f"spikes as narrow as the grid remain in {_some_in_words(spiky)}: atoms=drop is safer")
     return rows + widths * noise
 
 
-def _described(column: str, repeat: Repeats) -> str:
+def _repeat_in_words(column: str, repeat: Repeats) -> str:
     value, rows = repeat.most
     return f"{column} ({repeat.distinct} values)" if repeat.coarse else f"{column} ({rows} rows at {value:g})"
 
 
-def _shown(described: Sequence[str]) -> str:
+def _some_in_words(described: Sequence[str]) -> str:
     shown = ", ".join(described[:_SHOWN])
     return shown if len(described) <= _SHOWN else f"{shown} and {len(described) - _SHOWN} more"
 

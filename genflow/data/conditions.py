@@ -17,11 +17,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from genflow.data.scales import moments, refuse_flat, standardized
+from genflow.data.scales import moments, refuse_flat, standardize
 from genflow.errors import InputError
 from genflow.interfaces import Component
 
-__all__ = ["Conditions", "Encoding", "class_name", "labelled"]
+__all__ = ["Conditions", "Encoding", "class_name", "label"]
 
 
 class Encoding(Component):
@@ -88,7 +88,7 @@ class Encoding(Component):
     def wanted(self) -> str:
         """What a condition consists of, for people."""
         kinds = [
-            f"{column} ({_shown(names)})" if names else column for column, names in zip(self.columns, self.classes)
+            f"{column} ({_some_names(names)})" if names else column for column, names in zip(self.columns, self.classes)
         ]
         return f"{', '.join(kinds)}, one row for all or one for each"
 
@@ -108,7 +108,7 @@ class Encoding(Component):
             InputError: It is missing, has other columns or another number of rows, names an unknown class, is not
                 finite.
         """
-        parts = [self._encoded(j, values) for j, values in enumerate(self._values(condition))]
+        parts = [self._encode_column(j, values) for j, values in enumerate(self._values(condition))]
         rows = torch.broadcast_shapes(*(part.shape[:-1] for part in parts))
         vectors = torch.cat([part.expand(*rows, -1) for part in parts], -1)
         if rows.numel() == 1:
@@ -167,7 +167,7 @@ class Encoding(Component):
             raise InputError(f"condition: {columns} came; {self.wanted} would do")
         return [array[..., j] for j in range(count)]
 
-    def _encoded(self, j: int, values: Any) -> Tensor:
+    def _encode_column(self, j: int, values: Any) -> Tensor:
         if self.classes[j]:
             places = _places(values, self.classes[j], self.columns[j])
             return torch.nn.functional.one_hot(places, len(self.classes[j])).double()
@@ -179,7 +179,7 @@ class Encoding(Component):
             value = values.detach()[~finite][0].item()
             raise InputError(f"condition: {value} came in column {self.columns[j]!r}{row}; a finite number would do")
         values = values.double().unsqueeze(-1)
-        return standardized(values, values.new_tensor([self.mean[j]]), values.new_tensor([self.std[j]]))
+        return standardize(values, values.new_tensor([self.mean[j]]), values.new_tensor([self.std[j]]))
 
 
 @dataclass(repr=False)
@@ -238,7 +238,7 @@ class Conditions:
         return cls(rows("train"), rows("validation"), rows("test"), encoding)
 
 
-def labelled(values: np.ndarray, classes: Sequence[Sequence[str]]) -> Any:
+def label(values: np.ndarray, classes: Sequence[Sequence[str]]) -> Any:
     """Rows as a user gives them: float64, or, where some columns hold classes, an array with their names.
 
     Args:
@@ -271,7 +271,9 @@ def _places(values: Any, names: Sequence[str], column: str) -> Tensor:
     places = places.reshape(array.shape)
     if (places < 0).any():
         value = class_name(array[places < 0][0])
-        raise InputError(f"condition: {value!r} came in column {column!r}{_row(places >= 0)}; {_shown(names)} would do")
+        raise InputError(
+            f"condition: {value!r} came in column {column!r}{_row(places >= 0)}; {_some_names(names)} would do"
+        )
     return torch.from_numpy(places).to(values.device if isinstance(values, Tensor) else "cpu")
 
 
@@ -309,5 +311,5 @@ def _row(right: np.ndarray) -> str:
     return f", row {int(np.argmin(right.ravel())) + 1}" if right.size > 1 else ""
 
 
-def _shown(names: Sequence[str]) -> str:
+def _some_names(names: Sequence[str]) -> str:
     return ", ".join(names) if len(names) <= 8 else f"{', '.join(names[:8])}, … ({len(names)} in all)"

@@ -13,7 +13,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from genflow.data.choice import cells_for
-from genflow.data.conditions import Conditions, Encoding, labelled
+from genflow.data.conditions import Conditions, Encoding, label
 from genflow.data.kinds import Schema
 from genflow.data.preprocessing import Preprocessor, Standardize
 from genflow.errors import InputError
@@ -225,5 +225,5 @@ def conditions(
         classes: The names of each column's classes, none for numbers.
     """
     encoding = Encoding.fit(parts[0], columns, classes)
-    train, validation, test = (labelled(part, classes) for part in parts)
+    train, validation, test = (label(part, classes) for part in parts)
     return Conditions(train, validation, test, encoding)

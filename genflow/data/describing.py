@@ -10,7 +10,7 @@ from genflow.data.atoms import repeats
 from genflow.data.dataset import Dataset
 from genflow.data.kinds import Column, Schema
 
-__all__ = ["Described", "described"]
+__all__ = ["Described", "describe_columns"]
 
 _NAMED = 4  # classes
 _ATOMS = 3  # values
@@ -35,7 +35,7 @@ class Described:
     atoms: str = ""
 
 
-def described(data: Dataset) -> list[Described]:
+def describe_columns(data: Dataset) -> list[Described]:
     """The columns of a data set in words, those that are left out among them.
 
     Args:
@@ -50,10 +50,10 @@ def described(data: Dataset) -> list[Described]:
     rows = np.concatenate([part.numpy() for part in data.parts().values()])
     schema = data.schema or Schema(tuple(Column(name) for name in data.columns))
     modelled = iter(rows.T)
-    return [_described(column, next(modelled) if column.modelled else None) for column in schema.columns]
+    return [_describe_column(column, next(modelled) if column.modelled else None) for column in schema.columns]
 
 
-def _described(column: Column, numbers: np.ndarray | None) -> Described:
+def _describe_column(column: Column, numbers: np.ndarray | None) -> Described:
     kind = f"{column.kind} ({column.unit})" if column.unit else column.kind
     if column.kind == "constant":
         return Described(column.name, kind, str(column.value), "100 %" if column.value is None else "", "comes back")

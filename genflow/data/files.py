@@ -14,7 +14,7 @@ from pathlib import Path
 
 from genflow.errors import InputError
 
-__all__ = ["PINS", "Checked", "checked", "found"]
+__all__ = ["PINS", "Checked", "verify", "find_file"]
 
 PINS = "SHA256SUMS"
 """The file that pins stand in."""
@@ -42,7 +42,7 @@ class Checked:
         return f"{self.path.name}: SHA-256 {self.digest}; none is on record, a line in {PINS} beside it would pin it"
 
 
-def found(
+def find_file(
     name: str, folder: str | PathLike[str] | None, files: Sequence[str], source: str, places: Sequence[str] = ("",)
 ) -> Path:
     """The first file that is there.
@@ -70,7 +70,7 @@ def found(
     raise InputError(f"folder: {home} has no {holds}; {name} wants one of them, from {source}")
 
 
-def checked(path: Path, known: Mapping[str, str] | None = None) -> Checked:
+def verify(path: Path, known: Mapping[str, str] | None = None) -> Checked:
     """A file's checksum, held against the one on record.
 
     Args:

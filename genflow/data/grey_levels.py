@@ -17,7 +17,7 @@ import torch
 from genflow.data.dataset import Dataset, conditions, pixel_columns
 from genflow.data.preprocessing import Standardize
 
-__all__ = ["LABEL", "dequantized"]
+__all__ = ["LABEL", "dequantize"]
 
 LABEL = "label"
 """What the class of a picture is called as a condition."""
@@ -26,7 +26,7 @@ _LEVELS = 256
 Parts = tuple[np.ndarray, np.ndarray, np.ndarray]
 
 
-def dequantized(
+def dequantize(
     name: str, parts: Parts, seed: int = 0, labels: tuple[str, Sequence[str], Parts] | None = None
 ) -> Dataset:
     """A data set of pictures, standardized by one scale for all pixels.

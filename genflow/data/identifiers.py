@@ -11,7 +11,7 @@ import numpy as np
 from genflow.data.atoms import duplicate_rows
 from genflow.data.reading import Table
 
-__all__ = ["marked_identifiers"]
+__all__ = ["mark_identifiers"]
 
 _NAMES = re.compile(
     r"(.*[\W_])?(id|ids|uid|guid)|idx|index|row|rows|row[ _]?(id|index|nr|no|num|number|name|names)|(nr|no|#)\.?"
@@ -21,7 +21,7 @@ _NAMES = re.compile(
 _CAMEL = re.compile(r".*[a-z](Id|ID)")
 
 
-def marked_identifiers(table: Table, given: Collection[int] = ()) -> Table:
+def mark_identifiers(table: Table, given: Collection[int] = ()) -> Table:
     """A table whose columns that number its rows are identifiers, and a remark on each.
 
     A column does if it is 0, 1, 2, … or 1, 2, 3, … in the order of the rows; if it is called `id`, `customer_id`,

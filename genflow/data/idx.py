@@ -20,8 +20,8 @@ from pathlib import Path
 import numpy as np
 
 from genflow.data.dataset import Dataset, split
-from genflow.data.files import checked, found
-from genflow.data.grey_levels import LABEL, dequantized
+from genflow.data.files import find_file, verify
+from genflow.data.grey_levels import LABEL, dequantize
 from genflow.data.sampling import fewer
 from genflow.errors import InputError
 
@@ -95,8 +95,8 @@ def idx_images(
     Raises:
         InputError: A file that is missing, damaged, or of no pictures; labels of another number.
     """
-    paths = [found(name, folder, _files(part, "images", 3), source) for part in ("train", "t10k")]
-    files = [checked(path, checksums) for path in paths]
+    paths = [find_file(name, folder, _files(part, "images", 3), source) for part in ("train", "t10k")]
+    files = [verify(path, checksums) for path in paths]
     known, test = (_pictures(path) for path in paths)
     if known.shape[1:] != test.shape[1:]:
         raise InputError(
@@ -106,15 +106,15 @@ def idx_images(
     places = fewer((train, validation, np.arange(len(test))), rows)
     labels = None
     if condition:
-        marks = [found(name, folder, _files(part, "labels", 1), source) for part in ("train", "t10k")]
-        files += [checked(path, checksums) for path in marks]
+        marks = [find_file(name, folder, _files(part, "labels", 1), source) for part in ("train", "t10k")]
+        files += [verify(path, checksums) for path in marks]
         known_labels, test_labels = (
             _labels(path, len(images)) for path, images in zip(marks, (known, test), strict=True)
         )
         classes = [str(k) for k in range(int(max(known_labels.max(), test_labels.max())) + 1)]
         labels = (known_labels[places[0]], known_labels[places[1]], test_labels[places[2]])
     parts = (known[places[0]], known[places[1]], test[places[2]])
-    data = dequantized(name, parts, seed, None if labels is None else (LABEL, classes, labels))
+    data = dequantize(name, parts, seed, None if labels is None else (LABEL, classes, labels))
     data.remarks += [file.remark for file in files]
     return data
 

@@ -26,7 +26,7 @@ from genflow.data.mixtures import GaussianMixture
 from genflow.data.picture_folders import folder_images, has_pictures
 from genflow.data.pictures import PICTURES, Picture
 from genflow.data.reading import NO_HINTS, PACKED, Hints, Table, as_pandas, from_array, from_frame, read_table
-from genflow.data.selection import Selection, selected
+from genflow.data.selection import Selection, select
 from genflow.data.sensors import sensors
 from genflow.data.toys import TOYS, Density
 from genflow.errors import InputError, Remark
@@ -69,7 +69,7 @@ def holds_pictures(source: Any) -> bool:
     return folder is not None and folder.is_dir() and (has_pictures(folder) or any(folder.glob("*-ubyte*")))
 
 
-def _remarked(load: Callable[..., Dataset]) -> Callable[..., Dataset]:
+def _warn_of_remarks(load: Callable[..., Dataset]) -> Callable[..., Dataset]:
     """Warns of what is remarked on, where the data set was not there before."""
 
     @functools.wraps(load)
@@ -82,7 +82,7 @@ def _remarked(load: Callable[..., Dataset]) -> Callable[..., Dataset]:
     return loaded
 
 
-@_remarked
+@_warn_of_remarks
 def load(
     source: Any,
     *,
@@ -152,24 +152,24 @@ def load(
         >>> z, ladj = data.preprocessor(data.test)
         >>> best = -data.true_log_prob(data.test).mean()  # no model can do better, up to the standard error
     """
-    condition, classes = _listed(condition), _listed(classes)
+    condition, classes = _as_list(condition), _as_list(classes)
     if isinstance(source, Dataset):
         if condition:
             raise InputError(f"condition: {source.name} is loaded already; give the condition where that is done")
         return source
     values = [missing_values] if isinstance(missing_values, int | float | str) else list(missing_values)
     selection = Selection(
-        None if columns is None else _listed(columns), _listed(drop), dict(kinds or {}), condition, classes, missing,
+        None if columns is None else _as_list(columns), _as_list(drop), dict(kinds or {}), condition, classes, missing,
         values, sheet, like,
     )  # fmt: skip
     if atoms not in ATOMS:
         raise InputError(f"atoms: {atoms!r} came; give 'cells', 'keep', 'dequantize' or 'drop'")
     if folder is None and isinstance(source, str) and (source in names() or _MIXTURE.fullmatch(source)):
-        return _built_in(source, test, atoms, name, selection, rows, seed)
+        return _load_built_in(source, test, atoms, name, selection, rows, seed)
     if isinstance(source, str) and source in downloads() and not (folder is None and Path(source).exists()):
         labelled = source in _IDX and condition == [LABEL]
         _only_for_tables(source, test, selection, labelled)
-        return _downloaded(source, name, rows, seed, folder, checksums, labelled)
+        return _load_downloaded(source, name, rows, seed, folder, checksums, labelled)
     path = isinstance(source, str | PathLike)
     if folder is not None:
         raise InputError(f"folder: it goes with {', '.join(downloads())}; for other files give their path")
@@ -178,7 +178,7 @@ def load(
     if path and Path(source).suffix.lower() in PICTURES:
         density = Picture.read(source)
         _only_for_tables("a picture", test, selection)
-        return _generated(name or printable(Path(source).stem), density, rows, seed)
+        return _generate(name or printable(Path(source).stem), density, rows, seed)
     if rows is not None:
         raise InputError(f"rows: {rows} came for a table, which has as many rows as it has; leave it out")
     if (
@@ -216,7 +216,7 @@ def _from_table(table: Table, test: Any, atoms: str, name: str, selection: Selec
     """A data set of the columns of a table that are asked for, the condition's behind the others."""
     whole = table.columns
     check_size(len(table.values), table.origin, "", test is None)
-    table, schema, given = selected(table, selection)
+    table, schema, given = select(table, selection)
     other = None
     if test is not None:
         hints: Hints = {column.name: column for column in table.kinds}
@@ -246,7 +246,7 @@ def _fitting(test: Table, given: int) -> Table:
     return test.checked(gaps=True)
 
 
-def _built_in(
+def _load_built_in(
     source: str,
     test: Any,
     atoms: str,
@@ -275,12 +275,12 @@ def _built_in(
     else:
         found = _MIXTURE.fullmatch(source)
         density = GaussianMixture.random(int(found[1])) if found else TOYS[source]()
-        return _generated(label, density, rows, seed)
+        return _generate(label, density, rows, seed)
     data.name = label
     return data
 
 
-def _downloaded(
+def _load_downloaded(
     source: str,
     name: str | None,
     rows: int | None,
@@ -297,7 +297,7 @@ def _downloaded(
     return data
 
 
-def _generated(name: str, density: Density, rows: int | None, seed: int) -> Dataset:
+def _generate(name: str, density: Density, rows: int | None, seed: int) -> Dataset:
     rows = _ROWS if rows is None else rows
     if rows < FEWEST_ROWS:
         raise InputError(f"rows: {rows} came; at least {FEWEST_ROWS} are needed for the split into 80, 10 and 10 %")
@@ -332,7 +332,7 @@ def _only_for_tables(what: str, test: Any, selection: Selection, labelled: bool 
         raise InputError(f"{argument}: it goes with a table, not with {what}; leave it out")
 
 
-def _listed(columns: str | int | Sequence[str | int]) -> list[str | int]:
+def _as_list(columns: str | int | Sequence[str | int]) -> list[str | int]:
     return [columns] if isinstance(columns, str | int) else list(columns)
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from genflow.data.dataset import FEWEST_ROWS, Dataset, split
-from genflow.data.grey_levels import LABEL, dequantized
+from genflow.data.grey_levels import LABEL, dequantize
 from genflow.data.pictures import PICTURES
 from genflow.data.sampling import fewer
 from genflow.errors import InputError
@@ -62,7 +62,7 @@ def folder_images(
         ...     folder_images("noise", folder).event_shape
         (1, 4, 6)
     """
-    paths, places, classes = _listed(Path(folder))
+    paths, places, classes = _list_pictures(Path(folder))
     if len(paths) < FEWEST_ROWS:
         raise InputError(f"{folder}: {len(paths)} pictures came; at least {FEWEST_ROWS} would do")
     if condition and not classes:
@@ -70,7 +70,7 @@ def folder_images(
     pictures = _read(paths)
     parts = split(np.arange(len(paths)), test=test is None)
     if test is not None:
-        others, other_places, other_classes = _listed(Path(test))
+        others, other_places, other_classes = _list_pictures(Path(test))
         if not others:
             raise InputError(f"test: {test} holds no pictures; a folder like {folder} would do")
         if condition and (strange := [each for each in other_classes if each not in classes]):
@@ -86,13 +86,13 @@ def folder_images(
     pictures = np.moveaxis(pictures, -1, 1)
     first, second, third = parts
     labels = (LABEL, classes, (places[first], places[second], places[third])) if condition else None
-    data = dequantized(name, (pictures[first], pictures[second], pictures[third]), seed, labels)
+    data = dequantize(name, (pictures[first], pictures[second], pictures[third]), seed, labels)
     if classes and not condition:
         data.remarks.append(f"{name}: its sub-folders are taken together; condition={LABEL} makes them classes")
     return data
 
 
-def _listed(folder: Path) -> tuple[list[Path], np.ndarray, list[str]]:
+def _list_pictures(folder: Path) -> tuple[list[Path], np.ndarray, list[str]]:
     """The pictures in the order of their names, the place of each one's class, and the names of the classes."""
     if not folder.is_dir():
         raise InputError(f"test: {folder} is no folder; one of pictures would do")

@@ -18,7 +18,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from genflow.data.scales import moments, original, refuse_flat, refuse_large, scaled, standardized
+from genflow.data.scales import moments, original, refuse_flat, refuse_large, scale_by_power, standardize
 from genflow.data.shrinkage import FLOOR, shrunk
 from genflow.data.shrinkage import shrinkage as chosen_share
 from genflow.errors import InputError
@@ -194,7 +194,7 @@ class Standardize(Preprocessor):
         return {"dim": self.dim}
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        z = standardized(x.to(torch.float64), self.mean, self.std)
+        z = standardize(x.to(torch.float64), self.mean, self.std)
         return z, (-self.std.log().sum()).expand(x.shape[:-1])
 
     def inverse(self, z: Tensor) -> Tensor:
@@ -312,7 +312,7 @@ class Logit(Preprocessor):
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         slope = (1 - 2 * self.alpha) / (self._high - self._low)
-        x = scaled(x.to(torch.float64), torch.tensor(-self._exponent, device=x.device))
+        x = scale_by_power(x.to(torch.float64), torch.tensor(-self._exponent, device=x.device))
         u = self.alpha + slope * (x - self._low)
         v = self.alpha + slope * (self._high - x)  # 1 - u, without cancellation
         log_slope = math.log(slope) - self._exponent * math.log(2)
@@ -321,7 +321,7 @@ class Logit(Preprocessor):
     def inverse(self, z: Tensor) -> Tensor:
         u = (z.to(torch.float64).sigmoid() - self.alpha) / (1 - 2 * self.alpha)
         x = self._low + (self._high - self._low) * u
-        return scaled(x, torch.tensor(self._exponent, device=x.device))
+        return scale_by_power(x, torch.tensor(self._exponent, device=x.device))
 
 
 class Compose(Preprocessor):

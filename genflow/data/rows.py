@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from genflow.data.conditions import Encoding, labelled
+from genflow.data.conditions import Encoding, label
 from genflow.data.kinds import Column, Schema
 from genflow.data.reading import Hints, Table, as_pandas, from_frame, read_table
 from genflow.errors import InputError
@@ -85,7 +85,7 @@ def split_condition(table: Table, encoding: Encoding, schema: Schema | None = No
         number = known.get(name, _as_number(behind.kinds[j]))
         behind.values[:, j] = behind.select([name]).recoded([number]).checked().values[:, 0]
     classes = [behind.classes[j] if names else [] for j, names in enumerate(encoding.classes)]
-    return table.values[:, :count], labelled(behind.values, classes)
+    return table.values[:, :count], label(behind.values, classes)
 
 
 def condition_hints(encoding: Encoding | None, schema: Schema | None = None) -> dict[str | int, str | Column]:

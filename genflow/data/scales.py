@@ -14,7 +14,16 @@ from torch import Tensor
 
 from genflow.errors import InputError
 
-__all__ = ["exponents", "far_row", "moments", "original", "refuse_flat", "refuse_large", "scaled", "standardized"]
+__all__ = [
+    "exponents",
+    "far_row",
+    "moments",
+    "original",
+    "refuse_flat",
+    "refuse_large",
+    "scale_by_power",
+    "standardize",
+]
 
 _STEPS = 4  # of the doubles near a column's values that its deviation has to span: less is an artefact of rounding
 _ROOM = 16  # standard deviations from the mean within which a sample must be a double
@@ -34,7 +43,7 @@ def exponents(x: Float[Tensor, "n *columns"]) -> Int[Tensor, "*columns"]:
     return torch.frexp(x.abs().amax(0))[1].long()
 
 
-def scaled(x: Float[Tensor, "*shape"], exponent: Int[Tensor, "..."]) -> Float[Tensor, "*shape"]:
+def scale_by_power(x: Float[Tensor, "*shape"], exponent: Int[Tensor, "..."]) -> Float[Tensor, "*shape"]:
     r""":math:`2^e x`, exactly wherever the result is no subnormal number; also where :math:`2^e` itself is no double.
 
     Args:
@@ -68,28 +77,28 @@ def moments(x: Float[Tensor, "n *columns"]) -> tuple[Float[Tensor, "*columns"], 
     """
     x = x.detach().to(torch.float64)
     exponent = exponents(x)
-    y = scaled(x, -exponent)
+    y = scale_by_power(x, -exponent)
     origin = y[0]
     y = y - origin
     center = y.mean(0)
     deviation = (y - center).square().mean(0).sqrt()
-    return scaled(origin + center, exponent), scaled(deviation, exponent)
+    return scale_by_power(origin + center, exponent), scale_by_power(deviation, exponent)
 
 
-def standardized(
+def standardize(
     x: Float[Tensor, "*batch columns"], mean: Float[Tensor, " columns"], std: Float[Tensor, " columns"]
 ) -> Float[Tensor, "*batch columns"]:
     r""":math:`(x - \mu) / s`, finite wherever that is a double, though :math:`x - \mu` may be none."""
-    exponent, mean, std = _shared(mean, std)
-    return (scaled(x, -exponent) - mean) / std
+    exponent, mean, std = _shared_exponent(mean, std)
+    return (scale_by_power(x, -exponent) - mean) / std
 
 
 def original(
     z: Float[Tensor, "*batch columns"], mean: Float[Tensor, " columns"], std: Float[Tensor, " columns"]
 ) -> Float[Tensor, "*batch columns"]:
     r"""The inverse, :math:`s z + \mu`, finite wherever that is a double, though :math:`s z` may be none."""
-    exponent, mean, std = _shared(mean, std)
-    return scaled(z * std + mean, exponent)
+    exponent, mean, std = _shared_exponent(mean, std)
+    return scale_by_power(z * std + mean, exponent)
 
 
 def refuse_flat(x: Float[Tensor, "n columns"], std: Float[Tensor, " columns"], names: Sequence[str]) -> None:
@@ -103,7 +112,7 @@ def refuse_flat(x: Float[Tensor, "n columns"], std: Float[Tensor, " columns"], n
     Raises:
         InputError: One line that names the column.
     """
-    steps = scaled(torch.ones_like(std), (exponents(x) - _BITS).clamp(min=_LEAST_EXPONENT))
+    steps = scale_by_power(torch.ones_like(std), (exponents(x) - _BITS).clamp(min=_LEAST_EXPONENT))
     flat = std < _STEPS * steps
     if flat.any():
         j = int(flat.nonzero()[0])
@@ -129,7 +138,7 @@ def refuse_large(mean: Float[Tensor, " columns"], std: Float[Tensor, " columns"]
         InputError: One line that names the column.
     """
     largest = torch.tensor(-1024, device=std.device)
-    beyond = scaled(mean.abs(), largest) + _ROOM * scaled(std, largest) >= 1
+    beyond = scale_by_power(mean.abs(), largest) + _ROOM * scale_by_power(std, largest) >= 1
     if beyond.any():
         j = int(beyond.nonzero()[0])
         raise InputError(
@@ -158,18 +167,18 @@ def far_row(x: Float[Tensor, " n"]) -> int | None:
     """
     mean, std = moments(x[:, None])
     values, counts = x[:: -(-len(x) // _CHECKED)].unique(return_counts=True)
-    merged = standardized(values[:, None], mean, std)[:, 0].float().diff() == 0
+    merged = standardize(values[:, None], mean, std)[:, 0].float().diff() == 0
     none = merged.new_zeros(1)
     lost = counts[torch.cat([merged, none]) | torch.cat([none, merged])].sum()
     if 2 * lost <= counts.sum():
         return None
-    return int(standardized(x[:, None], mean, std).abs().argmax())
+    return int(standardize(x[:, None], mean, std).abs().argmax())
 
 
-def _shared(mean: Tensor, std: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def _shared_exponent(mean: Tensor, std: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """An exponent under which neither mean, deviation nor a difference of two values overflows; both, divided."""
     exponent = exponents(torch.stack([mean, std])) + 1
-    return exponent, scaled(mean, -exponent), scaled(std, -exponent)
+    return exponent, scale_by_power(mean, -exponent), scale_by_power(std, -exponent)
 
 
 def _power_of_two(exponent: Int[Tensor, "..."]) -> Float[Tensor, "..."]:

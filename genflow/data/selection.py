@@ -7,13 +7,13 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from genflow.data.identifiers import marked_identifiers
+from genflow.data.identifiers import mark_identifiers
 from genflow.data.kinds import KINDS, Column, Schema
 from genflow.data.reading import Hints, Table
 from genflow.data.reading.kind import FEW_CLASSES, number_column
 from genflow.errors import InputError
 
-__all__ = ["MISSING", "Selection", "selected"]
+__all__ = ["MISSING", "Selection", "select"]
 
 MISSING = ("value", "drop", "refuse")
 """What may be done about missing values."""
@@ -76,7 +76,7 @@ class Selection:
         return {} if self.like is None else {column.name: column for column in self.like.modelled}
 
 
-def selected(table: Table, selection: Selection) -> tuple[Table, Schema, int]:
+def select(table: Table, selection: Selection) -> tuple[Table, Schema, int]:
     """The columns that are modelled and behind them those of the condition; all columns of samples; how many are given.
 
     Args:
@@ -107,7 +107,7 @@ def selected(table: Table, selection: Selection) -> tuple[Table, Schema, int]:
     chosen = selection.columns is not None
     if selection.columns is None:
         stay = [j for j in range(len(table.columns)) if j not in dropped]
-        table = marked_identifiers(table, {*given, *said})
+        table = mark_identifiers(table, {*given, *said})
     else:
         asked = table.select(list(selection.columns))  # refuses what is not there, or twice
         stay = [table.columns.index(name) for name in asked.columns]
@@ -121,7 +121,7 @@ def selected(table: Table, selection: Selection) -> tuple[Table, Schema, int]:
     for j in given:
         _check_condition(table, j)
     _remark_on_left_out(table, [j for j in stay if j not in given], chosen)
-    table = _without_gaps(table, [*modelled, *given], selection.missing)
+    table = _handle_gaps(table, [*modelled, *given], selection.missing)
     picked = table.checked(gaps=True, among=[*modelled, *given]).select([*modelled, *given])
     incomplete = np.isnan(picked.values).any(0)
     picked.kinds = [replace(column, missing=bool(gap)) for column, gap in zip(picked.kinds, incomplete, strict=True)]
@@ -203,7 +203,7 @@ def _refuse_nothing_left(table: Table, stay: Sequence[int]) -> None:
     column = table.kinds[j]
     if column.kind == "constant":
         advice = "a density needs columns that vary"
-        raise InputError(f"{table.origin}: {table.label(j)} is constant ({_shown(column.value)}); {advice}")
+        raise InputError(f"{table.origin}: {table.label(j)} is constant ({_quote_hint(column.value)}); {advice}")
     raise InputError(
         f"{table.origin}: {table.label(j)} holds another word in nearly every row, and there is no other column to "
         "model; kinds= says what it holds"
@@ -216,7 +216,7 @@ def _check_condition(table: Table, j: int) -> None:
     what = f"condition: {table.label(j)} of {table.origin}"
     count = len(column.classes)
     if column.kind == "constant":
-        raise InputError(f"{what} is constant ({_shown(column.value)}); leave it out")
+        raise InputError(f"{what} is constant ({_quote_hint(column.value)}); leave it out")
     if count > max(FEW_CLASSES, rows / 2) or (column.kind == "identifier" and count):
         raise InputError(
             f"{what} has {count} classes in {rows} rows, too few of each to learn from; leave it out, or join classes"
@@ -231,7 +231,7 @@ def _check_condition(table: Table, j: int) -> None:
 def _remark_on_left_out(table: Table, stay: Sequence[int], chosen: bool) -> None:
     constant = [j for j in stay if table.kinds[j].kind == "constant"]
     if constant:
-        shown = ", ".join(f"{table.columns[j]} ({_shown(table.kinds[j].value)})" for j in constant[:6])
+        shown = ", ".join(f"{table.columns[j]} ({_quote_hint(table.kinds[j].value)})" for j in constant[:6])
         more = f" and {len(constant) - 6} more" if len(constant) > 6 else ""
         table.remarks.append(f"constant: {shown}{more}; left out of the model, samples have it")
     for j in stay:
@@ -243,13 +243,13 @@ def _remark_on_left_out(table: Table, stay: Sequence[int], chosen: bool) -> None
             )
 
 
-def _shown(value: object) -> str:
+def _quote_hint(value: object) -> str:
     if value is None:
         return "missing everywhere"
     return f"{value:g}" if isinstance(value, float) else str(value)[:30]
 
 
-def _without_gaps(table: Table, columns: Sequence[int], missing: str) -> Table:
+def _handle_gaps(table: Table, columns: Sequence[int], missing: str) -> Table:
     """What becomes of rows that miss a value: `"value"` keeps them, `"drop"` leaves them out.
 
     Raises:

@@ -108,7 +108,7 @@ class SensorNetwork:
         """
         yesterday = _gaussian(self.stationary_precision, n, generator)
         today = yesterday @ self.filter + _gaussian(self.precision, n, generator)
-        return self._measured(today), self._measured(yesterday)
+        return self._measure(today), self._measure(yesterday)
 
     def log_prob(
         self, x: Float[Tensor, "*batch nodes 1"], condition: Float[Tensor, "*#batch nodes 1"] | None = None
@@ -134,7 +134,7 @@ class SensorNetwork:
         slopes = 0.5 * x.squeeze(-1).double().square().log1p().sum(-1)
         return (log_det - 0.5 * white.square().sum(-1) - slopes).to(x.dtype)
 
-    def _measured(self, y: Tensor) -> Tensor:
+    def _measure(self, y: Tensor) -> Tensor:
         return torch.sinh(self.skew + self.tail * y).unsqueeze(-1)
 
     def _latent(self, x: Tensor, argument: str) -> Tensor:

@@ -17,14 +17,14 @@ from __future__ import annotations
 
 import numpy as np
 
-__all__ = ["smoothed"]
+__all__ = ["smooth"]
 
 _SHARES = (1e-3, 3e-3, 0.01, 0.03, 0.1, 0.3, 0.6, 1.0)
 _WIDTHS = (0.7, 1.5, 3.0, 6.0, 12.0, 25.0, 50.0, 100.0)
 _LEAST = 1e-300
 
 
-def smoothed(counts: np.ndarray, ordered: bool) -> tuple[np.ndarray, float]:
+def smooth(counts: np.ndarray, ordered: bool) -> tuple[np.ndarray, float]:
     """Probabilities of values, all of them positive, and the width of the kernel, in values; 0 for none.
 
     Args:
@@ -56,7 +56,7 @@ def smoothed(counts: np.ndarray, ordered: bool) -> tuple[np.ndarray, float]:
     if ordered:
         for width in _WIDTHS:
             if width < size / 3:
-                blurred, own = _blurred(counts / n, width)
+                blurred, own = _blur(counts / n, width)
                 candidates.append((blurred, own, width))
     # An even share of one row in all keeps values possible that no kernel reaches.
     _, share, (blurred, _, width) = max(
@@ -69,7 +69,7 @@ def smoothed(counts: np.ndarray, ordered: bool) -> tuple[np.ndarray, float]:
     return p / p.sum(), width
 
 
-def _blurred(shares: np.ndarray, width: float) -> tuple[np.ndarray, float]:
+def _blur(shares: np.ndarray, width: float) -> tuple[np.ndarray, float]:
     """Shares under a normal kernel that is reflected at both ends, and the kernel's value at zero."""
     reach = min(int(np.ceil(4 * width)), len(shares) - 1)
     steps = np.arange(-reach, reach + 1)

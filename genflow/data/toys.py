@@ -280,7 +280,7 @@ def rose() -> Picture:
     angle = np.linspace(0, 8 * np.pi, 4000)
     radius = np.cos(1.25 * angle)
     stroke = np.stack([radius * np.cos(angle), radius * np.sin(angle)], -1)
-    return _drawn([(stroke, 0.03)])
+    return _rasterize([(stroke, 0.03)])
 
 
 def fractal_tree(depth: int = 9) -> Picture:
@@ -297,10 +297,10 @@ def fractal_tree(depth: int = 9) -> Picture:
         tips = np.repeat(ends, 2, axis=0)
         directions = (directions[:, None] + np.array([-0.48, 0.48])).ravel()
         length, width = 0.74 * length, 0.72 * width
-    return _drawn(strokes)
+    return _rasterize(strokes)
 
 
-def _drawn(strokes: Sequence[tuple[np.ndarray, float]], size: int = 512, finer: int = 4) -> Picture:
+def _rasterize(strokes: Sequence[tuple[np.ndarray, float]], size: int = 512, finer: int = 4) -> Picture:
     """Strokes `(points, width)` drawn black on white, on a square canvas that they fill; edges are smoothed."""
     with extra("data"):
         from PIL import Image, ImageDraw

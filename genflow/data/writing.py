@@ -12,7 +12,7 @@ import numpy as np
 
 from genflow.data.dataset import default_columns
 from genflow.data.reading import PARQUET, as_array, as_pandas
-from genflow.data.reading.names import cell, escaped
+from genflow.data.reading.names import cell, escape
 from genflow.errors import InputError
 from genflow.extras import extra
 from genflow.storage import atomic
@@ -117,7 +117,7 @@ def _write_excel(path: Path, frame: pd.DataFrame) -> None:
             column = column.dt.tz_localize(None)
         if isinstance(column.dtype, pd.PeriodDtype):
             column = column.dt.to_timestamp()
-        plain[escaped(str(name))] = column.map(lambda value: escaped(value) if isinstance(value, str) else value)
+        plain[escape(str(name))] = column.map(lambda value: escape(value) if isinstance(value, str) else value)
     with open(path, "wb") as file:
         pd.DataFrame(plain).to_excel(file, index=False, engine="openpyxl")
 

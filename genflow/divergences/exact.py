@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
-from genflow.divergences.probes import checked_mode
+from genflow.divergences.probes import check_mode
 from genflow.errors import InputError
 from genflow.interfaces import DivergenceEstimator, Estimate, Velocity, trace
 
@@ -34,7 +34,7 @@ class Exact(DivergenceEstimator):
     """
 
     def __init__(self, chunk: int | None = None, mode: str = "push"):
-        checked_mode(mode)
+        check_mode(mode)
         if chunk is not None and chunk < 1:
             raise InputError(f"chunk: {chunk} tangents at once came; at least 1 would do")
         self.chunk, self.mode = chunk, mode

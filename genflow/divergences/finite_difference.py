@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from genflow.divergences.probes import checked_distribution, draw_probes, population, spread
+from genflow.divergences.probes import check_distribution, draw_probes, population, spread
 from genflow.errors import InputError
 from genflow.interfaces import DivergenceEstimator, Estimate, Velocity
 
@@ -50,7 +50,7 @@ class FiniteDifference(DivergenceEstimator):
     n: int
 
     def __init__(self, sigma0: float = 0.02, n: int = 1, distribution: str = "rademacher"):
-        checked_distribution(n, distribution)
+        check_distribution(n, distribution)
         if not (sigma0 > 0 and math.isfinite(sigma0)):
             raise InputError(f"sigma0: {sigma0} came; a positive number such as 0.02 would do")
         self.sigma0, self.n, self.distribution = sigma0, n, distribution

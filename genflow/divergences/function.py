@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from genflow.divergences.probes import checked_distribution, draw_probes
+from genflow.divergences.probes import check_distribution, draw_probes
 from genflow.errors import InputError, name_of_function
 from genflow.interfaces import DivergenceEstimator, Estimate, Velocity
 
@@ -22,7 +22,7 @@ class FunctionDivergence(DivergenceEstimator):
 
     def __init__(self, function: Callable[..., Any], distribution: str | None = "rademacher", n: int = 1):
         if distribution is not None:
-            checked_distribution(n, distribution)
+            check_distribution(n, distribution)
         self.function, self.distribution, self.n = function, distribution, n
 
     def probes(self, x: Tensor, event_ndim: int, generator: torch.Generator | None = None) -> Tensor | None:

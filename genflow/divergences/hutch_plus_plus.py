@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from genflow.divergences.probes import checked_mode, draw_probes, orthonormal, spread
+from genflow.divergences.probes import check_mode, draw_probes, orthonormal, spread
 from genflow.errors import InputError
 from genflow.interfaces import DivergenceEstimator, Estimate, Velocity
 
@@ -53,7 +53,7 @@ class HutchPlusPlus(DivergenceEstimator):
     n: int
 
     def __init__(self, n: int = 9, sketch: int | None = None, mode: str = "push"):
-        checked_mode(mode)
+        check_mode(mode)
         sketch = n // 3 if sketch is None else sketch
         self.choose(sketch=sketch)
         if sketch < 1 or n - 2 * sketch < 1:

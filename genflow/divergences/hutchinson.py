@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from genflow.divergences.probes import checked_distribution, checked_mode, draw_probes, population, spread
+from genflow.divergences.probes import check_distribution, check_mode, draw_probes, population, spread
 from genflow.interfaces import DivergenceEstimator, Estimate, Velocity
 
 __all__ = ["Hutchinson"]
@@ -60,8 +60,8 @@ class Hutchinson(DivergenceEstimator):
     n: int
 
     def __init__(self, n: int = 1, distribution: str = "rademacher", mode: str = "push"):
-        checked_distribution(n, distribution)
-        checked_mode(mode)
+        check_distribution(n, distribution)
+        check_mode(mode)
         self.n, self.distribution, self.mode = n, distribution, mode
 
     def probes(self, x: Tensor, event_ndim: int, generator: torch.Generator | None = None) -> Tensor:

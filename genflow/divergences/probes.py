@@ -13,8 +13,8 @@ from genflow.errors import InputError
 
 __all__ = [
     "DISTRIBUTIONS",
-    "checked_distribution",
-    "checked_mode",
+    "check_distribution",
+    "check_mode",
     "draw_probes",
     "orthonormal",
     "population",
@@ -83,7 +83,7 @@ def population(distribution: str, size: int) -> int | None:
     return {"orthogonal": size, "hadamard": 1 << (size - 1).bit_length()}.get(distribution)
 
 
-def checked_distribution(n: int, distribution: str) -> None:
+def check_distribution(n: int, distribution: str) -> None:
     """Refuses a number of probes below one and an unknown distribution.
 
     Raises:
@@ -95,7 +95,7 @@ def checked_distribution(n: int, distribution: str) -> None:
         raise InputError(f"distribution: no {distribution!r}; one of {', '.join(DISTRIBUTIONS)}")
 
 
-def checked_mode(mode: str) -> None:
+def check_mode(mode: str) -> None:
     """Refuses a direction of differentiation that there is not.
 
     Raises:

@@ -109,7 +109,7 @@ def read(name: str) -> Experiment:
         InputError: No such experiment, or a file that is none.
     """
     if name in names():
-        return _shipped(name)
+        return _load_shipped(name)
     if name.endswith(_ENDING):
         path = Path(name)
         if not path.is_file():
@@ -118,19 +118,19 @@ def read(name: str) -> Experiment:
             text = path.read_text(encoding="utf-8")
         except UnicodeDecodeError as error:
             raise InputError(f"{path}: no text in UTF-8 ({error.reason} at byte {error.start})") from None
-        return _parsed(text, path.stem, str(path))
+        return _parse(text, path.stem, str(path))
     near = difflib.get_close_matches(name, names(), n=2, cutoff=0.5)
     hint = f"did you mean {' or '.join(near)}? " if near else ""
     raise InputError(f"experiment: no {name!r}; {hint}known: {', '.join(names())}, or a file that ends in {_ENDING}")
 
 
 @cache
-def _shipped(name: str) -> Experiment:
+def _load_shipped(name: str) -> Experiment:
     file = files("genflow.experiments") / "configurations" / f"{name}{_ENDING}"
-    return _parsed(file.read_text(encoding="utf-8"), name, name)
+    return _parse(file.read_text(encoding="utf-8"), name, name)
 
 
-def _parsed(text: str, name: str, origin: str) -> Experiment:
+def _parse(text: str, name: str, origin: str) -> Experiment:
     with extra("cli"):
         import yaml
 
@@ -138,10 +138,10 @@ def _parsed(text: str, name: str, origin: str) -> Experiment:
         document = yaml.safe_load(text)
     except yaml.YAMLError as error:
         raise InputError(f"{origin}: no YAML ({' '.join(str(error).split())})") from None
-    content = _known(document, Experiment, f"{origin}: an experiment", {"name"})
+    content = _check_keys(document, Experiment, f"{origin}: an experiment", {"name"})
     scales = _mapping(content["scales"], f"{origin}: scales")
     content["scales"] = {
-        key: Scale(**_known(value, Scale, f"{origin}: the scale {key}")) for key, value in scales.items()
+        key: Scale(**_check_keys(value, Scale, f"{origin}: the scale {key}")) for key, value in scales.items()
     }
     models = _mapping(content["models"], f"{origin}: models")
     content["models"] = {model: dict(options or {}) for model, options in models.items()}
@@ -153,7 +153,7 @@ def _parsed(text: str, name: str, origin: str) -> Experiment:
     return experiment
 
 
-def _known(document: Any, cls: Any, what: str, given: set[str] = frozenset()) -> dict[str, Any]:  # type: ignore[assignment]
+def _check_keys(document: Any, cls: Any, what: str, given: set[str] = frozenset()) -> dict[str, Any]:  # type: ignore[assignment]
     """A mapping that has what a class wants, and nothing that it does not know."""
     from dataclasses import MISSING
 

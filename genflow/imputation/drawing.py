@@ -20,7 +20,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from genflow.data import Compose, Preprocessor
-from genflow.draws import drawn_seed
+from genflow.draws import draw_seed
 from genflow.imputation.chains import Acceptance, Chains
 from genflow.imputation.kernels import KernelLaw
 from genflow.imputation.masked import Masked
@@ -123,13 +123,13 @@ class Imputation:
             part = condition if condition is None or condition.ndim == 1 else condition[left]
             given = model.condition_for(z.to(self.like), ~missing[left].to(self.like.device), part)
             drawn = self.sample(len(z), given, on_device).cpu().double()
-            found[left] = self._filled(x[left], missing[left], drawn)
+            found[left] = self._fill(x[left], missing[left], drawn)
             left = (found.isnan() & missing).any(-1)
             if not left.any():
                 break
         if left.any():
-            found[left] = self._forced(found[left], missing[left], generator)
-            remarks.append(_said_forced(int(left.sum()), len(x)))
+            found[left] = self._force(found[left], missing[left], generator)
+            remarks.append(_forced_in_words(int(left.sum()), len(x)))
         return Drawn(found.reshape(draws, -1, x.shape[-1]), None, remarks)
 
     def _by_chains(
@@ -157,16 +157,16 @@ class Imputation:
             if not left.any():
                 break
         if left.any():
-            forced = self._forced(self._filled(x[left], missing[left], z[left]), missing[left], generator)
+            forced = self._force(self._fill(x[left], missing[left], z[left]), missing[left], generator)
             z[left] = self._spread(forced, torch.zeros_like(missing[left]), generator)
-            remarks.append(_said_forced(int(left.sum()), len(x)))
+            remarks.append(_forced_in_words(int(left.sum()), len(x)))
         if not self.model.has_log_prob:
             remarks.append(
                 f"rows have no density under this model: entries are drawn from a kernel estimate of {_SAMPLES} of its "
                 "samples; one that was fitted with masks would draw them itself"
             )
-            return self._filled(x, missing, z), None, remarks
-        probes = drawn_seed(generator)
+            return self._fill(x, missing, z), None, remarks
+        probes = draw_seed(generator)
 
         def log_density(z: Tensor) -> Tensor:
             rows, shift = cut(z), torch.zeros(len(z), dtype=torch.float64)
@@ -184,7 +184,7 @@ class Imputation:
         inside = torch.cat([missing, torch.zeros(len(x), behind, dtype=torch.bool)], -1)
         several = places if self.line.random else None
         z, acceptance = Chains(log_density, given, row, inside, several, generator).run(whole(z), steps)
-        return self._filled(x, missing, cut(z)), acceptance, remarks
+        return self._fill(x, missing, cut(z)), acceptance, remarks
 
     def _kernel_law(self, condition: Tensor | None, generator: torch.Generator) -> KernelLaw:
         """Of samples of the model, with the condition of each where they differ."""
@@ -204,14 +204,14 @@ class Imputation:
         z = self.line.spread(torch.where(missing, middle, x), generator)[0]
         return torch.where(missing, 0.0, z)
 
-    def _filled(self, x: Tensor, missing: Tensor, z: Tensor) -> Tensor:
+    def _fill(self, x: Tensor, missing: Tensor, z: Tensor) -> Tensor:
         return torch.where(missing, self.line.inverse(z), x)
 
     def _gap(self, z: Tensor, missing: Tensor) -> Bool[Tensor, "n dim"]:
         """Which of the entries that are to be drawn stand for a missing value."""
         return self.line.inverse(z).isnan() & missing
 
-    def _forced(self, x: Tensor, missing: Tensor, generator: torch.Generator) -> Tensor:
+    def _force(self, x: Tensor, missing: Tensor, generator: torch.Generator) -> Tensor:
         """What is still missing, by the law of its column alone."""
         x = x.clone()
         while (left := x.isnan() & missing).any():
@@ -230,10 +230,10 @@ def _columnwise(preprocessor: Preprocessor) -> tuple[Preprocessor, Preprocessor 
 
 
 def _device_generator(generator: torch.Generator, like: Tensor) -> torch.Generator:
-    return torch.Generator(like.device).manual_seed(drawn_seed(generator))
+    return torch.Generator(like.device).manual_seed(draw_seed(generator))
 
 
-def _said_forced(count: int, of: int) -> str:
+def _forced_in_words(count: int, of: int) -> str:
     return f"{count} of {of} draws were missing again and again: their entries are drawn from their column alone"
 
 

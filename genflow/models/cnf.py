@@ -9,7 +9,7 @@ from typing import Any
 from genflow.base import StandardNormal, check_base
 from genflow.errors import InputError
 from genflow.flow import Flow
-from genflow.groups import Group, grouped
+from genflow.groups import Group, flatten_groups
 from genflow.interfaces import Velocity
 from genflow.model import GenerativeModel
 from genflow.models.costs import JacobianNorm, Kinetic, RunningCost
@@ -78,7 +78,7 @@ class CNF(Flow, GenerativeModel):
         torch.Size([1])
     """
 
-    @grouped
+    @flatten_groups
     def __init__(
         self,
         dim: int,
@@ -101,7 +101,7 @@ class CNF(Flow, GenerativeModel):
         super().__init__(velocity, **{"scheduler": discretization.grid, "base": StandardNormal(dim), **parts})
         check_base(self.base, velocity.event() or (dim,))
         self.dim, self.condition_dim, self.whiten = dim, condition_dim, whiten
-        self.costs = [*_checked(costs, velocity)]
+        self.costs = [*_check_costs(costs, velocity)]
         self.costs += [Kinetic(kinetic)] if kinetic else []
         self.costs += [JacobianNorm(jacobian)] if jacobian else []
         self.warm_up, self.discretization, self.optimization = warm_up, discretization, optimization
@@ -128,7 +128,7 @@ class CNF(Flow, GenerativeModel):
         return None
 
 
-def _checked(costs: Any, velocity: Velocity) -> Sequence[RunningCost]:
+def _check_costs(costs: Any, velocity: Velocity) -> Sequence[RunningCost]:
     """The costs, where all of them are some that the velocity has."""
     for cost in costs if isinstance(costs, list | tuple) else (costs,):
         if not isinstance(cost, RunningCost):

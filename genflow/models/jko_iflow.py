@@ -38,20 +38,20 @@ from torch import Tensor
 from genflow.base import StandardNormal, check_base
 from genflow.errors import InputError
 from genflow.flow import Flow
-from genflow.groups import grouped
+from genflow.groups import flatten_groups
 from genflow.interfaces import Velocity
 from genflow.model import GenerativeModel
 from genflow.models.costs import Kinetic
 from genflow.models.discretization import Discretization
 from genflow.models.jko_settings import BlockNetwork, ProximalStep, Rounds, Stages
-from genflow.models.local_matching import contractions, diffused, local_path
+from genflow.models.local_matching import contractions, diffuse, local_path
 from genflow.models.proximal import proximal_stage
 from genflow.models.stages import initial_frequencies, likelihood_stage, matching_stage
-from genflow.schedulers import JKOSteps, refined, reparameterized
-from genflow.training import Optimization, Stage, TrainingData, paired
+from genflow.schedulers import JKOSteps, refine, reparameterize
+from genflow.training import Optimization, Stage, TrainingData, pair
 from genflow.velocities import Chain, Shallow
 
-__all__ = ["JKOiFlow", "diffused"]
+__all__ = ["JKOiFlow", "diffuse"]
 
 _FEW = 10_000  # rows that a flow overfits within minutes
 _SPARE = 2  # rows pushed for a block, in units of those that it is expected to see
@@ -95,7 +95,7 @@ class JKOiFlow(Flow, GenerativeModel):
 
     velocity: Chain
 
-    @grouped
+    @flatten_groups
     def __init__(
         self,
         dim: int,
@@ -188,11 +188,11 @@ class JKOiFlow(Flow, GenerativeModel):
         if not movements:
             return None
         if not halvings and moves < self.rounds.reparameterize and self.rounds.unequal(movements):
-            boundaries = reparameterized(self.velocity.boundaries(), movements, self.rounds.damping)
+            boundaries = reparameterize(self.velocity.boundaries(), movements, self.rounds.damping)
             self.velocity = self.velocity.recut(boundaries)
             return moves + 1, halvings
         if halvings < self.rounds.refine:
-            self.velocity = self.velocity.recut(refined(self.velocity.boundaries()))
+            self.velocity = self.velocity.recut(refine(self.velocity.boundaries()))
             return moves, halvings + 1
         return None
 
@@ -223,7 +223,7 @@ class JKOiFlow(Flow, GenerativeModel):
 
         `entries` are those of the proximal steps so far; the last k are of this round.
         """
-        x_train, x_validation, condition = self._pushed(data, k, self._rows(data, entries[len(entries) - k :]))
+        x_train, x_validation, condition = self._push(data, k, self._rows(data, entries[len(entries) - k :]))
         before = entries[-1]["nll"] if k else -self.base.log_prob(x_validation).double().mean().item()
         block = self._block(k, x_train)
         rounds = moves + halvings
@@ -240,8 +240,8 @@ class JKOiFlow(Flow, GenerativeModel):
 
         return proximal_stage(
             Flow(block, self.scheduler, self.integrator, self.divergence, self.base),
-            paired(x_train, condition),
-            paired(x_validation, data.validation_condition),
+            pair(x_train, condition),
+            pair(x_validation, data.validation_condition),
             self.discretization,
             h=self._weight(block, k),
             transport=self.proximal.transport,
@@ -325,7 +325,7 @@ class JKOiFlow(Flow, GenerativeModel):
         return count
 
     @torch.no_grad()
-    def _pushed(self, data: TrainingData, k: int, rows: int) -> tuple[Tensor, Tensor, Tensor | None]:
+    def _push(self, data: TrainingData, k: int, rows: int) -> tuple[Tensor, Tensor, Tensor | None]:
         """Training rows, that many, and validation rows behind the first k blocks, and the condition of the former.
 
         Each block pushes them once.
@@ -338,8 +338,8 @@ class JKOiFlow(Flow, GenerativeModel):
         x_train, condition = x_train[:rows], None if data.train_condition is None else data.train_condition[:rows]
         for block in blocks[len(behind) :]:
             flow = Flow(block, self.scheduler, self.integrator, self.divergence, self.base)
-            x_train = _encoded(flow, x_train, condition)
-            x_validation = _encoded(flow, x_validation, data.validation_condition)
+            x_train = _encode(flow, x_train, condition)
+            x_validation = _encode(flow, x_validation, data.validation_condition)
         data.cache["pushed"] = (blocks, x_train, x_validation)
         return x_train, x_validation, condition
 
@@ -355,7 +355,7 @@ def _event_shape(block: Velocity, dim: int) -> tuple[int, ...]:
     return shape
 
 
-def _encoded(flow: Flow, x: Tensor, condition: Tensor | None) -> Tensor:
+def _encode(flow: Flow, x: Tensor, condition: Tensor | None) -> Tensor:
     parts = x.split(_PUSHED_ROWS)
     conditions = [None] * len(parts) if condition is None else condition.split(_PUSHED_ROWS)
     return torch.cat([flow.encode(rows, c) for rows, c in zip(parts, conditions, strict=True)])

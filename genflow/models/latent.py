@@ -194,8 +194,8 @@ class LatentFlow(GenerativeModel):
             return self._autoencoder_stage(data)
         if "latents" not in data.cache:
             data.cache["latents"] = TrainingData(
-                self._encoded(data.train),
-                self._encoded(data.validation),
+                self._encode(data.train),
+                self._encode(data.validation),
                 data.train_condition,
                 data.validation_condition,
             )
@@ -228,7 +228,7 @@ class LatentFlow(GenerativeModel):
         )
 
     @torch.no_grad()
-    def _encoded(self, x: Tensor) -> Tensor:
+    def _encode(self, x: Tensor) -> Tensor:
         return torch.cat([self.latents(rows) for rows in x.split(_ROWS)])
 
 

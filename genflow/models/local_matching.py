@@ -15,7 +15,7 @@ from torch import Tensor
 from genflow.base import StandardNormal
 from genflow.flow import Flow
 
-__all__ = ["contractions", "diffused", "local_path"]
+__all__ = ["contractions", "diffuse", "local_path"]
 
 
 def contractions(steps: Sequence[float], base: Any) -> list[float]:
@@ -49,8 +49,8 @@ def local_path(flow: Flow, gammas: Sequence[float]) -> Callable[[Tensor, torch.G
     base, before = flow.base, sum(gammas[:-1])
 
     def diffusion(x: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        left = diffused(x, before, generator, base.scale)
-        return left, diffused(left, gammas[-1], generator, base.scale)
+        left = diffuse(x, before, generator, base.scale)
+        return left, diffuse(left, gammas[-1], generator, base.scale)
 
     def straight(x: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         z = flow.noise_like(x, generator)
@@ -59,7 +59,7 @@ def local_path(flow: Flow, gammas: Sequence[float]) -> Callable[[Tensor, torch.G
     return diffusion if _is_normal(base) else straight
 
 
-def diffused(x: Tensor, gamma: float, generator: torch.Generator, scale: float = 1.0) -> Tensor:
+def diffuse(x: Tensor, gamma: float, generator: torch.Generator, scale: float = 1.0) -> Tensor:
     r"""The state of the Ornstein–Uhlenbeck flow to :math:`N(0, \sigma^2 I)` after a time.
 
     .. math:: e^{-\gamma} x + \sigma \sqrt{1 - e^{-2\gamma}} \, z, \qquad z \sim N(0, I)

@@ -29,8 +29,8 @@ from genflow.paths.couplings import coupling as coupling_of
 from genflow.paths.weightings import weighting_of
 from genflow.schedulers import EqualLogSNR, Uniform
 from genflow.solvers import EulerMaruyama
-from genflow.training import Optimization, Rows, Stage, TrainingData, paired, picked, unpaired
-from genflow.velocities import ProbabilityFlow, optional, struck_out
+from genflow.training import Optimization, Rows, Stage, TrainingData, pair, pick, unpair
+from genflow.velocities import ProbabilityFlow, optional, strike_out
 from genflow.wrappers import alike
 
 if TYPE_CHECKING:
@@ -245,17 +245,17 @@ class Matching(Flow, GenerativeModel):
         """
 
         def coupled(batch: Rows, generator: torch.Generator) -> Pairs:
-            x, condition = unpaired(batch)
+            x, condition = unpair(batch)
             z = self.noise_for(x, generator)
             rows, partners = self.coupling(x, z, generator, condition)
             return x[rows], z[partners], None if condition is None else condition[rows]
 
         def uncoupled(rows: Rows, generator: torch.Generator) -> Pairs:
-            x, condition = unpaired(rows)
+            x, condition = unpair(rows)
             return x, self.noise_for(x, generator), condition
 
-        train = paired(data.train, data.train_condition)
-        validation = paired(data.validation, data.validation_condition)
+        train = pair(data.train, data.train_condition)
+        validation = pair(data.validation, data.validation_condition)
         return self._stage("matching", train, validation, coupled, uncoupled, share)
 
     def paired_regression(
@@ -296,7 +296,7 @@ class Matching(Flow, GenerativeModel):
             u = (first + _spread(x)) % 1
             if condition is None or not self.condition_dropout:
                 return self._mean(self.losses(x, z, u, condition, latent))
-            without = struck_out(len(x), self.condition_dropout, generator)
+            without = strike_out(len(x), self.condition_dropout, generator)
             losses = [
                 self.losses(x[i], z[i], u[i], given, None if latent is None else latent[i])
                 for i, given in ((~without, condition[~without]), (without, None))
@@ -306,9 +306,9 @@ class Matching(Flow, GenerativeModel):
 
         def validate(rows: Rows, generator: torch.Generator) -> Tensor:
             # Several draws for each row, spread evenly over time.
-            first = unpaired(rows)[0]
+            first = unpair(rows)[0]
             again = torch.arange(len(first), device=first.device).repeat(_DRAWS)
-            x, z, condition = pairs_of_validation(picked(rows, again), generator)
+            x, z, condition = pairs_of_validation(pick(rows, again), generator)
             u = _spread(x)[torch.randperm(len(x), generator=generator, device=x.device)]
             return self.losses(x, z, u, condition, self._latent(x, generator))
 

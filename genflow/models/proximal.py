@@ -24,7 +24,7 @@ from genflow.flow import Flow
 from genflow.models.discretization import Discretization
 from genflow.models.likelihood import kinetic_energy
 from genflow.models.stages import CoarseFlow
-from genflow.training import Refinement, Rows, Stage, picked, unpaired
+from genflow.training import Refinement, Rows, Stage, pick, unpair
 
 __all__ = ["TRANSPORTS", "proximal_stage"]
 
@@ -66,7 +66,7 @@ def proximal_stage(
 
     def terms(of: Flow, rows: Rows, generator: torch.Generator, watch: Any = None) -> tuple[Tensor, ...]:
         """Of each row: V(T x) - log det, the proximal term, the squared movement, and T x."""
-        x, condition = unpaired(rows)
+        x, condition = unpair(rows)
         costs = [kinetic_energy] + ([watch] if watch else [])
         moved = of.integrate(x, costs=costs, condition=condition, generator=generator)
         movement = (moved.x - x).square().flatten(1).sum(-1)
@@ -93,8 +93,8 @@ def proximal_stage(
         finish(entry)
 
     def figures(entry: dict[str, Any]) -> dict[str, Any]:
-        rows = picked(validation, slice(max(_FEWEST_ROWS, entry["rows"])))
-        x, _ = unpaired(rows)
+        rows = pick(validation, slice(max(_FEWEST_ROWS, entry["rows"])))
+        x, _ = unpair(rows)
         nll, _, movement, moved = terms(flow, rows, torch.Generator(x.device).manual_seed(0))
         change = (nll + flow.base.log_prob(x)).double()
         dissipation = change if free else change + movement.double() / (2 * h)

@@ -24,7 +24,7 @@ from genflow.divergences import Hutchinson
 from genflow.flow import Flow
 from genflow.interfaces import Velocity
 from genflow.models.discretization import Discretization
-from genflow.models.jko_iflow import JKOiFlow, diffused
+from genflow.models.jko_iflow import JKOiFlow, diffuse
 from genflow.models.jko_settings import BlockNetwork, ProximalStep, Rounds, Stages
 from genflow.schedulers import Uniform
 from genflow.solvers import Adaptive
@@ -137,7 +137,7 @@ class PublishedJKOiFlow(JKOiFlow):
     def next_stage(self, data: TrainingData, history: list[dict[str, Any]]) -> Stage | None:
         if "diffused" not in data.cache:
             generator = torch.Generator(data.train.device).manual_seed(0)
-            rows = diffused(data.train, _DIFFUSION, generator)
+            rows = diffuse(data.train, _DIFFUSION, generator)
             data.cache["diffused"] = dataclasses.replace(data, train=rows, cache={})
         return super().next_stage(data.cache["diffused"], history)
 

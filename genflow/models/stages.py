@@ -16,7 +16,7 @@ from genflow.models.costs import RunningCost
 from genflow.models.discretization import Discretization
 from genflow.models.likelihood import StageDisagreement
 from genflow.solvers import RK4
-from genflow.training import Refinement, Regime, Rows, Stage, TrainingData, paired, unpaired
+from genflow.training import Refinement, Regime, Rows, Stage, TrainingData, pair, unpair
 from genflow.wrappers import alike
 
 __all__ = ["CoarseFlow", "initial_frequencies", "likelihood_stage", "matching_stage"]
@@ -49,7 +49,7 @@ def likelihood_stage(
     long = len(flow.velocity.pieces()) > _LONG
 
     def loss(batch: Rows, generator: torch.Generator) -> Tensor:
-        x, condition = unpaired(batch)
+        x, condition = unpair(batch)
         running: list[Cost] = [cost.of(flow, x, generator, condition) for cost in costs]
         watch = coarse.watch()
         running += [watch] if watch else []
@@ -60,13 +60,13 @@ def likelihood_stage(
             value = value + cost.weight * integral
         return (value + coarse.disagreement * watch.total() if watch else value).mean()
 
-    refinement = Refinement(lambda rows, g: -coarse.judged.log_prob(*unpaired(rows), g), coarse.refine)
+    refinement = Refinement(lambda rows, g: -coarse.judged.log_prob(*unpair(rows), g), coarse.refine)
     return Stage(
         parameters=list(flow.velocity.parameters()),
-        train=paired(data.train, data.train_condition),
-        validation=paired(data.validation, data.validation_condition),
+        train=pair(data.train, data.train_condition),
+        validation=pair(data.validation, data.validation_condition),
         loss=loss,
-        validate=lambda rows, generator: -flow.log_prob(*unpaired(rows), generator),
+        validate=lambda rows, generator: -flow.log_prob(*unpair(rows), generator),
         refinement=refinement if coarse.differs else None,
         regime=Regime(lean=long),
         **settings,
@@ -153,20 +153,20 @@ def matching_stage(
         return torch.cat(errors)
 
     def loss(batch: Rows, generator: torch.Generator) -> Tensor:
-        x, condition = unpaired(batch)
+        x, condition = unpair(batch)
         left, right = path(x, generator)
         offset = torch.rand((), generator=generator, device=generator.device).item()
         return error(left, right, condition, offset).mean()
 
     def validate(rows: Rows, generator: torch.Generator) -> Tensor:
-        x, condition = unpaired(rows)
+        x, condition = unpair(rows)
         order = torch.randperm(len(x), generator=generator, device=generator.device)
         return error(*path(x[order], generator), None if condition is None else condition[order], 0.5)
 
     return Stage(
         parameters=list(velocity.parameters()),
-        train=paired(data.train, data.train_condition),
-        validation=paired(data.validation, data.validation_condition),
+        train=pair(data.train, data.train_condition),
+        validation=pair(data.validation, data.validation_condition),
         loss=loss,
         validate=validate,
         **settings,

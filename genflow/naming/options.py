@@ -16,7 +16,7 @@ from genflow.errors import InputError
 from genflow.interfaces import Component
 from genflow.naming import registry
 from genflow.naming.parts import for_pictures, network, part
-from genflow.naming.values import is_plain, shown, types_of, wanted
+from genflow.naming.values import expectation, is_plain, quote, types_of
 
 __all__ = ["build", "check_options", "check_values", "class_behind", "network_of", "with_network"]
 
@@ -87,7 +87,7 @@ def build(
     except Exception as error:
         if not options and not isinstance(error, TypeError):
             raise
-        given = f"can't be built with {_said(options)} " if options else ""
+        given = f"can't be built with {_in_words(options)} " if options else ""
         raise InputError(f"{registry.name_of(cls)}: {given}({type(error).__name__}: {error})") from error
 
 
@@ -118,7 +118,7 @@ def with_network(cls: Any, options: Mapping[str, Any], velocity: str | None) -> 
 
 def network_of(cls: Any) -> str | None:
     """The argument that takes a model's network; `None` of a model that is made of no velocity."""
-    known = _known(cls) or []
+    known = _option_names(cls) or []
     return next((name for name in _NETWORKS if name in known), None)
 
 
@@ -128,7 +128,7 @@ def check_options(cls: Any, options: Mapping[str, Any]) -> None:
     Raises:
         InputError: With the nearest name, and all of them.
     """
-    known = _known(cls)
+    known = _option_names(cls)
     if known is None:
         return
     for name in options:
@@ -147,17 +147,17 @@ def check_values(cls: Any, options: Mapping[str, Any]) -> None:
     hints = _types_of(cls)
     for name, value in options.items():
         if other := _refusal(name, value, hints.get(name, Any)):
-            raise InputError(f"{registry.name_of(cls)}: {name}={shown(value)} came; {other} would do")
+            raise InputError(f"{registry.name_of(cls)}: {name}={quote(value)} came; {other} would do")
 
 
-def _known(cls: Any) -> list[str] | None:
+def _option_names(cls: Any) -> list[str] | None:
     """The options that a model has; `None` where it takes anything, and knows what to do with it."""
     parameters = dict(list(inspect.signature(cls).parameters.items())[1:])
     known = [name for name, parameter in parameters.items() if parameter.kind is not parameter.VAR_KEYWORD]
     if len(known) == len(parameters):
         return known
     if (returned := class_behind(cls)) is not None:
-        further = _known(returned)
+        further = _option_names(returned)
         return None if further is None else list(dict.fromkeys([*known, *further]))
     return [*known, *_FLOW] if hasattr(cls, "replace") else None
 
@@ -189,7 +189,7 @@ def _refusal(name: str, value: Any, hint: Any) -> str:
         return ""
     if name == "base" and isinstance(value, str | bool | int | float | list | dict):
         return "a distribution, from Python,"
-    if other := wanted(value, hint):
+    if other := expectation(value, hint):
         return other
     if isinstance(value, int | float) and not isinstance(value, bool):
         if not math.isfinite(value):
@@ -210,5 +210,5 @@ def _tuples(value: Any) -> Any:
     return tuple(map(_tuples, value)) if isinstance(value, list) else value
 
 
-def _said(options: Mapping[str, Any]) -> str:
-    return " ".join(f"{name}={shown(value)}" for name, value in options.items())
+def _in_words(options: Mapping[str, Any]) -> str:
+    return " ".join(f"{name}={quote(value)}" for name, value in options.items())

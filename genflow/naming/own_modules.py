@@ -15,10 +15,10 @@ from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec, PathFinder
 from types import FrameType, ModuleType
 
-__all__ = ["own_module"]
+__all__ = ["import_own_module"]
 
 
-def own_module(name: str) -> ModuleType:
+def import_own_module(name: str) -> ModuleType:
     """Imports a module that was named: from the current folder if it is there, otherwise as any other.
 
     Args:
@@ -60,7 +60,7 @@ class _Finder(MetaPathFinder):
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
-        return self.taken(fullname) if path is None and self._asked_by_its_own() else None
+        return self.taken(fullname) if path is None and self._is_asked_from_here() else None
 
     def taken(self, name: str) -> ModuleSpec | None:
         """What the folder has under a name."""
@@ -69,7 +69,7 @@ class _Finder(MetaPathFinder):
             self.found.add(name)
         return spec
 
-    def _asked_by_its_own(self) -> bool:
+    def _is_asked_from_here(self) -> bool:
         """Whether the import stands in a module that was found here, the machinery of importing left out."""
         frame: FrameType | None = sys._getframe(1)
         while frame is not None and _of_importlib(frame.f_code.co_filename):

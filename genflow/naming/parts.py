@@ -49,9 +49,9 @@ def part(kind: str, given: Any, *first: Any, **defaults: Any) -> Any:
     """
     if isinstance(given, _INTERFACES[kind]):
         return given
-    name, arguments = _named(kind, given) if isinstance(given, str | Mapping) else (given, {})
+    name, arguments = _name_and_arguments(kind, given) if isinstance(given, str | Mapping) else (given, {})
     if isinstance(name, str):
-        found, arguments = _found(kind, name, arguments)
+        found, arguments = _look_up(kind, name, arguments)
     else:
         found, name = given, name_of_function(given, type(given).__name__)
     if isinstance(found, _INTERFACES[kind]):
@@ -95,7 +95,7 @@ def network(given: Any, dim: int, event_shape: tuple[int, ...] | None = None, **
     if not for_pictures(given):
         return part("velocity", given, dim, **defaults)
     if event_shape is None:
-        name = _named("velocity", given)[0] if isinstance(given, str | Mapping) else given.__name__
+        name = _name_and_arguments("velocity", given)[0] if isinstance(given, str | Mapping) else given.__name__
         raise InputError(
             f"velocity: {name} is for pictures, the data are rows of {dim} columns; digits or a folder of pictures "
             "would do, or a velocity of rows such as residual-mlp"
@@ -111,7 +111,9 @@ def for_pictures(given: Any) -> bool:
         >>> for_pictures("unet"), for_pictures("shallow")
         (True, False)
     """
-    found = _found("velocity", *_named("velocity", given))[0] if isinstance(given, str | Mapping) else given
+    found = (
+        _look_up("velocity", *_name_and_arguments("velocity", given))[0] if isinstance(given, str | Mapping) else given
+    )
     return isinstance(found, type) and issubclass(found, Velocity) and found.event_ndim == _PICTURE
 
 
@@ -149,7 +151,7 @@ def ready(kind: str) -> list[str]:
         (True, False)
     """
     constructors = {name: inspect.signature(registry.lookup(kind, name).__init__) for name in registry.names(kind)}
-    return [name for name, signature in constructors.items() if _needed(signature) == 1]  # itself
+    return [name for name, signature in constructors.items() if _required_count(signature) == 1]  # itself
 
 
 def label_of(given: Any, made: Any) -> str:
@@ -167,11 +169,11 @@ def label_of(given: Any, made: Any) -> str:
     return ",".join([name.rpartition(":")[2], *(f"{key}={value}" for key, value in options.items())])
 
 
-def _named(kind: str, given: Any) -> tuple[str, dict[str, Any]]:
+def _name_and_arguments(kind: str, given: Any) -> tuple[str, dict[str, Any]]:
     """A name and its arguments."""
     if isinstance(given, str) and given.startswith("{"):
         try:
-            return _named(kind, dict(json.loads(given)))
+            return _name_and_arguments(kind, dict(json.loads(given)))
         except ValueError as error:
             raise InputError(f"{kind}: {given} is no JSON ({error}); NAME,OPTION=VALUE would do") from None
     if isinstance(given, Mapping):
@@ -181,7 +183,7 @@ def _named(kind: str, given: Any) -> tuple[str, dict[str, Any]]:
     return name, dict(assignment(text, "NAME,OPTION=VALUE, such as hutchinson,n=8,", of=kind) for text in assignments)
 
 
-def _found(kind: str, name: str, arguments: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+def _look_up(kind: str, name: str, arguments: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
     """What goes by a name; a method of torchdiffeq is that class with its first argument."""
     if kind == "integrator" and name not in registry.names(kind):
         adaptive = registry.lookup(kind, "adaptive")
@@ -201,10 +203,10 @@ def _is_the_part_itself(found: Any) -> bool:
         signature = inspect.signature(found)
     except (TypeError, ValueError):
         return True
-    return _needed(signature) > 1 or any(p.kind is p.VAR_POSITIONAL for p in signature.parameters.values())
+    return _required_count(signature) > 1 or any(p.kind is p.VAR_POSITIONAL for p in signature.parameters.values())
 
 
-def _needed(signature: inspect.Signature) -> int:
+def _required_count(signature: inspect.Signature) -> int:
     """How many arguments a call can't do without."""
     kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
     return sum(p.kind in kinds and p.default is p.empty for p in signature.parameters.values())

@@ -15,7 +15,7 @@ from importlib.metadata import entry_points
 from typing import Any
 
 from genflow.errors import InputError
-from genflow.naming.own_modules import own_module
+from genflow.naming.own_modules import import_own_module
 
 __all__ = ["KINDS", "Entry", "entries", "from_function", "lookup", "name_of", "names"]
 
@@ -188,7 +188,7 @@ class Entry:
 
     def load(self) -> Any:
         """Imports the object."""
-        return _imported(self.target, self.kind, self.name)
+        return _import_target(self.target, self.kind, self.name)
 
 
 def entries(kind: str) -> list[Entry]:
@@ -244,11 +244,11 @@ def lookup(kind: str, name: str) -> Any:
     if name in registered:
         return registered[name].load()
     if ":" in name:
-        return _imported(name, kind, name)
-    folded = {_folded(known): known for known in registered}
-    if _folded(name) in folded:  # jko_iflow, JKOiFlow
-        return registered[folded[_folded(name)]].load()
-    near = [folded[match] for match in difflib.get_close_matches(_folded(name), folded, n=2, cutoff=0.5)]
+        return _import_target(name, kind, name)
+    folded = {_fold(known): known for known in registered}
+    if _fold(name) in folded:  # jko_iflow, JKOiFlow
+        return registered[folded[_fold(name)]].load()
+    near = [folded[match] for match in difflib.get_close_matches(_fold(name), folded, n=2, cutoff=0.5)]
     hint = f"did you mean {' or '.join(near)}? " if near else ""
     raise InputError(f"{kind}: no {name!r}; {hint}known: {', '.join(registered)}, or your own as module:Name")
 
@@ -279,19 +279,19 @@ def from_function(kind: str) -> Any:
         >>> registry.from_function("velocity").__name__
         'as_velocity'
     """
-    return _imported(_FROM_FUNCTION[kind], kind, kind) if kind in _FROM_FUNCTION else None
+    return _import_target(_FROM_FUNCTION[kind], kind, kind) if kind in _FROM_FUNCTION else None
 
 
-def _folded(name: str) -> str:
+def _fold(name: str) -> str:
     return re.sub(r"[^a-z0-9]", "", name.lower())
 
 
-def _imported(target: str, kind: str, name: str) -> Any:
+def _import_target(target: str, kind: str, name: str) -> Any:
     module, _, attribute = target.partition(":")
     if not module or not attribute:
         raise InputError(f"{kind}: {name!r} came; a module and a name in it, such as my_flows:MyFlow, would do")
     try:
-        found: Any = own_module(module)
+        found: Any = import_own_module(module)
     except Exception as error:  # a module of the user's own may fail in any way
         raise InputError(f"{kind}: {name!r} can't be imported ({type(error).__name__}: {error})") from error
     for part in attribute.split("."):

@@ -11,12 +11,12 @@ from typing import Any, Literal
 
 from genflow.errors import InputError
 
-__all__ = ["check_arguments", "is_plain", "shown", "types_of", "wanted"]
+__all__ = ["check_arguments", "is_plain", "quote", "types_of", "expectation"]
 
 _KINDS: dict[Any, str] = {int: "a whole number", float: "a number", str: "a word", bool: "true or false"}
 
 
-def wanted(value: Any, hint: Any) -> str:
+def expectation(value: Any, hint: Any) -> str:
     """What would do in the place of a value, by its annotation; empty if it does.
 
     Example:
@@ -27,14 +27,14 @@ def wanted(value: Any, hint: Any) -> str:
     if origin is Literal:
         return "" if value in arguments else f"one of {', '.join(map(str, arguments))}"
     if origin in (typing.Union, types.UnionType):
-        found = [wanted(value, argument) for argument in arguments]
+        found = [expectation(value, argument) for argument in arguments]
         return "" if "" in found else " or ".join(dict.fromkeys(found))
     if origin is tuple:
         items = (
             (arguments[0],) * len(value) if arguments[1:] == (...,) and isinstance(value, list | tuple) else arguments
         )
         if isinstance(value, list | tuple) and len(value) == len(items):
-            return next(filter(None, map(wanted, value, items)), "")
+            return next(filter(None, map(expectation, value, items)), "")
         return (
             "a list such as [" + ", ".join("1" if item is int else "1.0" for item in arguments if item is not ...) + "]"
         )
@@ -90,10 +90,10 @@ def check_arguments(owner: str, callable_: Any, arguments: Mapping[str, Any], hi
                 hint = f"; {hints[name]}" if name in hints else ""
                 raise InputError(f"{owner} has no option {name!r}: {known}{hint}")
     for name, value in arguments.items():
-        if would := wanted(value, hinted.get(name, Any)):
-            raise InputError(f"{owner}: {name}={shown(value)} came; {would} would do")
+        if would := expectation(value, hinted.get(name, Any)):
+            raise InputError(f"{owner}: {name}={quote(value)} came; {would} would do")
 
 
-def shown(value: Any) -> str:
+def quote(value: Any) -> str:
     """A value as it is typed."""
     return value if isinstance(value, str) else json.dumps(value, default=repr)

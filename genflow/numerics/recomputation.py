@@ -12,10 +12,10 @@ from torch.autograd.graph import saved_tensors_hooks
 
 from genflow.numerics.tuning import pages
 
-__all__ = ["recomputed"]
+__all__ = ["recompute"]
 
 
-def recomputed(function: Callable[..., Any], state: Any, apart: bool = False) -> Any:
+def recompute(function: Callable[..., Any], state: Any, apart: bool = False) -> Any:
     """`function(state)`, of whose graph nothing is kept: the backward pass calls the function once more.
 
     What the two calls save for it must be the same tensors in the same order, so the function must be deterministic.

@@ -16,13 +16,13 @@ import torch
 from genflow.numerics.memory import own_pages
 from genflow.numerics.products import fast_products
 
-__all__ = ["pages", "products", "tuned"]
+__all__ = ["pages", "products", "tuned_process"]
 
 _TUNED: ContextVar[bool] = ContextVar("tuned", default=False)
 
 
 @contextmanager
-def tuned() -> Iterator[None]:
+def tuned_process() -> Iterator[None]:
     """Within, trainings and solves may change settings of the process for as long as they last.
 
     On some processors that makes a training twice as fast; what it computes is the same to rounding.

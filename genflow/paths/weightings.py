@@ -52,7 +52,7 @@ class Simple(Weighting):
     """The error of the noise: the simple loss of DDPM. Ho, Jain, Abbeel 2020, https://arxiv.org/abs/2006.11239"""
 
     def __call__(self, path: Path, prediction: Prediction, times: Times, t: Tensor) -> Tensor:
-        return _squared(prediction.noised(gaussian_of(path), t)[1], t)
+        return _square_of(prediction.noised(gaussian_of(path), t)[1], t)
 
 
 class Likelihood(Weighting):
@@ -72,7 +72,7 @@ class Likelihood(Weighting):
         merged = gaussian_of(path)
         low, high = log_snr_range(path)
         rate = -torch.func.jvp(merged.log_snr, (t,), (torch.ones_like(t),))[1]
-        return rate / ((high - low) * times.density(t, path)) * _squared(prediction.noised(merged, t)[1], t)
+        return rate / ((high - low) * times.density(t, path)) * _square_of(prediction.noised(merged, t)[1], t)
 
 
 class EDMWeighting(Weighting):
@@ -96,7 +96,7 @@ class EDMWeighting(Weighting):
         merged = gaussian_of(path)
         noise = merged.sigma(t) / merged.alpha(t)
         # An error of the data is r times one of the noise: (r² + s²) / (r s)² r² e'² = (1 + r² / s²) e'².
-        return (1 + (noise / self.sigma_data) ** 2) * _squared(prediction.noised(merged, t)[1], t)
+        return (1 + (noise / self.sigma_data) ** 2) * _square_of(prediction.noised(merged, t)[1], t)
 
 
 class MinSNR(Weighting):
@@ -117,10 +117,10 @@ class MinSNR(Weighting):
     def __call__(self, path: Path, prediction: Prediction, times: Times, t: Tensor) -> Tensor:
         merged = gaussian_of(path)
         capped = (self.gamma * torch.exp(-merged.log_snr(t))).clamp_max(1.0)  # min(SNR, γ) / SNR of the noise's error
-        return capped * _squared(prediction.noised(merged, t)[1], t)
+        return capped * _square_of(prediction.noised(merged, t)[1], t)
 
 
-def _squared(coefficient: Tensor | float, t: Tensor) -> Tensor:
+def _square_of(coefficient: Tensor | float, t: Tensor) -> Tensor:
     return torch.as_tensor(coefficient, dtype=t.dtype, device=t.device).expand_as(t) ** 2
 
 

@@ -2,7 +2,7 @@
 
 from genflow.paths import LinearInterpolant, VariancePreserving
 from genflow.schedulers.grids import EqualLogSNR, Uniform, Warped
-from genflow.schedulers.jko import JKOSteps, refined, reparameterized
+from genflow.schedulers.jko import JKOSteps, refine, reparameterize
 from genflow.schedulers.karras import Karras
 
 __all__ = [
@@ -13,6 +13,6 @@ __all__ = [
     "Uniform",
     "VariancePreserving",
     "Warped",
-    "refined",
-    "reparameterized",
+    "refine",
+    "reparameterize",
 ]

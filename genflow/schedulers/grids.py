@@ -15,7 +15,7 @@ from genflow.interfaces import NoiseSchedule, Scheduler
 __all__ = ["EqualLogSNR", "Uniform", "Warped"]
 
 
-def checked_steps(steps: int | None, default: int) -> int:
+def check_steps(steps: int | None, default: int) -> int:
     """The number of steps, the default where none is given.
 
     Raises:
@@ -40,7 +40,7 @@ class Uniform(Scheduler):
     """
 
     def __init__(self, steps: int = 8):
-        self.steps = checked_steps(steps, 8)
+        self.steps = check_steps(steps, 8)
 
     def times(
         self,
@@ -51,7 +51,7 @@ class Uniform(Scheduler):
         dtype: torch.dtype = torch.float32,
         device: torch.device | str | None = None,
     ) -> Float[Tensor, " times"]:
-        return torch.linspace(start, stop, checked_steps(steps, self.steps) + 1, dtype=dtype, device=device)
+        return torch.linspace(start, stop, check_steps(steps, self.steps) + 1, dtype=dtype, device=device)
 
 
 class Warped(Scheduler):
@@ -70,7 +70,7 @@ class Warped(Scheduler):
     def __init__(self, steps: int = 8, power: float = 2.0):
         if not power > 0:
             raise InputError(f"power: {power} came; a positive number would do")
-        self.steps, self.power = checked_steps(steps, 8), power
+        self.steps, self.power = check_steps(steps, 8), power
 
     def times(
         self,
@@ -81,9 +81,9 @@ class Warped(Scheduler):
         dtype: torch.dtype = torch.float32,
         device: torch.device | str | None = None,
     ) -> Float[Tensor, " times"]:
-        u = torch.linspace(0, 1, checked_steps(steps, self.steps) + 1, dtype=torch.float64) ** self.power
+        u = torch.linspace(0, 1, check_steps(steps, self.steps) + 1, dtype=torch.float64) ** self.power
         low, high = min(start, stop), max(start, stop)
-        return _finished(low + (high - low) * u, start, stop, dtype, device)
+        return _orient(low + (high - low) * u, start, stop, dtype, device)
 
 
 class EqualLogSNR(Scheduler):
@@ -104,7 +104,7 @@ class EqualLogSNR(Scheduler):
     """
 
     def __init__(self, noise: NoiseSchedule, steps: int = 32):
-        self.noise, self.steps = noise, checked_steps(steps, 32)
+        self.noise, self.steps = noise, check_steps(steps, 32)
 
     def times(
         self,
@@ -123,17 +123,15 @@ class EqualLogSNR(Scheduler):
                 f"start, stop: the log-SNR is infinite on [{low:g}, {high:g}]; [{t_min:g}, {t_max:g}] would do"
             )
         first, last = ends.tolist()
-        grid = self._log_snr(first, last, checked_steps(steps, self.steps))
-        return _finished(self.noise.time_of(grid), start, stop, dtype, device)
+        grid = self._log_snr(first, last, check_steps(steps, self.steps))
+        return _orient(self.noise.time_of(grid), start, stop, dtype, device)
 
     def _log_snr(self, first: float, last: float, steps: int) -> Tensor:
         r"""The grid of :math:`\lambda`, in float64."""
         return torch.linspace(first, last, steps + 1, dtype=torch.float64)
 
 
-def _finished(
-    rising: Tensor, start: float, stop: float, dtype: torch.dtype, device: torch.device | str | None
-) -> Tensor:
+def _orient(rising: Tensor, start: float, stop: float, dtype: torch.dtype, device: torch.device | str | None) -> Tensor:
     """The grid in the direction that was asked for, its ends exact."""
     times = rising if start <= stop else rising.flip(0)
     times[0], times[-1] = start, stop

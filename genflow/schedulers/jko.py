@@ -19,9 +19,9 @@ from torch import Tensor
 
 from genflow.errors import InputError
 from genflow.interfaces import Scheduler
-from genflow.schedulers.grids import checked_steps
+from genflow.schedulers.grids import check_steps
 
-__all__ = ["JKOSteps", "refined", "reparameterized"]
+__all__ = ["JKOSteps", "refine", "reparameterize"]
 
 
 class JKOSteps(Scheduler):
@@ -50,7 +50,7 @@ class JKOSteps(Scheduler):
             if not (value > 0 and math.isfinite(value)):
                 raise InputError(f"{name}: {value} came; a positive number would do")
         self.first, self.growth, self.maximum = first, growth, maximum
-        self.steps = checked_steps(steps, 8)
+        self.steps = check_steps(steps, 8)
 
     def step(self, k: int) -> float:
         r"""The step :math:`h_{k+1}` of block `k`, counted from 0."""
@@ -59,7 +59,7 @@ class JKOSteps(Scheduler):
 
     def boundaries(self, start: float = 0.0, steps: int | None = None) -> list[float]:
         """The boundaries of all blocks from `start` on, of their natural length."""
-        return list(accumulate(map(self.step, range(checked_steps(steps, self.steps))), initial=start))
+        return list(accumulate(map(self.step, range(check_steps(steps, self.steps))), initial=start))
 
     def times(
         self,
@@ -89,7 +89,7 @@ class JKOSteps(Scheduler):
         return times.to(device, dtype)
 
 
-def reparameterized(boundaries: Sequence[float], movements: Sequence[float], damping: float = 0.5) -> list[float]:
+def reparameterize(boundaries: Sequence[float], movements: Sequence[float], damping: float = 0.5) -> list[float]:
     r"""Boundaries between which the blocks move more alike.
 
     .. math:: t_k \leftarrow t_k + \eta (\tilde t_k - t_k), \qquad C(\tilde t_k) = \frac{k}{K} C(t_K),
@@ -124,7 +124,7 @@ def reparameterized(boundaries: Sequence[float], movements: Sequence[float], dam
     return [boundaries[0], *inner, boundaries[-1]]
 
 
-def refined(boundaries: Sequence[float]) -> list[float]:
+def refine(boundaries: Sequence[float]) -> list[float]:
     """Boundaries of twice as many blocks: every interval in halves.
 
     Args:

@@ -21,9 +21,9 @@ from torch import Tensor
 
 from genflow.errors import InputError, SolverError
 from genflow.interfaces import Dynamics, Integrator, Solution, State
-from genflow.numerics.recomputation import recomputed
-from genflow.solvers.gradients import checked_gradient, tensors_of
-from genflow.solvers.states import detached, grid_of, is_finite, is_lost, is_watched, stacked
+from genflow.numerics.recomputation import recompute
+from genflow.solvers.gradients import check_gradient, tensors_of
+from genflow.solvers.states import detach, grid_of, is_finite, is_lost, is_watched, stack
 
 __all__ = ["ADAPTIVE_METHODS", "FIXED_METHODS", "Adaptive"]
 
@@ -108,7 +108,7 @@ class Adaptive(Integrator):
         self.rtol, self.atol, self.norm = rtol, atol, norm
         if adjoint and gradient == "checkpoint":
             raise InputError("gradient: checkpoint came with adjoint=True; one of the two would do")
-        self.gradient = checked_gradient("adjoint" if adjoint else gradient, type(self).__name__)
+        self.gradient = check_gradient("adjoint" if adjoint else gradient, type(self).__name__)
         self.max_evaluations = max_evaluations
         self.options = dict(options or {})
 
@@ -147,25 +147,25 @@ class Adaptive(Integrator):
         """
         dynamics, steps = Dynamics.of(dynamics), grid_of(times.detach())
         if not any(steps):
-            return Solution(state, states=stacked([state] * len(times)) if save == "all" else None)
+            return Solution(state, states=stack([state] * len(times)) if save == "all" else None)
         if not all(steps):
             raise InputError("times: two of them are the same; they must be strictly monotone")
         if self.gradient == "checkpoint" and torch.is_grad_enabled():
             return self._by_intervals(dynamics, state, times, save)
-        return self._solved(dynamics, state, times, save)
+        return self._solve(dynamics, state, times, save)
 
     def _by_intervals(self, dynamics: Dynamics, state: State, times: Tensor, save: Literal["last", "all"]) -> Solution:
         """One solve for each interval of the grid, of which the graph keeps the state at its begin."""
         total, kept = Solution(state), [state]
         for interval in times.unfold(0, 2, 1):
-            solution = recomputed(lambda y, ends=interval: self._solved(dynamics, y, ends, "last"), total.state)
+            solution = recompute(lambda y, ends=interval: self._solve(dynamics, y, ends, "last"), total.state)
             total.state = solution.state
             total.count(solution)
             kept.append(solution.state)
-        total.states = stacked(kept) if save == "all" else None
+        total.states = stack(kept) if save == "all" else None
         return total
 
-    def _solved(self, dynamics: Dynamics, state: State, times: Tensor, save: Literal["last", "all"]) -> Solution:
+    def _solve(self, dynamics: Dynamics, state: State, times: Tensor, save: Literal["last", "all"]) -> Solution:
         adaptive = self.method in ADAPTIVE_METHODS
         if adaptive and save == "last":
             times = times[[0, -1]]
@@ -309,7 +309,7 @@ class _Watched:
             f"{solver.method}{self.phase}: {reason}: t = {self.time:g}{step} was reached on the way from "
             f"{self.start:g} to {self.stop:g}, rtol {solver.rtol:g}, atol {solver.atol:g}; {remedy} would help",
             self.time,
-            detached(self.state),
+            detach(self.state),
             self.step or None,
         )
 

@@ -27,11 +27,11 @@ from torch import Tensor
 
 from genflow.errors import InputError, SolverError
 from genflow.interfaces import Dynamics, Integrator, Solution, State
-from genflow.numerics.recomputation import recomputed
+from genflow.numerics.recomputation import recompute
 from genflow.solvers import tableaus
 from genflow.solvers.fixed import stages
-from genflow.solvers.gradients import checked_gradient, solved_by_adjoint
-from genflow.solvers.states import combined, detached, grid_of, moved, parts_of, stacked
+from genflow.solvers.gradients import check_gradient, solved_by_adjoint
+from genflow.solvers.states import combine, detach, grid_of, move, parts_of, stack
 from genflow.solvers.tableaus import Tableau
 
 __all__ = ["DOP853", "BogackiShampine", "DormandPrince", "Embedded", "Tsitouras"]
@@ -77,7 +77,7 @@ class Embedded(Integrator):
             raise InputError(f"max_evaluations: {max_evaluations} came; at least 1 would do")
         self.rtol, self.atol, self.per_row, self.norm = rtol, atol, per_row, norm
         self.max_evaluations = max_evaluations
-        self.gradient = checked_gradient(gradient, type(self).__name__)
+        self.gradient = check_gradient(gradient, type(self).__name__)
 
     def solve(
         self,
@@ -100,14 +100,14 @@ class Embedded(Integrator):
         """
         dynamics, steps = Dynamics.of(dynamics), grid_of(times.detach())
         if not any(steps):
-            return Solution(state, states=stacked([state] * len(times)) if save == "all" else None)
+            return Solution(state, states=stack([state] * len(times)) if save == "all" else None)
         if not all(steps):
             raise InputError("times: two of them are the same; they must be strictly monotone")
         if self.gradient == "adjoint" and torch.is_grad_enabled():
-            return solved_by_adjoint(self._solved, dynamics, state, times, save)
-        return self._solved(dynamics, state, times, save)
+            return solved_by_adjoint(self._solve, dynamics, state, times, save)
+        return self._solve(dynamics, state, times, save)
 
-    def _solved(self, dynamics: Any, state: State, times: Tensor, save: Literal["last", "all"] = "last") -> Solution:
+    def _solve(self, dynamics: Any, state: State, times: Tensor, save: Literal["last", "all"] = "last") -> Solution:
         walk = _Walk(self, dynamics, state, times.detach())
         kept = [state]
         for stop in times[1:].tolist() if save == "all" else [times[-1].item()]:
@@ -115,7 +115,7 @@ class Embedded(Integrator):
             kept.append(walk.y)
         return Solution(
             walk.y,
-            states=stacked(kept) if save == "all" else None,
+            states=stack(kept) if save == "all" else None,
             nfe=walk.evaluations,
             steps=int(walk.accepted.max()) if walk.accepted.numel() else 0,
             rejected=int(walk.rejected.max()) if walk.rejected.numel() else 0,
@@ -179,20 +179,20 @@ class _Walk:
                 self._fail(reason, active & (self.size < self.least), self._advice("a looser tolerance"))
             h = self.direction * torch.where(last, left, self.size)
             t_next = torch.where(last, torch.full_like(self.t, stop), self.t + h)
-            y, k, errors = self._tried(t_next, h)
+            y, k, errors = self._try_step(t_next, h)
             with torch.no_grad():
                 error = self._error(y, k, errors)
             good = active & (error <= 1)
             if torch.is_grad_enabled() and not good.all() and not error[~good].isfinite().all():
                 # A row that is left behind must not bring its infinities into the gradients of the others.
-                y, k, _ = self._tried(torch.where(good, t_next, self.t), torch.where(good, h, torch.zeros_like(h)))
+                y, k, _ = self._try_step(torch.where(good, t_next, self.t), torch.where(good, h, torch.zeros_like(h)))
             self.y, self.k = self._chosen(good, y, self.y), self._chosen(good, k, self.k)
             self.t = torch.where(good, t_next, self.t)
             self.accepted += good
             self.rejected += active & ~good
             self._resize(h.abs(), error, active, good, last)
 
-    def _tried(self, t_next: Tensor, h: Tensor) -> tuple[Any, Any, list[Any]]:
+    def _try_step(self, t_next: Tensor, h: Tensor) -> tuple[Any, Any, list[Any]]:
         """The point behind a step, the rate there, and the estimates of the error."""
         t, step = self.t, h if self.batch else h.item()
 
@@ -200,10 +200,10 @@ class _Walk:
             y, first = carried
             k, point = stages(self.tableau, self.f, t, t_next, step, y, first)
             weighted = [[(step * e, rate) for e, rate in zip(errors, k) if e] for errors in self.tableau.errors]
-            return point, k[-1], [combined(*terms) for terms in weighted]
+            return point, k[-1], [combine(*terms) for terms in weighted]
 
         if self.solver.gradient == "checkpoint" and torch.is_grad_enabled():
-            return recomputed(trial, (self.y, self.k))
+            return recompute(trial, (self.y, self.k))
         return trial((self.y, self.k))
 
     def _error(self, y: Any, k: Any, errors: list[Any]) -> Tensor:
@@ -251,7 +251,7 @@ class _Walk:
         )
         guess = guess.clamp(min=2 * self.least, max=span)
         h = self.direction * guess
-        k = self.f(self.t + h, moved(self.y, (h, self.k)))
+        k = self.f(self.t + h, move(self.y, (h, self.k)))
         difference = tuple(b - a for a, b in zip(parts_of(self.k), parts_of(k)))
         of_change = size_of(difference) / guess
         # Where the trial goes astray, the guess alone has to do.
@@ -304,7 +304,7 @@ class _Walk:
             f"{type(solver).__name__}: {reason}: t = {time:g} was reached{row}, with a step of {step:.3g}, on the way "
             f"from {self.start:g} to {self.stop:g}, rtol {solver.rtol:g}, atol {solver.atol:g}; {remedy} would help",
             time,
-            detached(self.y),
+            detach(self.y),
             step,
         )
 

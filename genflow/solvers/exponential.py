@@ -30,7 +30,7 @@ from torch import Tensor
 from genflow.errors import InputError
 from genflow.interfaces import State
 from genflow.solvers.grid import Advance, OnGrid, drawing, one_tensor
-from genflow.solvers.states import moved
+from genflow.solvers.states import move
 
 __all__ = ["DDIM", "Ancestral", "DPMSolver", "Denoising", "OfDenoiser", "PredictorCorrector"]
 
@@ -174,8 +174,8 @@ class DDIM(Denoising):
     ) -> Advance:
         def advance(n: int, x: Any, memory: Any) -> tuple[Any, Any]:
             a, b, drawn = intervals[n].terms(self.eta)
-            x = moved(a * x, (b, denoise(n, x)))
-            return (moved(x, (drawn, noise(n))) if self.eta else x), memory
+            x = move(a * x, (b, denoise(n, x)))
+            return (move(x, (drawn, noise(n))) if self.eta else x), memory
 
         return advance
 
@@ -242,7 +242,7 @@ class DPMSolver(Denoising):
             ahead = denoised
             if memory and math.isfinite(widths[n]) and widths[n - 1]:
                 ahead = torch.lerp(memory[0], denoised, 1 + widths[n] / (2 * widths[n - 1]))
-            return moved(a * x, (b, ahead)), (denoised,)
+            return move(a * x, (b, ahead)), (denoised,)
 
         return advance
 
@@ -296,12 +296,12 @@ class PredictorCorrector(Denoising):
 
         def advance(n: int, x: Any, memory: Any) -> tuple[Any, Any]:
             a, b, drawn = intervals[n].terms(1.0)
-            x = moved(a * x, (b, denoise(n, x)), (drawn, noise(each * n)))
+            x = move(a * x, (b, denoise(n, x)), (drawn, noise(each * n)))
             # δ times the score, δ = 2 r² σ²: the variance cancels, so that no noise at the end is no division by zero.
             pull, alpha, sigma = 2 * self.ratio**2, intervals[n].alpha_s, intervals[n].sigma_s
             for k in range(1, each):
-                toward = moved(-x, (alpha, denoise(n + 1, x)))
-                x = moved(x, (pull, toward), (2 * self.ratio * sigma, noise(each * n + k)))
+                toward = move(-x, (alpha, denoise(n + 1, x)))
+                x = move(x, (pull, toward), (2 * self.ratio * sigma, noise(each * n + k)))
             return x, memory
 
         return advance

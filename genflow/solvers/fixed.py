@@ -21,7 +21,7 @@ from torch import Tensor
 from genflow.interfaces import State
 from genflow.solvers import tableaus
 from genflow.solvers.grid import Advance, OnGrid
-from genflow.solvers.states import moved
+from genflow.solvers.states import move
 from genflow.solvers.tableaus import Tableau
 
 __all__ = ["RK4", "RK438", "Euler", "FixedStep", "Heun", "Midpoint", "Ralston", "RungeKutta", "stages"]
@@ -77,7 +77,7 @@ def stages(
         if c != node:
             node, time = c, t_next if c == 1 else t + c * h
         if row:
-            point = moved(y, *((h * a, k[j]) for j, a in row))
+            point = move(y, *((h * a, k[j]) for j, a in row))
         k.append(f(time, point))
     return k, point
 
@@ -93,7 +93,7 @@ class RungeKutta(FixedStep):
 
     def step(self, f: Callable[[Tensor, Any], Any], t: Tensor, t_next: Tensor, h: Any, y: State) -> State:
         k, _ = stages(self.tableau, f, t, t_next, h, y)
-        return moved(y, *((h * b, k[i]) for i, b in self.tableau.weights))
+        return move(y, *((h * b, k[i]) for i, b in self.tableau.weights))
 
 
 class Euler(RungeKutta):

@@ -33,15 +33,15 @@ from torch.autograd.function import once_differentiable
 
 from genflow.errors import InputError
 from genflow.interfaces import Dynamics, Solution, State, Work
-from genflow.solvers.states import stacked
+from genflow.solvers.states import stack
 
-__all__ = ["GRADIENTS", "checked_gradient", "solved_by_adjoint", "tensors_of"]
+__all__ = ["GRADIENTS", "check_gradient", "solved_by_adjoint", "tensors_of"]
 
 GRADIENTS = ("backprop", "checkpoint", "adjoint")
 """The values of the option `gradient`."""
 
 
-def checked_gradient(gradient: str, solver: str, known: Sequence[str] = GRADIENTS) -> str:
+def check_gradient(gradient: str, solver: str, known: Sequence[str] = GRADIENTS) -> str:
     """The option, if the solver has it.
 
     Raises:
@@ -84,7 +84,7 @@ def solved_by_adjoint(
         parts = _Adjoint.apply(solve, dynamics, grid, total, isinstance(state, Tensor), len(parts), *parts, *tensors)
         total.state = parts[0] if isinstance(state, Tensor) else tuple(parts)
         kept.append(total.state)
-    total.states = stacked(kept) if save == "all" else None
+    total.states = stack(kept) if save == "all" else None
     return total
 
 

@@ -13,10 +13,10 @@ from torch import Tensor
 
 from genflow.errors import InputError, SolverError
 from genflow.interfaces import Dynamics, Integrator, Solution, State
-from genflow.numerics.recomputation import recomputed
+from genflow.numerics.recomputation import recompute
 from genflow.numerics.tuning import products
-from genflow.solvers.gradients import GRADIENTS, checked_gradient, solved_by_adjoint
-from genflow.solvers.states import detached, grid_of, is_finite, is_lost, is_watched, stacked
+from genflow.solvers.gradients import GRADIENTS, check_gradient, solved_by_adjoint
+from genflow.solvers.states import detach, grid_of, is_finite, is_lost, is_watched, stack
 
 __all__ = ["Advance", "OnGrid", "drawing", "one_tensor"]
 
@@ -45,7 +45,7 @@ class OnGrid(Integrator):
     random: bool = False
 
     def __init__(self, gradient: str = "backprop"):
-        self.gradient = checked_gradient(gradient, type(self).__name__, self.gradients)
+        self.gradient = check_gradient(gradient, type(self).__name__, self.gradients)
 
     @abstractmethod
     def advancing(
@@ -87,10 +87,10 @@ class OnGrid(Integrator):
         dynamics, watch = Dynamics.of(dynamics), is_watched(state)
         with products(times.device):
             if self.gradient == "adjoint" and torch.is_grad_enabled() and len(times) > 1:
-                return solved_by_adjoint(partial(self._walked, watch=watch), dynamics, state, times, save)
-            return self._walked(dynamics, state, times, generator, save, watch)
+                return solved_by_adjoint(partial(self._walk, watch=watch), dynamics, state, times, save)
+            return self._walk(dynamics, state, times, generator, save, watch)
 
-    def _walked(
+    def _walk(
         self,
         dynamics: Any,
         state: State,
@@ -107,7 +107,7 @@ class OnGrid(Integrator):
         start, memory, kept = state, (), [state]
         for n in range(len(h_all)):
             if again:
-                state, memory = recomputed(lambda carried, n=n: advance(n, *carried), (state, memory))
+                state, memory = recompute(lambda carried, n=n: advance(n, *carried), (state, memory))
             else:
                 state, memory = advance(n, state, memory)
             if save == "all":
@@ -117,7 +117,7 @@ class OnGrid(Integrator):
                 source.set_state(begin)
             raise self._failure(self.advancing(dynamics, start, times, h_all, generator), start, times.tolist())
         return Solution(
-            state, states=stacked(kept) if save == "all" else None, nfe=self.nfe(len(h_all)), steps=len(h_all)
+            state, states=stack(kept) if save == "all" else None, nfe=self.nfe(len(h_all)), steps=len(h_all)
         )
 
     def _failure(self, advance: Advance, state: Any, values: list[float]) -> SolverError:
@@ -128,7 +128,7 @@ class OnGrid(Integrator):
         memory: Any = ()
         for n in range(count):
             before = state
-            state, memory = advance(n, detached(state), memory)
+            state, memory = advance(n, detach(state), memory)
             if not is_finite(state) or n == count - 1:
                 state = before
                 break
@@ -137,7 +137,7 @@ class OnGrid(Integrator):
             f"{name}: the state is not finite at t = {values[n + 1]:g}, behind step {n + 1} of {count} with a size of "
             f"{h:.3g}, from {values[0]:g} to {values[-1]:g}; more steps, or an adaptive solver, would help",
             values[n],
-            detached(state),
+            detach(state),
             h,
         )
 

@@ -20,7 +20,7 @@ from genflow.interfaces import State
 from genflow.solvers import tableaus
 from genflow.solvers.fixed import stages
 from genflow.solvers.grid import Advance, OnGrid
-from genflow.solvers.states import moved
+from genflow.solvers.states import move
 
 __all__ = ["AdamsBashforth"]
 
@@ -73,10 +73,10 @@ class AdamsBashforth(OnGrid):
             if n < self.order - 1:
                 k, _ = stages(tableaus.RK4, dynamics, t_all[n], t_all[n + 1], h_all[n], y)
                 rates = (k[0], *rates)
-                y = moved(y, *((h_all[n] * b, k[i]) for i, b in tableaus.RK4.weights))
+                y = move(y, *((h_all[n] * b, k[i]) for i, b in tableaus.RK4.weights))
             else:
                 rates = (dynamics(t_all[n], y), *rates)
-                y = moved(y, *((h_all[n] * w, rate) for w, rate in zip(weights[n - self.order + 1], rates)))
+                y = move(y, *((h_all[n] * w, rate) for w, rate in zip(weights[n - self.order + 1], rates)))
             return y, rates[: self.order - 1]
 
         return advance

@@ -12,10 +12,10 @@ from torch import Tensor
 from genflow.errors import InputError
 from genflow.interfaces import State
 
-__all__ = ["combined", "detached", "grid_of", "is_finite", "is_lost", "is_watched", "moved", "parts_of", "stacked"]
+__all__ = ["combine", "detach", "grid_of", "is_finite", "is_lost", "is_watched", "move", "parts_of", "stack"]
 
 
-def moved(y: Any, *terms: tuple[Any, Any]) -> Any:
+def move(y: Any, *terms: tuple[Any, Any]) -> Any:
     r""":math:`y + \sum_i h_i k_i` for a tensor or a tuple of tensors.
 
     Args:
@@ -24,11 +24,11 @@ def moved(y: Any, *terms: tuple[Any, Any]) -> Any:
             each row; and a rate of the state's structure.
     """
     if isinstance(y, Tensor):
-        return _moved(y, terms)
-    return tuple(_moved(part, [(h, rate[i]) for h, rate in terms]) for i, part in enumerate(y))
+        return _move(y, terms)
+    return tuple(_move(part, [(h, rate[i]) for h, rate in terms]) for i, part in enumerate(y))
 
 
-def _moved(y: Tensor, terms: Sequence[tuple[Any, Tensor]]) -> Tensor:
+def _move(y: Tensor, terms: Sequence[tuple[Any, Tensor]]) -> Tensor:
     (h, k), *rest = terms
     if isinstance(h, Tensor):
         return sum((_over(h, k) * k for h, k in rest), y + _over(h, k) * k)
@@ -39,14 +39,14 @@ def _moved(y: Tensor, terms: Sequence[tuple[Any, Tensor]]) -> Tensor:
     return y
 
 
-def combined(*terms: tuple[Any, Any]) -> Any:
-    r""":math:`\sum_i h_i k_i`, of the structure of the rates; see `moved`."""
+def combine(*terms: tuple[Any, Any]) -> Any:
+    r""":math:`\sum_i h_i k_i`, of the structure of the rates; see `move`."""
     (h, k), *rest = terms
     if isinstance(k, Tensor):
         first = _over(h, k) * k
     else:
         first = tuple(_over(h, part) * part for part in k)
-    return moved(first, *rest) if rest else first
+    return move(first, *rest) if rest else first
 
 
 def _over(h: Any, k: Tensor) -> Any:
@@ -74,7 +74,7 @@ def grid_of(times: Tensor) -> list[Any]:
     return list(times.diff().unbind()) if times.requires_grad else h_all
 
 
-def stacked(states: Sequence[State]) -> State:
+def stack(states: Sequence[State]) -> State:
     """States at several times along a new first axis."""
     if isinstance(states[0], Tensor):
         return torch.stack(list(states))  # type: ignore[arg-type]
@@ -105,7 +105,7 @@ def is_lost(state: State) -> bool:
         return False
 
 
-def detached(state: Any) -> Any:
+def detach(state: Any) -> Any:
     """A state without its history."""
     if isinstance(state, Tensor):
         return state.detach()

@@ -31,7 +31,7 @@ from torch import Tensor
 from genflow.errors import InputError
 from genflow.interfaces import Dynamics, GaussianPath, State
 from genflow.solvers.grid import Advance, OnGrid, drawing, one_tensor
-from genflow.solvers.states import moved
+from genflow.solvers.states import move
 
 __all__ = ["EulerMaruyama", "Stochastic", "StochasticHeun", "equation_of", "reverse_equation"]
 
@@ -152,7 +152,7 @@ class EulerMaruyama(Stochastic):
     def step(
         self, drift: Field, diffusion: Field, t: Tensor, t_next: Tensor, h: float, x: Tensor, noise: Tensor
     ) -> Tensor:
-        return moved(x, (h, drift(t, x)), (math.sqrt(abs(h)), diffusion(t, x) * noise))
+        return move(x, (h, drift(t, x)), (math.sqrt(abs(h)), diffusion(t, x) * noise))
 
 
 class StochasticHeun(Stochastic):
@@ -190,5 +190,5 @@ class StochasticHeun(Stochastic):
     ) -> Tensor:
         first = drift(t, x)
         kick = (math.sqrt(abs(h)), diffusion(t + h / 2, x) * noise)
-        second = drift(t_next, moved(x, (h, first), kick))
-        return moved(x, (h / 2, first), (h / 2, second), kick)
+        second = drift(t_next, move(x, (h, first), kick))
+        return move(x, (h / 2, first), (h / 2, second), kick)

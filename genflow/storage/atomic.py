@@ -78,13 +78,13 @@ def folder(path: str | PathLike[str], *, clean: bool = True) -> Iterator[Path]:
             _refuse_taken(path)
             if clean:
                 sweep(path)
-            part = _claimed(path)
+            part = _claim(path)
             try:
                 part.mkdir()
             except BaseException:
                 _OPEN.discard(part.absolute())
                 raise
-    with _completed(path, part, only_disk=True):
+    with _completing(path, part, only_disk=True):
         yield part
         for written in part.rglob("*"):
             if written.is_file():
@@ -119,8 +119,8 @@ def file(path: str | PathLike[str]) -> Iterator[Path]:
     if path.is_dir():
         raise InputError(f"{path}: a folder, not a file")
     sweep(path)
-    part = _claimed(path)
-    with _completed(path, part):
+    part = _claim(path)
+    with _completing(path, part):
         yield part
         _to_disk(part)
         os.replace(part, path)
@@ -161,7 +161,7 @@ def sweep(path: str | PathLike[str]) -> list[Leftover]:
     """
     gone = [left for left in leftovers(path) if not left.alive]
     for left in gone:
-        _removed(left.path)
+        _remove(left.path)
     return gone
 
 
@@ -172,7 +172,7 @@ def _refuse_taken(path: Path) -> None:
         raise InputError(f"{path}: its name is taken, {taken[0]}; name another folder")
 
 
-def _claimed(path: Path) -> Path:
+def _claim(path: Path) -> Path:
     """A name for what is being written that nobody has; the ending is kept, as writers go by it."""
     number, part = 0, path
     while part == path or part.exists() or part.absolute() in _OPEN:
@@ -184,12 +184,12 @@ def _claimed(path: Path) -> Path:
 
 
 @contextmanager
-def _completed(path: Path, part: Path, only_disk: bool = False) -> Iterator[None]:
+def _completing(path: Path, part: Path, only_disk: bool = False) -> Iterator[None]:
     """Removes the part on failure, and says in one line what the disk said."""
     try:
         yield
     except BaseException as error:
-        _removed(part)
+        _remove(part)
         if isinstance(error, OSError) and (_of_disk(error, part) or (error.errno is None and not only_disk)):
             raise _unwritten(path, error) from None
         raise
@@ -245,7 +245,7 @@ def _to_disk(path: Path) -> None:
         os.close(handle)
 
 
-def _removed(path: Path) -> None:
+def _remove(path: Path) -> None:
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path, ignore_errors=True)
     else:

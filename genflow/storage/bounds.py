@@ -59,10 +59,10 @@ def _size(func: Any, args: Any, kwargs: Any) -> int:
     tensors = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)]
     dtype = kwargs.get("dtype")
     width = dtype.itemsize if dtype else max((tensor.element_size() for tensor in tensors), default=8)
-    return width * max(_asked(func._schema.name, given), _combined(func._schema.name, tensors))
+    return width * max(_requested_numbers(func._schema.name, given), _product_numbers(func._schema.name, tensors))
 
 
-def _asked(name: str, given: dict[str, Any]) -> int:
+def _requested_numbers(name: str, given: dict[str, Any]) -> int:
     """How many numbers the arguments ask for in so many words: `zeros(size)`, `linspace(…, steps)`, `eye(n)`, …"""
     if name == "aten::arange":
         start, stop, step = given.get("start", 0), given["end"], given.get("step", 1)
@@ -77,7 +77,7 @@ def _asked(name: str, given: dict[str, Any]) -> int:
     return int(given.get("steps", given.get("n", 0)) or 0)
 
 
-def _combined(name: str, tensors: list[Tensor]) -> int:
+def _product_numbers(name: str, tensors: list[Tensor]) -> int:
     """How many numbers can come of these: a product of matrices, one shape for all, or all of them side by side."""
     if name in _PRODUCTS:
         left, right = tensors[-2:]

@@ -27,8 +27,8 @@ from torch import Tensor, nn
 from genflow.errors import InputError, SolverError
 from genflow.storage import atomic, documents, tensors
 from genflow.storage.bounds import Bounds, TooLong
-from genflow.storage.components import built, check_names, described, is_own, named
-from genflow.storage.format1 import completed
+from genflow.storage.components import check_names, construct, describe, is_own, names_in
+from genflow.storage.format1 import complete
 
 __all__ = ["FORMAT", "build", "load", "save", "write_model", "write_structure"]
 
@@ -64,20 +64,20 @@ def save(model: nn.Module, path: str | PathLike[str]) -> None:
         InputError: The folder exists, or a part is not a component.
         WriteError: The disk is full; nothing is left.
     """
-    structure = described(model)
+    structure = describe(model)
     with atomic.folder(path) as folder:
         write_model(model, folder, structure)
 
 
 def write_model(model: nn.Module, folder: Path, structure: Any = None) -> None:
     """Writes a model into a folder that exists."""
-    structure = described(model) if structure is None else structure
+    structure = describe(model) if structure is None else structure
     _write_structure(structure, folder, tensors.write(folder / _WEIGHTS, model.state_dict()))
 
 
 def write_structure(model: nn.Module, folder: Path) -> None:
     """Writes the structure of a model anew beside its weights, which are there and stay: what is said of it changed."""
-    _write_structure(described(model), folder, tensors.checksum(folder / _WEIGHTS))
+    _write_structure(describe(model), folder, tensors.checksum(folder / _WEIGHTS))
 
 
 def _write_structure(structure: Any, folder: Path, weights: str) -> None:
@@ -115,7 +115,7 @@ def load(path: str | PathLike[str], trust: Sequence[str] = ()) -> Any:
         raise InputError(f"{folder / _WEIGHTS}: missing or damaged, its checksum is another; copy the folder again")
     weights, _ = tensors.read(folder / _WEIGHTS)
     _check_finite(weights, folder / _WEIGHTS)
-    model = build(structure if number > 1 else completed(structure), weights, folder, trust)
+    model = build(structure if number > 1 else complete(structure), weights, folder, trust)
     if number == 1 or _digest(structure) != document["checksums"]["model"]:
         _try(model, structure, folder, strictly=number > 1)
     return model.requires_grad_().eval()
@@ -125,7 +125,7 @@ def build(structure: Any, weights: dict[str, Tensor], source: Any, trust: Collec
     """A model of a structure and its weights. What it asks for is held against them before it is given.
 
     Args:
-        structure: JSON of `described`, whose names have been checked.
+        structure: JSON of `describe`, whose names have been checked.
         weights: Its `state_dict`.
         source: The file, for errors.
         trust: What may be imported beside genflow's own and installed components.
@@ -136,8 +136,8 @@ def build(structure: Any, weights: dict[str, Tensor], source: Any, trust: Collec
     size = sum(tensor.nbytes for tensor in weights.values())
     limit = Bounds(_TIMES * size + _SPARE, _OPERATIONS + 100 * len(weights))
     # Classes from elsewhere are trusted, with what they make of their arguments.
-    with limit if all(map(is_own, named(structure))) else nullcontext():
-        model = built(structure, trust, source)
+    with limit if all(map(is_own, names_in(structure))) else nullcontext():
+        model = construct(structure, trust, source)
     if not isinstance(model, nn.Module):
         raise InputError(f"{source}: damaged, a {type(model).__name__} stands where the model should")
     wanted = model.state_dict()
@@ -168,7 +168,7 @@ def _try(model: Any, structure: Any, source: Path, strictly: bool) -> None:
 
     An old one that takes long, or that the solver gives up on, may be as it always was.
     """
-    if not all(map(is_own, named(structure))) or not hasattr(model, "sample"):
+    if not all(map(is_own, names_in(structure))) or not hasattr(model, "sample"):
         return
     size = sum(tensor.nbytes for tensor in model.state_dict().values())
     with torch.no_grad(), torch.random.fork_rng(devices=[]):

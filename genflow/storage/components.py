@@ -19,11 +19,11 @@ from typing import Any
 
 from genflow.errors import InputError
 from genflow.interfaces import Component
-from genflow.naming.own_modules import own_module
+from genflow.naming.own_modules import import_own_module
 from genflow.storage.bounds import Exceeded
-from genflow.storage.documents import not_finite, printable, wanted
+from genflow.storage.documents import expectation, not_finite, printable
 
-__all__ = ["built", "check_names", "described", "is_own", "named"]
+__all__ = ["construct", "check_names", "describe", "is_own", "names_in"]
 
 _PACKAGES = (
     "baselines", "data", "divergences", "imputation", "models", "paths", "schedulers", "solvers", "training",
@@ -45,7 +45,7 @@ _ABSENT = "which is not a component, or is not there in this version; install th
 _MARKS = ({"class", "arguments"}, {"function"}, {"tuple"}, {"object"})
 
 
-def described(value: Any) -> Any:
+def describe(value: Any) -> Any:
     """JSON for a value: a component becomes its class and its arguments, a function of a module the name of both.
 
     Raises:
@@ -58,9 +58,9 @@ def described(value: Any) -> Any:
         items = _items(value)
         return {"object": items} if set(items) in _MARKS else items
     if isinstance(value, tuple):
-        return {"tuple": [described(item) for item in value]}
+        return {"tuple": [describe(item) for item in value]}
     if isinstance(value, list):
-        return [described(item) for item in value]
+        return [describe(item) for item in value]
     if isinstance(value, str):
         return printable(value)
     if value is None or isinstance(value, bool):
@@ -77,7 +77,7 @@ def described(value: Any) -> Any:
     )
 
 
-def named(description: Any) -> list[str]:
+def names_in(description: Any) -> list[str]:
     """The classes and functions that a description names."""
     return list(dict.fromkeys(name for _, name in _references(description)))
 
@@ -86,7 +86,7 @@ def check_names(description: Any, trust: Collection[str], source: Any) -> None:
     """Refuses a description that names what is not known, all of it at once, and before anything is imported.
 
     Args:
-        description: JSON of `described`.
+        description: JSON of `describe`.
         trust: Further names that may be imported, as `module:Name`.
         source: The file, for the error.
     """
@@ -112,11 +112,11 @@ def check_names(description: Any, trust: Collection[str], source: Any) -> None:
         )
 
 
-def built(value: Any, trust: Collection[str], source: Any) -> Any:
-    """The value that `described` wrote, its components built again.
+def construct(value: Any, trust: Collection[str], source: Any) -> Any:
+    """The value that `describe` wrote, its components built again.
 
     Args:
-        value: JSON of `described`, whose names have been checked.
+        value: JSON of `describe`, whose names have been checked.
         trust: What may be imported beside genflow's own and installed components, as `module:Name`.
         source: The file, for errors.
 
@@ -124,7 +124,7 @@ def built(value: Any, trust: Collection[str], source: Any) -> Any:
         InputError: A name that is not there or no component, or arguments that its constructor does not take.
     """
     if isinstance(value, list):
-        return [built(item, trust, source) for item in value]
+        return [construct(item, trust, source) for item in value]
     if not isinstance(value, dict):
         return value
     keys = set(value)
@@ -133,9 +133,9 @@ def built(value: Any, trust: Collection[str], source: Any) -> Any:
     if keys == {"function"}:
         return _object(value["function"], trust, source)
     if keys == {"tuple"} and isinstance(value["tuple"], list):
-        return tuple(built(item, trust, source) for item in value["tuple"])
+        return tuple(construct(item, trust, source) for item in value["tuple"])
     inner = value["object"] if keys == {"object"} and isinstance(value["object"], dict) else value
-    return {key: built(item, trust, source) for key, item in inner.items()}
+    return {key: construct(item, trust, source) for key, item in inner.items()}
 
 
 def is_own(path: str) -> bool:
@@ -147,7 +147,7 @@ def is_own(path: str) -> bool:
 
 
 def _items(items: dict[Any, Any]) -> dict[str, Any]:
-    return {printable(key): described(item) for key, item in items.items()}
+    return {printable(key): describe(item) for key, item in items.items()}
 
 
 def _component(value: dict[str, Any], trust: Collection[str], source: Any) -> Component:
@@ -156,7 +156,7 @@ def _component(value: dict[str, Any], trust: Collection[str], source: Any) -> Co
         raise InputError(f"{source}: it names {value['class']!r}, which is not a component")
     if not isinstance(value["arguments"], dict):
         raise InputError(f"{source}: damaged, the arguments of {cls.__name__} are no object")
-    arguments = {name: built(item, trust, source) for name, item in value["arguments"].items()}
+    arguments = {name: construct(item, trust, source) for name, item in value["arguments"].items()}
     _check_arguments(cls, arguments, source)
     try:
         return cls(**arguments)
@@ -177,7 +177,7 @@ def _check_arguments(cls: type[Component], arguments: dict[str, Any], source: An
         hints = {}
     for name, value in arguments.items():
         hint = hints.get(name, Any)
-        answer = "" if isinstance(value, Component) else wanted(value, hint, name)
+        answer = "" if isinstance(value, Component) else expectation(value, hint, name)
         if not answer and hint is not Any and not_finite(value) and not not_finite(cls.defaults().get(name)):
             answer = f"{name}: {value} came; a finite number would do"
         if answer:
@@ -190,7 +190,7 @@ def _object(path: str, trust: Collection[str], source: Any) -> Any:
     module, _, name = _MOVED.get(path, path).partition(":")
     try:
         # Only what the user trusts is looked for in the current folder, too.
-        imported = own_module(module) if path in trust else importlib.import_module(module)
+        imported = import_own_module(module) if path in trust else importlib.import_module(module)
         found = getattr(imported, name)
     except Exception as error:  # a module of the user's own may fail in any way
         reason = f"{type(error).__name__}: {' '.join(str(error).split())}"

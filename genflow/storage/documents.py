@@ -16,7 +16,7 @@ from typing import Any, Literal
 
 from genflow.errors import InputError
 
-__all__ = ["DEEPEST", "not_finite", "parsed", "printable", "read", "wanted"]
+__all__ = ["DEEPEST", "not_finite", "parse", "printable", "read", "expectation"]
 
 DEEPEST = 100
 """How many lists and objects may stand within each other: what Python can walk through with room to spare."""
@@ -46,10 +46,10 @@ def read(path: str | PathLike[str], schema: Any) -> Any:
         text = path.read_bytes()
     except OSError as error:
         raise InputError(f"{path}: it can't be read ({error.strerror}); copy it again") from None
-    return parsed(text, schema, path)
+    return parse(text, schema, path)
 
 
-def parsed(text: str | bytes, schema: Any, source: Any) -> Any:
+def parse(text: str | bytes, schema: Any, source: Any) -> Any:
     """The document in a text; see `read`.
 
     Args:
@@ -68,7 +68,7 @@ def parsed(text: str | bytes, schema: Any, source: Any) -> Any:
             raise InputError(f"{source}: damaged, lists within lists more than {DEEPEST} deep")
         if isinstance(value, str) and not value.isascii() and any("\ud800" <= letter <= "\udfff" for letter in value):
             raise InputError(f"{source}: damaged, text that is no Unicode")
-    if missing := wanted(document, schema):
+    if missing := expectation(document, schema):
         raise InputError(f"{source}: damaged, {missing}")
     return document
 
@@ -81,10 +81,14 @@ def printable(text: Any) -> str:
         >>> printable("gr\udcc3\udcb6n"), printable("\udcff")
         ('grön', '�')
     """
-    return str(text).encode("utf-8", "surrogateescape" if _escaped(str(text)) else "replace").decode("utf-8", "replace")
+    return (
+        str(text)
+        .encode("utf-8", "surrogateescape" if _has_escapes(str(text)) else "replace")
+        .decode("utf-8", "replace")
+    )
 
 
-def wanted(value: Any, schema: Any, where: str = "") -> str:
+def expectation(value: Any, schema: Any, where: str = "") -> str:
     """What should be in the place of a value; empty if it is.
 
     Args:
@@ -102,17 +106,17 @@ def wanted(value: Any, schema: Any, where: str = "") -> str:
     if origin is Literal:
         return "" if value in arguments else _came(where, value, " or ".join(map(repr, arguments)))
     if origin in (typing.Union, types.UnionType):
-        answers = [wanted(value, argument, where) for argument in arguments]
+        answers = [expectation(value, argument, where) for argument in arguments]
         return "" if "" in answers else answers[0]
     if origin in (typing.Required, typing.NotRequired):
-        return wanted(value, arguments[0], where)
+        return expectation(value, arguments[0], where)
     if typing.is_typeddict(schema):
         return _object_wanted(value, schema, where)
     if schema in (dict, Mapping) or origin in (dict, Mapping):
         if not isinstance(value, dict):
             return _came(where, value, "names with values")
         item = arguments[1] if arguments else Any
-        return next(filter(None, (wanted(part, item, f"{where}[{key!r}]") for key, part in value.items())), "")
+        return next(filter(None, (expectation(part, item, f"{where}[{key!r}]") for key, part in value.items())), "")
     if schema in (list, tuple, Sequence) or origin in (list, tuple, Sequence):
         return _list_wanted(value, origin or schema, arguments, where)
     if schema in (None, types.NoneType):
@@ -139,7 +143,7 @@ def not_finite(value: Any) -> bool:
     return isinstance(value, float) and not math.isfinite(value)
 
 
-def _escaped(text: str) -> bool:
+def _has_escapes(text: str) -> bool:
     return all(not "\ud800" <= c <= "\udfff" or "\udc80" <= c <= "\udcff" for c in text)
 
 
@@ -152,7 +156,7 @@ def _object_wanted(value: Any, schema: Any, where: str) -> str:
         if name not in value:
             if typing.get_origin(hint) is not typing.NotRequired:  # not __required_keys__: annotations are text
                 return f"{place} is missing"
-        elif answer := wanted(value[name], hint, place):
+        elif answer := expectation(value[name], hint, place):
             return answer
     return ""
 
@@ -166,7 +170,7 @@ def _list_wanted(value: Any, kind: Any, arguments: tuple[Any, ...], where: str) 
         items = list(arguments)
     else:
         items = [arguments[0] if arguments else Any] * len(value)
-    answers = (wanted(part, item, f"{where}[{i}]") for i, (part, item) in enumerate(zip(value, items)))
+    answers = (expectation(part, item, f"{where}[{i}]") for i, (part, item) in enumerate(zip(value, items)))
     return next(filter(None, answers), "")
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-__all__ = ["DEFAULTS", "completed"]
+__all__ = ["DEFAULTS", "complete"]
 
 DEFAULTS: dict[str, dict[str, Any]] = {"genflow.models.latent:LatentFlow": {"latent": 8}}
 """Arguments by class whose default is another one today, as JSON: `{"module:Name": {"argument": old default}}`.
@@ -14,13 +14,13 @@ argument and need no such table.
 """
 
 
-def completed(structure: Any) -> Any:
+def complete(structure: Any) -> Any:
     """The structure of a model with the arguments that defaults of that time stood for."""
     if isinstance(structure, list):
-        return [completed(item) for item in structure]
+        return [complete(item) for item in structure]
     if not isinstance(structure, dict):
         return structure
-    parts = {key: completed(item) for key, item in structure.items()}
+    parts = {key: complete(item) for key, item in structure.items()}
     if set(parts) == {"class", "arguments"} and isinstance(parts["arguments"], dict):
         parts["arguments"] = {**DEFAULTS.get(str(parts["class"]), {}), **parts["arguments"]}
     return parts

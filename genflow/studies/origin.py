@@ -11,7 +11,7 @@ from typing import Any, NotRequired, TypedDict
 from genflow.errors import InputError
 from genflow.storage import documents
 
-__all__ = ["described_origin", "loaded_for", "reloaded"]
+__all__ = ["describe_origin", "load_for", "reload"]
 
 _LOADING = (  # arguments of `genflow.data.load`
     "test", "columns", "atoms", "condition", "classes", "drop", "kinds", "missing", "missing_values", "sheet",
@@ -36,7 +36,7 @@ class _Record(TypedDict):
     fingerprint: NotRequired[str | None]
 
 
-def described_origin(source: str, data: Any, loading: Mapping[str, Any]) -> dict[str, Any]:
+def describe_origin(source: str, data: Any, loading: Mapping[str, Any]) -> dict[str, Any]:
     """What `run.json` says of the data.
 
     Args:
@@ -53,7 +53,7 @@ def described_origin(source: str, data: Any, loading: Mapping[str, Any]) -> dict
     }
 
 
-def reloaded(run: str | PathLike[str], *, test: str | None = None) -> Any:
+def reload(run: str | PathLike[str], *, test: str | None = None) -> Any:
     """The data set that a run was trained on.
 
     Args:
@@ -71,9 +71,9 @@ def reloaded(run: str | PathLike[str], *, test: str | None = None) -> Any:
     # As the locale of this moment spells a name: it may know fewer characters than the one that was written in.
     places = {name: os.fsdecode(path.encode()) for name, path in (kept.get("paths") or {}).items()}
     fingerprint = kept.get("fingerprint")
-    source = _found(run, source, places.get("data"))
+    source = _find(run, source, places.get("data"))
     if test is not None or loading["test"] is not None:
-        loading["test"] = test or _found(run, loading["test"], places.get("test"))
+        loading["test"] = test or _find(run, loading["test"], places.get("test"))
     from genflow.data import load
 
     data = load(source, **{name: value for name, value in loading.items() if value})
@@ -84,7 +84,7 @@ def reloaded(run: str | PathLike[str], *, test: str | None = None) -> Any:
     return data
 
 
-def loaded_for(model: Any, source: Any, *, test: Any = None, atoms: str = "cells", columns: Any = None) -> Any:
+def load_for(model: Any, source: Any, *, test: Any = None, atoms: str = "cells", columns: Any = None) -> Any:
     """A data set for a trained model: of a table, the columns that the model was trained on, whatever else is there.
 
     Args:
@@ -123,7 +123,7 @@ def loaded_for(model: Any, source: Any, *, test: Any = None, atoms: str = "cells
     return data
 
 
-def _found(run: Any, name: str, place: str | None) -> str:
+def _find(run: Any, name: str, place: str | None) -> str:
     """The file by its place when the run was made; in the current folder, if it is there no more."""
     if place is None or Path(place).exists():
         return place or name

@@ -13,7 +13,7 @@ from torch import Tensor
 from genflow.errors import InputError
 from genflow.fitted import Transformed
 from genflow.flow import Flow
-from genflow.studies.origin import loaded_for, reloaded
+from genflow.studies.origin import load_for, reload
 
 __all__ = ["Subject", "subject_of"]
 
@@ -70,7 +70,7 @@ def subject_of(
 
         model, name = load(given, trust=trust), Path(given).name
         if data is None and (Path(given) / "run.json").is_file():
-            data = reloaded(given)
+            data = reload(given)
     flow = model.model if isinstance(model, Transformed) else model
     if not isinstance(flow, Flow):
         raise InputError(
@@ -90,11 +90,11 @@ def subject_of(
 
 
 def _with_data(name: str, model: Any, source: Any, rows: int, generator: torch.Generator) -> Subject:
-    dataset = loaded_for(model, source)
+    dataset = load_for(model, source)
     chosen = torch.randperm(len(dataset.test), generator=generator)[:rows]
     x = model._spread(dataset.test[chosen])[0]
     condition = None
     if dataset.condition is not None:
-        condition = model._encoded(dataset.condition.test[chosen.numpy()], (len(chosen),))
+        condition = model._encode_condition(dataset.condition.test[chosen.numpy()], (len(chosen),))
     title = f"{name} on {dataset.name}"
     return Subject(title, model.model, x, condition, dataset.image_shape, tuple(model.columns), model)

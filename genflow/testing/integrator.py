@@ -36,12 +36,12 @@ class _Watched(Dynamics):
     """Counts evaluations, keeps the times, and ends what would not end."""
 
     def __init__(self, function: Callable[[Tensor, Any], Any], tensors: tuple[Tensor, ...] = (), **offered: Any):
-        super().__init__(self._observed, tensors, offered.pop("diffusion", None))
+        super().__init__(self._observe, tensors, offered.pop("diffusion", None))
         self.inner, self.calls, self.seen = function, 0, [math.inf, -math.inf]
         for name, value in offered.items():
             setattr(self, name, value)
 
-    def _observed(self, t: Tensor, state: Any) -> Any:
+    def _observe(self, t: Tensor, state: Any) -> Any:
         self._count(t)
         return self.inner(t, state)
 
@@ -162,9 +162,7 @@ def check_integrator(integrator: Integrator | Callable[..., Any]) -> None:
         promise(False, integrator, f"{_MOST} evaluations of a harmless equation did not bring it to an end")
 
 
-def _solved(
-    integrator: Integrator, dynamics: Any, state: Any, times: Tensor, seed: int = 0, **options: Any
-) -> Solution:
+def _solve(integrator: Integrator, dynamics: Any, state: Any, times: Tensor, seed: int = 0, **options: Any) -> Solution:
     solution = integrator.solve(dynamics, state, times, generator=generator(seed), **options)
     promise(
         isinstance(solution, Solution),
@@ -179,7 +177,7 @@ def _check_solution(integrator: Integrator, problem: _Problem) -> bool:
     for dtype in (torch.float64, torch.float32):
         x = torch.linspace(0.5, 2, 6).reshape(3, 2).to(dtype)
         before, dynamics, times = x.clone(), problem.dynamics(), problem.times(8, dtype)
-        solution = _solved(integrator, dynamics, x, times)
+        solution = _solve(integrator, dynamics, x, times)
         same_kind(solution.state, x, integrator, "the state")
         promise(torch.equal(x, before), integrator, "it changed the state that it was given")
         promise(
@@ -193,15 +191,15 @@ def _check_solution(integrator: Integrator, problem: _Problem) -> bool:
             integrator,
             f"it evaluated at t = {dynamics.seen[0]:g} … {dynamics.seen[1]:g}, outside of the times it was given",
         )
-        again = _solved(integrator, problem.dynamics(), x, times).state
+        again = _solve(integrator, problem.dynamics(), x, times).state
         promise(torch.equal(solution.state, again), integrator, "two solves from one seed differ")
-    other = _solved(integrator, problem.dynamics(), x, times, seed=1).state
+    other = _solve(integrator, problem.dynamics(), x, times, seed=1).state
     return not torch.equal(other, again)
 
 
 def _check_states(integrator: Integrator, problem: _Problem) -> None:
     x, times = torch.ones(3, 2, dtype=torch.float64), problem.times(5)
-    solution = _solved(integrator, problem.dynamics(), x, times, save="all")
+    solution = _solve(integrator, problem.dynamics(), x, times, save="all")
     promise(solution.states is not None, integrator, 'save="all" returned no states')
     same_kind(solution.states, x.expand(6, 3, 2), integrator, 'states with save="all"')
     promise(torch.equal(solution.states[0], x), integrator, "the first of all states is not the one it began with")
@@ -225,7 +223,7 @@ def _check_order(integrator: Integrator, problem: _Problem) -> None:
 
             def error(steps: int, rising: bool = rising, growth: float = growth) -> float:
                 times = problem.times(steps, rising=rising, growth=growth)
-                state = _solved(integrator, problem.dynamics(), x, times).state
+                state = _solve(integrator, problem.dynamics(), x, times).state
                 return (state - problem.end(x, times)).abs().max().item()
 
             if tolerance is not None:
@@ -257,8 +255,8 @@ def _check_order(integrator: Integrator, problem: _Problem) -> None:
 def _check_rows(integrator: Integrator, problem: _Problem) -> None:
     x = torch.linspace(-2, 30, 12, dtype=torch.float64).reshape(6, 2)
     times = problem.times(8)
-    together = _solved(integrator, problem.dynamics(), x, times).state
-    alone = _solved(integrator, problem.dynamics(), x[:2], times).state
+    together = _solve(integrator, problem.dynamics(), x, times).state
+    alone = _solve(integrator, problem.dynamics(), x[:2], times).state
     allowed = 1e-9 if (tolerance := _adaptive(integrator)) is None else 100 * tolerance
     promise(
         near(alone, together[:2], allowed), integrator, "the result of a row depends on the other rows of the batch"
@@ -272,7 +270,7 @@ def _check_tuple(integrator: Integrator, problem: _Problem, noisy: bool) -> None
     x, times = torch.linspace(0.5, 2, 6, dtype=torch.float64).reshape(3, 2), problem.times(16)
     state = (x, torch.zeros(3, dtype=torch.float64))
     try:
-        moved = _solved(integrator, problem.dynamics(), state, times).state
+        moved = _solve(integrator, problem.dynamics(), state, times).state
     except InputError:
         return
     except Exception as error:
@@ -287,7 +285,7 @@ def _check_tuple(integrator: Integrator, problem: _Problem, noisy: bool) -> None
         "of a tuple of two states it did not return a tuple of two",
     )
     same_kind(moved[1], state[1], integrator, "the second state of a tuple")
-    alone = _solved(integrator, problem.dynamics(), x, times).state
+    alone = _solve(integrator, problem.dynamics(), x, times).state
     allowed = 1e-9 if (tolerance := _adaptive(integrator)) is None else 100 * tolerance
     promise(near(moved[0], alone, allowed), integrator, "a point moves otherwise when a log-determinant rides along")
     # An Euler step of 0.7/16 errs by h |f'| / 2 at most: 0.02.
@@ -300,12 +298,12 @@ def _check_gradients(integrator: Integrator, problem: _Problem) -> None:
     x = torch.linspace(0.5, 2, 6, dtype=torch.float64).reshape(3, 2).requires_grad_()
     times = problem.times(48)
     if problem.diffusion:
-        end = _solved(integrator, problem.dynamics(), x, times).state
+        end = _solve(integrator, problem.dynamics(), x, times).state
         promise(end.requires_grad, integrator, "no gradient reaches the state that it began with")
         return
     c = torch.tensor(0.7, dtype=torch.float64, requires_grad=True)
     dynamics = _Watched(lambda t, y: c * y, (c,), diffusion=lambda t, y: torch.zeros((), dtype=y.dtype))
-    end = _solved(integrator, dynamics, x, times).state
+    end = _solve(integrator, dynamics, x, times).state
     promise(end.requires_grad, integrator, "no gradient reaches the state that it began with")
     for_x, for_c = torch.autograd.grad(end.sum(), (x, c), allow_unused=True)
     span = (times[-1] - times[0]).item()
@@ -329,7 +327,7 @@ def _check_failure(integrator: Integrator, problem: _Problem) -> None:
     if problem.diffusion:
         lost.noise, lost.denoise = _Diffusion().noise, lambda t, y: y * math.nan
     try:
-        state = _solved(integrator, lost, x, problem.times(8)).state
+        state = _solve(integrator, lost, x, problem.times(8)).state
     except SolverError:
         return
     promise(

@@ -115,13 +115,13 @@ def _check_inverse(model: Any, fitted: Any, x: Any) -> None:
 
 def _check_checkpoint(model: Any, fitted: Any, x: Any, log_p: Any) -> None:
     from genflow.storage.checkpoint import load
-    from genflow.storage.components import described, named
+    from genflow.storage.components import describe, names_in
 
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model"
         try:
             fitted.save(path)
-            again = load(path, trust=list(named(described(fitted))))
+            again = load(path, trust=list(names_in(describe(fitted))))
         except (InputError, TypeError) as error:
             promise(False, model, f"it can't be saved and loaded again ({error})")
         promise(

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from genflow.interfaces import Component
 
-__all__ = ["BrokenPromise", "finite_difference", "generator", "near", "promise", "rebuilt", "same_kind"]
+__all__ = ["BrokenPromise", "finite_difference", "generator", "near", "promise", "rebuild", "same_kind"]
 
 
 class BrokenPromise(AssertionError):
@@ -62,6 +62,6 @@ def finite_difference(
     return (moved(h) - moved(-h)) / (2 * h)
 
 
-def rebuilt(component: Component) -> Any:
+def rebuild(component: Component) -> Any:
     """The component, built again from all of its own arguments, as a checkpoint does."""
     return type(component)(**component.config())

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from genflow.errors import InputError
 from genflow.interfaces import Velocity
-from genflow.testing.promises import finite_difference, generator, near, promise, rebuilt, same_kind
+from genflow.testing.promises import finite_difference, generator, near, promise, rebuild, same_kind
 from genflow.velocities import as_velocity
 from genflow.velocities.function import FunctionVelocity
 
@@ -51,7 +51,7 @@ def check_velocity(
     """
     original = as_velocity(velocity)
     event = _event(original, shape)
-    field = _moved(original)
+    field = _shift_weights(original)
     x = torch.randn(_ROWS, *event, generator=generator(), dtype=torch.float64)
     low, high = field.interval
     t = torch.tensor(low + 0.4 * (high - low), dtype=torch.float64)
@@ -70,7 +70,7 @@ def _event(velocity: Velocity, shape: int | tuple[int, ...] | None) -> tuple[int
     return (found,) if isinstance(found, int) else tuple(found)
 
 
-def _moved(velocity: Velocity) -> Velocity:
+def _shift_weights(velocity: Velocity) -> Velocity:
     field = copy.deepcopy(velocity).double()
     source = generator(1)
     with torch.no_grad():
@@ -193,7 +193,7 @@ def _check_structure(field: Velocity, original: Velocity) -> None:
     if isinstance(original, FunctionVelocity):  # a plain function has no arguments to be built from
         return
     try:
-        again = rebuilt(original)
+        again = rebuild(original)
         again.load_state_dict(original.state_dict())
     except Exception as error:
         promise(

@@ -15,7 +15,7 @@ from genflow.interfaces import DivergenceEstimator, Velocity
 from genflow.testing.promises import generator, near, promise
 from genflow.testing.velocity import check_velocity
 from genflow.velocities import Chain
-from genflow.wrappers import Composed, alike, declared
+from genflow.wrappers import Composed, alike, declared_names
 
 __all__ = ["check_wrapper"]
 
@@ -95,7 +95,7 @@ def _check_attributes(build: Callable[[Any], Any], inner: Velocity, own: Collect
     }
     shapes = ("event_ndim", "dim", "event_shape", "condition_dim", "condition_ndim")
     callables = ("denoise", "diffusion", "scale_output")
-    for name in declared(Velocity):
+    for name in declared_names(Velocity):
         if name in own or name in callables:
             continue
         # What the shapes are, a wrapper may need to know: they stay. What is declared one day can be anything.
@@ -216,7 +216,7 @@ def _check_scale(wrapper: Velocity, condition: Tensor | None) -> None:
 
 
 def _check_estimator(build: Callable[[Any], Any], inner: DivergenceEstimator, own: Collection[str]) -> None:
-    for name in declared(DivergenceEstimator):
+    for name in declared_names(DivergenceEstimator):
         if name in own:
             continue
         value: Any = {"has_per_probe": not inner.has_per_probe, "n": 7}.get(name, _Anything())

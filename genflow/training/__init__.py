@@ -3,7 +3,7 @@
 from genflow.training.budget import Budget, parse_seconds
 from genflow.training.optimization import Optimization, Regime
 from genflow.training.progress import Progress
-from genflow.training.rows import Rows, TrainingData, paired, picked, unpaired
+from genflow.training.rows import Rows, TrainingData, pair, pick, unpair
 from genflow.training.sequence import History, train
 from genflow.training.stage import Refinement, Stage, TrainingError
 
@@ -18,9 +18,9 @@ __all__ = [
     "Stage",
     "TrainingData",
     "TrainingError",
-    "paired",
+    "pair",
     "parse_seconds",
-    "picked",
+    "pick",
     "train",
-    "unpaired",
+    "unpair",
 ]

@@ -100,13 +100,13 @@ class Closing:
         except OutOfTime:
             settled = Settled(self.x.new_empty(0), "no time was left to check its log p on validation rows")
         remarks = [settled.remark] if isinstance(settled, Settled) and settled.remark else []
-        log_p = self._judged(settled.log_prob if isinstance(settled, Settled) else None)
+        log_p = self._judge(settled.log_prob if isinstance(settled, Settled) else None)
         if not len(log_p):
             return Closed(remarks)
         nll, se = mean_and_se(-(log_p.double().cpu() + self.log_det[: len(log_p)].cpu()))
         return Closed(remarks, nll, se, len(log_p))
 
-    def _judged(self, known: Tensor | None) -> Tensor:
+    def _judge(self, known: Tensor | None) -> Tensor:
         """The log density of as many validation rows as there is time for, from the first on."""
         if not self.model.has_log_prob or (known is not None and not known.ndim):
             return self.x.new_empty(0)

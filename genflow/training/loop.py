@@ -15,7 +15,7 @@ from genflow.deadline import OutOfTime, check_time, deadline
 from genflow.errors import InputError, SolverError
 from genflow.training.budget import Budget
 from genflow.training.progress import Progress, event
-from genflow.training.rows import Rows, picked, unpaired
+from genflow.training.rows import Rows, pick, unpair
 from genflow.training.soap import SOAP
 from genflow.training.stage import Stage, StageState, TrainingError
 
@@ -54,8 +54,8 @@ class StageRun:
         if self.regime.lean:  # before anything else is computed: they lie together
             for parameter in self.parameters:
                 parameter.grad = torch.zeros_like(parameter)
-        self.averaged = _copied(self.parameters) if self.optimization.average else []
-        self.best: list[Tensor] = _copied(self.parameters)
+        self.averaged = _copy(self.parameters) if self.optimization.average else []
+        self.best: list[Tensor] = _copy(self.parameters)
         self.best_loss = math.inf
         self.rows = torch.empty(0, dtype=torch.long, device=stage.points.device)  # of this epoch, not yet drawn
         budget.start()
@@ -162,7 +162,7 @@ class StageRun:
         value = self._gradient(batch)
         if drawn is not None and math.isfinite(value):  # once more with the same draws
             self.generator.set_state(drawn)
-            with self._climbed(self.optimization.sharpness or 0.0):
+            with self._climb(self.optimization.sharpness or 0.0):
                 climbed = self._gradient(batch)
             value = value if math.isfinite(climbed) else climbed
         norm = nn.utils.clip_grad_norm_(self.parameters, self.optimization.clip)
@@ -193,12 +193,12 @@ class StageRun:
         return (self.optimization.sharpness or 0.0) > 0 and seen >= self.regime.sharp_after
 
     @contextmanager
-    def _climbed(self, radius: float) -> Iterator[None]:
+    def _climb(self, radius: float) -> Iterator[None]:
         """With the weights moved up the gradient by so much."""
         weights = [parameter.data for parameter in self.parameters if parameter.grad is not None]
         gradients = [parameter.grad for parameter in self.parameters if parameter.grad is not None]
         norm = torch.stack(torch._foreach_norm(gradients)).norm().clamp_min(1e-12).item()
-        before = _copied(self.parameters)
+        before = _copy(self.parameters)
         torch._foreach_add_(weights, gradients, alpha=radius / norm)
         try:
             yield
@@ -250,13 +250,13 @@ class StageRun:
         if len(self.rows) < size:
             self.rows = torch.randperm(count, generator=self.generator, device=self.rows.device)
         drawn, self.rows = self.rows[:size], self.rows[size:]
-        return picked(self.stage.train, drawn)
+        return pick(self.stage.train, drawn)
 
     @torch.no_grad()
     def _validate(self, fraction: float, last: bool = False) -> None:
         began = self.budget.clock()
         candidate = self.averaged or [parameter.data for parameter in self.parameters]
-        current = _copied(self.parameters)
+        current = _copy(self.parameters)
         _assign(self.parameters, candidate)
         if not self.validated:
             self.validated = self._affordable_rows() or _NONE
@@ -268,8 +268,8 @@ class StageRun:
         self.fine = self._losses(self.stage.validate)
         self.mean_seconds = self.budget.clock() - started
         self.validation = self._mean(self.fine)
-        if self._improved():
-            self.best_loss, self.best, self.best_rows = self.validation, _copied(self.parameters), self.fine
+        if self._is_improvement():
+            self.best_loss, self.best, self.best_rows = self.validation, _copy(self.parameters), self.fine
         refinements = self.refinements
         if not (last and self.budget.timed):  # no step would follow
             self._refine_if_exploited()
@@ -282,7 +282,7 @@ class StageRun:
         least = 10 * self.validation_seconds / max(self.allowance, 1e-9) if self.budget.timed else 0.0
         self.next_validation = fraction + max(1 / self.regime.validations, least)
 
-    def _improved(self) -> bool:
+    def _is_improvement(self) -> bool:
         """Whether the mean is the lowest so far; of a validation that was cut off, on the rows that it came to."""
         if not math.isfinite(self.validation):
             return False
@@ -309,7 +309,7 @@ class StageRun:
             try:
                 with deadline(self.left if self.budget.timed else math.inf, self.budget.clock):
                     check_time()
-                    value = losses(picked(self.stage.validation, part), generator).double()
+                    value = losses(pick(self.stage.validation, part), generator).double()
             except SolverError:
                 return like.new_full((count,), math.nan, dtype=torch.double)
             except OutOfTime:
@@ -328,7 +328,7 @@ class StageRun:
         A few hundred are worth a tenth of it. What they take is found on few rows, by a straight line through two
         counts; before there are two, more are tried where one row takes next to nothing.
         """
-        count = len(unpaired(self.stage.validation)[0])
+        count = len(unpair(self.stage.validation)[0])
         if not self.budget.timed:
             return count
         if self._seconds_of(1) > 0.25 * self.allowance:  # what is only paid once is paid by this one
@@ -422,7 +422,7 @@ def _schedule(fraction: float, warmup: float) -> float:
     return rise * 0.5 * (1 + math.cos(math.pi * fraction))
 
 
-def _copied(parameters: list[nn.Parameter]) -> list[Tensor]:
+def _copy(parameters: list[nn.Parameter]) -> list[Tensor]:
     return [parameter.detach().clone() for parameter in parameters]
 
 

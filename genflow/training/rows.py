@@ -8,7 +8,7 @@ from typing import Any
 from jaxtyping import Float
 from torch import Tensor
 
-__all__ = ["Rows", "TrainingData", "paired", "picked", "unpaired"]
+__all__ = ["Rows", "TrainingData", "pair", "pick", "unpair"]
 
 Rows = Tensor | tuple[Tensor, ...]
 """Points, or several tensors that share their leading axis: points and the condition of each."""
@@ -33,16 +33,16 @@ class TrainingData:
     cache: dict[str, Any] = field(default_factory=dict)
 
 
-def paired(x: Tensor, condition: Tensor | None) -> Rows:
+def pair(x: Tensor, condition: Tensor | None) -> Rows:
     """Points and the condition of each as a stage takes them: one tensor where there is no condition."""
     return x if condition is None else (x, condition)
 
 
-def picked(rows: Rows, index: Tensor | slice) -> Rows:
+def pick(rows: Rows, index: Tensor | slice) -> Rows:
     """Some of the rows."""
     return rows[index] if isinstance(rows, Tensor) else tuple(part[index] for part in rows)
 
 
-def unpaired(rows: Rows) -> tuple[Tensor, Tensor | None]:
-    """The points and their condition; the inverse of `paired`."""
+def unpair(rows: Rows) -> tuple[Tensor, Tensor | None]:
+    """The points and their condition; the inverse of `pair`."""
     return (rows, None) if isinstance(rows, Tensor) else (rows[0], rows[1])

@@ -20,7 +20,7 @@ from torch import Tensor
 from genflow.deadline import OutOfTime, check_time, deadline
 from genflow.training.budget import Budget
 from genflow.training.progress import Progress, event
-from genflow.training.rows import Rows, picked, unpaired
+from genflow.training.rows import Rows, pick, unpair
 from genflow.training.stage import StageState, TrainingError
 
 __all__ = ["Selection", "SelectionRun", "Trial"]
@@ -74,7 +74,7 @@ class Selection:
     @property
     def points(self) -> Tensor:
         """The first of the tensors that `train` consists of."""
-        return unpaired(self.train)[0]
+        return unpair(self.train)[0]
 
 
 class SelectionRun:
@@ -94,7 +94,7 @@ class SelectionRun:
         self.trials: list[Trial] = []
         self.best: Any = None
         self.best_loss = math.inf
-        self.rows = len(unpaired(stage.validation)[0])
+        self.rows = len(unpair(stage.validation)[0])
         self.curve: list[list[float]] = []
         self.validation_seconds, self.least_seconds = 0.0, 0.0  # of the last validation; of the quickest candidate
         self.began, self.seconds_before = budget.clock(), 0.0
@@ -171,12 +171,12 @@ class SelectionRun:
     def _loss(self, candidate: Any) -> float:
         """The mean loss of the validation rows; the first candidate finds out how many of them there is time for."""
         if not self.budget.timed:
-            return _mean(self.stage.validate(candidate, picked(self.stage.validation, slice(self.rows))))
+            return _mean(self.stage.validate(candidate, pick(self.stage.validation, slice(self.rows))))
         began, found, start = self.budget.clock(), [], 0
         while start < self.rows:
             stop = min(self.rows, start + (_SLICE if start else _FEW))
             check_time()
-            found.append(self.stage.validate(candidate, picked(self.stage.validation, slice(start, stop))))
+            found.append(self.stage.validate(candidate, pick(self.stage.validation, slice(start, stop))))
             start = stop
             self.validation_seconds = self.budget.clock() - began
             if not self.trials and self.validation_seconds > _FIRST * self.allowance:

@@ -79,7 +79,7 @@ def train(
         # What a stage that was cut off had made is worth more than the time that its preparation takes.
         patience = budget.left if budget.timed and not (resumed and resumed.run) else math.inf
         with torch.random.fork_rng(), deadline(patience, budget.clock):
-            torch.manual_seed(_mixed(seed, len(entries)))
+            torch.manual_seed(_mix(seed, len(entries)))
             try:
                 stage = model.next_stage(data, entries)
             except OutOfTime:
@@ -88,7 +88,7 @@ def train(
             break
         if budget.timed:
             budget.reserve = reserve()
-        generator = torch.Generator(stage.points.device).manual_seed(_mixed(seed, len(entries)) + 1)
+        generator = torch.Generator(stage.points.device).manual_seed(_mix(seed, len(entries)) + 1)
         # Who runs it: an optimizer, or the choice among candidates that have no gradient.
         run: Any
         if isinstance(stage, Selection):
@@ -110,5 +110,5 @@ def train(
     return entries
 
 
-def _mixed(seed: int, count: int) -> int:
+def _mix(seed: int, count: int) -> int:
     return (seed * 1_000_003 + count * 7919) % (1 << 62)

@@ -15,7 +15,7 @@ from torch import nn
 from genflow.errors import InputError
 from genflow.storage import atomic, documents, tensors
 from genflow.storage.checkpoint import FORMAT, build
-from genflow.storage.components import check_names, described, named
+from genflow.storage.components import check_names, describe, names_in
 from genflow.training.budget import Budget
 from genflow.training.rows import TrainingData
 from genflow.training.stage import StageState
@@ -74,14 +74,14 @@ class Snapshots:
             "model": type(model).__name__,
             "data": _fingerprint(data),
             **({"autocast": True} if autocast else {}),
-            **{f"model.{name}": described(value) for name, value in {**model.defaults(), **model.given()}.items()},
+            **{f"model.{name}": describe(value) for name, value in {**model.defaults(), **model.given()}.items()},
         }
         self.path.parent.mkdir(parents=True, exist_ok=True)
 
     def begin_stage(self, model: nn.Module, history: list[dict[str, Any]]) -> None:
         """Remembers the model before a stage changes it."""
         self.model = {f"model.{name}": tensor.detach().clone() for name, tensor in model.state_dict().items()}
-        self.document = {"facts": self.facts, "structure": described(model), "history": list(history)}
+        self.document = {"facts": self.facts, "structure": describe(model), "history": list(history)}
 
     def write(self, run: StageState | None = None) -> None:
         """Writes the model as it was at the beginning of the stage, and where the stage is."""
@@ -103,7 +103,7 @@ class Snapshots:
         text = texts.get("training", "")
         if texts.get("sha256") != tensors.digest(state, text):
             raise InputError(f"{self.path}: damaged, or of an older version; remove it to begin again")
-        document = documents.parsed(text, _Document, self.path)
+        document = documents.parse(text, _Document, self.path)
         facts = document["facts"]
         for name in self.facts | facts:
             if facts.get(name) != self.facts.get(name):
@@ -112,7 +112,7 @@ class Snapshots:
                     "name another folder"
                 )
         # What the caller's own model is made of may be built again.
-        trust = named(described(model))
+        trust = names_in(describe(model))
         check_names(document["structure"], trust, self.path)
         weights = {n.removeprefix("model."): t for n, t in state.items() if n.startswith("model.")}
         saved = build(document["structure"], weights, self.path, trust)

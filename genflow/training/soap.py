@@ -83,12 +83,12 @@ class SOAP(torch.optim.Optimizer):
             state[f"moment{i}"].lerp_(_square(gradient, i), 1 - beta)
         state["step"] += 1
         count = int(state["step"])
-        turned = _turned(gradient, state)
+        turned = _rotate(gradient, state)
         state["exp_avg"].lerp_(gradient, 1 - beta)
         state["exp_avg_sq"].mul_(beta).addcmul_(turned, turned, value=1 - beta)
         correction = 1 - beta**count
         scale = (state["exp_avg_sq"] / correction).sqrt_().add_(_EPSILON)
-        update = _turned(_turned(state["exp_avg"], state) / scale, state, back=True)
+        update = _rotate(_rotate(state["exp_avg"], state) / scale, state, back=True)
         parameter.mul_(1 - group["lr"] * group["weight_decay"]).add_(update, alpha=-group["lr"] / correction)
         if count % group["every"] == 0:
             for i in sides:
@@ -108,7 +108,7 @@ def _square(gradient: Tensor, side: int) -> Tensor:
     return gradient @ gradient.mT if side == 0 else gradient.mT @ gradient
 
 
-def _turned(matrix: Tensor, state: dict[str, Tensor], back: bool = False) -> Tensor:
+def _rotate(matrix: Tensor, state: dict[str, Tensor], back: bool = False) -> Tensor:
     """The matrix in the eigenbases of its sides, or back from there."""
     if "basis0" in state:
         matrix = (state["basis0"] if back else state["basis0"].mT) @ matrix

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from genflow.groups import FieldOf, grouped
+from genflow.groups import FieldOf, flatten_groups
 from genflow.training.optimization import Optimization, Regime
 from genflow.training.rows import Rows
 
@@ -105,7 +105,7 @@ class Stage:
     average = FieldOf("optimization")
     sharp_after = FieldOf("regime")
 
-    @grouped
+    @flatten_groups
     def __init__(
         self,
         name: str,

@@ -6,7 +6,7 @@ from genflow.velocities.chebyshev import Chebyshev
 from genflow.velocities.flattened import Flattened
 from genflow.velocities.function import FunctionVelocity, as_velocity
 from genflow.velocities.graph_attention import GraphAttention
-from genflow.velocities.guided import Guided, NullCondition, OptionalCondition, conditional, optional, struck_out
+from genflow.velocities.guided import Guided, NullCondition, OptionalCondition, conditional, optional, strike_out
 from genflow.velocities.hollow import Hollow
 from genflow.velocities.linear import Linear
 from genflow.velocities.potential import PotentialGradient
@@ -36,5 +36,5 @@ __all__ = [
     "as_velocity",
     "conditional",
     "optional",
-    "struck_out",
+    "strike_out",
 ]

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from genflow.errors import InputError
 
-__all__ = ["ACTIVATIONS", "Activation", "activation", "pushed_through"]
+__all__ = ["ACTIVATIONS", "Activation", "activation", "push_through"]
 
 Activation = Callable[[Tensor, int], tuple[Tensor, ...]]
 """`(x, order) -> (a(x), a'(x), …)`, the value and its derivatives up to `order`, at most 2."""
@@ -73,7 +73,7 @@ ACTIVATIONS: dict[str, Activation] = {
 }
 
 
-def pushed_through(activation: Activation, x: Tensor, tangents: Tensor) -> tuple[Tensor, Tensor]:
+def push_through(activation: Activation, x: Tensor, tangents: Tensor) -> tuple[Tensor, Tensor]:
     """The value :math:`a(x)`, and :math:`a'(x)` times each of the tangents, `(n, *shape)`.
 
     Where no graph is wanted, the kernel that torch has for the backward pass of a SiLU does both factors in one pass.

@@ -110,13 +110,13 @@ class Chain(Composed):
             given = condition[rows] if isinstance(condition, Tensor) else condition
             found.append((rows, question(self[k], x[rows], t[rows], *(v[:, rows] for v in vectors), given)))
         if isinstance(found[0][1], Tensor):
-            return _placed(found, torch.empty_like(x))
+            return _place(found, torch.empty_like(x))
         firsts, seconds = ([(rows, answer[i]) for rows, answer in found] for i in (0, 1))
         second = torch.empty_like(vectors[0]) if vectors else x.new_empty(t.shape)
-        return _placed(firsts, torch.empty_like(x)), _placed(seconds, second, t.ndim)
+        return _place(firsts, torch.empty_like(x)), _place(seconds, second, t.ndim)
 
 
-def _placed(found: list[tuple[Tensor, Tensor]], where: Tensor, ndim: int = 0) -> Tensor:
+def _place(found: list[tuple[Tensor, Tensor]], where: Tensor, ndim: int = 0) -> Tensor:
     """Answers for some of the rows each, put where these rows are."""
     for rows, answer in found:
         if ndim and where.ndim > ndim:

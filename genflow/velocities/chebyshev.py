@@ -31,7 +31,7 @@ from torch import Tensor, nn
 
 from genflow.errors import InputError
 from genflow.velocities.activations import activation as activation_named
-from genflow.velocities.graph import GraphVelocity, checked_adjacency
+from genflow.velocities.graph import GraphVelocity, check_adjacency
 
 __all__ = ["Chebyshev"]
 
@@ -87,7 +87,7 @@ class Chebyshev(GraphVelocity):
         self.width, self.order, self.depth = width, order, depth
         self.closed_form, self.channels = depth <= 2, math.ceil(width / features)
         self.activation = activation_named(activation)
-        polynomials = chebyshev_polynomials(checked_adjacency(adjacency), order)
+        polynomials = chebyshev_polynomials(check_adjacency(adjacency), order)
         self.register_buffer("basis", polynomials.to(self.adjacency.dtype))
         entering = features + condition_features
         # Matrices, the polynomials one below the other, as an optimizer with a basis for each side wants them.
@@ -117,10 +117,10 @@ class Chebyshev(GraphVelocity):
         for k, (weights, shift, gain) in enumerate(
             zip(self.filters, shifts.unbind(-2), (1 + gains).unbind(-2), strict=True)
         ):
-            a, *slope = self.activation(_filtered(self.basis, h, weights) + shift, order)
+            a, *slope = self.activation(_filter(self.basis, h, weights) + shift, order)
             h = h + gain * a if k else gain * a
             slopes += [gain * s for s in slope]
-        return h @ self.readout + _filtered(self.basis, inputs, self.skip) + bias, slopes
+        return h @ self.readout + _filter(self.basis, inputs, self.skip) + bias, slopes
 
     def forward(self, x: Float[Tensor, "*shape"], t: Tensor, condition: Any = None) -> Float[Tensor, "*shape"]:
         return self.layers(x, t, condition, 0)[0]
@@ -129,10 +129,10 @@ class Chebyshev(GraphVelocity):
         self, x: Float[Tensor, "*shape"], t: Tensor, tangents: Float[Tensor, "n *shape"], condition: Any = None
     ) -> tuple[Float[Tensor, "*shape"], Float[Tensor, "n *shape"]]:
         v, (first, *later) = self.layers(x, t, condition, 1)
-        pushed = first * _filtered(self.basis, tangents, self._of_point(self.filters[0]).flatten(0, 1))
+        pushed = first * _filter(self.basis, tangents, self._of_point(self.filters[0]).flatten(0, 1))
         for weights, slope in zip(list(self.filters)[1:], later, strict=True):
-            pushed = pushed + slope * _filtered(self.basis, pushed, weights)
-        return v, pushed @ self.readout + _filtered(self.basis, tangents, self._of_point(self.skip).flatten(0, 1))
+            pushed = pushed + slope * _filter(self.basis, pushed, weights)
+        return v, pushed @ self.readout + _filter(self.basis, tangents, self._of_point(self.skip).flatten(0, 1))
 
     def divergence(
         self, x: Float[Tensor, "*shape"], t: Tensor, condition: Any = None
@@ -148,7 +148,7 @@ class Chebyshev(GraphVelocity):
             second = self.filters[1].unflatten(0, (-1, self.width))
             j, k = torch.triu_indices(len(second), len(second), device=x.device)  # T_j ∘ T_k is that of k and j, too
             weights = second[k] * through[j] + (j != k)[:, None, None] * second[j] * through[k]
-            total = total + (d2 * _filtered(self.basis[j] * self.basis[k], d1, weights.flatten(0, 1))).sum((-2, -1))
+            total = total + (d2 * _filter(self.basis[j] * self.basis[k], d1, weights.flatten(0, 1))).sum((-2, -1))
         return v, total + (own.sum(0) * torch.einsum("kff->k", skip)).sum()
 
     def _of_point(self, weights: Tensor) -> Tensor:
@@ -175,6 +175,6 @@ def chebyshev_polynomials(adjacency: Float[Tensor, "nodes nodes"], order: int) -
     return torch.stack(polynomials)
 
 
-def _filtered(basis: Tensor, h: Tensor, weights: Tensor) -> Tensor:
+def _filter(basis: Tensor, h: Tensor, weights: Tensor) -> Tensor:
     r""":math:`\sum_k B_k h W_k`, `(*batch, nodes, in) -> (*batch, nodes, out)`; the W_k stand one below the other."""
     return torch.einsum("kij,...jf->...ikf", basis, h).flatten(-2) @ weights

@@ -24,7 +24,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from genflow.velocities.activations import Activation, pushed_through
+from genflow.velocities.activations import Activation, push_through
 
 __all__ = ["velocity_and_divergence", "velocity_and_pushed"]
 
@@ -47,7 +47,7 @@ def velocity_and_divergence(
     if not _can_fuse(x, modulation):
         return _plain_divergence(*arguments)
     operation = _Divergence if modulation.ndim == 1 else _DivergenceOfRows
-    return operation.apply(activation, *_without_graph(arguments[1:]))
+    return operation.apply(activation, *_detach_unless_graph(arguments[1:]))
 
 
 def velocity_and_pushed(
@@ -77,10 +77,10 @@ def velocity_and_pushed(
     fuse = shared and _can_fuse(x, modulation) and _can_fuse(tangents[0], modulation)
     if not fuse:
         return _plain_pushed(*arguments)
-    return _Pushed.apply(activation, *_without_graph(arguments[1:]))
+    return _Pushed.apply(activation, *_detach_unless_graph(arguments[1:]))
 
 
-def modulated(modulation: Tensor, dim: int) -> tuple[Tensor, ...]:
+def split_modulation(modulation: Tensor, dim: int) -> tuple[Tensor, ...]:
     """b1, b2, g1, g2, b3 of the vector, or the rows, that they stand in behind one another."""
     width = (modulation.shape[-1] - dim) // 4
     b1, b2, g1, g2, b3 = modulation.split([*(width,) * 4, dim], dim=-1)
@@ -91,7 +91,7 @@ def layers(
     activation: Activation, x: Tensor, w1: Tensor, w2: Tensor, w3: Tensor, skip: Tensor, modulation: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
     """The velocity and d1, d2, for modulations of any shape."""
-    b1, b2, g1, g2, b3 = modulated(modulation, x.shape[-1])
+    b1, b2, g1, g2, b3 = split_modulation(modulation, x.shape[-1])
     a1, slope1 = activation(x @ w1 + b1, 1)
     a2, slope2 = activation((a1 * g1) @ w2.mT + b2, 1)
     return (a2 * g2) @ w3.mT + x @ skip.mT + b3, slope1 * g1, slope2 * g2
@@ -129,7 +129,7 @@ def _can_fuse(x: Tensor, modulation: Tensor) -> bool:
     return not torch.is_autocast_enabled(x.device.type)
 
 
-def _without_graph(tensors: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+def _detach_unless_graph(tensors: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
     """Where gradients are off, an operation still believes that weights need one, unless they are detached."""
     return tensors if torch.is_grad_enabled() else tuple(tensor.detach() for tensor in tensors)
 
@@ -138,7 +138,7 @@ class _Divergence(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, activation: Activation, *inputs: Tensor) -> tuple[Tensor, Tensor]:
         x, w1, w2, w3, skip, modulation = inputs
-        b1, b2, g1, g2, b3 = modulated(modulation, x.shape[-1])
+        b1, b2, g1, g2, b3 = split_modulation(modulation, x.shape[-1])
         w2g, w3g = w2 * g1, w3 * g2
         overlap = w3g.mT @ w1
         coupling = w2g * overlap
@@ -189,7 +189,7 @@ class _DivergenceOfRows(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, activation: Activation, *inputs: Tensor) -> tuple[Tensor, Tensor]:
         x, w1, w2, w3, skip, modulation = inputs
-        b1, b2, g1, g2, b3 = modulated(modulation, x.shape[-1])
+        b1, b2, g1, g2, b3 = split_modulation(modulation, x.shape[-1])
         overlap = w3.mT @ w1
         coupling = w2 * overlap
         order = 2 if any(ctx.needs_input_grad) else 1
@@ -214,7 +214,7 @@ class _DivergenceOfRows(torch.autograd.Function):
             return None, *_differentiable(ctx, _plain_divergence, inputs, (v_bar, divergence_bar))
         x, w1, w2, w3, skip, modulation = inputs
         overlap, coupling, a1, slope1, curvature1, h1, d1, a2, slope2, curvature2, h2, d2, spread = saved
-        _, _, g1, g2, _ = modulated(modulation, x.shape[-1])
+        _, _, g1, g2, _ = split_modulation(modulation, x.shape[-1])
         row_bar = divergence_bar.unsqueeze(-1)
         h2_bar, d2_bar = v_bar @ w3, spread * row_bar
         g2_bar = (h2_bar * a2).addcmul_(d2_bar, slope2)
@@ -242,15 +242,15 @@ class _Pushed(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, activation: Activation, *inputs: Tensor) -> tuple[Tensor, Tensor]:
         x, tangents, w1, w2, w3, skip, modulation = inputs
-        b1, b2, g1, g2, b3 = modulated(modulation, x.shape[-1])
+        b1, b2, g1, g2, b3 = split_modulation(modulation, x.shape[-1])
         w2g, w3g = w2 * g1, w3 * g2
         # One matrix of all tangents for the products, `(n, rows, width)` for what is row by row.
         flat = tangents.reshape(-1, x.shape[-1])
         u1 = (flat @ w1).unflatten(0, tangents.shape[:2])
         if not any(ctx.needs_input_grad):  # nothing is kept for a backward pass
-            a1, h1 = pushed_through(activation, torch.addmm(b1, x, w1), u1)
+            a1, h1 = push_through(activation, torch.addmm(b1, x, w1), u1)
             u2 = (h1.flatten(0, 1) @ w2g.mT).unflatten(0, tangents.shape[:2])
-            a2, h2 = pushed_through(activation, torch.addmm(b2, a1, w2g.mT), u2)
+            a2, h2 = push_through(activation, torch.addmm(b2, a1, w2g.mT), u2)
             pushed = (flat @ skip.mT).addmm_(h2.flatten(0, 1), w3g.mT).view(tangents.shape)
             return torch.addmm(b3, x, skip.mT).addmm_(a2, w3g.mT), pushed
         a1, slope1, curvature1 = activation(torch.addmm(b1, x, w1), 2)
@@ -275,10 +275,10 @@ class _Pushed(torch.autograd.Function):
         w2g, w3g, a1, slope1, h1, k1, a2, slope2, h2, k2 = saved
         flat, pushed_bar = tangents.reshape(-1, x.shape[-1]), pushed_bar.reshape(-1, x.shape[-1])
         h2_bar = (pushed_bar @ w3g).view_as(h2)
-        z2_bar = _added_products((v_bar @ w3g).mul_(slope2), h2_bar, k2)
+        z2_bar = _add_products((v_bar @ w3g).mul_(slope2), h2_bar, k2)
         u2_bar = h2_bar.mul_(slope2).flatten(0, 1)
         h1_bar = (u2_bar @ w2g).view_as(h1)
-        z1_bar = _added_products((z2_bar @ w2g).mul_(slope1), h1_bar, k1)
+        z1_bar = _add_products((z2_bar @ w2g).mul_(slope1), h1_bar, k1)
         u1_bar = h1_bar.mul_(slope1).flatten(0, 1)
         w1_bar = (x.mT @ z1_bar).addmm_(flat.mT, u1_bar)
         w2g_bar = (z2_bar.mT @ a1).addmm_(u2_bar.mT, h1.flatten(0, 1))
@@ -295,7 +295,7 @@ class _Pushed(torch.autograd.Function):
         )
 
 
-def _added_products(total: Tensor, left: Tensor, right: Tensor) -> Tensor:
+def _add_products(total: Tensor, left: Tensor, right: Tensor) -> Tensor:
     """The total plus the products of each probe, in place."""
     for a, b in zip(left, right, strict=True):
         total.addcmul_(a, b)
@@ -304,7 +304,7 @@ def _added_products(total: Tensor, left: Tensor, right: Tensor) -> Tensor:
 
 def _weights_bar(w2: Tensor, w3: Tensor, w2g_bar: Tensor, w3g_bar: Tensor, modulation: Tensor) -> tuple[Tensor, Tensor]:
     """Gradients of the weights from those of the weights with their gains."""
-    _, _, g1, g2, _ = modulated(modulation, len(w3))
+    _, _, g1, g2, _ = split_modulation(modulation, len(w3))
     return w2g_bar * g1, w3g_bar * g2
 
 

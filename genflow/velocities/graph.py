@@ -12,7 +12,7 @@ from genflow.errors import InputError
 from genflow.interfaces import Velocity
 from genflow.velocities.time import cosine_features
 
-__all__ = ["GraphVelocity", "checked_adjacency"]
+__all__ = ["GraphVelocity", "check_adjacency"]
 
 
 class GraphVelocity(Velocity):
@@ -42,7 +42,7 @@ class GraphVelocity(Velocity):
         self, adjacency: Any, features: int, condition_features: int, time_features: int, interval: tuple[float, float]
     ):
         super().__init__()
-        weights = checked_adjacency(adjacency)
+        weights = check_adjacency(adjacency)
         if features < 1 or condition_features < 0 or time_features < 1:
             raise InputError(
                 f"features, condition_features, time_features: {features}, {condition_features}, {time_features} came; "
@@ -85,7 +85,7 @@ class GraphVelocity(Velocity):
         return torch.cat([x, condition.to(x.dtype).expand(*x.shape[:-1], -1)], -1)
 
 
-def checked_adjacency(adjacency: Any) -> Float[Tensor, "nodes nodes"]:
+def check_adjacency(adjacency: Any) -> Float[Tensor, "nodes nodes"]:
     """An adjacency as a tensor in float64.
 
     Args:

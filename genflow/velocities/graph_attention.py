@@ -105,16 +105,16 @@ class GraphAttention(GraphVelocity):
         self.modulation[2 * self.depth * self.width :] *= factor
 
     def forward(self, x: Float[Tensor, "*shape"], t: Tensor, condition: Any = None) -> Float[Tensor, "*shape"]:
-        return self._pushed(x, t, condition, None)[0]
+        return self._push(x, t, condition, None)[0]
 
     def pushforward(
         self, x: Float[Tensor, "*shape"], t: Tensor, tangents: Float[Tensor, "n *shape"], condition: Any = None
     ) -> tuple[Float[Tensor, "*shape"], Float[Tensor, "n *shape"]]:
-        v, pushed = self._pushed(x, t, condition, tangents)
+        v, pushed = self._push(x, t, condition, tangents)
         assert pushed is not None
         return v, pushed
 
-    def _pushed(self, x: Tensor, t: Tensor, condition: Any, tangents: Tensor | None) -> tuple[Tensor, Tensor | None]:
+    def _push(self, x: Tensor, t: Tensor, condition: Any, tangents: Tensor | None) -> tuple[Tensor, Tensor | None]:
         """The velocity and its tangents, where there are any."""
         values = nn.functional.linear(self.time(x, t), self.modulation)
         hidden, bias = values.split([2 * self.depth * self.width, self.features], -1)
@@ -135,7 +135,7 @@ class GraphAttention(GraphVelocity):
         self, h: Tensor, pushed: Tensor | None, weights: Tensor, attention: Tensor
     ) -> tuple[Tensor, Tensor | None]:
         """What the heads mix, `(*batch, nodes, width)`, and its tangents."""
-        m = self._split(h @ weights)
+        m = self._split_heads(h @ weights)
         p, q = attention.unflatten(-1, (self.heads, -1, 1))
         s, r = m @ p, m @ q
         e, *slope = self.activation(s + r.mT, 0 if pushed is None else 1)
@@ -144,23 +144,23 @@ class GraphAttention(GraphVelocity):
         alpha = torch.softmax(e + prior, -1)
         o = alpha @ m
         if pushed is None:
-            return self._joined(o), None
+            return self._join_heads(o), None
         beta = alpha * slope[0]
-        dm = self._split(pushed @ weights)
+        dm = self._split_heads(pushed @ weights)
         ds, dr = dm @ p, dm @ q
-        do = _mixed(alpha, dm) + _mixed(beta, dr * m) - _mixed(beta, dr) * o + ds * (beta @ m - beta.sum(-1, True) * o)
-        return self._joined(o), self._joined(do)
+        do = _mix(alpha, dm) + _mix(beta, dr * m) - _mix(beta, dr) * o + ds * (beta @ m - beta.sum(-1, True) * o)
+        return self._join_heads(o), self._join_heads(do)
 
-    def _split(self, h: Tensor) -> Tensor:
+    def _split_heads(self, h: Tensor) -> Tensor:
         """`(…, nodes, width) -> (…, heads, nodes, share)`."""
         return h.unflatten(-1, (self.heads, -1)).transpose(-3, -2)
 
-    def _joined(self, h: Tensor) -> Tensor:
+    def _join_heads(self, h: Tensor) -> Tensor:
         """`(…, heads, nodes, share) -> (…, nodes, width)`."""
         return h.transpose(-3, -2).flatten(-2)
 
 
-def _mixed(weights: Tensor, tangents: Tensor) -> Tensor:
+def _mix(weights: Tensor, tangents: Tensor) -> Tensor:
     """The weights on each tangent, `(…, nodes, nodes), (n, …, nodes, share) -> (n, …, nodes, share)`.
 
     A plain product would copy the weights for each tangent.

@@ -24,7 +24,7 @@ from genflow.velocities.residual import ResidualMLP
 from genflow.velocities.time import check_condition
 from genflow.wrappers import Question, Wrapper
 
-__all__ = ["Guided", "NullCondition", "OptionalCondition", "conditional", "optional", "struck_out"]
+__all__ = ["Guided", "NullCondition", "OptionalCondition", "conditional", "optional", "strike_out"]
 
 _FAR = -3.0  # deviations of a standardized condition, and no entry of a one-hot one
 
@@ -162,7 +162,7 @@ def conditional(dim: int, width: int, depth: int, condition_dim: int, dropout: f
     Raises:
         InputError: A share that is none, or one without a condition.
     """
-    if not _checked(dropout, condition_dim):
+    if not _check_dropout(dropout, condition_dim):
         return ResidualMLP(dim, width, depth, condition_dim)
     return OptionalCondition(ResidualMLP(dim, width, depth, condition_dim + 1))
 
@@ -178,12 +178,12 @@ def optional(velocity: Velocity, condition_dim: int, dropout: float) -> Velocity
     Raises:
         InputError: A share that is none, or one without a condition.
     """
-    if not _checked(dropout, condition_dim) or velocity.condition_optional:
+    if not _check_dropout(dropout, condition_dim) or velocity.condition_optional:
         return velocity
     return NullCondition(velocity, condition_dim)
 
 
-def _checked(dropout: float, condition_dim: int) -> float:
+def _check_dropout(dropout: float, condition_dim: int) -> float:
     if not 0 <= dropout < 1:
         raise InputError(f"condition_dropout: {dropout} came; a share from 0 to less than 1 would do")
     if dropout and not condition_dim:
@@ -191,7 +191,7 @@ def _checked(dropout: float, condition_dim: int) -> float:
     return dropout
 
 
-def struck_out(count: int, share: float, generator: torch.Generator) -> Tensor:
+def strike_out(count: int, share: float, generator: torch.Generator) -> Tensor:
     """A mask `(count,)` of the rows to be trained on without their condition, spread evenly over the rows.
 
     Args:

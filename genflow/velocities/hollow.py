@@ -111,23 +111,23 @@ class Hollow(Velocity):
         self.modulation[-self.dim :] *= factor
 
     def forward(self, x: Float[Tensor, "*shape"], t: Tensor, condition: Any = None) -> Float[Tensor, "*shape"]:
-        return self._pushed(x, t, condition, None)[0]
+        return self._push(x, t, condition, None)[0]
 
     def divergence(
         self, x: Float[Tensor, "*shape"], t: Tensor, condition: Any = None
     ) -> tuple[Float[Tensor, "*shape"], Float[Tensor, "*batch"]]:
-        v, slope, _ = self._pushed(x, t, condition, None, order=1)
+        v, slope, _ = self._push(x, t, condition, None, order=1)
         own = (slope * self.own).sum((-2, -1)) + self.skip.diagonal().sum()
         return v, own.expand(x.shape[:-1])
 
     def pushforward(
         self, x: Float[Tensor, "*shape"], t: Tensor, tangents: Float[Tensor, "n *shape"], condition: Any = None
     ) -> tuple[Float[Tensor, "*shape"], Float[Tensor, "n *shape"]]:
-        v, _, pushed = self._pushed(x, t, condition, tangents, order=1)
+        v, _, pushed = self._push(x, t, condition, tangents, order=1)
         assert pushed is not None
         return v, pushed
 
-    def _pushed(
+    def _push(
         self, x: Tensor, t: Tensor, condition: Any, tangents: Tensor | None, order: int = 0
     ) -> tuple[Tensor, Tensor, Tensor | None]:
         """The field, C a' of each unit of each entry (where the order is 1), and the tangents, where there are any."""

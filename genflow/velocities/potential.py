@@ -112,19 +112,19 @@ class PotentialGradient(Velocity):
 
     def potential(self, x: Float[Tensor, "*shape"], t: Tensor, condition: Any = None) -> Float[Tensor, "*batch"]:
         r"""The potential :math:`\Phi(x, t)`."""
-        (first, *others), w, b = self._modulated(x, t, condition)
+        (first, *others), w, b = self._modulate(x, t, condition)
         (u,) = self.activation(x @ self.lift + first, 0)
         for matrix, bias in zip(self.inner, others, strict=True):
             u = u + self.activation(u @ matrix.mT + bias, 0)[0] / self.depth
         return (u * w).sum(-1) + (x * (x @ self.symmetric / 2 + b)).sum(-1)
 
     def forward(self, x: Float[Tensor, "*shape"], t: Tensor, condition: Any = None) -> Float[Tensor, "*shape"]:
-        return self._swept(x, t, condition, 1)[0]
+        return self._sweep(x, t, condition, 1)[0]
 
     def pushforward(
         self, x: Float[Tensor, "*shape"], t: Tensor, tangents: Float[Tensor, "n *shape"], condition: Any = None
     ) -> tuple[Float[Tensor, "*shape"], Float[Tensor, "n *shape"]]:
-        v, derivatives, z = self._swept(x, t, condition, 2)
+        v, derivatives, z = self._sweep(x, t, condition, 2)
         arriving = [tangents @ self.lift]  # the tangent of each layer's argument
         u = arriving[0] * derivatives[0][0]
         for matrix, (slope, _) in zip(self.inner, derivatives[1:], strict=True):
@@ -146,7 +146,7 @@ class PotentialGradient(Velocity):
     def divergence(
         self, x: Float[Tensor, "*shape"], t: Tensor, condition: Any = None
     ) -> tuple[Float[Tensor, "*shape"], Float[Tensor, "*batch"]]:
-        v, derivatives, z = self._swept(x, t, condition, 2)
+        v, derivatives, z = self._sweep(x, t, condition, 2)
         slope, curvature = derivatives[0]
         laplacian = (curvature * z[0]) @ self.lift.square().sum(0) + self.quadratic.diagonal().sum()
         if self.depth:
@@ -161,17 +161,17 @@ class PotentialGradient(Velocity):
                         columns = columns + derivatives[layer][0] * arriving / self.depth
         return v, -laplacian
 
-    def _modulated(self, x: Tensor, t: Tensor, condition: Any) -> tuple[tuple[Tensor, ...], Tensor, Tensor]:
+    def _modulate(self, x: Tensor, t: Tensor, condition: Any) -> tuple[tuple[Tensor, ...], Tensor, Tensor]:
         """The biases of the layers, w and b, at these times, under this condition."""
         values = modulation(self.modulation, x, t, condition, self.interval, self.condition_dim)
         *biases, w, b = values.split([*(self.width,) * (self.depth + 2), self.dim], -1)
         return tuple(biases), w, b
 
-    def _swept(
+    def _sweep(
         self, x: Tensor, t: Tensor, condition: Any, order: int
     ) -> tuple[Tensor, list[tuple[Tensor, ...]], list[Tensor]]:
         """The field; of each layer, the derivatives of its activation up to the order, and z."""
-        (first, *others), w, b = self._modulated(x, t, condition)
+        (first, *others), w, b = self._modulate(x, t, condition)
         u, *derivative = self.activation(x @ self.lift + first, order)
         derivatives = [tuple(derivative)]
         for matrix, bias in zip(self.inner, others, strict=True):

@@ -97,12 +97,12 @@ class ProbabilityFlow(Wrapper):
             epsilon: Noise, `(*batch, *event)`.
             t: Times, a scalar or `(*batch,)`.
         """
-        return self._combined(self.prediction.target(self.path, t), x_0, epsilon)
+        return self._combine(self.prediction.target(self.path, t), x_0, epsilon)
 
     def _denoise(self, t: Tensor, x: Tensor, condition: Any = None) -> Tensor:
         r"""The denoised point :math:`E[x_0 \mid x_t = x]`."""
         assert self.noise is not None
-        return self._combined(self.prediction.denoised(self.noise, t), x, self.predict(x, t, condition))
+        return self._combine(self.prediction.denoised(self.noise, t), x, self.predict(x, t, condition))
 
     def pieces(self) -> list[tuple[Velocity, float, float]]:
         """Those of the network, on the times that its clock shows at their ends."""
@@ -127,11 +127,11 @@ class ProbabilityFlow(Wrapper):
         scale = self._scale(t)
         answer = super().ask(question, self._times(scale, x), self._clock(t), condition, *vectors)
         if isinstance(answer, Tensor):
-            return self._combined((a, b), x, answer)
+            return self._combine((a, b), x, answer)
         prediction, second = answer
-        v, slope = self._combined((a, b), x, prediction), _product(b, scale)
+        v, slope = self._combine((a, b), x, prediction), _product(b, scale)
         if vectors:
-            return v, self._combined((a, slope), vectors[0], second)
+            return v, self._combine((a, slope), vectors[0], second)
         dim = math.prod(x.shape[x.ndim - self.event_ndim :])
         return v, _sum(_product(a, float(dim)), _product(slope, second))
 
@@ -164,7 +164,7 @@ class ProbabilityFlow(Wrapper):
         start, stop = self.network.interval
         return self.noise.time_of(first - (first - last) * (shown - start) / (stop - start)).item()
 
-    def _combined(self, pair: Pair, first: Tensor, second: Tensor) -> Tensor:
+    def _combine(self, pair: Pair, first: Tensor, second: Tensor) -> Tensor:
         """A sum of points, or of what is shaped like them, with coefficients for each time."""
         return _sum(self._times(pair[0], first), self._times(pair[1], second))
 

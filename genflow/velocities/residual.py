@@ -28,7 +28,7 @@ from genflow import interfaces
 from genflow.errors import InputError
 from genflow.interfaces import Velocity
 from genflow.velocities.activations import activation as activation_named
-from genflow.velocities.activations import pushed_through
+from genflow.velocities.activations import push_through
 from genflow.velocities.time import modulation
 
 __all__ = ["ResidualMLP"]
@@ -109,9 +109,9 @@ class ResidualMLP(Velocity):
     ) -> tuple[Float[Tensor, "*shape"], Float[Tensor, "n *shape"]]:
         h, pushed = self.lift(x), tangents @ self.lift.weight.mT
         for inner, outer, bias in zip(self.inner, self.outer, self.biases(x, t, condition), strict=True):
-            a, arrived = pushed_through(self.activation, _product(bias, h, inner), inner(pushed))
+            a, arrived = push_through(self.activation, _product(bias, h, inner), inner(pushed))
             h, pushed = _product(h, a, outer), _product(pushed, arrived, outer)
-        a, arrived = pushed_through(self.activation, h, pushed)
+        a, arrived = push_through(self.activation, h, pushed)
         return self.readout(a), arrived @ self.readout.weight.mT
 
     def divergence(

@@ -26,7 +26,7 @@ from torch import Tensor, nn
 from genflow.errors import InputError
 from genflow.interfaces import Velocity
 from genflow.velocities.activations import activation as activation_named
-from genflow.velocities.fused import layers, modulated, velocity_and_divergence, velocity_and_pushed
+from genflow.velocities.fused import layers, split_modulation, velocity_and_divergence, velocity_and_pushed
 from genflow.velocities.time import modulation
 from genflow.wrappers import Composed, Question
 
@@ -118,7 +118,7 @@ class Shallow(Velocity):
 
     def forward(self, x: Float[Tensor, "*shape"], t: Tensor, condition: Any = None) -> Float[Tensor, "*shape"]:
         w1, w2, w3, skip, values = self.inputs(x, t, condition)
-        b1, b2, g1, g2, b3 = modulated(values, self.dim)
+        b1, b2, g1, g2, b3 = split_modulation(values, self.dim)
         (a1,) = self.activation(x @ w1 + b1, 0)
         (a2,) = self.activation((a1 * g1) @ w2.mT + b2, 0)
         return (a2 * g2) @ w3.mT + x @ skip.mT + b3
@@ -187,9 +187,9 @@ class Parallel(Composed):
 
     def ask(self, question: Question, x: Tensor, t: Tensor, condition: Any, *vectors: Tensor) -> Any:
         answers = [question(branch, x, t, *vectors, condition) for branch in self.parts()]
-        return torch.stack(answers).sum(0) if isinstance(answers[0], Tensor) else _added(answers)
+        return torch.stack(answers).sum(0) if isinstance(answers[0], Tensor) else _add(answers)
 
 
-def _added(pairs: list[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
+def _add(pairs: list[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
     first, second = zip(*pairs, strict=True)
     return torch.stack(first).sum(0), torch.stack(second).sum(0)

@@ -128,12 +128,12 @@ class UNet(Velocity):
         self.readout.bias.mul_(factor)
 
     def forward(self, x: Float[Tensor, "*shape"], t: Tensor, condition: Any = None) -> Float[Tensor, "*shape"]:
-        return self._pushed(x, t, condition, None)[0]
+        return self._push(x, t, condition, None)[0]
 
     def pushforward(
         self, x: Float[Tensor, "*shape"], t: Tensor, tangents: Float[Tensor, "n *shape"], condition: Any = None
     ) -> tuple[Float[Tensor, "*shape"], Float[Tensor, "n *shape"]]:
-        v, pushed = self._pushed(x, t, condition, tangents)
+        v, pushed = self._push(x, t, condition, tangents)
         assert pushed is not None
         return v, pushed
 
@@ -149,7 +149,7 @@ class UNet(Velocity):
         levels = [*self.down, *self.up]
         return [layer for level in levels for layer in cast(nn.ModuleList, level)] + [self.middle]
 
-    def _pushed(self, x: Tensor, t: Tensor, condition: Any, tangents: Tensor | None) -> tuple[Tensor, Tensor | None]:
+    def _push(self, x: Tensor, t: Tensor, condition: Any, tangents: Tensor | None) -> tuple[Tensor, Tensor | None]:
         """The velocity and its tangents, where there are any."""
         if x.shape[-3:] != self.event_shape:
             raise InputError(f"x: pictures (*batch, {self.event_shape}) are wanted, the shape {tuple(x.shape)} came")

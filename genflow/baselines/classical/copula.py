@@ -13,9 +13,9 @@ from genflow.base import check_events
 from genflow.baselines.classical.estimated import (
     Estimated,
     by_rows,
-    fixed,
+    frozen_parameter,
+    next_untried,
     refuse_condition,
-    untried,
 )
 from genflow.baselines.classical.gaussian import SHARES, check_share, factor_of
 from genflow.baselines.classical.marginals import Marginals, normal_scores
@@ -66,13 +66,13 @@ class Copula(Estimated):
             raise InputError(f"knots: {knots} came; at least 2 would do")
         self.knots, self.shrinkage = knots, shrinkage
         self.marginals = Marginals(dim, knots)
-        self.factor = fixed(torch.eye(dim))  # lower triangular, of R
+        self.factor = frozen_parameter(torch.eye(dim))  # lower triangular, of R
 
     def encode(self, x: Float[Tensor, "*shape"], condition: Any = None) -> Float[Tensor, "*shape"]:
         r"""The noise :math:`z = L^{-1} s(x)`, :math:`R_\lambda = L L^\top`."""
         check_events(x, (self.dim,))
         self._refuse_condition(condition)
-        return by_rows(lambda rows: self._independent(self.marginals(rows)[0]), x, self._numbers).to(x.dtype)
+        return by_rows(lambda rows: self._decorrelate(self.marginals(rows)[0]), x, self._numbers).to(x.dtype)
 
     def decode(self, z: Float[Tensor, "*shape"], condition: Any = None) -> Float[Tensor, "*shape"]:
         r"""The row of noise, :math:`x_j = F_j^{-1}(\Phi((L z)_j))`."""
@@ -96,7 +96,7 @@ class Copula(Estimated):
 
         def log_prob(rows: Tensor) -> Tensor:
             score, log_density = self.marginals(rows)
-            z = self._independent(score)
+            z = self._decorrelate(score)
             dependence = 0.5 * (score.square() - z.square()).sum(-1) - self.factor.double().diagonal().log().sum()
             return log_density.sum(-1) + dependence
 
@@ -110,7 +110,7 @@ class Copula(Estimated):
 
     def propose(self, trials: Sequence[Trial], rows: int) -> dict[str, Any] | None:
         """The shrinkages, one after the other; none where it was given."""
-        return untried("shrinkage", SHARES if self.shrinkage is None else [self.shrinkage], trials)
+        return next_untried("shrinkage", SHARES if self.shrinkage is None else [self.shrinkage], trials)
 
     def estimate(self, data: TrainingData, generator: torch.Generator) -> None:
         """The marginals, once for all candidates, and the correlation of the normal scores."""
@@ -126,5 +126,5 @@ class Copula(Estimated):
     def _numbers(self) -> int:
         return self.dim * self.knots
 
-    def _independent(self, score: Tensor) -> Tensor:
+    def _decorrelate(self, score: Tensor) -> Tensor:
         return torch.linalg.solve_triangular(self.factor.double().mT, score, upper=True, left=False)

@@ -17,10 +17,10 @@ from genflow.deadline import check_time
 from genflow.draws import batch_shape, check_generator
 from genflow.errors import InputError
 from genflow.model import GenerativeModel
-from genflow.training import Rows, TrainingData, paired, unpaired
+from genflow.training import Rows, TrainingData, pair, unpair
 from genflow.training.selection import Selection, Trial
 
-__all__ = ["Estimated", "by_rows", "fixed", "log_sum_exp", "refuse_condition", "some_of", "untried"]
+__all__ = ["Estimated", "by_rows", "frozen_parameter", "log_sum_exp", "refuse_condition", "some_of", "next_untried"]
 
 _NUMBERS = 1 << 18  # computed for a few rows at a time: 2 MB in float64, which the cache holds
 
@@ -71,7 +71,7 @@ class Estimated(GenerativeModel):
             return None
 
         def validate(model: Self, rows: Rows) -> Tensor:
-            x, condition = unpaired(rows)
+            x, condition = unpair(rows)
             return -model.log_prob(x, condition)
 
         most = self._draft_rows
@@ -83,8 +83,8 @@ class Estimated(GenerativeModel):
 
         return Selection(
             name="estimate",
-            train=paired(data.train, data.train_condition),
-            validation=paired(data.validation, data.validation_condition),
+            train=pair(data.train, data.train_condition),
+            validation=pair(data.validation, data.validation_condition),
             propose=lambda trials: self.propose(trials, len(data.train)),
             build=self._candidate,
             estimate=lambda model, generator: model.estimate(data, generator),
@@ -118,7 +118,7 @@ class Estimated(GenerativeModel):
             raise InputError(f"condition: one came, but {self._name} has none; leave it out")
 
 
-def fixed(tensor: Tensor) -> nn.Parameter:
+def frozen_parameter(tensor: Tensor) -> nn.Parameter:
     """What was estimated, as a parameter without a gradient."""
     return nn.Parameter(tensor, requires_grad=False)
 
@@ -149,7 +149,7 @@ def some_of(data: TrainingData, most: int, generator: torch.Generator) -> Traini
     )
 
 
-def untried(name: str, values: Sequence[Any], trials: Sequence[Trial]) -> dict[str, Any] | None:
+def next_untried(name: str, values: Sequence[Any], trials: Sequence[Trial]) -> dict[str, Any] | None:
     """The next of some values of one option."""
     return {name: values[len(trials)]} if len(trials) < len(values) else None
 

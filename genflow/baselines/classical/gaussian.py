@@ -11,7 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from genflow.base import check_events
-from genflow.baselines.classical.estimated import Estimated, fixed, untried
+from genflow.baselines.classical.estimated import Estimated, frozen_parameter, next_untried
 from genflow.errors import InputError
 from genflow.flow import check_given
 from genflow.training import TrainingData
@@ -61,9 +61,9 @@ class Gaussian(Estimated):
         super().__init__(dim, condition_dim)
         check_share(shrinkage)
         self.shrinkage = shrinkage
-        self.mean = fixed(torch.zeros(dim))
-        self.slope = fixed(torch.zeros(dim, condition_dim))
-        self.factor = fixed(torch.eye(dim))  # lower triangular, of the covariance
+        self.mean = frozen_parameter(torch.zeros(dim))
+        self.slope = frozen_parameter(torch.zeros(dim, condition_dim))
+        self.factor = frozen_parameter(torch.eye(dim))  # lower triangular, of the covariance
 
     def encode(self, x: Float[Tensor, "*shape"], condition: Any = None) -> Float[Tensor, "*shape"]:
         r"""The noise :math:`z = L^{-1} (x - \mu - A c)`, :math:`\Sigma_\lambda = L L^\top`."""
@@ -112,7 +112,7 @@ class Gaussian(Estimated):
 
     def propose(self, trials: Sequence[Trial], rows: int) -> dict[str, Any] | None:
         """The shrinkages, one after the other; none where it was given."""
-        return untried("shrinkage", SHARES if self.shrinkage is None else [self.shrinkage], trials)
+        return next_untried("shrinkage", SHARES if self.shrinkage is None else [self.shrinkage], trials)
 
     def estimate(self, data: TrainingData, generator: torch.Generator) -> None:
         """The largest likelihood, shrunk."""

@@ -14,7 +14,7 @@ from genflow.base import check_events
 from genflow.baselines.classical.estimated import (
     Estimated,
     by_rows,
-    fixed,
+    frozen_parameter,
     log_sum_exp,
     refuse_condition,
     some_of,
@@ -70,7 +70,7 @@ class KernelDensity(Estimated):
         if centres is not None and centres < 1:
             raise InputError(f"centres: {centres} came; at least 1 would do")
         self.bandwidth, self._most = bandwidth, centres
-        self.centres = fixed(torch.zeros(centres or 1, dim))
+        self.centres = frozen_parameter(torch.zeros(centres or 1, dim))
 
     def config(self) -> dict[str, Any]:
         return {**super().config(), "bandwidth": self.bandwidth, "centres": self._most}
@@ -128,7 +128,7 @@ class KernelDensity(Estimated):
             data = some_of(data, self._most, generator)
         rows = data.train
         self._most = len(rows)
-        self.centres = fixed(rows.detach().clone())
+        self.centres = frozen_parameter(rows.detach().clone())
 
 
 def _next(found: list[tuple[float, float]], first: float) -> float | None:

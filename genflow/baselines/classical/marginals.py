@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from genflow.baselines.classical.estimated import fixed, log_sum_exp
+from genflow.baselines.classical.estimated import frozen_parameter, log_sum_exp
 from genflow.deadline import time_left
 from genflow.interfaces import Component
 
@@ -45,9 +45,9 @@ class Marginals(Component, nn.Module):
     def __init__(self, dim: int, knots: int):
         super().__init__()
         self.dim, self.knots = dim, knots
-        self.weights = fixed(torch.full((knots + 1,), 1 / (knots + 1)))
-        self.centres = fixed(torch.zeros(dim, knots + 1))
-        self.widths = fixed(torch.ones(dim, knots + 1))
+        self.weights = frozen_parameter(torch.full((knots + 1,), 1 / (knots + 1)))
+        self.centres = frozen_parameter(torch.zeros(dim, knots + 1))
+        self.widths = frozen_parameter(torch.ones(dim, knots + 1))
 
     def forward(self, x: Float[Tensor, "n dim"]) -> tuple[Float[Tensor, "n dim"], Float[Tensor, "n dim"]]:
         """The normal scores of rows and the log densities of their columns, in float64."""

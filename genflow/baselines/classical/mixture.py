@@ -12,7 +12,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from genflow.base import check_events
-from genflow.baselines.classical.estimated import Estimated, fixed, refuse_condition
+from genflow.baselines.classical.estimated import Estimated, frozen_parameter, refuse_condition
 from genflow.deadline import time_left
 from genflow.errors import InputError
 from genflow.extras import extra
@@ -83,14 +83,14 @@ class GaussianMixture(Estimated):
             raise InputError(f"floor: {floor} came; a number from 0 up would do")
         self.components, self.covariance, self.floor = components, covariance, floor
         count = components or 1
-        self.weights = fixed(torch.full((count,), 1 / count))
-        self.means = fixed(torch.zeros(count, dim))
+        self.weights = frozen_parameter(torch.full((count,), 1 / count))
+        self.means = frozen_parameter(torch.zeros(count, dim))
         # P of the precision P Pᵀ, upper triangular; its diagonal alone where the covariance is diagonal.
         if covariance == "diag":
             factors = torch.ones(count, dim)
         else:
             factors = torch.eye(dim).repeat(1 if covariance == "tied" else count, 1, 1)
-        self.factors = fixed(factors)
+        self.factors = frozen_parameter(factors)
 
     def log_prob(
         self, x: Float[Tensor, "*shape"], condition: Any = None, generator: torch.Generator | None = None

@@ -65,11 +65,11 @@ class Atoms(Valued):
         first = torch.arange(self.count, device=self.values.device)
         end = side * math.inf
         return (
-            self._squeezed(torch.where(side == 0, at.low, end), first),
-            self._squeezed(torch.where(side == 0, at.high, end), first + 1),
+            self._squeeze(torch.where(side == 0, at.low, end), first),
+            self._squeeze(torch.where(side == 0, at.high, end), first + 1),
         )
 
-    def _squeezed(self, y: Tensor, first: Tensor) -> Tensor:
+    def _squeeze(self, y: Tensor, first: Tensor) -> Tensor:
         """The number of the line for one of the rest's, above the first so many atoms."""
         log_c = torch.log1p(-self.probabilities.sum())
         under, over = self._masses(first)
@@ -93,7 +93,7 @@ class Atoms(Valued):
         fallback = self._fallback().expand_as(x)
         inner = self.rest.piece(torch.where(is_atom | x.isnan(), fallback, x))
         point = inner.low == inner.high
-        a, b = self._squeezed(inner.low, first), self._squeezed(inner.high, first)
+        a, b = self._squeeze(inner.low, first), self._squeeze(inner.high, first)
         log_c = torch.log1p(-self.probabilities.sum())
         # A point of the rest stays one; its slope is that of the squeeze, too.
         y, z = (torch.where(point, part, 0.0) for part in (inner.low, a))

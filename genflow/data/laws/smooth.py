@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from genflow.data.laws.law import ColumnLaw, Piece
-from genflow.data.scales import original, standardized
+from genflow.data.scales import original, standardize
 from genflow.numerics.normal import between, log_density, log_mass, quantile
 
 __all__ = ["LogNormal", "Normal", "Smooth", "Weibull"]
@@ -114,7 +114,7 @@ class Normal(Smooth):
         return self.low == -math.inf and self.high == math.inf
 
     def _point(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        y = standardized(x[:, None], self.mean[None], self.std[None])[:, 0]
+        y = standardize(x[:, None], self.mean[None], self.std[None])[:, 0]
         log_slope = -self.std.log().expand_as(y)
         if self.plain:
             return y, log_slope

@@ -10,10 +10,10 @@ import numpy as np
 from genflow.data.kinds import Column
 from genflow.data.reading.dates import dates
 from genflow.data.reading.kind import distinct_words, number_column, truth_column, word_column
-from genflow.data.reading.names import unescaped
+from genflow.data.reading.names import unescape
 from genflow.data.reading.notation import SIGNS, Numbers, is_integer, is_missing, is_number
 
-__all__ = ["Found", "classes_of", "dates_of", "numbers_of", "truth_of", "without_sign", "without_strays", "words_of"]
+__all__ = ["Found", "classes_of", "dates_of", "numbers_of", "truth_of", "strip_sign", "separate_strays", "words_of"]
 
 _NUMBERS = 0.9  # the share of numbers among which words are strays
 _ALONE = 0.5  # the same, of a single word
@@ -81,7 +81,7 @@ def dates_of(name: str, cells: Sequence[str], known: str = "") -> Found | None:
 
 def classes_of(name: str, cells: Sequence[str], numbers: Numbers) -> Found:
     """A column of classes, be they words or numbers."""
-    known: Sequence[str | float] = [unescaped(cell.strip()) for cell in cells]
+    known: Sequence[str | float] = [unescape(cell.strip()) for cell in cells]
     whole = len(numbers.meanings) == 1
     if whole:  # 3 and 3.0 are one class
         known = numbers.meanings[0].values.tolist()
@@ -94,7 +94,7 @@ def classes_of(name: str, cells: Sequence[str], numbers: Numbers) -> Found:
 def words_of(name: str, cells: Sequence[str]) -> Found:
     """A column of words: classes, or an identifier."""
     missing = np.array([is_missing(cell) for cell in cells])
-    values, column = word_column(name, [unescaped(cell.strip()) for cell in cells], missing)
+    values, column = word_column(name, [unescape(cell.strip()) for cell in cells], missing)
     words = [text for text in column.classes if not is_number(text)]
     rows = sum(cell.strip() in words for cell in cells)
     beside = column.kind == "class" and 2 * rows < (~missing).sum()
@@ -102,7 +102,7 @@ def words_of(name: str, cells: Sequence[str]) -> Found:
     return Found(values, column, f"numbers and words ({shown}): each is the name of a class" if beside else "")
 
 
-def without_sign(cells: Sequence[str]) -> tuple[list[str], str, str] | None:
+def strip_sign(cells: Sequence[str]) -> tuple[list[str], str, str] | None:
     """Amounts of money and shares without the sign that all of them have, the sign, and one as it is written.
 
     `None` if the fields are no such numbers.
@@ -125,7 +125,7 @@ def without_sign(cells: Sequence[str]) -> tuple[list[str], str, str] | None:
     return [bare.get(cell.strip(), "") for cell in cells], sign, known[0]
 
 
-def without_strays(cells: Sequence[str]) -> tuple[Numbers, dict[int, str]] | None:
+def separate_strays(cells: Sequence[str]) -> tuple[Numbers, dict[int, str]] | None:
     """Numbers with a few words among them as missing: `unknown`, `1O.5`; `None` if they are no such column.
 
     Args:

@@ -84,10 +84,10 @@ def dates(words: Sequence[str], known: str = "") -> Dates | None:
     remark = ""
     if len(found) > 1 and not all(np.array_equal(micros, other) for _, other in found[1:]):
         form, micros = min(found, key=lambda pair: (_irregularity(pair[1]), not _usual(pair[0])))
-        if not _ordered(micros):
+        if not _is_monotone(micros):
             remark = f"dates like {words[0]} are read with the {'month' if _month_first(form) else 'day'} first"
     unit = unit_of(micros, "us")
-    return Dates(_unpadded(form, words), unit, micros // _per(unit), remark)
+    return Dates(_unpad(form, words), unit, micros // _per(unit), remark)
 
 
 def unit_of(stamps: np.ndarray, numpy_unit: str) -> str:
@@ -173,7 +173,7 @@ def _microseconds(words: Sequence[str], form: str) -> np.ndarray | None:
     return result
 
 
-def _ordered(stamps: np.ndarray) -> bool:
+def _is_monotone(stamps: np.ndarray) -> bool:
     steps = np.diff(stamps)
     return bool((steps > 0).all() or (steps < 0).all())
 
@@ -181,7 +181,7 @@ def _ordered(stamps: np.ndarray) -> bool:
 def _irregularity(stamps: np.ndarray) -> float:
     """The largest step of dates that stand in order, in the smallest; infinite where they do not."""
     steps = np.abs(np.diff(stamps))
-    return float(steps.max() / steps.min()) if len(steps) and _ordered(stamps) else np.inf
+    return float(steps.max() / steps.min()) if len(steps) and _is_monotone(stamps) else np.inf
 
 
 def _month_first(form: str) -> bool:
@@ -192,7 +192,7 @@ def _usual(form: str) -> bool:
     return _month_first(form) == ("/" in form[:6])
 
 
-def _unpadded(form: str, words: Sequence[str]) -> str:
+def _unpad(form: str, words: Sequence[str]) -> str:
     """The notation with days, months and hours of one digit, where they are written so."""
     for code in ("%d", "%m", "%I", "%H"):
         place = form.find(code)

@@ -18,7 +18,7 @@ from genflow.data.reading.dates import counts
 from genflow.data.reading.kind import number_column, truth_column, word_column
 from genflow.data.reading.names import distinct
 from genflow.data.reading.table import NO_HINTS, Hints, Table, hints_at, kind_said, wanted_positions
-from genflow.data.reading.text import filled_table
+from genflow.data.reading.text import fill_table
 from genflow.errors import InputError
 from genflow.extras import extra
 
@@ -87,7 +87,7 @@ def from_frame(
     values = np.full(frame.shape, np.nan)
     kinds = [Column(name, "identifier") for name in names]
     for j in sorted(chosen):
-        values[:, j], kinds[j] = _filled(frame.iloc[:, j], table, j, said.get(j))
+        values[:, j], kinds[j] = _fill_column(frame.iloc[:, j], table, j, said.get(j))
     table.values, table.kinds = values, kinds
     return table
 
@@ -138,7 +138,7 @@ def _with_named_index(frame: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
     return frame, []
 
 
-def _filled(column: pd.Series, table: Table, j: int, hint: str | Column | None) -> tuple[np.ndarray, Column]:
+def _fill_column(column: pd.Series, table: Table, j: int, hint: str | Column | None) -> tuple[np.ndarray, Column]:
     """The numbers of a column, and what it holds.
 
     Raises:
@@ -243,7 +243,7 @@ def _of_text(
     if hint is None and not any(map(_has_digit, different)) and truth_of("", cells) is None:  # words and nothing else
         return word_column(table.columns[j], cells, gone, str(column.dtype))
     alone = Table(np.empty(0), [table.columns[j]], table.named, table.origin)
-    found = filled_table([cells], alone, ";", None, {} if hint is None else {0: hint})
+    found = fill_table([cells], alone, ";", None, {} if hint is None else {0: hint})
     table.remarks += [remark for remark in alone.remarks if not remark.startswith("one column")]
     table.strays |= alone.strays
     kind = found.kinds[0]

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 
 from genflow.data.reading.lines import Field
-from genflow.data.reading.names import distinct, unescaped
+from genflow.data.reading.names import distinct, unescape
 from genflow.data.reading.notation import is_integer, is_missing, is_number, roughly
 
 __all__ = ["Judgement", "judge", "same_names"]
@@ -39,7 +39,7 @@ class Judgement(NamedTuple):
 def same_names(first: Sequence[Field], wanted: Sequence[str | int] | None) -> bool:
     """Whether all names that are asked for stand in a line."""
     names = {name for name in wanted or () if isinstance(name, str)}
-    return bool(names) and names <= set(distinct([unescaped(field.text) for field in first])[0])
+    return bool(names) and names <= set(distinct([unescape(field.text) for field in first])[0])
 
 
 def judge(

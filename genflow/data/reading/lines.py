@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
-__all__ = ["ALONE", "BLANKS", "MARKS", "Comment", "Field", "Records", "decoded", "fields_of", "separator_line"]
+__all__ = ["ALONE", "BLANKS", "MARKS", "Comment", "Field", "Records", "decode", "fields_of", "separator_line"]
 
 BLANKS = ""
 """Separates fields by blanks and tabs."""
@@ -29,7 +29,7 @@ _MARKED = (  # the longer marks first: that of UTF-16 begins that of UTF-32
 )
 
 
-def decoded(content: bytes) -> tuple[str, str] | None:
+def decode(content: bytes) -> tuple[str, str] | None:
     """Text, and a remark where its encoding had to be guessed; `None` if the bytes are no text.
 
     Example:

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 
 from genflow.data.reading.notation import is_missing, is_number
 
-__all__ = ["cell", "distinct", "escaped", "unescaped"]
+__all__ = ["cell", "distinct", "escape", "unescape"]
 
 _START = r"[=+\-@\t\r\n＝＋－＠]."  # one sign alone is no formula
 _FORMULA = re.compile(rf"'*{_START}", re.DOTALL)
@@ -21,7 +21,7 @@ _ESCAPED = re.compile(rf"'+{_START}", re.DOTALL)
 _SIMPLE = re.compile(r"[^\W\d_](?:[\w ./()-]*[\w./()-])?")
 
 
-def escaped(text: str) -> str:
+def escape(text: str) -> str:
     """Text that no spreadsheet takes for a formula; numbers stay as they are.
 
     Example:
@@ -31,8 +31,8 @@ def escaped(text: str) -> str:
     return f"'{text}" if _FORMULA.match(text) and not is_number(text) else text
 
 
-def unescaped(text: str) -> str:
-    """The inverse of `escaped`.
+def unescape(text: str) -> str:
+    """The inverse of `escape`.
 
     Example:
         >>> unescaped("'=1+1"), unescaped("'70s")
@@ -50,7 +50,7 @@ def cell(text: str) -> str:
     """
     if _SIMPLE.fullmatch(text) and not is_number(text) and not is_missing(text):
         return text
-    return '"' + escaped(text).replace('"', '""') + '"'
+    return '"' + escape(text).replace('"', '""') + '"'
 
 
 def distinct(names: Sequence[str]) -> tuple[list[str], list[str]]:

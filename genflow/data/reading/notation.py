@@ -81,13 +81,13 @@ def is_number(text: str) -> bool:
         >>> [is_number(text) for text in ("1.5", "1'234,5", "-1 000", "1e-3", "1,23,4", "12 %", "0x1f", "1_000")]
         [True, True, True, True, False, False, False, False]
     """
-    text = _spelt(text)
+    text = _spell(text)
     return any(pattern.fullmatch(text) for pattern in _NOTATIONS.values()) or bool(_INFINITE.fullmatch(text))
 
 
 def is_integer(text: str) -> bool:
     """Whether a field is a number of digits alone."""
-    return bool(_INTEGER.fullmatch(_spelt(text)))
+    return bool(_INTEGER.fullmatch(_spell(text)))
 
 
 def is_missing(text: str) -> bool:
@@ -97,7 +97,7 @@ def is_missing(text: str) -> bool:
 
 def roughly(text: str) -> float:
     """A number whose notation is not known yet: in doubt a group of three digits is one of thousands. NaN for none."""
-    text = _spelt(text)
+    text = _spell(text)
     found = (notation for notation, pattern in _NOTATIONS.items() if pattern.fullmatch(text))
     return next((_value(text, notation) for notation in found), np.nan)
 
@@ -141,7 +141,7 @@ class Numbers:
             decimals = "." if any("." in cell for cell in cells) else ".,"
             self.meanings = [Meaning(frozenset(decimals), "", plain)]
             return
-        texts = {cell: _spelt(cell) for cell in dict.fromkeys(cells)}
+        texts = {cell: _spell(cell) for cell in dict.fromkeys(cells)}
         known = {cell: text for cell, text in texts.items() if text.lower() not in MISSING}
         self._texts = {cell: text for cell, text in known.items() if text.lower() not in _BESIDE_NUMBERS} or known
         self.meanings = self._readings(self._texts)
@@ -208,7 +208,7 @@ class Numbers:
         """
         if len(self.meanings) < 2:
             return None
-        grouped = self._grouped()
+        grouped = self._groups()
         if len(grouped) == len(self._known):
             return None
         fewest = _FEWEST_BESIDE_COMMAS if separator == "," and "." in grouped[0][1] else _FEWEST
@@ -224,13 +224,13 @@ class Numbers:
             decimals: The decimal signs of the columns that leave no doubt.
             separator: What separates the columns.
         """
-        grouped = self._grouped()
+        grouped = self._groups()
         small = len(grouped) < len(self._known)
         if "." in grouped[0][1] and len(decimals) < 2 and (not small or separator == ","):
             return next(m for m in self.meanings if "." in m.decimals)
         return Doubt(*grouped[0])
 
-    def _grouped(self) -> list[tuple[int, str]]:
+    def _groups(self) -> list[tuple[int, str]]:
         return [(i, text) for i, text in self._known if _GROUPED.fullmatch(text)]
 
 
@@ -247,7 +247,7 @@ def _all_grouped(cells: Sequence[str]) -> bool:
     )
 
 
-def _spelt(text: str) -> str:
+def _spell(text: str) -> str:
     return text.strip().translate(_SPELT)
 
 

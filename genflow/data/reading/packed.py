@@ -12,14 +12,14 @@ from pathlib import Path
 
 from genflow.errors import InputError
 
-__all__ = ["PACKED", "unpacked"]
+__all__ = ["PACKED", "unpack"]
 
 PACKED = (".gz", ".bz2", ".xz", ".zip")
 """Endings of compressed files."""
 _UNPACK = {".gz": gzip.decompress, ".bz2": bz2.decompress, ".xz": lzma.decompress}
 
 
-def unpacked(path: Path, endings: tuple[str, ...]) -> tuple[bytes, str, str]:
+def unpack(path: Path, endings: tuple[str, ...]) -> tuple[bytes, str, str]:
     """What a file holds, the ending that says of what kind it is, and a remark on which of several it is.
 
     Args:

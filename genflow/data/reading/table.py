@@ -16,7 +16,7 @@ from genflow.data.reading.kind import number_column
 from genflow.data.reading.notation import is_number
 from genflow.errors import InputError
 
-__all__ = ["NO_HINTS", "NO_NUMBER", "Hints", "Table", "hints_at", "kind_said", "shown", "wanted_positions"]
+__all__ = ["NO_HINTS", "NO_NUMBER", "Hints", "Table", "hints_at", "kind_said", "quote", "wanted_positions"]
 
 NO_NUMBER = "mend it, or leave the column out with drop="
 """What an error advises where a value is no number."""
@@ -82,7 +82,7 @@ class Table:
         """
         position = _position(self.columns, column)
         if position is None:
-            raise InputError(f"{self.origin}: no column {column!r}; it has {_listed(self.columns)}")
+            raise InputError(f"{self.origin}: no column {column!r}; it has {_some_names(self.columns)}")
         return position
 
     def select(self, columns: Sequence[str | int] | None) -> Table:
@@ -95,11 +95,11 @@ class Table:
             return self
         wanted = [columns] if isinstance(columns, str | int) else list(columns)
         if not wanted:
-            raise InputError(f"{self.origin}: columns is empty; name at least one of {_listed(self.columns)}")
+            raise InputError(f"{self.origin}: columns is empty; name at least one of {_some_names(self.columns)}")
         positions = [self.position(column) for column in wanted]
         names = [self.columns[j] for j in positions]
         if len(set(names)) < len(names):
-            raise InputError(f"{self.origin}: a column is asked for twice in {_listed(names)}")
+            raise InputError(f"{self.origin}: a column is asked for twice in {_some_names(names)}")
         kinds = [self.kinds[j] for j in positions]
         named = self.named or positions != list(range(len(self.columns)))  # a number says where a column stood at first
         return Table(self.values[:, positions], names, named, self.origin, self.remarks, self.line, kinds, self.strays)
@@ -118,10 +118,10 @@ class Table:
         if self.named and list(columns) != default_columns(len(columns)):
             missing = [name for name in columns if name not in self.columns]
             extra = [name for name in self.columns if name not in columns]
-            rest = f"; not asked for: {_listed(extra)}" if extra else ""
-            raise InputError(f"{self.origin}: missing columns: {_listed(missing)}{rest}")
+            rest = f"; not asked for: {_some_names(extra)}" if extra else ""
+            raise InputError(f"{self.origin}: missing columns: {_some_names(missing)}{rest}")
         if count != len(columns):
-            raise InputError(f"{self.origin}: {count} columns came, {len(columns)} are wanted: {_listed(columns)}")
+            raise InputError(f"{self.origin}: {count} columns came, {len(columns)} are wanted: {_some_names(columns)}")
         renamed = dict(zip(self.columns, columns, strict=True))
         kinds = [replace(column, name=name) for column, name in zip(self.kinds, columns, strict=True)]
         strays = {(i, renamed[name]): word for (i, name), word in self.strays.items()}
@@ -155,10 +155,10 @@ class Table:
         """
         values = self.values.copy()
         for j, (own, other) in enumerate(zip(self.kinds, kinds, strict=True)):
-            values[:, j] = self._recoded(j, own, other)
+            values[:, j] = self._recode_column(j, own, other)
         return Table(values, self.columns, self.named, self.origin, self.remarks, self.line, kinds, self.strays)
 
-    def _recoded(self, j: int, own: Column, other: Column) -> np.ndarray:
+    def _recode_column(self, j: int, own: Column, other: Column) -> np.ndarray:
         column = self.values[:, j]
         if np.isnan(column).all():
             return column
@@ -175,7 +175,7 @@ class Table:
         if own.classes and own.kind != "boolean":
             i = next(i for i, value in enumerate(column) if value == value and not is_number(own.classes[int(value)]))
             what = "a date" if other.kind == "date" else "a number"
-            raise InputError(f"{self.place(i, j)}: {shown(own.classes[int(column[i])])} is not {what}; {NO_NUMBER}")
+            raise InputError(f"{self.place(i, j)}: {quote(own.classes[int(column[i])])} is not {what}; {NO_NUMBER}")
         if own.unit and other.unit and own.unit != other.unit:
             return column * (nanoseconds(own.unit) / nanoseconds(other.unit))
         if bool(own.unit) != bool(other.unit) and "date" in (own.kind, other.kind):
@@ -196,7 +196,7 @@ class Table:
                     raise InputError(f"{self.place(int(i), j)}: a date is not a number; {NO_NUMBER}")
                 word = column.classes[int(self.values[i, j])]
                 if column.kind != "boolean" and not is_number(word):
-                    raise InputError(f"{self.place(int(i), j)}: {shown(word)} is not a number; {NO_NUMBER}")
+                    raise InputError(f"{self.place(int(i), j)}: {quote(word)} is not a number; {NO_NUMBER}")
         return self
 
     def checked(self, gaps: bool = False, among: Sequence[int] | None = None) -> Table:
@@ -215,7 +215,7 @@ class Table:
         if wrong.any():
             i, j = (int(k) for k in np.argwhere(wrong)[0])
             if (word := self.strays.get((i, self.columns[j]))) is not None:
-                raise InputError(f"{self.place(i, j)}: {shown(word)} is not a number; {NO_NUMBER}")
+                raise InputError(f"{self.place(i, j)}: {quote(word)} is not a number; {NO_NUMBER}")
             more = int(wrong.sum()) - 1
             rest = f", and {more} more like it" if more else ""
             what = "a missing value (NaN)" if np.isnan(self.values[i, j]) else f"{self.values[i, j]}"
@@ -254,12 +254,12 @@ def _position(names: Sequence[str], column: str | int) -> int | None:
     return int(column) % len(names) if -len(names) <= int(column) < len(names) else None
 
 
-def shown(value: Any) -> str:
+def quote(value: Any) -> str:
     """A value as an error quotes it, cut where it is long."""
     text = str(value)
     return repr(text if len(text) <= 40 else text[:37] + "...")
 
 
-def _listed(names: Sequence[Any], most: int = 8) -> str:
+def _some_names(names: Sequence[Any], most: int = 8) -> str:
     shown = ", ".join(str(name) for name in names[:most])
     return shown if len(names) <= most else f"{shown}, … ({len(names)} in all)"

@@ -18,20 +18,20 @@ from genflow.data.reading.cells import (
     classes_of,
     dates_of,
     numbers_of,
+    separate_strays,
+    strip_sign,
     truth_of,
-    without_sign,
-    without_strays,
     words_of,
 )
 from genflow.data.reading.dialect import separator_of
 from genflow.data.reading.header import Judgement, judge, same_names
-from genflow.data.reading.lines import ALONE, BLANKS, MARKS, Comment, Field, Records, decoded, fields_of, separator_line
-from genflow.data.reading.names import distinct, unescaped
+from genflow.data.reading.lines import ALONE, BLANKS, MARKS, Comment, Field, Records, decode, fields_of, separator_line
+from genflow.data.reading.names import distinct, unescape
 from genflow.data.reading.notation import Doubt, Meaning, Numbers, certain_decimals, is_integer, is_missing, is_number
-from genflow.data.reading.table import NO_HINTS, NO_NUMBER, Hints, Table, hints_at, kind_said, shown, wanted_positions
+from genflow.data.reading.table import NO_HINTS, NO_NUMBER, Hints, Table, hints_at, kind_said, quote, wanted_positions
 from genflow.errors import InputError
 
-__all__ = ["filled_table", "read_text"]
+__all__ = ["fill_table", "read_text"]
 
 _LOOKED_AT = 200  # rows that tell whether the line above them is a header
 _PREAMBLE = 30  # lines before a table, at most
@@ -51,7 +51,7 @@ def read_text(content: bytes, origin: str, wanted: Sequence[str | int] | None = 
     Raises:
         InputError: It is no text, its rows have different lengths, or a value that is wanted is no number.
     """
-    known = decoded(content)
+    known = decode(content)
     if known is None:
         raise InputError(f"{origin}: it is not text in UTF-8, UTF-16 or Latin-1; save it as such, or as Parquet or NPY")
     text, remark = known
@@ -80,7 +80,7 @@ def _whole(text: str, origin: str, wanted: Sequence[str | int] | None, hints: Hi
     table = Table(np.empty(0), titles, names is not None, origin, [*remarks, *same], lambda row: lines[row])
     if sheet.classes and len(columns) > 1:
         columns[-1] = [sheet.classes[int(text)] for text in columns[-1]]
-    return filled_table(columns, table, sheet.separator, wanted, hints)
+    return fill_table(columns, table, sheet.separator, wanted, hints)
 
 
 def _long(text: str, origin: str, wanted: Sequence[str | int] | None) -> Table | None:
@@ -168,7 +168,7 @@ class Sheet:
                 if len(self.rows) < _PREAMBLE + 3:
                     self._written.append(fields_of(records.raw, self.separator))
                 if self.rows and "#" in records.raw:
-                    fields = _without_note(fields, fields_of(records.raw, self.separator))
+                    fields = _strip_note(fields, fields_of(records.raw, self.separator))
                 self.rows.append(fields)
                 self.lines.append(line)
         except csv.Error as error:
@@ -200,7 +200,7 @@ class Sheet:
             self._drop_first(1)
             last = {row[-1] for row in self.rows}
             if len(first) > 3 and last <= {str(k) for k in range(len(first) - 2)} and not self._more:
-                self.classes = [unescaped(text) for text in first[2:]]
+                self.classes = [unescape(text) for text in first[2:]]
             return
         before = self._lines_before(usual)
         if before:
@@ -215,7 +215,7 @@ class Sheet:
             behind < _BEHIND
             and len(self.rows) > behind + 3
             and len(row := self.rows[-1 - behind]) < usual
-            and 2 * _filled(row) < usual
+            and 2 * _filled_length(row) < usual
             and not any(map(is_number, row))
         ):
             behind += 1
@@ -281,11 +281,11 @@ class Sheet:
         """Takes the header out of the rows, or out of the comment before them."""
         body = self.rows[1:] or self.rows
         usual = Counter(map(len, body)).most_common(1)[0][0]
-        self._width = max((_filled(row) for row in body if len(row) <= usual), default=usual)
-        cut = _without_note(self.rows[0], self._first)
+        self._width = max((_filled_length(row) for row in body if len(row) <= usual), default=usual)
+        cut = _strip_note(self.rows[0], self._first)
         if len(self._first) != len(cut) in (usual, len(self._second)) or len(self.rows) == 1:
             self.rows[0], self._written[0] = cut, self._first[: len(cut)]
-        first = self._first[: max(self._width, _filled([field.text for field in self._first]))]
+        first = self._first[: max(self._width, _filled_length([field.text for field in self._first]))]
         self.shifted = len(first) + 1 == self._width
         first = [Field(""), *first] if self.shifted else first
         judgement = self._judge(first, self.rows[1:])
@@ -295,8 +295,8 @@ class Sheet:
                 raise InputError(f"{self._origin}: the file holds no rows, only a header")
             self._drop_first(1)
         else:
-            self.rows[0] = _without_note(self.rows[0], written)
-            first = self._commented(comments)
+            self.rows[0] = _strip_note(self.rows[0], written)
+            first = self._names_in_comment(comments)
         if judgement.doubt:
             line = ", ".join(field.text for field in first[:4]) if judgement.named else ", ".join(self.rows[0][:4])
             verdict = "is taken as the names of the columns" if judgement.named else "is read as a row, not as names"
@@ -310,7 +310,7 @@ class Sheet:
             single = single and not same_names(first, self._wanted)
             names = [field.text[1:-1] if single else field.text for field in first]
             self.names = [
-                unescaped(name) if name or field.quoted else None for name, field in zip(names, first, strict=True)
+                unescape(name) if name or field.quoted else None for name, field in zip(names, first, strict=True)
             ]
 
     def _judge(self, first: Sequence[Field], rows: Sequence[Sequence[str]]) -> Judgement:
@@ -319,7 +319,7 @@ class Sheet:
             return Judgement(sum(not is_number(field.text) for field in first) > len(first) / 2)
         return judge(first, self._second, alike, self.separator == BLANKS, self._wanted)
 
-    def _commented(self, comments: list[Comment]) -> list[Field]:
+    def _names_in_comment(self, comments: list[Comment]) -> list[Field]:
         """The names that stand in the last comment before the rows, as `numpy.savetxt` writes them; none otherwise."""
         before = [comment for comment in comments if comment.line < self.lines[0]]
         if not before:
@@ -372,7 +372,7 @@ class Sheet:
         return InputError(f"{self._origin}: the header names {names} columns, the rows have {len(self.rows[0])} values")
 
 
-def _without_note(fields: list[str], written: Sequence[Field]) -> list[str]:
+def _strip_note(fields: list[str], written: Sequence[Field]) -> list[str]:
     """A row without the note behind its numbers, `1, 2  # estimated`; what stands in quotes is none."""
     quoted = [field.quoted for field in written] if len(written) == len(fields) else [False] * len(fields)
     for j, field in enumerate(fields):
@@ -388,7 +388,7 @@ def _without_note(fields: list[str], written: Sequence[Field]) -> list[str]:
     return fields
 
 
-def _filled(row: Sequence[str]) -> int:
+def _filled_length(row: Sequence[str]) -> int:
     """The number of fields up to the last that is not empty."""
     return next((j for j in range(len(row), 0, -1) if row[j - 1].strip()), 0)
 
@@ -402,7 +402,7 @@ def _labels(column: Sequence[str]) -> str:
     return "names the rows" if not any(map(is_number, column)) else ""
 
 
-def filled_table(
+def fill_table(
     columns: list[list[str]], table: Table, separator: str, wanted: Sequence[str | int] | None, hints: Hints
 ) -> Table:
     """Fills a table with numbers and the kinds of its columns; those that are not asked for stay empty."""
@@ -413,14 +413,14 @@ def filled_table(
     kinds = [Column(name, "identifier") for name in table.columns]
     numbers: dict[int, Numbers] = {}
     for j in sorted(chosen):
-        found = _worded(table, j, columns[j], said.get(j))
+        found = _read_words(table, j, columns[j], said.get(j))
         if isinstance(found, Numbers):
             numbers[j] = found
         else:
             values[:, j], kinds[j] = found.values, found.column
             if found.remark:
                 table.remarks.append(f"{table.label(j)}: {found.remark}")
-    for j, column in _decided(columns, table, separator, numbers).items():
+    for j, column in _decide_meanings(columns, table, separator, numbers).items():
         values[:, j] = column.values
         kinds[j] = numbers_of(table.columns[j], values[:, j], numbers[j].are_whole(column))
         if isinstance(hint := said.get(j), str) and hint in ("integer", "continuous", "identifier"):
@@ -429,7 +429,7 @@ def filled_table(
     return table
 
 
-def _worded(table: Table, j: int, cells: list[str], hint: str | Column | None) -> Found | Numbers:
+def _read_words(table: Table, j: int, cells: list[str], hint: str | Column | None) -> Found | Numbers:
     """What a column holds if it is not numbers; else what its numbers may be.
 
     Raises:
@@ -449,16 +449,16 @@ def _worded(table: Table, j: int, cells: list[str], hint: str | Column | None) -
             found = found and dates_of(name, [*cells, ""])  # of one date in all rows, too
         if found is None:
             i = next(i for i, cell in enumerate(cells) if dates_of(name, [cell]) is None and not is_missing(cell))
-            raise InputError(f"{table.place(i, j)}: {shown(cells[i].strip())} is not a date; {NO_NUMBER}")
+            raise InputError(f"{table.place(i, j)}: {quote(cells[i].strip())} is not a date; {NO_NUMBER}")
         return found._replace(values=found.values[: len(cells)])
     if numbers.meanings:
         return numbers
     if not kind and (dated := dates_of(name, cells)) is not None:
         return dated
-    if (bare := without_sign(cells)) is not None:
+    if (bare := strip_sign(cells)) is not None:
         table.remarks.append(f"{table.label(j)}: the {bare[1]} of numbers like {bare[2]} is left out")
         return Numbers(bare[0])
-    mended = without_strays(cells)
+    mended = separate_strays(cells)
     if mended is not None and mended[1]:
         numbers, strays = mended
         table.strays |= {(i, name): word for i, word in strays.items()}
@@ -466,7 +466,7 @@ def _worded(table: Table, j: int, cells: list[str], hint: str | Column | None) -
             i, word = next(iter(strays.items()))
             more = f", and {len(strays) - 1} more like it," if len(strays) > 1 else ""
             table.remarks.append(
-                f"{table.place(i, j).partition(': ')[2]}: {shown(word)}{more} is no number: read as missing"
+                f"{table.place(i, j).partition(': ')[2]}: {quote(word)}{more} is no number: read as missing"
             )
             return numbers
     if mended is None and kind not in ("integer", "continuous", "boolean"):
@@ -475,7 +475,9 @@ def _worded(table: Table, j: int, cells: list[str], hint: str | Column | None) -
     return numbers
 
 
-def _decided(columns: list[list[str]], table: Table, separator: str, numbers: dict[int, Numbers]) -> dict[int, Meaning]:
+def _decide_meanings(
+    columns: list[list[str]], table: Table, separator: str, numbers: dict[int, Numbers]
+) -> dict[int, Meaning]:
     """What the numbers of each column are, told from each other's decimal signs.
 
     Raises:
@@ -490,7 +492,7 @@ def _decided(columns: list[list[str]], table: Table, separator: str, numbers: di
     for j, column in numbers.items():
         if not column.meanings:
             i = column.wrong(next(iter(decimals)) if len(decimals) == 1 else ".")
-            found = shown(columns[j][i].strip())
+            found = quote(columns[j][i].strip())
             if is_number(columns[j][i]):
                 raise InputError(f"{table.place(i, j)}: {found} is written in another way than the numbers around it")
             raise InputError(f"{table.place(i, j)}: {found} is not a number; {NO_NUMBER}")
@@ -512,11 +514,13 @@ def _decided(columns: list[list[str]], table: Table, separator: str, numbers: di
         i = numbers[j].first_grouped(group)
         text, value = columns[j][i].strip(), result[j].values[i]
         sign = f"the {_SIGNS[group]} separates thousands"
-        table.remarks.append(f"numbers like {text} in {_labelled(table, found_in)} are read as {value:.15g}: {sign}")
+        table.remarks.append(
+            f"numbers like {text} in {_column_label(table, found_in)} are read as {value:.15g}: {sign}"
+        )
     if points:
         text = next(text.strip() for text in columns[points[0]] if "." in text)
         table.remarks.append(
-            f"numbers like {text} in {_labelled(table, points)} are read with a decimal point; thousands would have to "
+            f"numbers like {text} in {_column_label(table, points)} are read with a decimal point; thousands would have "
             "be written without it"
         )
     if separator == ALONE and decimals == {","}:
@@ -524,6 +528,6 @@ def _decided(columns: list[list[str]], table: Table, separator: str, numbers: di
     return result
 
 
-def _labelled(table: Table, columns: Sequence[int]) -> str:
+def _column_label(table: Table, columns: Sequence[int]) -> str:
     names = [table.columns[j] for j in columns]
     return ", ".join(names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "")

@@ -28,7 +28,7 @@ from torch import Tensor
 from genflow.errors import InputError
 from genflow.metrics.likelihood import mean_and_se
 from genflow.metrics.tables.gower import Coded, Gower, distances, portions
-from genflow.metrics.tables.rows import Figure, TableColumn, cut, table_rows
+from genflow.metrics.tables.rows import Figure, TableColumn, subsample, table_rows
 
 __all__ = ["NEIGHBOURS", "manifold"]
 
@@ -84,7 +84,7 @@ def manifold(
     """
     x, real, y, described = table_rows(samples, train, test, columns)
     size = min(len(x), len(real), max_points or len(x))
-    x, floor, y = cut(x, size, seed), cut(real, size, seed + 1), cut(y, max_points, seed + 2)
+    x, floor, y = subsample(x, size, seed), subsample(real, size, seed + 1), subsample(y, max_points, seed + 2)
     fewest = min(len(x), len(y))
     if not 1 <= neighbours < fewest:
         raise InputError(f"neighbours: {neighbours} came for {fewest} rows; from 1 to {fewest - 1} would do")

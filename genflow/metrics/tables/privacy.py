@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 from genflow.metrics.tables.gower import Gower, distances, portions
-from genflow.metrics.tables.rows import Figure, TableColumn, cut, table_rows
+from genflow.metrics.tables.rows import Figure, TableColumn, subsample, table_rows
 
 __all__ = ["privacy"]
 
@@ -67,7 +67,7 @@ def privacy(
         (1.0, 0.5)
     """
     x, real, held, described = table_rows(samples, train, test, columns)
-    x, held = cut(x, max_points, seed), cut(held, max_points, seed + 1)
+    x, held = subsample(x, max_points, seed), subsample(held, max_points, seed + 1)
     gower = Gower.fit(real, described, x, held)
     drawn, rows = gower(x), gower(np.concatenate([real, held]))
     n, m = len(real), len(held)

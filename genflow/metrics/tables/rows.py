@@ -11,7 +11,7 @@ import numpy as np
 
 from genflow.errors import InputError
 
-__all__ = ["CLASSES", "Figure", "TableColumn", "cut", "is_class", "place_count", "table_rows"]
+__all__ = ["CLASSES", "Figure", "TableColumn", "subsample", "is_class", "place_count", "table_rows"]
 
 CLASSES = ("class", "boolean")
 """The kinds of columns whose numbers are places among classes; all others are numbers."""
@@ -104,7 +104,7 @@ def place_count(column: TableColumn) -> int:
     return len(column.classes) or (2 if column.kind == "boolean" else 0)
 
 
-def cut(rows: np.ndarray, size: int | None, seed: int) -> np.ndarray:
+def subsample(rows: np.ndarray, size: int | None, seed: int) -> np.ndarray:
     """At most so many rows, drawn without replacement; all of them, in their order, where there are no more."""
     if size is None or len(rows) <= size:
         return rows

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from genflow.metrics.tables.gower import Gower, distances
-from genflow.metrics.tables.rows import Figure, TableColumn, cut, table_rows
+from genflow.metrics.tables.rows import Figure, TableColumn, subsample, table_rows
 from genflow.metrics.wasserstein import transport_cost
 
 __all__ = ["w1"]
@@ -64,7 +64,7 @@ def w1(
     """
     x, real, y, described = table_rows(samples, train, test, columns)
     size = min(len(x), len(real), max_points or len(x))
-    x, floor, y = cut(x, size, seed), cut(real, size, seed + 1), cut(y, max_points, seed + 2)
+    x, floor, y = subsample(x, size, seed), subsample(real, size, seed + 1), subsample(y, max_points, seed + 2)
     gower = Gower.fit(real, described, x, y)
     target = gower(y)
 

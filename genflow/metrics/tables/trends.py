@@ -65,7 +65,7 @@ def trends(
     gaps = np.any([np.isnan(rows).any(0) for rows in (x, real, y)], axis=0)
     numbers = [not is_class(column) and not gap for column, gap in zip(described, gaps)]
     sizes = [place_count(column) + 1 if is_class(column) else BINS + 1 for column in described]
-    binned = [_binned(rows, y, described) for rows in (x, real, y)]
+    binned = [_bin(rows, y, described) for rows in (x, real, y)]
     correlations = [_correlations(rows, numbers) for rows in (x, real, y)]
 
     def scores(table: int, reference: int = 2) -> list[float]:
@@ -84,7 +84,7 @@ def trends(
     return Figure(float(np.mean(values)), floor=float(np.mean(floors)), parts=dict(zip(names, values)))
 
 
-def _binned(rows: np.ndarray, reference: np.ndarray, columns: Sequence[TableColumn]) -> np.ndarray:
+def _bin(rows: np.ndarray, reference: np.ndarray, columns: Sequence[TableColumn]) -> np.ndarray:
     """Places of classes, and of the bins of numbers, from 0; what is missing comes last."""
     places = np.empty(rows.shape, dtype=np.int64)
     for j, column in enumerate(columns):

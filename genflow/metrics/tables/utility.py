@@ -18,7 +18,7 @@ import numpy as np
 from genflow.errors import InputError
 from genflow.extras import extra
 from genflow.metrics.tables.gower import Gower
-from genflow.metrics.tables.rows import Figure, TableColumn, cut, is_class, place_count, table_rows
+from genflow.metrics.tables.rows import Figure, TableColumn, is_class, place_count, subsample, table_rows
 
 __all__ = ["macro_f1", "r_squared", "utility"]
 
@@ -78,10 +78,13 @@ def utility(
     wanted, rest = described[place], [column for j, column in enumerate(described) if j != place]
     if not rest:
         raise InputError("target: the only column came; it needs others to be told from")
-    tables = {name: _known(name, rows, place, wanted) for name, rows in (("samples", x), ("train", real), ("test", y))}
+    tables = {
+        name: _rows_with_target(name, rows, place, wanted)
+        for name, rows in (("samples", x), ("train", real), ("test", y))
+    }
     size = min(len(tables["samples"]), len(tables["train"]), max_points or len(x))
-    x, floor = cut(tables["samples"], size, seed), cut(tables["train"], size, seed + 1)
-    y = cut(tables["test"], max_points, seed + 2)
+    x, floor = subsample(tables["samples"], size, seed), subsample(tables["train"], size, seed + 1)
+    y = subsample(tables["test"], max_points, seed + 2)
     others = [np.delete(rows, place, 1) for rows in (x, floor, y, real)]
     gower = Gower.fit(others[3], rest, *others)
     features = [gower(rows).matrix() for rows in others[:3]]
@@ -93,7 +96,7 @@ def utility(
     def scores(fitted: int) -> dict[str, np.ndarray]:
         found = {}
         for name, learner in _learners(is_class(wanted), len(features[fitted]), seed).items():
-            predicted = _predicted(learner, features[fitted], answers[fitted], features[2])
+            predicted = _predict(learner, features[fitted], answers[fitted], features[2])
             if is_class(wanted):
                 found[name] = macro_f1(answers[2], predicted, count, weights)
             else:
@@ -151,7 +154,7 @@ def _place(target: str | int, columns: Sequence[TableColumn]) -> int:
     raise InputError(f"target: no column {target!r}; one of {shown} would do")
 
 
-def _known(table: str, rows: np.ndarray, place: int, column: TableColumn) -> np.ndarray:
+def _rows_with_target(table: str, rows: np.ndarray, place: int, column: TableColumn) -> np.ndarray:
     """The rows whose target is known; all of them, where a missing one is a class."""
     known = rows if is_class(column) else rows[~np.isnan(rows[:, place])]
     if not len(known):
@@ -183,7 +186,7 @@ def _learners(classes: bool, rows: int, seed: int) -> dict[str, Any]:
     }
 
 
-def _predicted(learner: Any, features: np.ndarray, answers: np.ndarray, asked: np.ndarray) -> np.ndarray:
+def _predict(learner: Any, features: np.ndarray, answers: np.ndarray, asked: np.ndarray) -> np.ndarray:
     if len(np.unique(answers)) == 1:  # nothing to learn, which some learners refuse
         return np.full(len(asked), answers[0])
     with warnings.catch_warnings():

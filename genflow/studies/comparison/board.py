@@ -28,7 +28,7 @@ from genflow.studies.comparison import plots
 from genflow.studies.comparison.outcomes import Outcomes
 from genflow.studies.comparison.report import render
 from genflow.studies.comparison.table import leaderboard_table
-from genflow.studies.reporting.drawing import plain, styled
+from genflow.studies.reporting.drawing import house_style, plain
 from genflow.studies.reporting.frames import real, records, write_csv
 
 __all__ = ["Board"]
@@ -111,7 +111,7 @@ class Board(Outcomes):
             raise InputError(f"plot: nothing to draw of {data or 'all data'}: no model has what the pictures show")
         if kind is not None and kind not in found:
             raise InputError(f"kind: no {kind!r} of {data or 'all data'}; {', '.join(found)} would do")
-        with styled():
+        with house_style():
             return (found[kind] if kind else next(iter(found.values()))).draw()
 
     def _picture(self, data: str | None) -> Path | None:

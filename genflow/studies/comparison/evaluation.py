@@ -82,8 +82,8 @@ def reference(data: Any, *, seed: int = 0, points: int = POINTS) -> dict[str, fl
     """
     generator = torch.Generator().manual_seed(seed)
     z_test, z_train = (data.preprocessor.spread(part, generator)[0] for part in (data.test, data.train))
-    test = _some(_joined(z_test, data.condition, "test"), points, generator)
-    train = _some(_joined(z_train, data.condition, "train"), len(test), generator)
+    test = _some(_join(z_test, data.condition, "test"), points, generator)
+    train = _some(_join(z_train, data.condition, "train"), len(test), generator)
     threshold = _or_nan(lambda x, y: mmd_threshold(x, y, _bandwidth(x)), test, train)
     figures = {"w2_floor": wasserstein2(train, test), "mmd_threshold": threshold}
     if data.true_log_prob is not None:
@@ -154,7 +154,7 @@ def evaluate(
         remarks.append(remark)
 
     notify("samples")
-    drawn_at = _cycled(len(data.test), points, seed)
+    drawn_at = _cycle(len(data.test), points, seed)
 
     def sampled(count: int) -> tuple[Tensor, float]:
         began = time.perf_counter()
@@ -173,11 +173,11 @@ def evaluate(
     figures.update(w2=math.nan, mmd=math.nan, c2st=math.nan)
     further = dict(metrics or {})
     figures.update(dict.fromkeys(further, math.nan))
-    z_samples = _joined(data.preprocessor.spread(samples, generator)[0].cpu(), condition, "test", drawn_at)
+    z_samples = _join(data.preprocessor.spread(samples, generator)[0].cpu(), condition, "test", drawn_at)
     if bad := int((~z_samples.isfinite().all(-1)).sum()):
         remarks.append(f"{bad} of {count} samples are not finite, no figure is computed from them")
     elif count:
-        test = _some(_joined(z_test, condition, "test"), count, generator)
+        test = _some(_join(z_test, condition, "test"), count, generator)
         drawn = _some(z_samples, len(test), generator)
         for name, figure in {**_sample_figures(seed), **further}.items():
             notify(name)
@@ -242,14 +242,14 @@ def extra_metrics(names: Sequence[str] = ()) -> dict[str, Callable[[Tensor, Tens
     return {name.partition(":")[2] or name: registry.lookup("metric", name) for name in [*brought, *names]}
 
 
-def _joined(z: Tensor, condition: Any, part: str, rows: Any = slice(None)) -> Tensor:
+def _join(z: Tensor, condition: Any, part: str, rows: Any = slice(None)) -> Tensor:
     """Standardized rows of a part, followed by the vectors of their conditions where there are some."""
     if condition is None:
         return z.double()
     return torch.cat([z.double(), condition.vectors(getattr(condition, part)[rows]).to(z.device)], -1)
 
 
-def _cycled(count: int, points: int, seed: int) -> np.ndarray:
+def _cycle(count: int, points: int, seed: int) -> np.ndarray:
     """Places of `points` rows among so many: all of them in random order, again and again if they are too few."""
     return np.resize(np.random.default_rng(seed).permutation(count), points)
 

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from genflow.storage.checkpoint import load, write_model
-from genflow.storage.components import built, described
+from genflow.storage.components import construct, describe
 
 __all__ = ["GRID", "grid_of", "on_grid", "read_data", "write_data"]
 
@@ -36,8 +36,8 @@ def write_data(data: Any, folder: Path) -> None:
         "remarks": list(data.remarks),
         "seed": data.seed,
         "image_shape": shape,
-        "condition": described(data.condition and data.condition.encoding),
-        "schema": described(data.schema),
+        "condition": describe(data.condition and data.condition.encoding),
+        "schema": describe(data.schema),
         "trust": f"{cls.__module__}:{cls.__qualname__}",
     }
     (folder / "data.json").write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
@@ -52,8 +52,8 @@ def read_data(folder: Path) -> Any:
     document = json.loads((folder / "data.json").read_text(encoding="utf-8"))
     with np.load(folder / "data.npz") as arrays:
         parts: dict[str, Any] = {part: torch.from_numpy(arrays[part]) for part in ("train", "validation", "test")}
-        encoding = built(document.pop("condition"), frozenset(), folder)
-        document["schema"] = built(document["schema"], frozenset(), folder)
+        encoding = construct(document.pop("condition"), frozenset(), folder)
+        document["schema"] = construct(document["schema"], frozenset(), folder)
         if encoding is not None:
             given = {name.removeprefix("condition."): arrays[name] for name in arrays if name.startswith("condition.")}
             parts["condition"] = Conditions.from_arrays(given, encoding)

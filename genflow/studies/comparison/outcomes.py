@@ -77,7 +77,7 @@ class Outcomes:
             if run["data"] in self.by_one_place and row["places"] >= 1:
                 row.update(self._at_one_place(run), places=1.0)
             rows.append(row)
-        return self._ordered(pd.DataFrame(rows))
+        return self._order(pd.DataFrame(rows))
 
     @cached_property
     def by_one_place(self) -> dict[str, list[str]]:
@@ -109,7 +109,7 @@ class Outcomes:
             )
         return remarks
 
-    def _ordered(self, frame: pd.DataFrame) -> pd.DataFrame:
+    def _order(self, frame: pd.DataFrame) -> pd.DataFrame:
         """The data sets as they were named, the best of each first; an NLL that is not finite is no good one."""
         order = {name: index for index, name in enumerate(self.data_names)}
 
@@ -211,7 +211,7 @@ class Outcomes:
         for (data, model), group in frame.groupby(["data", "model"], sort=False):
             fine = group[group["status"].str.startswith("ok")]
             row: dict[str, Any] = {"data": data, "model": model, "seeds": len(fine)}
-            row["status"] = group["status"].iloc[0] if len(group) == 1 else _joined(group["status"])
+            row["status"] = group["status"].iloc[0] if len(group) == 1 else _join_statuses(group["status"])
             row.update((fine if len(fine) else group)[figures].mean())
             row.update(fine[_NLL].mean(skipna=False))  # a seed without one can't be left out of the mean
             row["nll_seed_sd"] = fine["nll"].std() if len(fine) > 1 else math.nan
@@ -221,7 +221,7 @@ class Outcomes:
                 se = _mean_and_se(own)[1] if len(own) else math.nan
                 row["nll_se"] = row["nll_standardized_se"] = se
             rows.append(row)
-        summary = self._ordered(pd.DataFrame(rows))
+        summary = self._order(pd.DataFrame(rows))
         best: dict[Any, Any] = {}
         for data, group in summary[np.isfinite(summary["nll"])].groupby("data"):
             best[data] = group.loc[group["nll"].idxmin(), "model"]
@@ -276,7 +276,7 @@ def _mean_and_se(values: np.ndarray) -> tuple[float, float]:
     return mean_and_se(torch.from_numpy(np.ascontiguousarray(values)))
 
 
-def _joined(statuses: Any) -> str:
+def _join_statuses(statuses: Any) -> str:
     fine = [status for status in statuses if status.startswith("ok")]
     if len(fine) < len(statuses):
         reason = next(status for status in statuses if not status.startswith("ok"))

@@ -33,7 +33,7 @@ def render(board: Outcomes) -> str:
         sections=[_section(board, name) for name in board.data_names],
         leaderboard=_pictures(board, plots.plots_of(board)),
         experiment=config.get("experiment"),
-        published=_encoded(board, "published"),
+        published=_embed(board, "published"),
         several=len(board.seeds) > 1,
         environment=[(name, value) for name, value in config["environment"].items() if value is not None],
         colours={model: plots.colour_of(board, model) for model in board.model_names},
@@ -81,12 +81,12 @@ def _pair(row: dict[str, Any]) -> dict[str, Any]:
 def _pictures(board: Outcomes, plots: list[Any]) -> list[dict[str, str]]:
     found = []
     for plot in plots:
-        if encoded := _encoded(board, plot.name):
+        if encoded := _embed(board, plot.name):
             found.append({"title": plot.title, "caption": plot.caption, "png": encoded})
     return found
 
 
-def _encoded(board: Outcomes, name: str) -> str:
+def _embed(board: Outcomes, name: str) -> str:
     """A picture of the comparison as text; empty where there is none."""
     file = board.folder / "plots" / f"{name}.png"
     return base64.b64encode(file.read_bytes()).decode() if file.exists() else ""

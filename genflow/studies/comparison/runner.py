@@ -31,7 +31,7 @@ from genflow.studies.comparison.results import Results
 from genflow.studies.comparison.workshop import Workshop
 from genflow.studies.reporting.drawing import plain
 from genflow.studies.reporting.environment import environment
-from genflow.studies.reporting.place import taken, write_json
+from genflow.studies.reporting.place import take_place, write_json
 from genflow.studies.reporting.requirements import check
 
 __all__ = ["DEFAULT_MODELS", "compare"]
@@ -132,14 +132,14 @@ def compare(
         "missing_values": list(missing_values),
         "sheet": sheet,
     }
-    with taken(out, "comparison") as place:
-        plan = _planned(
+    with take_place(out, "comparison") as place:
+        plan = _plan(
             data, models, budget, iterations, seeds or [seed], threads, options, metrics, points, evaluation, loading,
             velocity, str(device_named(device)), autocast,
         )  # fmt: skip
         # All that the end needs is tried before anything is trained.
         check([*plan["datasets"], *(column for dataset in plan["datasets"].values() for column in dataset.columns)])
-        results = Results(place, _config(plan), [_told(trial) for trial in plan["trials"]])
+        results = Results(place, _config(plan), [_without_class(trial) for trial in plan["trials"]])
         if plan["named"]:
             write_json(place.folder / "repeat.json", _repeatable(plan["arguments"]))
         render(Board(place.folder))
@@ -169,7 +169,7 @@ class _Temporary:
             shutil.rmtree(self.folder, ignore_errors=True)
 
 
-def _planned(
+def _plan(
     data: Any,
     models: Sequence[Any],
     budget: str | float | None,
@@ -210,7 +210,7 @@ def _planned(
     test = loading["test"]
     if test is not None and len(sources) > 1:
         raise InputError(f"test: it goes with one data set, {len(sources)} came")
-    datasets = _loaded(sources, loading)
+    datasets = _load_all(sources, loading)
     _try_options(chosen, datasets)
     for seed in seeds:
         check_seed(seed, "seeds")
@@ -331,7 +331,7 @@ def _try_options(chosen: Mapping[str, tuple[str, Any, dict]], datasets: Mapping[
                     build(registry.lookup("model", name) if cls is None else cls, dim, arguments, *of_data)
 
 
-def _loaded(sources: list[Any], loading: dict[str, Any]) -> dict[str, Any]:
+def _load_all(sources: list[Any], loading: dict[str, Any]) -> dict[str, Any]:
     from genflow.data import load
 
     datasets: dict[str, Any] = {}
@@ -394,7 +394,7 @@ def _trial(
 ) -> None:
     """Runs one trial and takes over what it leaves, also where it is interrupted."""
     cls = trial["class"]
-    trial = _told(trial)
+    trial = _without_class(trial)
     place.mkdir()
     (place / "trial.json").write_text(json.dumps(trial, indent=1), encoding="utf-8")
     doing = "training"
@@ -419,7 +419,7 @@ def _trial(
     shutil.rmtree(place)
 
 
-def _told(trial: dict[str, Any]) -> dict[str, Any]:
+def _without_class(trial: dict[str, Any]) -> dict[str, Any]:
     """A trial as files hold it: without a class that only this process knows."""
     return {key: value for key, value in trial.items() if key != "class"}
 
@@ -441,13 +441,13 @@ def _here(
 
     import torch
 
-    from genflow.numerics.tuning import tuned
+    from genflow.numerics.tuning import tuned_process
     from genflow.studies.comparison.trial import reason, run_trial
 
     threads = torch.get_num_threads()
     torch.set_num_threads(trial["threads"] or 1)
     try:
-        with tuned():
+        with tuned_process():
             result = run_trial(trial, dataset, place, notify, cls)
     except Exception as error:
         return {"status": f"failed: {reason(error)}", "traceback": traceback.format_exc()}

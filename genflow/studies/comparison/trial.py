@@ -38,7 +38,7 @@ from genflow.deadline import OutOfTime, check_time, deadline
 from genflow.errors import InputError
 from genflow.naming import registry
 from genflow.naming.options import build, check_options
-from genflow.numerics.tuning import tuned
+from genflow.numerics.tuning import tuned_process
 from genflow.storage import atomic
 from genflow.storage.checkpoint import save, write_structure
 from genflow.studies.comparison.exchange import GRID, on_grid, read_data
@@ -244,7 +244,7 @@ def _run_here(folder: Path, notify: Notify) -> int:
     trial = json.loads((folder / "trial.json").read_text(encoding="utf-8"))
     torch.set_num_threads(trial["threads"] or 1)
     try:
-        with tuned():
+        with tuned_process():
             result = run_trial(trial, read_data(folder.parent / "data"), folder, notify)
     except (Exception, SystemExit) as error:
         result = {"status": f"failed: {reason(error)}", "traceback": traceback.format_exc()}

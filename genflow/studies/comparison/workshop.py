@@ -86,13 +86,13 @@ class Workshop:
         assert self.process.stdin is not None
         try:
             self.process.stdin.write(f"{json.dumps(str(place))}\n".encode())
-            code, limit = self._listened(trial, notify)
+            code, limit = self._listen(trial, notify)
         except BrokenPipeError:
             code, limit = self.process.wait(), 0.0
         output = "\n".join(_last_lines(_text_of(place / "errors.txt")))
         with contextlib.suppress(FileNotFoundError, ValueError):
             return {**json.loads((place / "result.json").read_text(encoding="utf-8")), "output": output}
-        said = self._said()  # before it could turn its words to the trial's own file, or at its end
+        said = self._new_words()  # before it could turn its words to the trial's own file, or at its end
         output = "\n".join(filter(None, [output, said]))
         if limit:
             status = f"failed: training took more than {limit:.0f} s, its process was ended"
@@ -104,14 +104,14 @@ class Workshop:
             status = f"failed: the process ended with code {code}: {lines[-1] if lines else 'no reason given'}"
         return {"status": status, "traceback": output, "output": output}
 
-    def _said(self) -> str:
+    def _new_words(self) -> str:
         """What the process wrote to its error stream since it was last asked."""
         self.errors.seek(self.heard)
         said = self.errors.read()
         self.heard += len(said)
         return "\n".join(_last_lines(said.decode("utf-8", "replace")))
 
-    def _listened(self, trial: dict[str, Any], notify: Callable[[dict[str, Any]], None]) -> tuple[int, float]:
+    def _listen(self, trial: dict[str, Any], notify: Callable[[dict[str, Any]], None]) -> tuple[int, float]:
         """Passes events on until the trial is through: its exit code, and the limit in seconds if it overran one."""
         import selectors
 

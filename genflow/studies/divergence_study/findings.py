@@ -21,14 +21,14 @@ from genflow.studies.subject import Subject
 __all__ = ["findings_of"]
 
 
-def _biased(value: float) -> str:
+def _bias_in_words(value: float) -> str:
     return "–" if not math.isfinite(value) else f"{value:+.1e}"
 
 
 _COLUMNS = (
     Column("divergence", "divergence", "the estimator", str),
     Column("n", "n", "number of probes", lambda n: str(n) if n else "–"),
-    Column("bias", "bias", "mean error of log p over rows and draws, nats", _biased),
+    Column("bias", "bias", "mean error of log p over rows and draws, nats", _bias_in_words),
     Column("bias_se", "± SE", "its standard error", scientific, dispensable=1),
     Column("standard_error", "SE", "standard deviation of a row's log p over draws, nats", scientific),
     Column("reported", "reported", "the standard error that a single solve reports for it", scientific, dispensable=1),
@@ -101,16 +101,18 @@ def _sentences(frame: Any, wanted: float, dim: int, count: int) -> list[str]:
     best = own[0]
     share = best.seconds / exact["seconds"]
     said.append(
-        f"At d = {dim}, a standard error of {wanted:g} nats is cheapest with {_told(best)}: {seconds(best.seconds)} "
-        f"for {count} rows{'' if best.label == 'exact' else f', {share:.2g} times the exact divergence of this model'}."
+        f"At d = {dim}, a standard error of {wanted:g} nats is cheapest with {_offer_in_words(best)}: "
+        f"{seconds(best.seconds)} for {count} rows{'' if best.label == 'exact' else f', {share:.2g} times the exact divergence of this model'}."
     )
     for other in own[1:3]:
-        said.append(f"{_told(other)[:1].upper()}{_told(other)[1:]} would take {seconds(other.seconds)}.")
+        said.append(
+            f"{_offer_in_words(other)[:1].upper()}{_offer_in_words(other)[1:]} would take {seconds(other.seconds)}."
+        )
     without = [offer for offer in offers if offer not in own]
     random = [offer for offer in own if offer.label != "exact"]
     if without and random:
         rival = random[0]
-        winner = "the identity, pushed," if without[0].seconds <= rival.seconds else _told(rival)
+        winner = "the identity, pushed," if without[0].seconds <= rival.seconds else _offer_in_words(rival)
         said.append(
             f"A network without the closed form would pay {seconds(without[0].seconds)} for the exact divergence "
             f"({without[0].seconds / exact['seconds']:.2g} times); there, {winner} would be the cheapest."
@@ -126,7 +128,7 @@ def _sentences(frame: Any, wanted: float, dim: int, count: int) -> list[str]:
     return said
 
 
-def _told(offer: _Offer) -> str:
+def _offer_in_words(offer: _Offer) -> str:
     if not offer.n:
         return f"the estimator {offer.label}" if offer.label != "exact" else "the exact divergence"
     return f"{offer.label} with {'' if offer.measured else 'about '}{offer.n:,} probes".replace(",", "\u202f")

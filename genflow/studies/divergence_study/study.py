@@ -32,8 +32,8 @@ from genflow.naming.parts import parts, ready
 from genflow.studies.divergence_study.findings import findings_of
 from genflow.studies.divergence_study.trial import Trial
 from genflow.studies.references import like, precise
-from genflow.studies.reporting.findings import Findings, found_in_a_folder
-from genflow.studies.reporting.terminal import followed
+from genflow.studies.reporting.findings import Findings, write_into_folder
+from genflow.studies.reporting.terminal import follow
 from genflow.studies.subject import Subject, subject_of
 
 __all__ = ["PROBES", "Pushed", "divergences"]
@@ -55,7 +55,7 @@ class Pushed(DivergenceEstimator):
         return Estimate(v, divergence, pushes=math.prod(x.shape[x.ndim - velocity.event_ndim :]))
 
 
-@found_in_a_folder
+@write_into_folder
 @torch.no_grad()
 def divergences(
     run: Any,
@@ -122,10 +122,10 @@ def divergences(
     trials[0].log_p.clear()
     trials[0].seconds.clear()
     runs = [(draw, trial) for draw in range(draws) for trial in trials]
-    for draw, trial in followed(runs, len(runs), "integrating", progress):
+    for draw, trial in follow(runs, len(runs), "integrating", progress):
         if trial.status == "ok" and not (trial.deterministic and draw >= 3):  # three times of it are enough
             _run(trial, flow, subject, seed + draw)
-    for trial in followed(trials, len(trials), "divergence on the way", progress):
+    for trial in follow(trials, len(trials), "divergence on the way", progress):
         if trial.status == "ok":
             trial.along = _along(trial, points, subject, draws, seed)
     config = {

@@ -16,7 +16,7 @@ from typing import Any
 
 from genflow.storage.documents import printable
 
-__all__ = ["picture", "plain", "png", "styled", "subplots"]
+__all__ = ["picture", "plain", "png", "house_style", "subplots"]
 
 _STYLE = {
     "figure.dpi": 150,
@@ -48,9 +48,9 @@ _STYLE = {
 
 
 @contextmanager
-def styled() -> Iterator[None]:
+def house_style() -> Iterator[None]:
     """The style of all pictures, and nothing of the user's; what is warned of (a glyph that no font has) is let go."""
-    _imported()
+    _import_matplotlib()
     import matplotlib.style
 
     with warnings.catch_warnings(), matplotlib.style.context(["default", _STYLE]):
@@ -89,7 +89,7 @@ def picture(name: str, draw: Callable[[], Any]) -> tuple[bytes, str]:
         The bytes of a PNG file and no line, or no bytes and the line that says why.
     """
     try:
-        with styled():
+        with house_style():
             return png(draw()), ""
     except Exception as error:
         return b"", f"the picture {name} could not be drawn ({type(error).__name__}: {plain(error, 200)})"
@@ -123,7 +123,7 @@ def plain(text: Any, longest: int = 40) -> str:
     return (" " if line.startswith("_") else "") + line.replace("$", r"\$")
 
 
-def _imported() -> None:
+def _import_matplotlib() -> None:
     """Imports matplotlib, which refuses to be imported where `MPLBACKEND` names no backend that it knows."""
     chosen = os.environ.pop("MPLBACKEND", None)
     try:

@@ -18,7 +18,7 @@ from genflow.studies.reporting.drawing import picture
 from genflow.studies.reporting.environment import environment
 from genflow.studies.reporting.frames import records, write_csv
 from genflow.studies.reporting.html import template
-from genflow.studies.reporting.place import Place, taken, write_json
+from genflow.studies.reporting.place import Place, take_place, write_json
 from genflow.studies.reporting.plot import Plot
 from genflow.studies.reporting.requirements import check
 from genflow.studies.reporting.terminal import as_it_is, as_wide_as_fits
@@ -26,7 +26,7 @@ from genflow.studies.reporting.terminal import as_it_is, as_wide_as_fits
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Findings", "found_in_a_folder"]
+__all__ = ["Findings", "write_into_folder"]
 
 
 @dataclass
@@ -165,7 +165,7 @@ class Findings:
         return str(self.frame[names].to_html(index=False, float_format="{:.4g}".format))
 
 
-def found_in_a_folder(study: Callable[..., Findings]) -> Callable[..., Findings]:
+def write_into_folder(study: Callable[..., Findings]) -> Callable[..., Findings]:
     """A study that takes the name of its folder `out` before it begins, and writes what it found there at its end."""
 
     # The study itself does not look at `out`; it names it for its signature and its documentation.
@@ -173,7 +173,7 @@ def found_in_a_folder(study: Callable[..., Findings]) -> Callable[..., Findings]
     def run(*arguments: Any, out: str | PathLike[str] | None = None, **options: Any) -> Findings:
         if out is None:
             return study(*arguments, **options)
-        with taken(out, f"study of {study.__name__}") as place:
+        with take_place(out, f"study of {study.__name__}") as place:
             check()
             findings = study(*arguments, **options)
             findings._write(place.folder, place)

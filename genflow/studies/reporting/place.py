@@ -15,11 +15,11 @@ from pathlib import Path
 from typing import Any
 
 from genflow.errors import InputError
-from genflow.interrupts import stopped_like_interrupted
+from genflow.interrupts import interrupt_on_signals
 from genflow.storage import atomic
 from genflow.storage.documents import printable
 
-__all__ = ["Place", "refuse_taken", "taken", "write_json"]
+__all__ = ["Place", "refuse_taken", "take_place", "write_json"]
 
 _MARK = "config.json"
 
@@ -40,7 +40,7 @@ class Place:
 
 
 @contextmanager
-def taken(out: str | PathLike[str] | None, what: str) -> Iterator[Place]:
+def take_place(out: str | PathLike[str] | None, what: str) -> Iterator[Place]:
     """A new folder, there under its own name from the start, so that no other run can take it.
 
     If the block does not end well, the folder is removed, or, where it has something to keep, the error says so.
@@ -70,7 +70,7 @@ def taken(out: str | PathLike[str] | None, what: str) -> Iterator[Place]:
             ) from None
     place = Place(folder)
     try:
-        with stopped_like_interrupted():
+        with interrupt_on_signals():
             mark = {"study": what, "state": "running", "process": os.getpid(), "machine": platform.node()}
             place.mark = mark
             write_json(folder / _MARK, mark)

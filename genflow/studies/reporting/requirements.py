@@ -26,7 +26,7 @@ def check(names: Iterable[Any] = ()) -> None:
     try:
         html.template("report.html")
         html.template("study.html")
-        with drawing.styled():
+        with drawing.house_style():
             figure, axis = drawing.subplots(figsize=(1, 1))
             for name in islice(names, 100):
                 axis.text(0, 0, drawing.plain(name), fontsize=2)

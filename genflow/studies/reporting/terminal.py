@@ -10,7 +10,7 @@ from typing import Any
 
 from genflow.studies.reporting.numbers import duration
 
-__all__ = ["Telling", "as_it_is", "as_wide_as_fits", "followed", "say"]
+__all__ = ["Telling", "as_it_is", "as_wide_as_fits", "follow", "say"]
 
 _PATIENCE = 10.0  # seconds without a word
 _EVERY = 5.0  # seconds between two lines where no bar can be drawn
@@ -76,7 +76,7 @@ class Telling:
             say(what)
 
 
-def followed(items: Iterable[Any], total: int, what: str, wanted: bool) -> Iterator[Any]:
+def follow(items: Iterable[Any], total: int, what: str, wanted: bool) -> Iterator[Any]:
     """The items, with a bar on standard error while they last; where that is no terminal, with a line now and then."""
     if not wanted:
         yield from items

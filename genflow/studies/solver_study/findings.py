@@ -164,7 +164,7 @@ _SAMPLES = (
 def _work(settings: list[Setting], truth: Truth, config: dict[str, Any]) -> Any:
     figure, axes = subplots(2, 2, figsize=(8.4, 6.0), sharey="row")
     own, *others = settings
-    labels = list(dict.fromkeys(s.label for s in others if _plotted(s)))
+    labels = list(dict.fromkeys(s.label for s in others if _is_plotted(s)))
     for row, (error, ordinate) in enumerate((("error_log_p", "error of log p, nats"), ("error_x", "error of x"))):
         work = (("nfe", "sample_nfe"), ("seconds", "sample_seconds"))
         for axis, names, abscissa in zip(axes[row], work, ("evaluations of the velocity", "seconds"), strict=True):
@@ -209,7 +209,7 @@ def _work(settings: list[Setting], truth: Truth, config: dict[str, Any]) -> Any:
     return figure
 
 
-def _plotted(setting: Setting) -> bool:
+def _is_plotted(setting: Setting) -> bool:
     return any(setting.figures.get(name, 0) > 0 for name in ("error_log_p", "error_x"))
 
 

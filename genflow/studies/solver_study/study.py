@@ -33,8 +33,8 @@ from genflow.interfaces import Integrator
 from genflow.naming import registry
 from genflow.naming.parts import parts, ready
 from genflow.studies.references import Truth, like, reference
-from genflow.studies.reporting.findings import Findings, found_in_a_folder
-from genflow.studies.reporting.terminal import followed
+from genflow.studies.reporting.findings import Findings, write_into_folder
+from genflow.studies.reporting.terminal import follow
 from genflow.studies.solver_study.findings import findings_of
 from genflow.studies.solver_study.settings import Setting
 from genflow.studies.subject import Subject, subject_of
@@ -48,7 +48,7 @@ TOLERANCES = (1e-2, 1e-3, 1e-4, 1e-5, 1e-6)
 """Tolerances, relative and absolute, that an adaptive integrator is tried with."""
 
 
-@found_in_a_folder
+@write_into_folder
 @torch.no_grad()
 def solvers(
     run: Any,
@@ -102,7 +102,7 @@ def solvers(
         True
     """
     require("studies")
-    _checked(steps, tolerances, wanted, repeats, dtype, out)
+    _check_arguments(steps, tolerances, wanted, repeats, dtype, out)
     chosen = parts("integrator", ready("integrator") if integrators is None else integrators)
     subject = subject_of(run, rows=rows, data=data, seed=seed, trust=list(trust))
     flow = subject.flow.replace(divergence=Exact())
@@ -113,11 +113,11 @@ def solvers(
     generator = torch.Generator().manual_seed(seed)
     z = flow.base.sample((len(subject.x),), generator, device=subject.x.device).to(subject.x)
     truth = reference(flow, subject, z)
-    own = Setting("own", _described(flow), flow.integrator, flow.scheduler, own=True)
+    own = Setting("own", _flow_in_words(flow), flow.integrator, flow.scheduler, own=True)
     settings = [own, *_settings(flow, chosen, steps, tolerances)]
     runs = [(repeat, setting) for repeat in range(repeats) for setting in settings]
     _measure(flow, own, subject, truth, seed)  # what the first solve pays for is no integrator's cost
-    for repeat, setting in followed(runs, len(runs), "solving", progress):
+    for repeat, setting in follow(runs, len(runs), "solving", progress):
         if repeat == 0 or not (setting.inapplicable or setting.status.startswith("refused")):
             _measure(flow, setting, subject, truth, seed)
     config = {
@@ -136,7 +136,7 @@ def solvers(
     return findings
 
 
-def _checked(
+def _check_arguments(
     steps: Sequence[int], tolerances: Sequence[float], wanted: float, repeats: int, dtype: str | None, out: Any
 ) -> None:
 
@@ -155,7 +155,7 @@ def _checked(
 _DTYPES = {"float32": torch.float32, "float64": torch.float64}
 
 
-def _described(flow: Flow) -> str:
+def _flow_in_words(flow: Flow) -> str:
     integrator = flow.integrator
     name = integrator.method or registry.name_of(type(integrator)).rpartition(":")[2]
     if integrator.tolerances:
@@ -206,10 +206,10 @@ def _measure(flow: Flow, setting: Setting, subject: Subject, truth: Truth, seed:
             figures["error_log_p"] = difference.abs().mean().item()
             figures["largest_error_log_p"] = difference.abs().max().item()
             figures["nll_shift"] = -difference.mean().item()
-            _timed(figures, "seconds", taken)
+            _add_time(figures, "seconds", taken)
     try:
         began = time.perf_counter()
-        x, nfe = _decoded(solver, setting, truth.z, subject.condition, seed)
+        x, nfe = _decode(solver, setting, truth.z, subject.condition, seed)
         taken = time.perf_counter() - began
     except (InputError, SolverError) as refusal:
         refusals["no samples"] = str(refusal)
@@ -217,7 +217,7 @@ def _measure(flow: Flow, setting: Setting, subject: Subject, truth: Truth, seed:
     else:
         figures["sample_nfe"] = nfe
         figures["error_x"] = math.nan if setting.stochastic else _rms(x, truth.x)
-        _timed(figures, "sample_seconds", taken)
+        _add_time(figures, "sample_seconds", taken)
         if setting.samples is None:
             figures["w2"] = _w2(x, subject.x)
             setting.samples = x
@@ -228,7 +228,7 @@ def _measure(flow: Flow, setting: Setting, subject: Subject, truth: Truth, seed:
     setting.status = "; ".join(f"{what}: {why}" for what, why in refusals.items()) or remark
 
 
-def _decoded(solver: Flow, setting: Setting, z: Tensor, condition: Any, seed: int) -> tuple[Tensor, int]:
+def _decode(solver: Flow, setting: Setting, z: Tensor, condition: Any, seed: int) -> tuple[Tensor, int]:
     """Samples, and the evaluations that they took.
 
     An integrator of stochastic equations is given the model's reverse equation, where it has one.
@@ -249,7 +249,7 @@ def _find_out(solver: Flow, setting: Setting, z: Tensor, condition: Any) -> None
     """Tries on two rows which equation a setting solves, and whether the noise alone determines its samples."""
     condition = condition[:2] if isinstance(condition, Tensor) and condition.ndim > 1 else condition
     try:
-        draws = [_decoded(solver, setting, z[:2], condition, seed)[0] for seed in (0, 1)]
+        draws = [_decode(solver, setting, z[:2], condition, seed)[0] for seed in (0, 1)]
     except SolverError:  # said again, and noted, when it is measured
         return
     except InputError:
@@ -258,7 +258,7 @@ def _find_out(solver: Flow, setting: Setting, z: Tensor, condition: Any) -> None
         setting.stochastic = not torch.equal(*draws)
 
 
-def _timed(figures: dict[str, Any], name: str, taken: float) -> None:
+def _add_time(figures: dict[str, Any], name: str, taken: float) -> None:
     """Adds a time; the median of all stands for them, the quartiles beside it."""
     times = figures.setdefault("times", {}).setdefault(name, [])
     times.append(taken)
