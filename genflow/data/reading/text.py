@@ -520,8 +520,8 @@ def _decide_meanings(
     if points:
         text = next(text.strip() for text in columns[points[0]] if "." in text)
         table.remarks.append(
-            f"numbers like {text} in {_column_label(table, points)} are read with a decimal point; thousands would have "
-            "be written without it"
+            f"numbers like {text} in {_column_label(table, points)} are read with a decimal point; "
+            "thousands would have to be written without it"
         )
     if separator == ALONE and decimals == {","}:
         table.remarks.append("one column: the comma is read as the sign of the decimals")

@@ -187,7 +187,9 @@ def _resident_peak() -> float:
 
 
 def serve() -> int:
-    """Runs trials, one for each folder that is named on standard input; events go to standard output, one a line.
+    """Runs trials, one for each line of standard input: its `folder`, the folder and the environment that it is run in.
+
+    Events go to standard output, one a line.
 
     Every trial has a process of its own. Where the system can, it is forked from this one, which has imported what all
     of them need and has done nothing else; elsewhere this one runs a single trial and ends.
@@ -207,14 +209,14 @@ def serve() -> int:
         channel.write(json.dumps(event, default=float) + "\n")
 
     for line in sys.stdin:
-        folder = Path(json.loads(line))
+        order = json.loads(line)
         if sys.platform != "linux":
             _end_with(sys.stdin.fileno())
-            return _run_here(folder, notify)
+            return _run_here(order, notify)
         child = os.fork()
         if child == 0:
             _end_with(sys.stdin.fileno())
-            os._exit(_run_here(folder, notify))
+            os._exit(_run_here(order, notify))
         notify({"what": "pid", "pid": child})
         _, status = os.waitpid(child, 0)
         notify({"what": "exit", "code": os.waitstatus_to_exitcode(status)})
@@ -236,11 +238,16 @@ def _end_with(pipe: int) -> None:
         threading.Thread(target=wait, daemon=True).start()
 
 
-def _run_here(folder: Path, notify: Notify) -> int:
+def _run_here(order: dict[str, Any], notify: Notify) -> int:
     """Runs the trial that a folder describes in this process."""
+    folder = Path(order["folder"])
     errors = os.open(folder / "errors.txt", os.O_WRONLY | os.O_CREAT)
     os.dup2(errors, 1)
     os.dup2(errors, 2)
+    os.environ.clear()
+    os.environ.update(order["environment"])
+    with contextlib.suppress(OSError):  # a folder that is gone: nothing can be named in it
+        os.chdir(order["here"])
     trial = json.loads((folder / "trial.json").read_text(encoding="utf-8"))
     torch.set_num_threads(trial["threads"] or 1)
     try:

@@ -7,6 +7,7 @@ import contextlib
 import json
 import math
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -24,8 +25,13 @@ _GRACE = 120.0  # seconds that a training may overrun twice its budget before it
 _LINES = 200  # what is kept of the words of a process: its last lines
 
 
+# Variables that are read when a process starts or loads a library. All others are each trial's own, as its folder is.
+_READ_AT_START = re.compile(
+    "PYTHON|LD_|DYLD_|LC_|LANG|MALLOC|OMP_|KMP_|GOMP_|MKL_|OPENBLAS|BLIS_|ONEDNN|DNNL|ATEN_|TORCH|PYTORCH|CUDA|NVIDIA|HIP_"
+)
+
 _IDLE: dict[tuple[Any, ...], tuple[subprocess.Popen[bytes], IO[bytes]]] = {}
-"""The process that the last comparison left, by where it was started: the next one in this process begins at once."""
+"""The process that the last comparison left, by what it was started with: the next one in this process begins at once."""
 
 
 class Workshop:
@@ -53,8 +59,9 @@ class Workshop:
             _end(self.process, self.errors)
 
     def _start(self) -> None:
-        environment = _environment()
-        self.place = os.getpid(), os.getcwd(), tuple(sorted(environment.items()))
+        environment = self.environment = _environment()
+        read = tuple(sorted((name, value) for name, value in environment.items() if _READ_AT_START.match(name)))
+        self.place = os.getpid(), read
         if idle := _idle(self.place):
             self.process, self.errors = idle
             self.heard = self.errors.seek(0, os.SEEK_END)
@@ -85,7 +92,8 @@ class Workshop:
         assert self.process is not None
         assert self.process.stdin is not None
         try:
-            self.process.stdin.write(f"{json.dumps(str(place))}\n".encode())
+            order = {"folder": str(place), "here": os.getcwd(), "environment": self.environment}
+            self.process.stdin.write(f"{json.dumps(order)}\n".encode())
             code, limit = self._listen(trial, notify)
         except BrokenPipeError:
             code, limit = self.process.wait(), 0.0

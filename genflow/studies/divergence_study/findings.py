@@ -102,7 +102,8 @@ def _sentences(frame: Any, wanted: float, dim: int, count: int) -> list[str]:
     share = best.seconds / exact["seconds"]
     said.append(
         f"At d = {dim}, a standard error of {wanted:g} nats is cheapest with {_offer_in_words(best)}: "
-        f"{seconds(best.seconds)} for {count} rows{'' if best.label == 'exact' else f', {share:.2g} times the exact divergence of this model'}."
+        f"{seconds(best.seconds)} for {count} rows"
+        f"{'' if best.label == 'exact' else f', {share:.2g} times the exact divergence of this model'}."
     )
     for other in own[1:3]:
         said.append(
