@@ -31,7 +31,7 @@ _READ_AT_START = re.compile(
 )
 
 _IDLE: dict[tuple[Any, ...], tuple[subprocess.Popen[bytes], IO[bytes]]] = {}
-"""The process that the last comparison left, by what it was started with: the next one in this process begins at once."""
+"""The process that the last comparison left, by what it was started with: the next one here begins at once."""
 
 
 class Workshop:
