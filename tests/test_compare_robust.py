@@ -160,6 +160,28 @@ def test_python_dash_m_runs_no_file_of_the_current_folder(planted):
     assert not (planted / "ran").exists()
 
 
+def test_the_next_comparison_has_the_same_process_in_its_own_folder_and_environment(tmp_path, monkeypatch):
+    code = """
+import os
+from genflow.baselines import Gaussian
+print(os.getppid(), os.environ["WHO"], "{}")
+class Mine(Gaussian):
+    pass
+"""
+    said = []
+    for who in ("first", "second"):
+        folder = tmp_path / who
+        folder.mkdir()
+        (folder / f"flows_of_{who}.py").write_text(code.replace("{}", f"in {who}"), encoding="utf-8")
+        monkeypatch.chdir(folder)
+        monkeypatch.setenv("WHO", who)
+        board = compare("two-moons", [f"flows_of_{who}:Mine"], iterations=1, points=50, threads=1, progress=False)
+        said.append(board.runs[0]["output"].split(maxsplit=1))
+    (parent, first), (same, second) = said
+    assert parent == same
+    assert [first, second] == ["first in first", "second in second"]
+
+
 def test_what_a_worker_says_is_handed_on(tmp_path, monkeypatch):
     # A library that can't be imported where the trials run, though it can here.
     broken = tmp_path / "path" / "ot"

@@ -27,7 +27,8 @@ _LINES = 200  # what is kept of the words of a process: its last lines
 
 # Variables that are read when a process starts or loads a library. All others are each trial's own, as its folder is.
 _READ_AT_START = re.compile(
-    "PYTHON|LD_|DYLD_|LC_|LANG|MALLOC|OMP_|KMP_|GOMP_|MKL_|OPENBLAS|BLIS_|ONEDNN|DNNL|ATEN_|TORCH|PYTORCH|CUDA|NVIDIA|HIP_"
+    "PYTHON|LD_|DYLD_|LC_|LANG|MALLOC|OMP_|GOMP_|MKL_|OPENBLAS|BLIS_|ONEDNN|DNNL|ATEN_|TORCH|PYTORCH|CUDA|NVIDIA|HIP_"
+    "|KMP_(?!DUPLICATE_LIB_OK|INIT_AT_FORK)"  # these are set by scikit-learn in whatever process imports it
 )
 
 _IDLE: dict[tuple[Any, ...], tuple[subprocess.Popen[bytes], IO[bytes]]] = {}
