@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from genflow.draws import check_seed
 from genflow.errors import InputError, Remark
 from genflow.interfaces import Component
+from genflow.numerics.threads import unhindered
 from genflow.training import Budget, Progress, TrainingData, parse_seconds, train
 from genflow.training.closing import Closing, few_steps
 from genflow.training.progress import Line
@@ -126,16 +127,16 @@ def fit(
     budget.start()
 
     # Also where the caller has switched gradients off.
-    with torch.inference_mode(False), torch.enable_grad():
+    with torch.inference_mode(False), torch.enable_grad(), unhindered() as hindered:
         rows, plain, log_det = _standardize_parts(model, data, preprocessor, encoding, like, seed)
         closing = Closing(model, plain, log_det, budget)
         settings: dict[str, Any] = {"checkpoint": checkpoint, "history": history, "autocast": autocast}
         with Line() if progress is True else _Given(progress) as shown:
             entries = train(model, rows, budget, seed=seed, progress=shown, reserve=closing.reserve, **settings)
-    model.eval()
-    closed = closing()
+        model.eval()
+        closed = closing()
     new = entries[len(history) :]
-    remarks = [*few_steps(new, len(data.train)), *closed.remarks]
+    remarks = [*few_steps(new, len(data.train)), *filter(None, [hindered]), *closed.remarks]
     if (remark := model.remark_on(plain.train, "training rows")) is not None:
         remarks.append(remark)
     steps = sum(entry.get("steps", 0) for entry in new)

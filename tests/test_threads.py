@@ -12,6 +12,7 @@ import torch
 
 import genflow as gf
 from genflow.cli import main
+from genflow.numerics.threads import choose, hindrance
 
 pytestmark = pytest.mark.usefixtures("few_rows")
 
@@ -79,3 +80,49 @@ def test_a_number_of_threads_that_is_none_is_refused(tmp_path, capsys):
     assert main(["fit", "two-moons", "--iterations", "1", "--threads", "0", "-o", str(tmp_path / "run")]) == 2
     assert "threads: 0 came" in capsys.readouterr().err
     assert not os.listdir(tmp_path)
+
+
+@pytest.mark.parametrize(("worse", "within"), [(60.0, 1), (0.8, 2)])
+def test_python_trains_on_one_thread_where_several_wait_for_each_other(monkeypatch, worse, within):
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    monkeypatch.setattr("genflow.numerics.threads.hindrance", lambda: worse)
+    monkeypatch.setattr("genflow.numerics.threads._chosen", None)
+    monkeypatch.setattr(Local, "seen", [])
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        fitted = Local(2).fit("two-moons", iterations=3)
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
+    assert set(Local.seen) == {within}
+    assert any(remark.startswith("trained on one thread") for remark in fitted.remarks) == (within == 1)
+
+
+@pytest.mark.parametrize("said", ["choose", "OMP_NUM_THREADS"])
+def test_threads_that_were_asked_for_are_kept(monkeypatch, said):
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    monkeypatch.setattr("genflow.numerics.threads.hindrance", lambda: 60.0)
+    monkeypatch.setattr("genflow.numerics.threads._chosen", None)
+    monkeypatch.setattr(Local, "seen", [])
+    before = torch.get_num_threads()
+    try:
+        if said == "choose":
+            choose(2)
+        else:
+            monkeypatch.setenv("OMP_NUM_THREADS", "2")
+            torch.set_num_threads(2)
+        Local(2).fit("two-moons", iterations=3)
+    finally:
+        torch.set_num_threads(before)
+    assert set(Local.seen) == {2}
+
+
+def test_the_threads_are_as_before_when_they_were_measured():
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        assert hindrance() > 0
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)

@@ -50,9 +50,9 @@ def set_threads(threads: int | None) -> None:
         return
     if threads < 1:
         raise InputError(f"threads: {threads} came; at least 1 would do")
-    import torch
+    from genflow.numerics.threads import choose
 
-    torch.set_num_threads(threads)
+    choose(threads)
 
 
 def log_prob(model: Any, rows: Any, condition: Any, seed: int = 0, **options: int) -> tuple[Any, Any]:

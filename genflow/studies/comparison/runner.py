@@ -441,11 +441,12 @@ def _here(
 
     import torch
 
+    from genflow.numerics.threads import choose
     from genflow.numerics.tuning import tuned_process
     from genflow.studies.comparison.trial import reason, run_trial
 
     threads = torch.get_num_threads()
-    torch.set_num_threads(trial["threads"] or 1)
+    choose(trial["threads"] or 1)
     try:
         with tuned_process():
             result = run_trial(trial, dataset, place, notify, cls)

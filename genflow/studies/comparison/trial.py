@@ -38,6 +38,7 @@ from genflow.deadline import OutOfTime, check_time, deadline
 from genflow.errors import InputError
 from genflow.naming import registry
 from genflow.naming.options import build, check_options
+from genflow.numerics.threads import choose
 from genflow.numerics.tuning import tuned_process
 from genflow.storage import atomic
 from genflow.storage.checkpoint import save, write_structure
@@ -249,7 +250,7 @@ def _run_here(order: dict[str, Any], notify: Notify) -> int:
     with contextlib.suppress(OSError):  # a folder that is gone: nothing can be named in it
         os.chdir(order["here"])
     trial = json.loads((folder / "trial.json").read_text(encoding="utf-8"))
-    torch.set_num_threads(trial["threads"] or 1)
+    choose(trial["threads"] or 1)
     try:
         with tuned_process():
             result = run_trial(trial, read_data(folder.parent / "data"), folder, notify)

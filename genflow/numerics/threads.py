@@ -1,0 +1,74 @@
+"""Threads that wait for each other: on a busy machine several are slower than one, at times a hundred times slower."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+
+__all__ = ["choose", "hindrance", "unhindered"]
+
+_PAIRS, _LAYERS, _SECONDS = 15, 10, 0.3  # of the measurement; a tenth of a second where nobody has to wait
+_WORSE = 1.5  # how many times slower threads must be to be given up: less may be the chance of a moment
+
+_chosen: int | None = None
+
+
+def choose(threads: int) -> None:
+    """Sets torch's threads for good: no measurement gives them up again."""
+    global _chosen
+    torch.set_num_threads(threads)
+    _chosen = threads
+
+
+def hindrance() -> float:
+    """How many times longer the layers of a small network take on torch's threads than on one of them.
+
+    Below 1 where they help. Far above where another process has the core that one of them runs on: the others spin
+    until it has had its turn, up to ten milliseconds for a layer of a tenth of one.
+
+    Example:
+        >>> hindrance() > 0
+        True
+    """
+    threads = torch.get_num_threads()
+    rows, weights = torch.ones(300, 128), torch.full((128, 128), 1 / 128)
+    seconds = {threads: 0.0, 1: 0.0}
+    begin = time.perf_counter()
+    try:
+        with torch.inference_mode():
+            for pair in range(_PAIRS + 1):
+                for count in seconds:
+                    torch.set_num_threads(count)
+                    since = time.perf_counter()
+                    for _ in range(_LAYERS):
+                        torch.tanh(rows @ weights)
+                    seconds[count] += (pair > 0) * (time.perf_counter() - since)  # the first time they are started
+                if pair and time.perf_counter() - begin > _SECONDS:
+                    break
+    finally:
+        torch.set_num_threads(threads)
+    return seconds[threads] / seconds[1]
+
+
+@contextmanager
+def unhindered() -> Iterator[str | None]:
+    """Within, one thread, if several would be slower; says so in the remark that it gives.
+
+    Who has said how many he wants, by `choose` or by `OMP_NUM_THREADS`, keeps them.
+    """
+    threads = torch.get_num_threads()
+    if threads in (1, _chosen) or "OMP_NUM_THREADS" in os.environ or (worse := hindrance()) < _WORSE:
+        yield None
+        return
+    torch.set_num_threads(1)
+    try:
+        yield (
+            f"trained on one thread, since {threads} took {worse:.2g} times as long on this busy machine; "
+            "torch.set_num_threads(1) at the start of a program spares its other work the same"
+        )
+    finally:
+        torch.set_num_threads(threads)
