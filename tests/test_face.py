@@ -40,8 +40,8 @@ def test_the_face_works_as_written(tmp_path, monkeypatch):
         return gf.Estimate(*velocity.divergence(x, t, condition))
 
     names = {"generator": torch.Generator().manual_seed(0), "my_estimator": my_estimator}
-    code = FACE.replace('budget="2min"', "iterations=20").replace('budget="60s"', "iterations=2")
-    assert code.count("iterations=20)") == code.count("iterations=2)") == 1
+    code = FACE.replace('budget="2min"', "iterations=20").replace('budget="60s"', 'iterations=2, evaluation="5s"')
+    assert code.count("iterations=20)") == code.count("iterations=2,") == 1
     exec(compile(code, "face", "exec"), names)
 
     data, model, board = names["data"], names["model"], names["board"]
