@@ -337,7 +337,7 @@ def cut_at(call: int):
     return progress
 
 
-ITERATIONS = 80
+ITERATIONS = 48
 
 
 @pytest.fixture(scope="module")
