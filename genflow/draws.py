@@ -99,7 +99,7 @@ def stratified_draws(values: Float[Tensor, "*shape"], count: int, seed: int = 0)
 
     Example:
         >>> import torch
-        >>> first, second = stratified(torch.tensor([[1.0, 2.0], [3.0, 4.0], [1.0, 2.0]]), 2)
+        >>> first, second = stratified_draws(torch.tensor([[1.0, 2.0], [3.0, 4.0], [1.0, 2.0]]), 2)
         >>> bool((((first < 0.5) ^ (second < 0.5))).all()), bool((first[0] == first[2]).all())
         (True, True)
     """

@@ -43,13 +43,13 @@ def flatten_groups(constructor: Constructor) -> Constructor:
     Example:
         >>> from dataclasses import dataclass
         >>> import genflow as gf
-        >>> from genflow.groups import Group, grouped
+        >>> from genflow.groups import Group, flatten_groups
         >>> @dataclass(frozen=True)
         ... class Rounds(Group):
         ...     moves: int = 0
         ...     halvings: int = 0
         >>> class Model(gf.interfaces.Component):
-        ...     @grouped
+        ...     @flatten_groups
         ...     def __init__(self, dim, *, rounds: Rounds = Rounds(halvings=1), **parts):
         ...         self.rounds = rounds
         >>> Model(2, moves=3).rounds

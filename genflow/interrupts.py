@@ -19,12 +19,12 @@ def keeping(what: str) -> Iterator[None]:
         what: A few words, such as "the model is in run".
 
     Example:
-        >>> from genflow.interrupts import keeping, kept
+        >>> from genflow.interrupts import keeping, note_of
         >>> try:
         ...     with keeping("the model is in run"):
         ...         raise KeyboardInterrupt
         ... except KeyboardInterrupt as interrupt:
-        ...     kept(interrupt)
+        ...     note_of(interrupt)
         'the model is in run'
     """
     try:

@@ -32,8 +32,8 @@ def declared_names(interface: type) -> tuple[str, ...]:
 
     Example:
         >>> import genflow as gf
-        >>> from genflow.wrappers import declared
-        >>> "denoise" in declared(gf.Velocity), declared(gf.DivergenceEstimator)
+        >>> from genflow.wrappers import declared_names
+        >>> "denoise" in declared_names(gf.Velocity), declared_names(gf.DivergenceEstimator)
         (True, ('has_per_probe', 'n'))
     """
     return tuple(interface.__annotations__)

@@ -13,6 +13,7 @@ import pandas as pd
 import pytest
 import torch
 
+import genflow as gf
 from genflow import InputError
 from genflow.data import load, write
 
@@ -309,6 +310,44 @@ def test_samples_are_written_as_the_table(tmp_path, ending):
     np.testing.assert_array_equal(again["2019"], X)
     np.testing.assert_array_equal(again["k"].isna(), K < 40)
     assert pd.to_datetime(again["=now"]).tolist() == DAYS.tolist()
+
+
+CODES = [f"{code:05d}" for code in RNG.choice([501, 1234, 10001, 94110], N)]
+
+
+@pytest.mark.parametrize("lines", [1, 2000])  # a long text is read in another way
+def test_codes_of_one_length_keep_their_zeros(file, lines):
+    body = "".join(f"{x},{code}\n" for x, code in zip(X, CODES)) * lines
+    path = file("x,zip\n" + body)
+    data = load(path)
+    assert [column.kind for column in data.schema.columns] == ["continuous", "integer"]
+    if lines == 1:
+        again = data.schema.frame(rows(data))
+        assert again["zip"].tolist() == CODES
+        fitted = gf.baselines.Gaussian(2).fit(data, iterations=1)
+        samples = fitted.sample_frame(50)
+        assert set(samples["zip"]) <= set(CODES)
+        assert fitted.log_prob(samples).isfinite().all()
+    assert data.schema.columns[1].format == "05d"
+
+
+def test_codes_with_gaps_as_classes_as_a_constant_and_as_a_condition(file):
+    gaps = [code if k % 7 else "" for k, code in enumerate(CODES)]
+    path = file("x,zip,one\n" + "".join(f"{x},{code},007\n" for x, code in zip(X, gaps)))
+    data = load(path)
+    again = data.schema.frame(rows(data))
+    assert again["zip"].fillna("").tolist() == gaps
+    assert set(again["one"]) == {"007"}
+    assert load(path, kinds={"zip": "class"}, drop=["one"]).schema.columns[1].classes == tuple(sorted(set(CODES)))
+    given = load(file("x,zip\n" + "".join(f"{x},{code}\n" for x, code in zip(X, CODES))), condition=["zip"])
+    fitted = gf.baselines.NSF(1, width=8, transforms=1, condition_dim=given.condition_dim).fit(given, iterations=1)
+    assert set(fitted.sample_frame(3, ["00501"])["zip"]) == {"00501"}
+
+
+@pytest.mark.parametrize("cells", [["007", "12"], ["0", "7"], ["00.5", "01.5"], ["0", "00"]])
+def test_numbers_of_other_lengths_are_numbers(file, cells):
+    data = load(file("x,k\n" + "".join(f"{x},{cells[k % 2]}\n" for k, x in enumerate(X))))
+    assert data.schema.columns[1].format == ""
 
 
 @pytest.mark.parametrize(

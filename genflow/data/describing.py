@@ -44,7 +44,7 @@ def describe_columns(data: Dataset) -> list[Described]:
     Example:
         >>> import genflow as gf
         >>> rows = np.random.default_rng(0).integers(1, 6, size=(100, 2))
-        >>> described(gf.data.load(rows))[0]
+        >>> describe_columns(gf.data.load(rows))[0]
         Described(name='x1', kind='integer', values='1 to 5', missing='', atoms='5 values')
     """
     rows = np.concatenate([part.numpy() for part in data.parts().values()])

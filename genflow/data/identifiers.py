@@ -36,7 +36,7 @@ def mark_identifiers(table: Table, given: Collection[int] = ()) -> Table:
     Example:
         >>> import numpy as np
         >>> rows = np.column_stack([np.arange(20), np.random.default_rng(0).normal(size=(20, 2))])
-        >>> table = marked_identifiers(Table(rows, ["Id", "a", "b"], True, "data"))
+        >>> table = mark_identifiers(Table(rows, ["Id", "a", "b"], True, "data"))
         >>> table.kinds[0].kind, table.remarks
         ('identifier', ["column 'Id' numbers the rows (0 to 19): left out; columns= keeps it"])
     """

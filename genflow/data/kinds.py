@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
@@ -63,7 +63,8 @@ class Column(Component):
         unit: Of a date, or a duration, what its number counts, of `UNITS`; of a date since 1970, of a time of day since
             midnight.
         dtype: The pandas dtype that samples come back in.
-        format: Of a date in a file of text, how it is written there, as `datetime.strftime` takes it.
+        format: Of a date in a file of text, how it is written there, as `datetime.strftime` takes it; of codes of one
+            length such as 00501, how the number becomes one, `05d`.
         value: What a constant column holds.
         condition: Whether the others are conditioned on it: no model draws it.
     """
@@ -107,6 +108,19 @@ class Column(Component):
                     (moment - np.datetime64("1970-01-01")).astype("m8[ns]").astype(float) / nanoseconds(self.unit)
                 )
         raise InputError(f"{self.name}: {text!r} came; a date such as 2012-01-31 would do")
+
+    def written_in(self, digits: int) -> Column:
+        """The same whole numbers, written in so many digits: 501 is 00501.
+
+        Args:
+            digits: Their number.
+
+        Example:
+            >>> Column("zip", "integer", dtype="int64").written_in(5).series(np.array([501.0, 94110.0])).tolist()
+            ['00501', '94110']
+        """
+        value = None if self.value is None else f"{self.value:0{digits}d}"
+        return replace(self, dtype="str", format=f"0{digits}d", value=value)
 
     def series(self, numbers: np.ndarray) -> pd.Series:
         """Its numbers as a column of a frame: classes, dates, whole numbers and gaps as they were.
@@ -155,6 +169,9 @@ class Column(Component):
         """Numbers with the decimals that were recorded."""
         import pandas as pd
 
+        if self.format:
+            codes = [None if lost else f"{max(0, round(value)):{self.format}}" for value, lost in zip(numbers, gone)]
+            return self._text(codes)
         dtype = self._dtype(gone)
         whole = self.dtype.lower().startswith(("int", "uint"))
         if whole:
@@ -174,6 +191,13 @@ class Column(Component):
         """The dtype that also holds gaps, where there are some."""
         return _NULLABLE.get(self.dtype, self.dtype) if gone.any() else self.dtype
 
+    def _text(self, words: list[str | None]) -> pd.Series:
+        import pandas as pd
+
+        dtype: Any = self.dtype
+        series = pd.Series(words, name=self.name, dtype="object")
+        return series if dtype == "str" and _before_pandas_3() else series.astype(dtype)
+
     def _dates(self, numbers: np.ndarray, gone: np.ndarray) -> pd.Series:
         import pandas as pd
 
@@ -185,9 +209,7 @@ class Column(Component):
         series = pd.Series(stamps, name=self.name)
         dtype: Any = self.dtype
         if self.format:
-            written = [None if date is pd.NaT else date.strftime(self.format) for date in series]
-            words = pd.Series(written, name=self.name, dtype="object")
-            return words if dtype == "str" and _before_pandas_3() else words.astype(dtype)
+            return self._text([None if date is pd.NaT else date.strftime(self.format) for date in series])
         if dtype.startswith("period["):
             return series.dt.to_period(dtype[len("period[") : -1])
         if dtype == "object":
@@ -259,7 +281,8 @@ def _as_given(column: Column, values: Sequence[Any]) -> pd.Series:
     if column.kind == "date" or column.unit:
         return column.series(np.asarray(values, dtype=np.float64))
     numbers = np.asarray(values, dtype=np.float64)
-    whole = column.dtype.lower().startswith(("int", "uint")) and bool((numbers == np.rint(numbers)).all())
+    counts = column.dtype.lower().startswith(("int", "uint")) or (column.kind == "integer" and bool(column.format))
+    whole = counts and bool((numbers == np.rint(numbers)).all())
     return column.series(numbers) if whole else pd.Series(numbers, name=column.name)
 
 

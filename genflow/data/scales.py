@@ -53,7 +53,7 @@ def scale_by_power(x: Float[Tensor, "*shape"], exponent: Int[Tensor, "..."]) -> 
     Example:
         >>> import torch
         >>> x = torch.tensor([5e-324], dtype=torch.float64)  # the least double
-        >>> scaled(x, torch.tensor(1074))
+        >>> scale_by_power(x, torch.tensor(1074))
         tensor([1.], dtype=torch.float64)
     """
     half = exponent.div(2, rounding_mode="floor")

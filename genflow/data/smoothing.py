@@ -33,10 +33,10 @@ def smooth(counts: np.ndarray, ordered: bool) -> tuple[np.ndarray, float]:
 
     Example:
         >>> counts = np.array([100, 0, 98, 102])
-        >>> smoothed(counts, False)[0].round(3).tolist()
+        >>> smooth(counts, False)[0].round(3).tolist()
         [0.333, 0.001, 0.326, 0.34]
         >>> bell = np.array([1, 0, 3, 2, 6, 3, 4, 1, 0, 1])
-        >>> smoothed(bell, True)[1] > 0
+        >>> smooth(bell, True)[1] > 0
         True
     """
     counts = np.asarray(counts, dtype=np.float64)

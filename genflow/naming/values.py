@@ -20,7 +20,7 @@ def expectation(value: Any, hint: Any) -> str:
     """What would do in the place of a value, by its annotation; empty if it does.
 
     Example:
-        >>> wanted(3, int), wanted("3", int), wanted("slow", typing.Literal["fast", "exact"])
+        >>> expectation(3, int), expectation("3", int), expectation("slow", typing.Literal["fast", "exact"])
         ('', 'a whole number', 'one of fast, exact')
     """
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)

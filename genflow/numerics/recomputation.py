@@ -31,7 +31,7 @@ def recompute(function: Callable[..., Any], state: Any, apart: bool = False) -> 
     Example:
         >>> import torch
         >>> x = torch.ones(2, requires_grad=True)
-        >>> recomputed(lambda y: y.exp().sin(), x).sum().backward()
+        >>> recompute(lambda y: y.exp().sin(), x).sum().backward()
         >>> bool(torch.allclose(x.grad, x.exp().cos() * x.exp()))
         True
     """

@@ -29,7 +29,7 @@ def tuned_process() -> Iterator[None]:
 
     Example:
         >>> import genflow as gf
-        >>> with tuned():
+        >>> with tuned_process():
         ...     fitted = gf.models.FlowMatching(2, width=16).fit("two-moons", iterations=5)
     """
     token = _TUNED.set(True)

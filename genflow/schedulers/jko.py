@@ -108,8 +108,8 @@ def reparameterize(boundaries: Sequence[float], movements: Sequence[float], damp
         Xu, Cheng, Xie 2023, Normalizing flow neural networks by JKO scheme, https://arxiv.org/abs/2212.14424
 
     Example:
-        >>> from genflow.schedulers import reparameterized
-        >>> moved = reparameterized([0.0, 1.0, 2.0], [3.0, 1.0], damping=1.0)
+        >>> from genflow.schedulers import reparameterize
+        >>> moved = reparameterize([0.0, 1.0, 2.0], [3.0, 1.0], damping=1.0)
         >>> [round(t, 4) for t in moved]  # the first block moves three times as far
         [0.0, 0.6667, 2.0]
     """
@@ -131,8 +131,8 @@ def refine(boundaries: Sequence[float]) -> list[float]:
         boundaries: Increasing times.
 
     Example:
-        >>> from genflow.schedulers import refined
-        >>> refined([0.0, 1.0, 3.0])
+        >>> from genflow.schedulers import refine
+        >>> refine([0.0, 1.0, 3.0])
         [0.0, 0.5, 1.0, 2.0, 3.0]
     """
     halves = [[start, (start + stop) / 2] for start, stop in pairwise(boundaries)]

@@ -97,7 +97,7 @@ def expectation(value: Any, schema: Any, where: str = "") -> str:
         where: The place of the value, for the answer.
 
     Example:
-        >>> wanted([1, "2"], list[int])
+        >>> expectation([1, "2"], list[int])
         "[1]: '2' came; a whole number would do"
     """
     origin, arguments = typing.get_origin(schema), typing.get_args(schema)

@@ -201,8 +201,8 @@ def strike_out(count: int, share: float, generator: torch.Generator) -> Tensor:
 
     Example:
         >>> import torch
-        >>> from genflow.velocities import struck_out
-        >>> int(struck_out(100, 0.25, torch.Generator().manual_seed(0)).sum())
+        >>> from genflow.velocities import strike_out
+        >>> int(strike_out(100, 0.25, torch.Generator().manual_seed(0)).sum())
         25
     """
     first = torch.rand((), generator=generator, device=generator.device)

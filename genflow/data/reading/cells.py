@@ -13,7 +13,19 @@ from genflow.data.reading.kind import distinct_words, number_column, truth_colum
 from genflow.data.reading.names import unescape
 from genflow.data.reading.notation import SIGNS, Numbers, is_integer, is_missing, is_number
 
-__all__ = ["Found", "classes_of", "dates_of", "numbers_of", "truth_of", "strip_sign", "separate_strays", "words_of"]
+__all__ = [
+    "Found",
+    "classes_of",
+    "dates_of",
+    "numbers_of",
+    "padded_width",
+    "separate_strays",
+    "strip_sign",
+    "truth_of",
+    "words_of",
+]
+
+_EXACT = 15  # digits of a whole number that a double holds, whatever they are
 
 _NUMBERS = 0.9  # the share of numbers among which words are strays
 _ALONE = 0.5  # the same, of a single word
@@ -82,7 +94,7 @@ def dates_of(name: str, cells: Sequence[str], known: str = "") -> Found | None:
 def classes_of(name: str, cells: Sequence[str], numbers: Numbers) -> Found:
     """A column of classes, be they words or numbers."""
     known: Sequence[str | float] = [unescape(cell.strip()) for cell in cells]
-    whole = len(numbers.meanings) == 1
+    whole = len(numbers.meanings) == 1 and not padded_width(cells)
     if whole:  # 3 and 3.0 are one class
         known = numbers.meanings[0].values.tolist()
     missing = np.array([is_missing(cell) for cell in cells])
@@ -108,9 +120,9 @@ def strip_sign(cells: Sequence[str]) -> tuple[list[str], str, str] | None:
     `None` if the fields are no such numbers.
 
     Example:
-        >>> without_sign(["$1,200", "-$3", ""])
+        >>> strip_sign(["$1,200", "-$3", ""])
         (['1,200', '-3', ''], '$', '$1,200')
-        >>> without_sign(["12 %", "13"]) is None
+        >>> strip_sign(["12 %", "13"]) is None
         True
     """
     known = [cell.strip() for cell in dict.fromkeys(cells) if not is_missing(cell)]
@@ -145,6 +157,19 @@ def separate_strays(cells: Sequence[str]) -> tuple[Numbers, dict[int, str]] | No
         Numbers(["" if cell in strays else cell for cell in cells]),
         {i: cell.strip() for i, cell in enumerate(cells) if cell in strays},
     )
+
+
+def padded_width(cells: Sequence[str]) -> int:
+    """The number of digits of codes such as 00501, where all are of one length and some begin with 0; else 0.
+
+    Example:
+        >>> padded_width(["00501", "", "94110"]), padded_width(["0", "7"]), padded_width(["007", "12"])
+        (5, 0, 0)
+    """
+    texts = {cell.strip() for cell in cells if not is_missing(cell)}
+    width = len(next(iter(texts), ""))
+    alike = all(len(text) == width and text.isascii() and text.isdigit() for text in texts)
+    return width if alike and 1 < width <= _EXACT and any(text[0] == "0" for text in texts) else 0
 
 
 def numbers_of(name: str, values: np.ndarray, whole: bool) -> Column:

@@ -33,9 +33,9 @@ def decode(content: bytes) -> tuple[str, str] | None:
     """Text, and a remark where its encoding had to be guessed; `None` if the bytes are no text.
 
     Example:
-        >>> decoded("größe".encode("utf-16"))
+        >>> decode("größe".encode("utf-16"))
         ('größe', '')
-        >>> decoded("größe".encode("cp1252"))
+        >>> decode("größe".encode("cp1252"))
         ('größe', 'its text is no UTF-8: it is read as Windows-1252 (Latin-1)')
     """
     encoding = next((name for mark, name in _MARKED if content.startswith(mark)), "")

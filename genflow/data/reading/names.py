@@ -25,7 +25,7 @@ def escape(text: str) -> str:
     """Text that no spreadsheet takes for a formula; numbers stay as they are.
 
     Example:
-        >>> [escaped(text) for text in ("=1+1", "'=1+1", "-1", "age")]
+        >>> [escape(text) for text in ("=1+1", "'=1+1", "-1", "age")]
         ["'=1+1", "''=1+1", '-1', 'age']
     """
     return f"'{text}" if _FORMULA.match(text) and not is_number(text) else text
@@ -35,7 +35,7 @@ def unescape(text: str) -> str:
     """The inverse of `escape`.
 
     Example:
-        >>> unescaped("'=1+1"), unescaped("'70s")
+        >>> unescape("'=1+1"), unescape("'70s")
         ('=1+1', "'70s")
     """
     return text[1:] if _ESCAPED.match(text) else text

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 from array import array
 from collections import Counter
 from collections.abc import Sequence
@@ -18,6 +19,7 @@ from genflow.data.reading.cells import (
     classes_of,
     dates_of,
     numbers_of,
+    padded_width,
     separate_strays,
     strip_sign,
     truth_of,
@@ -36,6 +38,7 @@ __all__ = ["fill_table", "read_text"]
 _LOOKED_AT = 200  # rows that tell whether the line above them is a header
 _PREAMBLE = 30  # lines before a table, at most
 _BEHIND = 10  # lines behind it, at most
+_PADDED = re.compile(r"[\s,;:|\"]0\d")  # a code such as 00501: the bulk of numbers would not tell its width
 _SIGNS = {",": "comma", ".": "point", " ": "blank", "'": "apostrophe"}
 
 
@@ -94,7 +97,7 @@ def _long(text: str, origin: str, wanted: Sequence[str | int] | None) -> Table |
         return None
     values = bulk(text, start, head.separator, len(head.rows[0]))
     columns = [Numbers(column) for column in zip(*head.rows, strict=True)]
-    if values is None or (head.names is not None and not head.names[0]):
+    if values is None or (head.names is not None and not head.names[0]) or _PADDED.search(text):
         return None
     if any(len(c.meanings) != 1 or c.meanings[0].group or "." not in c.meanings[0].decimals for c in columns):
         return None
@@ -425,6 +428,8 @@ def fill_table(
         kinds[j] = numbers_of(table.columns[j], values[:, j], numbers[j].are_whole(column))
         if isinstance(hint := said.get(j), str) and hint in ("integer", "continuous", "identifier"):
             kinds[j] = replace(kinds[j], kind=hint)
+        if kinds[j].dtype == "int64" and (digits := padded_width(columns[j])):
+            kinds[j] = kinds[j].written_in(digits)
     table.values, table.kinds = values, kinds
     return table
 
