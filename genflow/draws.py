@@ -14,7 +14,7 @@ from torch import Tensor
 
 from genflow.errors import InputError
 
-__all__ = ["batch_shape", "check_generator", "check_seed", "draw_seed", "stratified_draws"]
+__all__ = ["batch_shape", "check_count", "check_generator", "check_seed", "draw_seed", "stratified_draws"]
 
 _SEEDS = 2**63
 _GOLDEN = np.array([0x9E3779B97F4A7C15], dtype=np.uint64)
@@ -50,6 +50,24 @@ def check_generator(generator: Any) -> None:
         kind = type(generator)
         came = repr(generator) if isinstance(generator, int) else f"a {kind.__name__} of {kind.__module__}"
         raise InputError(f"generator: {came} came; torch.Generator().manual_seed(0) would do")
+
+
+def check_count(count: Any, name: str) -> None:
+    """Refuses what is no number of things.
+
+    Args:
+        count: A whole number from 1 on, of any kind of integers.
+        name: What the argument goes by.
+
+    Raises:
+        InputError: Something else.
+    """
+    try:
+        fits = not isinstance(count, bool) and _integer(count) >= 1
+    except (TypeError, ValueError, RuntimeError):
+        fits = False
+    if not fits:
+        raise InputError(f"{name}: {count!r} came; a whole number from 1 on would do")
 
 
 def check_seed(seed: Any, name: str = "seed") -> None:

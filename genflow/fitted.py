@@ -12,18 +12,19 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from genflow.deadline import OutOfTime, deadline
 from genflow.divergences import Exact
-from genflow.draws import batch_shape, check_generator, draw_seed, stratified_draws
+from genflow.draws import batch_shape, check_count, check_generator, draw_seed, stratified_draws
 from genflow.errors import InputError, SolverError
 from genflow.extras import extra
 from genflow.fitting import FitRecord, budget_of, check_dtype, fit, like_of, warn
 from genflow.flow import Flow
 from genflow.imputation import Imputation, Masked
 from genflow.interfaces import Component
+from genflow.numerics.memory import check_room
 from genflow.numerics.portions import Portions
 from genflow.training import Budget, Progress
 from genflow.training.closing import work
@@ -250,16 +251,17 @@ class Transformed(Component, nn.Module):
     ) -> tuple[Tensor, Tensor]:
         """log p and its standard error."""
         check_generator(generator)
-        if draws < 1:
-            raise InputError(f"draws: {draws} came; at least 1 would do")
+        check_count(draws, "draws")
         draws = draws if self.places > 1 else 1
         x, condition = self._rows(x, condition)
         with self._graph(differentiable, x, condition) as graph:
             given = self._encode_condition(condition, x.shape[:-1])
             log_w = []
             for z, log_det in self._places(x, draws, generator):
-                log_p = self._by_portions(("log_prob", graph), self.model.log_prob, z, given, generator)
-                log_w.append(log_p.to(log_det) + log_det)
+                far = z.isinf()  # beyond what the model's numbers reach: no density
+                known = z.masked_fill(far, 0.0)
+                log_p = self._by_portions(("log_prob", graph), self.model.log_prob, known, given, generator)
+                log_w.append((log_p.to(log_det) + log_det).masked_fill(far.any(-1).to(log_det.device), -math.inf))
             if len(log_w) == 1:
                 return log_w[0].to(x.device, x.dtype), torch.zeros_like(log_w[0]).to(x.device, x.dtype)
             weights = torch.stack(log_w)
@@ -384,6 +386,23 @@ class Transformed(Component, nn.Module):
         """
         (count,) = batch_shape((number,))
         return self._frame(self.sample(count, condition, generator, **options), condition)
+
+    def are_rows(self, x: Float[Tensor, "*batch d"]) -> Bool[Tensor, "*batch"]:
+        """Which rows are such as the table has: finite numbers, and gaps in columns that have some.
+
+        Args:
+            x: Rows in the units of the table, such as samples.
+
+        Example:
+            >>> import torch
+            >>> import genflow as gf
+            >>> fitted = gf.baselines.Gaussian(2).fit([[i % 5, i * i % 17] for i in range(40)], iterations=1)
+            >>> fitted.are_rows(torch.tensor([[0.0, 1.0], [torch.nan, 1.0]])).tolist()
+            [True, False]
+        """
+        columns = () if self.schema is None else self.schema.modelled
+        gaps = torch.tensor([column.missing for column in columns] or [False], device=x.device)
+        return (x.isfinite() | (x.isnan() & gaps)).all(-1)
 
     def _frame(self, rows: Tensor, condition: Any) -> pd.DataFrame:
         """Rows as the table, with the columns of their condition."""
@@ -796,6 +815,7 @@ class Transformed(Component, nn.Module):
         """What a model draws, a portion at a time, the samples in the units of the file."""
         batch = batch_shape(shape)
         check_generator(generator)
+        check_room(math.prod(batch), self.dim)
         with self._graph(differentiable, condition) as graph:
             given = self._encode_condition(condition, batch)
             each = _of_each(given, batch)

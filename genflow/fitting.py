@@ -122,6 +122,7 @@ def fit(
             "by a regression, as flow-matching and score-sde do"
         )
     check_seed(seed)
+    seed = int(seed)
     like = like_of(model)
     check_dtype(like)
     budget.start()

@@ -80,6 +80,19 @@ def test_samples_look_like_the_table(place):
     assert pd.read_excel("samples.xlsx").columns.tolist() == samples.columns.tolist()
 
 
+def test_samples_have_gaps_where_the_table_has(place):
+    rng = np.random.default_rng(1)
+    people = pd.read_csv("people.csv")[["height", "city", "children", "day"]]
+    for column in people:
+        people[column] = people[column].where(rng.random(N) < 0.7)
+    people.to_csv("gaps.csv", index=False)
+    assert run("fit gaps.csv --model gaussian --iterations 1 -o run") == 0
+    for ending in (".csv", ".parquet", ".npy"):
+        assert run(f"sample run -n 60 -o samples{ending}") == 0
+    assert pd.read_csv("samples.csv").isna().any().all()
+    assert run("score run samples.csv -o scores.csv") == 0
+
+
 def test_a_wrong_file_is_blamed_for_what_is_missing(place, capsys):
     assert run(f"fit people.csv --columns height weight {QUICK} -o run") == 0
     pd.read_csv("people.csv").drop(columns="weight").to_csv("wrong.csv", index=False)

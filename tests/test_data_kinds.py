@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import decimal
+from datetime import UTC, datetime, timedelta, timezone
 
 import numpy as np
 import pandas as pd
@@ -295,3 +296,80 @@ def test_another_table_is_loaded_like_the_first():
     assert data.columns == ["x", "city", "n"]
     assert [column.kind for column in data.schema.columns] == ["continuous", "class", "integer"]
     assert set(torch.cat(list(data.parts().values()))[:, 1].tolist()) == {2.0, 3.0}  # Rome, and one that is not known
+
+
+@pytest.mark.skipif(not hasattr(pd, "ArrowDtype"), reason="an older pandas")
+@pytest.mark.parametrize(
+    ("values", "kind", "dtype"),
+    [
+        ([decimal.Decimal("1.10") + k % 5 for k in range(60)], "decimal128", "object"),
+        (["a", "b", "c"] * 20, "dictionary", "category"),
+        ([pd.Timestamp("2020-01-01", tz="UTC") + pd.Timedelta(days=k) for k in range(60)], "timestamp", "datetime64"),
+        ([k % 9 for k in range(60)], "int64", "int64[pyarrow]"),
+    ],
+    ids=["decimal", "dictionary", "timestamp", "int64"],
+)
+def test_columns_of_arrow_come_back(values, kind, dtype):
+    pa = pytest.importorskip("pyarrow")
+    array = pa.array(values)
+    array = array.dictionary_encode() if kind == "dictionary" else array
+    frame = pd.DataFrame({"x": np.arange(60) ** 1.5, "c": pd.Series(pd.arrays.ArrowExtensionArray(array))})
+    data = load(frame)
+    again = data.schema.frame(rows_in_order(data))["c"]
+    assert str(again.dtype).startswith(dtype)
+    assert again.tolist() == values
+
+
+def rows_in_order(data) -> np.ndarray:
+    whole = torch.cat(list(data.parts().values())).numpy()
+    return whole[np.argsort(np.random.default_rng(0).permutation(len(whole)))]
+
+
+def test_categories_keep_their_order_and_intervals_are_classes():
+    x = np.arange(60) ** 1.5
+    size = pd.Categorical(["low", "high", "mid"] * 20, categories=["low", "mid", "high"], ordered=True)
+    spans = pd.arrays.IntervalArray.from_breaks(range(4))[np.arange(60) % 3]
+    data = load(pd.DataFrame({"x": x, "size": size, "span": spans}))
+    again = data.schema.frame(rows_in_order(data))
+    assert again["size"].cat.ordered
+    assert again["size"].tolist() == size.tolist()
+    assert again["span"].tolist() == [str(span) for span in spans]
+
+
+@pytest.mark.parametrize("dtype", ["int64", "object", "text"])
+def test_whole_numbers_beyond_doubles_are_not_merged(tmp_path, dtype):
+    long = [2**53 + k % 3 for k in range(60)]
+    frame = pd.DataFrame({"x": np.arange(60) ** 1.5, "id": pd.Series(long, dtype=None if dtype == "text" else dtype)})
+    if dtype == "text":
+        frame.to_csv(tmp_path / "t.csv", index=False)
+    data = load(tmp_path / "t.csv" if dtype == "text" else frame)
+    assert data.schema.columns[1].kind == "class"
+    assert list(map(int, data.schema.frame(rows_in_order(data))["id"])) == long
+
+
+@pytest.mark.parametrize("words", [["0:0", "1:1", "2:2", "4:0"], ["1.0.0", "1.1.0", "1.2.3"], ["0:02", "1:1"]])
+def test_results_of_matches_and_versions_are_no_times(words):
+    frame = pd.DataFrame({"x": np.arange(60) ** 1.5, "c": [words[k % len(words)] for k in range(60)]})
+    assert load(frame).schema.columns[1].kind == "class"
+
+
+def test_what_is_no_real_number_is_refused_in_objects_too():
+    frame = pd.DataFrame({"x": np.arange(60) ** 1.5, "c": pd.Series([complex(k, 1) for k in range(60)], dtype=object)})
+    with pytest.raises(InputError, match="column 'c': complex is no real number"):
+        load(frame)
+    frame["c"] = -np.inf
+    with pytest.raises(InputError, match="column 'c': -inf"):
+        load(frame)
+
+
+def test_moments_of_several_time_zones_are_those_of_one():
+    zones = [UTC, timezone(timedelta(hours=2))]
+    moments = [datetime(2020, 1, 1 + k % 28, 12, tzinfo=zones[k % 2]) for k in range(60)]
+    data = load(pd.DataFrame({"x": np.arange(60) ** 1.5, "c": pd.Series(moments, dtype=object)}))
+    assert data.schema.frame(rows_in_order(data))["c"].tolist() == moments
+
+
+def test_a_zero_has_no_sign():
+    column = Column("c", grid=0.1)
+    zero = column.series(np.array([-1e-17, 0.1]))
+    assert not np.signbit(zero).any()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 import warnings
 
 import numpy as np
@@ -363,3 +364,29 @@ def test_line_of_progress():
     with Line(text):
         pass
     assert text.getvalue() == ""
+
+
+@pytest.mark.parametrize("build", [gf.baselines.NSF, gf.baselines.Gaussian, gf.models.FlowMatching])
+def test_no_rows_and_rows_beyond_all_numbers(build):
+    options = {} if build is gf.baselines.Gaussian else {"width": 8}
+    fitted = build(2, **options).fit("two-moons", iterations=1)
+    assert fitted.log_prob(torch.zeros(0, 2)).shape == (0,)
+    assert fitted.encode(torch.zeros(0, 2)).shape == (0, 2)
+    assert fitted.sample_with_log_prob(0)[1].shape == (0,)
+    far, near = fitted.log_prob([[1e300, 0.0], [0.5, 0.2]]).tolist()
+    assert far == -math.inf
+    assert math.isfinite(near)
+
+
+def test_whole_numbers_of_any_kind_and_nothing_else():
+    moons = gf.data.load("two-moons")
+    model = gf.baselines.Gaussian(2)
+    fitted = model.fit(moons, iterations=np.int64(1), seed=np.int64(3))
+    for wrong in ("5", 2.5, True, 0):
+        with pytest.raises(gf.InputError, match=r"iterations: .* a whole number from 1 on would do"):
+            model.fit(moons, iterations=wrong)
+    for wrong in ("5", 2.5, True, 0):
+        with pytest.raises(gf.InputError, match=r"draws: .* a whole number from 1 on would do"):
+            fitted.log_prob(moons.test[:2], draws=wrong)
+    with pytest.raises(MemoryError, match="of this machine"):
+        fitted.sample(10**13)

@@ -72,11 +72,15 @@ class DiscreteFlow(GenerativeModel):
 
     def encode(self, x: Float[Tensor, "*shape"], condition: Any = None) -> Float[Tensor, "*shape"]:
         r"""The noise :math:`z = T(x)` of data."""
+        if not x.numel():
+            return x
         with products(x.device):
             return self._transform(x, condition)(x)
 
     def decode(self, z: Float[Tensor, "*shape"], condition: Any = None) -> Float[Tensor, "*shape"]:
         r"""The data :math:`x = T^{-1}(z)` of noise."""
+        if not z.numel():
+            return z
         with products(z.device):
             return self._transform(z, condition).inv(z)
 
@@ -93,6 +97,8 @@ class DiscreteFlow(GenerativeModel):
         Raises:
             InputError: A last axis that is not `d`, or a condition that the model was not built for.
         """
+        if not x.numel():
+            return x.sum(-1)
         with products(x.device):
             z, log_det = self._transform(x, condition).call_and_ladj(x)
         return self.base.log_prob(z) + log_det

@@ -201,7 +201,7 @@ def _judge(fitted: Any, data: Any, seconds: float) -> _Verdict:
             few = min(_FEW, len(data.test))
             with torch.no_grad():
                 rows = fitted.sample(few, given if given is None else given[:few], torch.Generator().manual_seed(0))
-            bad = int((~rows.isfinite().all(-1)).sum())
+            bad = int((~fitted.are_rows(rows)).sum())
             return _Verdict(f"{bad} of {few} samples are not finite" if bad else "")
         with Telling() as tell:
             ration = Ration(Budget(seconds), tell)

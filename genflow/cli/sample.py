@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from typing import Any
 
 from jsonargparse import ArgumentParser
@@ -69,6 +68,7 @@ def run(chosen: Arguments) -> None:
     import torch
 
     from genflow.data import write
+    from genflow.numerics.memory import check_room
 
     given = _named_values(chosen, model)
     if chosen.guidance is not None:
@@ -79,14 +79,15 @@ def run(chosen: Arguments) -> None:
     if chosen.condition_from:
         given = np.repeat(given, chosen.number or 1, axis=0)
         number = len(given)
-    _check_room(number, model.dim)
+    check_room(number, model.dim)
     with torch.no_grad():
-        rows = model.sample(number, given, torch.Generator().manual_seed(chosen.seed)).double().cpu().numpy()
-    if bad := int((~np.isfinite(rows).all(-1)).sum()):
+        samples = model.sample(number, given, torch.Generator().manual_seed(chosen.seed)).double().cpu()
+    if bad := int((~model.are_rows(samples)).sum()):
         raise ResultError(
             f"{bad} of {number} samples are not finite, so {out} was not written; another integrator or more steps "
             "may do, or a longer training"
         )
+    rows = samples.numpy()
     if model.schema is not None and out.suffix != ".npy":
         known = None if given is None else model.encoding.table(given, number)
         write(out, model.schema.frame(rows, known))
@@ -98,16 +99,6 @@ def run(chosen: Arguments) -> None:
         rows = np.concatenate([rows, np.broadcast_to(given, (number, len(model.encoding.columns)))], 1)
     write(out, rows, columns)
     print(f"{number} samples: {out}")
-
-
-def _check_room(number: int, dim: int) -> None:
-    """Refuses what no memory of this machine holds, before hours are spent on a part of it."""
-    try:
-        room = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (AttributeError, ValueError, OSError):  # a system that does not say
-        return
-    if 8 * number * dim > room:
-        raise MemoryError(f"{number} samples of {dim} columns take more than the {room >> 20} MB of this machine")
 
 
 def _named_values(chosen: Arguments, model: Any) -> Any:

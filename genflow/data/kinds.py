@@ -152,8 +152,9 @@ class Column(Component):
 
         places = np.where(gone, -1, np.rint(np.where(gone, 0, numbers))).astype(int)
         places = np.where(places < len(self.classes), places, -1)
-        series = pd.Series(pd.Categorical.from_codes(places, categories=pd.Index(list(self.classes))), name=self.name)
-        if self.dtype == "category":
+        classes, ordered = pd.Index(list(self.classes)), self.dtype == "category, ordered"
+        series = pd.Series(pd.Categorical.from_codes(places, categories=classes, ordered=ordered), name=self.name)
+        if self.dtype.startswith("category"):
             return series
         words = series.astype("object")
         if self.kind == "boolean" and self.dtype.lower().startswith("bool"):
@@ -180,7 +181,7 @@ class Column(Component):
             if bounds.bits == 64:  # the largest is no double
                 numbers = np.where(numbers >= float(bounds.max), np.nextafter(float(bounds.max), 0), numbers)
         elif self.grid:
-            numbers = np.round(numbers, max(0, round(-np.log10(self.grid))))
+            numbers = np.round(numbers, max(0, round(-np.log10(self.grid)))) + 0.0  # of two zeros, that without a sign
         if self.dtype == "object" or "decimal" in self.dtype:
             figures = max(0, round(-np.log10(self.grid))) if self.grid else 12
             exact = [None if value != value else Decimal(f"{value:.{figures}f}") for value in numbers]

@@ -6,6 +6,7 @@ import math
 import re
 import time
 from collections.abc import Callable
+from numbers import Integral
 
 from genflow.errors import InputError
 
@@ -57,8 +58,9 @@ class Budget:
     ):
         if (seconds is None) == (iterations is None):
             raise InputError("budget, iterations: give exactly one of them")
-        if iterations is not None and iterations < 1:
-            raise InputError(f"iterations: {iterations} came; at least 1 would do")
+        counted = isinstance(iterations, Integral) and not isinstance(iterations, bool) and iterations >= 1
+        if iterations is not None and not counted:
+            raise InputError(f"iterations: {iterations!r} came; a whole number from 1 on would do")
         self.timed = seconds is not None
         self.total = float(seconds if seconds is not None else iterations)  # type: ignore[arg-type]
         self.clock = clock

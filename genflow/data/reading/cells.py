@@ -15,6 +15,7 @@ from genflow.data.reading.notation import SIGNS, Numbers, is_integer, is_missing
 
 __all__ = [
     "Found",
+    "are_beyond_doubles",
     "classes_of",
     "dates_of",
     "numbers_of",
@@ -157,6 +158,17 @@ def separate_strays(cells: Sequence[str]) -> tuple[Numbers, dict[int, str]] | No
         Numbers(["" if cell in strays else cell for cell in cells]),
         {i: cell.strip() for i, cell in enumerate(cells) if cell in strays},
     )
+
+
+def are_beyond_doubles(cells: Sequence[str]) -> bool:
+    """Whether there are whole numbers that no double tells from their neighbours, as long identifiers are.
+
+    Example:
+        >>> are_beyond_doubles(["1200000000000000001", "7"]), are_beyond_doubles(["900719925474099", "1e300"])
+        (True, False)
+    """
+    texts = (cell.strip().lstrip("+-") for cell in cells if len(cell) > _EXACT)
+    return any(text.isascii() and text.isdigit() and int(text) > 2**53 for text in texts)
 
 
 def padded_width(cells: Sequence[str]) -> int:

@@ -34,6 +34,8 @@ _FORMATS = (
     *(f"{day}{between}{clock}" for day, between, clock in itertools.product(_DAYS, " T", _CLOCKS)),
     *_CLOCKS,
 )
+# Minutes and seconds have two digits: 0:2 is the result of a match, 1.0.3 a version.
+_TIME = re.compile(r"\d{1,2}(?:[:.]\d\d){1,2}(?!\d)(?!:\d(?!\d))")
 _WORDS = {"b", "B", "a", "p"}  # codes of letters; the others are of digits
 _EPOCH = datetime(1970, 1, 1)
 _MICROSECOND = 1_000_000
@@ -74,7 +76,9 @@ def dates(words: Sequence[str], known: str = "") -> Dates | None:
     if not words or not any(character.isdigit() for character in words[0]):
         return None
     candidates = [known] if known and _all_read(words[:1], known) else []
+    times = all(map(_TIME.match, words))
     candidates = candidates or [form for form in _LIKE.get(_shape(words[0]), ()) if _all_read(words[:1], form)]
+    candidates = [form for form in candidates if times or form not in _CLOCKS]
     some = words[:: max(1, len(words) // 50)]
     candidates = [form for form in candidates if _all_read(some, form)]
     found = [(form, micros) for form in candidates if (micros := _microseconds(words, form)) is not None]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
-from datetime import date
+from datetime import date, datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
@@ -147,6 +147,8 @@ def _fill_column(column: pd.Series, table: Table, j: int, hint: str | Column | N
     with extra("data"):
         import pandas as pd
 
+    if isinstance(column.dtype, pd.ArrowDtype):
+        column = _of_pandas(column)
     name, dtype = table.columns[j], str(column.dtype)
     kind = kind_said(hint)
     said = {"kind": kind} if kind in ("integer", "continuous") else {}
@@ -155,8 +157,11 @@ def _fill_column(column: pd.Series, table: Table, j: int, hint: str | Column | N
         order = [class_name(value) for value in column.cat.categories]
         words = [class_name(value) for value in column.astype("object")]
         if kind in ("", "class", "boolean"):
-            return word_column(name, words, gone, "category", "class" if len(order) > 1 else kind, order)
+            kept = "category, ordered" if column.cat.ordered else "category"
+            return word_column(name, words, gone, kept, "class" if len(order) > 1 else kind, order)
         column = pd.Series(words).where(~gone)
+    if isinstance(column.dtype, pd.IntervalDtype):
+        return word_column(name, [str(value) for value in column], gone, "object", kind)
     if kind == "class":
         plain = dtype if dtype.lower().startswith(("int", "uint")) else "str" if dtype != "object" else "object"
         return word_column(name, list(column), gone, plain, kind="class")
@@ -171,12 +176,37 @@ def _fill_column(column: pd.Series, table: Table, j: int, hint: str | Column | N
     if pd.api.types.is_complex_dtype(column.dtype):
         raise InputError(f"{table.origin}: {table.label(j)}: {dtype} is no real number; leave it out with drop=")
     if pd.api.types.is_numeric_dtype(column.dtype):
+        if not kind and column.dtype.kind in "iu" and _are_beyond_doubles(column[~gone]):
+            return word_column(name, [class_name(value) for value in column], gone, dtype)
         values = column.to_numpy(dtype=np.float64, na_value=np.nan)
         if kind == "date":
             return _of_text(column, table, j, hint, gone)
         found = number_column(name, values, dtype, **said)
         return values, found
     return _objects(column, table, j, hint, gone)
+
+
+def _of_pandas(column: pd.Series) -> pd.Series:
+    """A column of Arrow in pandas' own dtype, where the one that it has can't be told by its name."""
+    with extra("data"):
+        import pandas as pd
+
+    try:
+        if column.dtype.kind != "M":
+            pd.api.types.pandas_dtype(str(column.dtype))
+            return column
+    except (NotImplementedError, TypeError):
+        pass
+    import pyarrow as pa
+
+    found = pa.array(column).to_pandas()
+    found.index = column.index
+    return found
+
+
+def _are_beyond_doubles(numbers: pd.Series) -> bool:
+    """Whether there are whole numbers that no double tells from their neighbours."""
+    return any(abs(int(number)) > 2**53 for number in (numbers.min(), numbers.max())) if len(numbers) else False
 
 
 def _dates(column: pd.Series, name: str, dtype: str, gone: np.ndarray) -> tuple[np.ndarray, Column]:
@@ -215,9 +245,14 @@ def _objects(
         values = np.array([np.nan if lost else float(value) for value, lost in zip(column, gone)])
         return values, number_column(name, values, dtype)
     if types and all(issubclass(each, date) for each in types):
-        stamps = pd.to_datetime(column)
+        zones = {value.tzinfo for value in known if isinstance(value, datetime)}
+        stamps = pd.to_datetime(column, utc=True) if len(zones) > 1 else pd.to_datetime(column)
         values, found = _dates(stamps, name, str(stamps.dtype), gone)
         return values, found if stamps.dt.time.nunique() > 1 else _as_dates(found)
+    if any(issubclass(each, complex | np.complexfloating) for each in types):
+        raise InputError(f"{table.origin}: {table.label(j)}: complex is no real number; leave it out with drop=")
+    if types and all(issubclass(each, int | np.integer) for each in types) and _are_beyond_doubles(known):
+        return word_column(name, [class_name(value) for value in column], gone, "object")
     if types and all(issubclass(each, int | float | np.number) for each in types):
         values = column.to_numpy(dtype=np.float64, na_value=np.nan)
         whole = all(issubclass(each, int | np.integer) for each in types)

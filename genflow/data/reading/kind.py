@@ -59,7 +59,7 @@ def number_column(name: str, values: np.ndarray, dtype: str = "float64", **known
     column = Column(name, missing=len(there) < len(values), dtype=dtype, **known)
     if "kind" not in known and not len(there):
         return replace(column, kind="constant")
-    if "kind" not in known and not column.missing and (there == there[0]).all():
+    if "kind" not in known and not column.missing and (there == there[0]).all() and np.isfinite(there[0]):
         value = int(there[0]) if dtype.lower().startswith(("int", "uint")) else float(there[0])
         return replace(column, kind="constant", value=value)
     grid = decimal_grid(there)

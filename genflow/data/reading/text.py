@@ -16,6 +16,7 @@ from genflow.data.kinds import Column
 from genflow.data.reading.bulk import beginning, bulk, line_of, may_be_grouped
 from genflow.data.reading.cells import (
     Found,
+    are_beyond_doubles,
     classes_of,
     dates_of,
     numbers_of,
@@ -457,7 +458,7 @@ def _read_words(table: Table, j: int, cells: list[str], hint: str | Column | Non
             raise InputError(f"{table.place(i, j)}: {quote(cells[i].strip())} is not a date; {NO_NUMBER}")
         return found._replace(values=found.values[: len(cells)])
     if numbers.meanings:
-        return numbers
+        return words_of(name, cells) if not kind and are_beyond_doubles(cells) else numbers
     if not kind and (dated := dates_of(name, cells)) is not None:
         return dated
     if (bare := strip_sign(cells)) is not None:
