@@ -368,3 +368,27 @@ def test_what_is_no_table_is_refused_in_one_line(file, content, message):
     with pytest.raises(InputError, match=message) as caught:
         load(file(content))
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("stray", "share"), [("2020-02-30 10:00", 0.02), ("0000-00-00 00:00", 0.06), ("unknown", 0.06)]
+)
+def test_a_few_words_among_dates_are_missing(file, stray, share):
+    days = pd.date_range("2020-01-20 08:00", periods=N, freq="7h").strftime("%Y-%m-%d %H:%M").tolist()
+    strange = set(range(0, N, max(1, round(1 / share))))
+    body = "".join(f"{x},{stray if k in strange else day}\n" for k, (x, day) in enumerate(zip(X, days)))
+    path = file("x,t\n" + body)
+    data = load(path)
+    column = data.schema.columns[1]
+    assert (column.kind, column.missing) == ("date", True)
+    assert any(f"'{stray}'" in remark and "is no date: read as missing" in remark for remark in data.remarks)
+    again = data.schema.frame(rows(data))["t"]
+    assert [k for k, gone in enumerate(again.isna()) if gone] == sorted(strange)
+    with pytest.raises(InputError, match=stray.split()[0]):
+        load(path, missing="refuse")
+
+
+def test_words_among_which_dates_are_few_stay_words(file):
+    words = [f"note {k}" if k % 3 else "2020-01-01" for k in range(N)]
+    data = load(file("x,y,t\n" + "".join(f"{x},{k},{word}\n" for x, k, word in zip(X, K, words))))
+    assert "t" not in data.columns

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from genflow.data.kinds import Column
-from genflow.data.reading.dates import dates
+from genflow.data.reading.dates import dates, no_dates
 from genflow.data.reading.kind import distinct_words, number_column, truth_column, word_column
 from genflow.data.reading.names import unescape
 from genflow.data.reading.notation import SIGNS, Numbers, is_integer, is_missing, is_number
@@ -20,6 +20,7 @@ __all__ = [
     "dates_of",
     "numbers_of",
     "padded_width",
+    "separate_stray_dates",
     "separate_strays",
     "strip_sign",
     "truth_of",
@@ -158,6 +159,21 @@ def separate_strays(cells: Sequence[str]) -> tuple[Numbers, dict[int, str]] | No
         Numbers(["" if cell in strays else cell for cell in cells]),
         {i: cell.strip() for i, cell in enumerate(cells) if cell in strays},
     )
+
+
+def separate_stray_dates(name: str, cells: Sequence[str]) -> tuple[Found, dict[int, str]] | None:
+    """Dates with a few words among them as missing: `unknown`, `2020-02-30`, `0000-00-00`; as `separate_strays`."""
+    known = [cell.strip() for cell in cells if not is_missing(cell)]
+    different = list(dict.fromkeys(known))
+    strange = no_dates(different) if different else None
+    if not strange or len(different) - len(strange) <= _DISTINCT:
+        return None
+    share = 1 - sum(text in strange for text in known) / len(known)
+    if share < (_ALONE if len(strange) == 1 else _NUMBERS):
+        return None
+    strays = {i: cell.strip() for i, cell in enumerate(cells) if cell.strip() in strange}
+    found = dates_of(name, ["" if i in strays else cell for i, cell in enumerate(cells)])
+    return None if found is None else (found, strays)
 
 
 def are_beyond_doubles(cells: Sequence[str]) -> bool:

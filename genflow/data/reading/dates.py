@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import itertools
 import re
+from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime
 from typing import NamedTuple
@@ -17,7 +18,7 @@ import numpy as np
 
 from genflow.data.kinds import UNITS, nanoseconds
 
-__all__ = ["Dates", "counts", "dates", "unit_of"]
+__all__ = ["Dates", "counts", "dates", "no_dates", "unit_of"]
 
 _DAYS = (
     "%Y-%m-%d", "%d/%m/%Y", "%m/%d/%Y", "%d.%m.%Y", "%m.%d.%Y", "%d-%m-%Y", "%m-%d-%Y", "%Y/%m/%d", "%Y.%m.%d",
@@ -92,6 +93,27 @@ def dates(words: Sequence[str], known: str = "") -> Dates | None:
             remark = f"dates like {words[0]} are read with the {'month' if _month_first(form) else 'day'} first"
     unit = unit_of(micros, "us")
     return Dates(_unpad(form, words), unit, micros // _per(unit), remark)
+
+
+def no_dates(words: Sequence[str]) -> set[str] | None:
+    """The few words that are none, where the others are dates in one notation; `None` where they are not.
+
+    Args:
+        words: The words, all different.
+
+    Example:
+        >>> no_dates(["2020-02-28", "2020-02-30", "2020-03-01", "unknown"]) == {"2020-02-30", "unknown"}
+        True
+    """
+    shapes = Counter(map(_shape, words))
+    shape, _ = shapes.most_common(1)[0]
+    alike = [word for word in words if _shape(word) == shape]
+    some = alike[:: max(1, len(alike) // 50)]
+    forms = [form for form in _LIKE.get(shape, ()) if 2 * sum(_all_read([word], form) for word in some) > len(some)]
+    if not forms or (forms[0] in _CLOCKS and not all(map(_TIME.match, some))):
+        return None
+    strange = [{word for word in alike if not _all_read([word], form)} for form in forms]
+    return {word for word in words if _shape(word) != shape} | min(strange, key=len)
 
 
 def unit_of(stamps: np.ndarray, numpy_unit: str) -> str:

@@ -21,6 +21,7 @@ from genflow.data.reading.cells import (
     dates_of,
     numbers_of,
     padded_width,
+    separate_stray_dates,
     separate_strays,
     strip_sign,
     truth_of,
@@ -461,24 +462,31 @@ def _read_words(table: Table, j: int, cells: list[str], hint: str | Column | Non
         return words_of(name, cells) if not kind and are_beyond_doubles(cells) else numbers
     if not kind and (dated := dates_of(name, cells)) is not None:
         return dated
+    if not kind and (partly := separate_stray_dates(name, cells)) is not None:
+        _remark_on_strays(table, j, partly[1], "date")
+        return partly[0]
     if (bare := strip_sign(cells)) is not None:
         table.remarks.append(f"{table.label(j)}: the {bare[1]} of numbers like {bare[2]} is left out")
         return Numbers(bare[0])
     mended = separate_strays(cells)
     if mended is not None and mended[1]:
         numbers, strays = mended
-        table.strays |= {(i, name): word for i, word in strays.items()}
         if numbers.meanings:
-            i, word = next(iter(strays.items()))
-            more = f", and {len(strays) - 1} more like it," if len(strays) > 1 else ""
-            table.remarks.append(
-                f"{table.place(i, j).partition(': ')[2]}: {quote(word)}{more} is no number: read as missing"
-            )
+            _remark_on_strays(table, j, strays, "number")
             return numbers
+        table.strays |= {(i, name): word for i, word in strays.items()}
     if mended is None and kind not in ("integer", "continuous", "boolean"):
         found = words_of(name, cells)
         return found._replace(column=replace(found.column, kind=kind)) if kind else found
     return numbers
+
+
+def _remark_on_strays(table: Table, j: int, strays: dict[int, str], what: str) -> None:
+    """Words among numbers or dates are read as missing, and said."""
+    table.strays |= {(i, table.columns[j]): word for i, word in strays.items()}
+    i, word = next(iter(strays.items()))
+    more = f", and {len(strays) - 1} more like it," if len(strays) > 1 else ""
+    table.remarks.append(f"{table.place(i, j).partition(': ')[2]}: {quote(word)}{more} is no {what}: read as missing")
 
 
 def _decide_meanings(
