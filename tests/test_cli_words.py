@@ -347,3 +347,22 @@ def test_progress_is_said_where_there_is_no_terminal(monkeypatch, capsys):
     ]
     assert list(follow(range(10), 10, "integrating", False)) == list(range(10))
     assert capsys.readouterr().err == ""
+
+
+@pytest.mark.skipif(os.name != "posix", reason="written in the shell's words")
+@pytest.mark.parametrize("streams", ["2>&1 | true", "2> >(true)", ">&-", ">&- 2>&- <&-"])
+def test_a_model_is_not_lost_with_those_who_read_of_it(tmp_path, streams):
+    code = "import sys; from genflow.cli import main; sys.exit(main())"
+    fit = f"{sys.executable} -c '{code}' fit two-moons --model gaussian --iterations 1 -o run"
+    environment = {**os.environ, "PYTHONPATH": str(Path(gf.__file__).parent.parent), "OMP_NUM_THREADS": "1"}
+    words = ["bash", "-c", f"set -o pipefail; {fit} {streams}"]
+    done = subprocess.run(words, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    assert "Traceback" not in done.stderr
+    assert gf.load(tmp_path / "run").dim == 2
+
+
+def test_no_column_left(tmp_path, capsys):
+    (tmp_path / "t.csv").write_text("a,b\n" + "".join(f"{k * k % 17},{k % 7}\n" for k in range(40)))
+    assert main(["describe", str(tmp_path / "t.csv"), "--drop", "a", "b"]) == 2
+    assert "t.csv came; leave at least one to be modelled" in capsys.readouterr().err

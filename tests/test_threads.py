@@ -76,9 +76,11 @@ def test_the_report_says_what_was_equal(tmp_path, limit, said):
     assert ("the same time" in text) == (said == "the same time")
 
 
-def test_a_number_of_threads_that_is_none_is_refused(tmp_path, capsys):
-    assert main(["fit", "two-moons", "--iterations", "1", "--threads", "0", "-o", str(tmp_path / "run")]) == 2
-    assert "threads: 0 came" in capsys.readouterr().err
+@pytest.mark.parametrize("threads", [0, 100_000, 2**40])
+@pytest.mark.parametrize("words", [["fit", "two-moons", "-o"], ["compare", "--data", "two-moons", "--out"]])
+def test_a_number_of_threads_that_is_none_is_refused(tmp_path, capsys, words, threads):
+    assert main([*words, str(tmp_path / "run"), "--iterations", "1", "--threads", str(threads)]) == 2
+    assert f"--threads: {threads} came; 1 to " in capsys.readouterr().err
     assert not os.listdir(tmp_path)
 
 

@@ -48,8 +48,6 @@ def set_threads(threads: int | None) -> None:
     """Sets the threads of torch, where a number came."""
     if threads is None:
         return
-    if threads < 1:
-        raise InputError(f"threads: {threads} came; at least 1 would do")
     from genflow.numerics.threads import choose
 
     choose(threads)

@@ -1,10 +1,12 @@
-"""Standard output and standard error in a locale that lacks some of our characters."""
+"""Standard output and standard error: in a locale that lacks some of our characters, closed, or read by nobody."""
 
 from __future__ import annotations
 
 import codecs
 import io
+import os
 import sys
+from typing import Any
 
 __all__ = ["say_what_can_be_said"]
 
@@ -32,11 +34,37 @@ _PLAIN = {
 }
 
 
+class _Unbroken(io.FileIO):
+    """A file whose reader may go: what is written from then on is lost, and the work goes on."""
+
+    def write(self, data: Any) -> int:
+        try:
+            return super().write(data) or 0
+        except BrokenPipeError:
+            nothing = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nothing, self.fileno())
+            os.close(nothing)
+            return len(data)
+
+
 def say_what_can_be_said() -> None:
-    """A character that the terminal's encoding lacks becomes a plain one, or a question mark, and no error."""
+    """A character that the terminal's encoding lacks becomes a plain one, or a question mark, and no error.
+
+    Nor is it one that a stream is closed or that nobody reads it any more, as of `genflow fit … 2>&1 | head -1`: a
+    training is not lost with its last line.
+    """
     codecs.register_error(_NAME, _replacement)
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115, as long as the process
+        elif type(stream) is io.TextIOWrapper and type(getattr(stream.buffer, "raw", stream.buffer)) is io.FileIO:
+            stream.flush()
+            raw = _Unbroken(stream.fileno(), "w", closefd=False)
+            by_line = name == "stderr" or stream.line_buffering or stream.write_through
+            text = io.TextIOWrapper(io.BufferedWriter(raw), stream.encoding, _NAME, line_buffering=by_line)
+            setattr(sys, name, text)
+        elif isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors=_NAME)
 
 

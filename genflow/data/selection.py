@@ -199,6 +199,8 @@ def _looks_like_one(value: float) -> bool:
 
 
 def _refuse_nothing_left(table: Table, stay: Sequence[int]) -> None:
+    if not stay:
+        raise InputError(f"drop: every column of {table.origin} came; leave at least one to be modelled")
     j = stay[0]
     column = table.kinds[j]
     if column.kind == "constant":

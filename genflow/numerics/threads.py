@@ -9,17 +9,36 @@ from contextlib import contextmanager
 
 import torch
 
-__all__ = ["choose", "hindrance", "unhindered"]
+from genflow.errors import InputError
+
+__all__ = ["check_threads", "choose", "hindrance", "unhindered"]
 
 _PAIRS, _LAYERS, _SECONDS = 15, 10, 0.3  # of the measurement; a tenth of a second where nobody has to wait
 _WORSE = 1.5  # how many times slower threads must be to be given up: less may be the chance of a moment
 
+_MOST = 256  # more than a machine of fewer cores can start is a slip of the hand
 _chosen: int | None = None
 
 
+def check_threads(threads: int) -> None:
+    """Refuses a number of threads that is none, or far above that of the cores.
+
+    Raises:
+        InputError: Such a number.
+    """
+    most = max(_MOST, 4 * (os.cpu_count() or 1))
+    if not 1 <= threads <= most:
+        raise InputError(f"threads: {threads} came; 1 to {most} would do")
+
+
 def choose(threads: int) -> None:
-    """Sets torch's threads for good: no measurement gives them up again."""
+    """Sets torch's threads for good: no measurement gives them up again.
+
+    Raises:
+        InputError: See `check_threads`.
+    """
     global _chosen
+    check_threads(threads)
     torch.set_num_threads(threads)
     _chosen = threads
 

@@ -186,6 +186,7 @@ def _plan(
     autocast: bool,
 ) -> dict[str, Any]:
     """Checks every argument, loads the data, and lists the trials."""
+    from genflow.numerics.threads import check_threads
     from genflow.training import parse_seconds
 
     if budget is not None and iterations is not None:
@@ -195,8 +196,8 @@ def _plan(
     seconds = None if budget is None else parse_seconds(budget)
     if iterations is not None and iterations < 1:
         raise InputError(f"iterations: {iterations} came; at least 1 would do")
-    if threads is not None and threads < 1:
-        raise InputError(f"threads: {threads} came; at least 1 would do")
+    if threads is not None:
+        check_threads(threads)
     allowed = evaluation_seconds(evaluation, seconds)
     if points < 20:
         raise InputError(f"points: {points} came; at least 20 would do")
