@@ -63,7 +63,7 @@ def check_count(count: Any, name: str) -> None:
         InputError: Something else.
     """
     try:
-        fits = not isinstance(count, bool) and _integer(count) >= 1
+        fits = _integer(count) >= 1
     except (TypeError, ValueError, RuntimeError):
         fits = False
     if not fits:

@@ -591,9 +591,8 @@ class Transformed(Component, nn.Module):
     ) -> tuple[Tensor, list[str]]:
         """The rows and what is to be said of them."""
         check_generator(generator)
-        for name, number, least in (("draws", draws, 1), ("steps", steps, 1)):
-            if isinstance(number, bool) or not isinstance(number, int) or number < least:
-                raise InputError(f"{name}: {number!r} came; a whole number from {least} on would do")
+        check_count(draws, "draws")
+        check_count(steps, "steps")
         x, condition = self._rows(x, condition, gaps=True)
         given = self._encode_condition(condition, x.shape[:-1])
         flat = x.detach().double().cpu().reshape(-1, self.dim)

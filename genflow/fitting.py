@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from os import PathLike
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -128,7 +129,8 @@ def fit(
     budget.start()
 
     # Also where the caller has switched gradients off.
-    with torch.inference_mode(False), torch.enable_grad(), unhindered() as hindered:
+    threads = unhindered() if model.stepped else nullcontext()  # what is estimated at once is through before
+    with torch.inference_mode(False), torch.enable_grad(), threads as hindered:
         rows, plain, log_det = _standardize_parts(model, data, preprocessor, encoding, like, seed)
         closing = Closing(model, plain, log_det, budget)
         settings: dict[str, Any] = {"checkpoint": checkpoint, "history": history, "autocast": autocast}

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import warnings
 from collections.abc import Sequence
@@ -45,9 +44,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt as interrupt:
         there = note_of(interrupt)
         return _complain(f"interrupted: {there}" if there else "interrupted, nothing was written", 130, kind="")
-    except BrokenPipeError:  # `genflow list | head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
     except (ResultError, WriteError) as error:
         return _complain(_with_kept(error, str(error)), 1)
     except (SolverError, OSError, MemoryError) as error:

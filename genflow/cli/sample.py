@@ -68,7 +68,6 @@ def run(chosen: Arguments) -> None:
     import torch
 
     from genflow.data import write
-    from genflow.numerics.memory import check_room
 
     given = _named_values(chosen, model)
     if chosen.guidance is not None:
@@ -79,7 +78,6 @@ def run(chosen: Arguments) -> None:
     if chosen.condition_from:
         given = np.repeat(given, chosen.number or 1, axis=0)
         number = len(given)
-    check_room(number, model.dim)
     with torch.no_grad():
         samples = model.sample(number, given, torch.Generator().manual_seed(chosen.seed)).double().cpu()
     if bad := int((~model.are_rows(samples)).sum()):

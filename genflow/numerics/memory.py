@@ -1,4 +1,4 @@
-"""How the C library hands out the memory of large tensors."""
+"""Memory: whether there is enough of it, and how the C library hands it out to large tensors."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ import torch
 
 from genflow.errors import InputError
 
-__all__ = ["check_threads", "choose", "hindrance", "unhindered"]
+__all__ = ["check_threads", "choose", "chosen", "hindrance", "unhindered"]
 
 _PAIRS, _LAYERS, _SECONDS = 15, 10, 0.3  # of the measurement; a tenth of a second where nobody has to wait
 _WORSE = 1.5  # how many times slower threads must be to be given up: less may be the chance of a moment
@@ -41,6 +41,19 @@ def choose(threads: int) -> None:
     check_threads(threads)
     torch.set_num_threads(threads)
     _chosen = threads
+
+
+@contextmanager
+def chosen(threads: int) -> Iterator[None]:
+    """Within, so many threads, as by `choose`; behind it those of before."""
+    global _chosen
+    before = torch.get_num_threads(), _chosen
+    choose(threads)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before[0])
+        _chosen = before[1]
 
 
 def hindrance() -> float:
@@ -83,11 +96,8 @@ def unhindered() -> Iterator[str | None]:
     if threads in (1, _chosen) or "OMP_NUM_THREADS" in os.environ or (worse := hindrance()) < _WORSE:
         yield None
         return
-    torch.set_num_threads(1)
-    try:
+    with chosen(1):
         yield (
             f"trained on one thread, since {threads} took {worse:.2g} times as long on this busy machine; "
             "torch.set_num_threads(1) at the start of a program spares its other work the same"
         )
-    finally:
-        torch.set_num_threads(threads)

@@ -6,8 +6,8 @@ import math
 import re
 import time
 from collections.abc import Callable
-from numbers import Integral
 
+from genflow.draws import check_count
 from genflow.errors import InputError
 
 __all__ = ["Budget", "parse_seconds"]
@@ -58,9 +58,8 @@ class Budget:
     ):
         if (seconds is None) == (iterations is None):
             raise InputError("budget, iterations: give exactly one of them")
-        counted = isinstance(iterations, Integral) and not isinstance(iterations, bool) and iterations >= 1
-        if iterations is not None and not counted:
-            raise InputError(f"iterations: {iterations!r} came; a whole number from 1 on would do")
+        if iterations is not None:
+            check_count(iterations, "iterations")
         self.timed = seconds is not None
         self.total = float(seconds if seconds is not None else iterations)  # type: ignore[arg-type]
         self.clock = clock

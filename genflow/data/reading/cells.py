@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -17,6 +17,7 @@ __all__ = [
     "Found",
     "are_beyond_doubles",
     "classes_of",
+    "common_width",
     "dates_of",
     "numbers_of",
     "padded_width",
@@ -153,7 +154,7 @@ def separate_strays(cells: Sequence[str]) -> tuple[Numbers, dict[int, str]] | No
     count = sum(cell in strays for cell in cells)
     known = sum(cell in strange for cell in cells)
     share = 1 - count / max(known, 1)
-    if len(strange) - len(strays) <= _DISTINCT or share < (_ALONE if len(strays) == 1 else _NUMBERS):
+    if not _are_strays(len(strays), len(strange), share):
         return None
     return (
         Numbers(["" if cell in strays else cell for cell in cells]),
@@ -161,15 +162,19 @@ def separate_strays(cells: Sequence[str]) -> tuple[Numbers, dict[int, str]] | No
     )
 
 
+def _are_strays(strange: int, different: int, share: float) -> bool:
+    """Whether so many words of all that differ are a few among many others, which have this share of the rows."""
+    return different - strange > _DISTINCT and share >= (_ALONE if strange == 1 else _NUMBERS)
+
+
 def separate_stray_dates(name: str, cells: Sequence[str]) -> tuple[Found, dict[int, str]] | None:
     """Dates with a few words among them as missing: `unknown`, `2020-02-30`, `0000-00-00`; as `separate_strays`."""
     known = [cell.strip() for cell in cells if not is_missing(cell)]
     different = list(dict.fromkeys(known))
     strange = no_dates(different) if different else None
-    if not strange or len(different) - len(strange) <= _DISTINCT:
-        return None
-    share = 1 - sum(text in strange for text in known) / len(known)
-    if share < (_ALONE if len(strange) == 1 else _NUMBERS):
+    if not strange or not _are_strays(
+        len(strange), len(different), 1 - sum(text in strange for text in known) / len(known)
+    ):
         return None
     strays = {i: cell.strip() for i, cell in enumerate(cells) if cell.strip() in strange}
     found = dates_of(name, ["" if i in strays else cell for i, cell in enumerate(cells)])
@@ -195,9 +200,14 @@ def padded_width(cells: Sequence[str]) -> int:
         (5, 0, 0)
     """
     texts = {cell.strip() for cell in cells if not is_missing(cell)}
+    return common_width(texts) if any(text[0] == "0" for text in texts) else 0
+
+
+def common_width(texts: Collection[str]) -> int:
+    """The number of digits that all whole numbers have, where it is one, and two or more; else 0."""
     width = len(next(iter(texts), ""))
     alike = all(len(text) == width and text.isascii() and text.isdigit() for text in texts)
-    return width if alike and 1 < width <= _EXACT and any(text[0] == "0" for text in texts) else 0
+    return width if alike and 1 < width <= _EXACT else 0
 
 
 def numbers_of(name: str, values: np.ndarray, whole: bool) -> Column:

@@ -105,15 +105,13 @@ def no_dates(words: Sequence[str]) -> set[str] | None:
         >>> no_dates(["2020-02-28", "2020-02-30", "2020-03-01", "unknown"]) == {"2020-02-30", "unknown"}
         True
     """
-    shapes = Counter(map(_shape, words))
-    shape, _ = shapes.most_common(1)[0]
-    alike = [word for word in words if _shape(word) == shape]
-    some = alike[:: max(1, len(alike) // 50)]
+    some = words[:: max(1, len(words) // 50)]
+    (shape, _), *_ = Counter(map(_shape, some)).most_common(1)
+    some = [word for word in some if _shape(word) == shape]
     forms = [form for form in _LIKE.get(shape, ()) if 2 * sum(_all_read([word], form) for word in some) > len(some)]
     if not forms or (forms[0] in _CLOCKS and not all(map(_TIME.match, some))):
         return None
-    strange = [{word for word in alike if not _all_read([word], form)} for form in forms]
-    return {word for word in words if _shape(word) != shape} | min(strange, key=len)
+    return min(({word for word in words if not _all_read([word], form)} for form in forms), key=len)
 
 
 def unit_of(stamps: np.ndarray, numpy_unit: str) -> str:

@@ -18,6 +18,7 @@ from genflow.data.reading.cells import (
     Found,
     are_beyond_doubles,
     classes_of,
+    common_width,
     dates_of,
     numbers_of,
     padded_width,
@@ -97,9 +98,12 @@ def _long(text: str, origin: str, wanted: Sequence[str | int] | None) -> Table |
         head = Sheet(text[:start], origin, wanted, text.count("\n", start))
     except InputError:
         return None
+    fields = list(zip(*head.rows, strict=True))
+    if any(common_width({cell.strip() for cell in column}) for column in fields) and _PADDED.search(text):
+        return None
     values = bulk(text, start, head.separator, len(head.rows[0]))
-    columns = [Numbers(column) for column in zip(*head.rows, strict=True)]
-    if values is None or (head.names is not None and not head.names[0]) or _PADDED.search(text):
+    columns = [Numbers(column) for column in fields]
+    if values is None or (head.names is not None and not head.names[0]):
         return None
     if any(len(c.meanings) != 1 or c.meanings[0].group or "." not in c.meanings[0].decimals for c in columns):
         return None
@@ -474,7 +478,6 @@ def _read_words(table: Table, j: int, cells: list[str], hint: str | Column | Non
         if numbers.meanings:
             _remark_on_strays(table, j, strays, "number")
             return numbers
-        table.strays |= {(i, name): word for i, word in strays.items()}
     if mended is None and kind not in ("integer", "continuous", "boolean"):
         found = words_of(name, cells)
         return found._replace(column=replace(found.column, kind=kind)) if kind else found

@@ -440,21 +440,15 @@ def _here(
     """A class that only this process knows (defined in a notebook, in a function) is trained here."""
     import traceback
 
-    import torch
-
-    from genflow.numerics.threads import choose
+    from genflow.numerics.threads import chosen
     from genflow.numerics.tuning import tuned_process
     from genflow.studies.comparison.trial import reason, run_trial
 
-    threads = torch.get_num_threads()
-    choose(trial["threads"] or 1)
     try:
-        with tuned_process():
+        with chosen(trial["threads"] or 1), tuned_process():
             result = run_trial(trial, dataset, place, notify, cls)
     except Exception as error:
         return {"status": f"failed: {reason(error)}", "traceback": traceback.format_exc()}
-    finally:
-        torch.set_num_threads(threads)
     # This process has held other things before, and more than the training: its peak would not compare.
     result["figures"]["peak_mb"] = math.nan
     return result
