@@ -140,6 +140,85 @@ def test_averages_of_three_are_no_thousands(text, told):
         read(text(lines(thirds, ";", lambda v: f"{v:g}".replace(".", ","), ["a", "b"])))
 
 
+def indian(v: float) -> str:
+    """12,34,567.891: groups of two before the last three digits."""
+    whole, _, decimals = f"{abs(v):.3f}".partition(".")
+    head, tail = whole[:-3], whole[-3:]
+    while head:
+        head, tail = head[:-2], f"{head[-2:]},{tail}"
+    return "-" * (v < 0) + f"{tail}.{decimals}"
+
+
+LARGE = X * [1, 1, 1000]
+DRESSED = {
+    "Indian groups": (indian, "the comma separates thousands"),
+    "rupees": (lambda v: f"\u20b9{indian(v)}", "the \u20b9 of numbers like"),
+    "a unit": (lambda v: f"{v:.3f} kg/m\u00b2", "the kg/m\u00b2 of numbers like"),
+    "a unit without a blank": (lambda v: f"{v:.3f}\u00b0C", "the \u00b0C of numbers like"),
+    "amounts in brackets": (lambda v: f"(${-v:.3f})" if v < 0 else f"${v:.3f}", "are read as -"),
+    "numbers in brackets": (lambda v: f"({-v:,.3f})" if v < 0 else f"{v:,.3f}", "are read as -"),
+    "a minus behind": (lambda v: f"{-v:.3f}-" if v < 0 else f"{v:.3f}", "are read as -"),
+    "Fortran": (lambda v: f"{v:.12E}".replace("E", "D"), ""),
+}
+
+
+@pytest.mark.parametrize("name", DRESSED)
+def test_numbers_as_people_write_them(text, told, name):
+    cell, said = DRESSED[name]
+    values, names, remarks = told(text(lines(LARGE, ";", cell)))
+    np.testing.assert_array_equal(values, LARGE.round(3))
+    assert names == NAMES
+    assert any(said in remark for remark in remarks) if said else not remarks
+
+
+@pytest.mark.parametrize(
+    "cells",
+    [
+        lambda k: f"{k} {'kg' if k % 2 else 'g'}",  # two units
+        lambda k: f"({k})",  # labels, for none stands without brackets
+        lambda k: ["1st", "2nd", "3rd"][k % 3],
+        lambda k: f"{k:03d}b",  # codes
+        lambda k: "2nd",
+    ],
+)
+def test_what_may_be_words_stays_words(text, cells):
+    rows = "\n".join(f"{value};{cells(k % 15)}" for k, value in enumerate(X[:, 0].tolist()))
+    column = load(text("x;v\n" + rows)).schema.columns[1]
+    assert column.kind in ("class", "constant")
+    assert column.dtype == "str"
+
+
+def test_a_unit_in_the_only_column(text, told):
+    values, names, remarks = told(text("mass\n" + "\n".join(f"{k} kg" for k in COUNTS[:, 0])))
+    np.testing.assert_array_equal(values[:, 0], COUNTS[:, 0])
+    assert names == ["mass"]
+    assert any("the kg of numbers like" in remark for remark in remarks)
+
+
+def test_one_number_in_brackets_may_be_a_slip(text, told):
+    rows = lines(X[:, :2], ";", head=["a", "b"]).splitlines()
+    rows[3] = "(1.5);70.5"
+    with pytest.warns(Remark, match=r"row 3 \(line 4\), column 'a': '\(1.5\)' is no number: read as missing"):
+        load(text("\n".join(rows)))
+
+
+def test_codes_of_different_lengths_are_not_made_one(text):
+    """1, 01 and 001 are three codes; where no two are one number they are numbers, and that their zeros go is said."""
+    path = text("x;v\n" + "\n".join(f"{x};{['1', '01', '001', '2'][k % 4]}" for k, x in enumerate(X[:, 0])))
+    with pytest.warns(Remark, match="numbers like 001 and 1 are written apart: each is the name of a class"):
+        assert load(path).schema.columns[1].classes == ("001", "01", "1", "2")
+    assert load(path, kinds={"v": "class"}).schema.columns[1].classes == ("001", "01", "1", "2")
+    path = text("x;v\n" + "\n".join(f"{x};{['007', '12', '5'][k % 3]}" for k, x in enumerate(X[:, 0])))
+    with pytest.warns(Remark, match="column 'v': numbers like 007 lose their zeros; kinds={'v': 'class'} keeps them"):
+        assert load(path).schema.columns[1].kind == "integer"
+
+
+def test_codes_of_different_lengths_deep_in_a_long_text(text):
+    rows = np.random.default_rng(0).normal(size=70_000)
+    path = text("x,v\n" + "\n".join(f"{x:.12f},{'01' if k > 60_000 else k % 9}" for k, x in enumerate(rows)))
+    assert "01" in load(path).schema.columns[1].classes
+
+
 @pytest.mark.parametrize("wrong", ["1_000", "0x1f", "12 %", "$5", "1,23,4", "1.2.3", "\u0661\u0662", "--1", "1e", "5-"])
 def test_what_is_no_number_is_not_guessed(text, wrong):
     rows = lines(X, ";").splitlines()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -11,19 +11,21 @@ from genflow.data.kinds import Column
 from genflow.data.reading.dates import dates, no_dates
 from genflow.data.reading.kind import distinct_words, number_column, truth_column, word_column
 from genflow.data.reading.names import unescape
-from genflow.data.reading.notation import SIGNS, Numbers, is_integer, is_missing, is_number
+from genflow.data.reading.notation import SIGNS, Dressed, Numbers, is_integer, is_missing, is_number, undress
 
 __all__ = [
     "Found",
     "are_beyond_doubles",
     "classes_of",
+    "codes_of",
     "common_width",
     "dates_of",
+    "is_padded",
     "numbers_of",
     "padded_width",
     "separate_stray_dates",
     "separate_strays",
-    "strip_sign",
+    "strip_signs",
     "truth_of",
     "words_of",
 ]
@@ -97,7 +99,7 @@ def dates_of(name: str, cells: Sequence[str], known: str = "") -> Found | None:
 def classes_of(name: str, cells: Sequence[str], numbers: Numbers) -> Found:
     """A column of classes, be they words or numbers."""
     known: Sequence[str | float] = [unescape(cell.strip()) for cell in cells]
-    whole = len(numbers.meanings) == 1 and not padded_width(cells)
+    whole = len(numbers.meanings) == 1 and not any(map(is_padded, cells))
     if whole:  # 3 and 3.0 are one class
         known = numbers.meanings[0].values.tolist()
     missing = np.array([is_missing(cell) for cell in cells])
@@ -117,27 +119,46 @@ def words_of(name: str, cells: Sequence[str]) -> Found:
     return Found(values, column, f"numbers and words ({shown}): each is the name of a class" if beside else "")
 
 
-def strip_sign(cells: Sequence[str]) -> tuple[list[str], str, str] | None:
-    """Amounts of money and shares without the sign that all of them have, the sign, and one as it is written.
+def strip_signs(cells: Sequence[str]) -> tuple[list[str], list[str]] | None:
+    """Amounts of money, shares and quantities without the sign or unit that all of them have, and what is to be said.
 
-    `None` if the fields are no such numbers.
+    Brackets around numbers, or a minus behind them, make them negative: beside a sign of money, or where several
+    numbers have them, and none a minus before it. `None` if the fields are no such numbers.
 
     Example:
-        >>> strip_sign(["$1,200", "-$3", ""])
-        (['1,200', '-3', ''], '$', '$1,200')
-        >>> strip_sign(["12 %", "13"]) is None
-        True
+        >>> strip_signs(["$1,200", "-$3", ""])
+        (['1,200', '-3', ''], ['the $ of numbers like $1,200 is left out'])
+        >>> strip_signs(["5", "(12)", "(7)"])
+        (['5', '-12', '-7'], ['numbers like (12) are read as -12'])
+        >>> strip_signs(["12 %", "13"]), strip_signs(["1 kg", "2 g"]), strip_signs(["007 b", "7 b"])
+        (None, None, None)
     """
-    known = [cell.strip() for cell in dict.fromkeys(cells) if not is_missing(cell)]
-    sign = next((sign for sign in SIGNS if known and sign in known[0]), None)
-    if sign is None or not all(
-        (text.count(sign) == 1 and text.strip("+-( )")[:1] == sign) or text[-1] == sign for text in known
-    ):
+    texts = list(dict.fromkeys(cell.strip() for cell in cells if not is_missing(cell)))
+    known = {}
+    for text in texts:
+        if (found := undress(text)) is None or (known and found.sign != known[texts[0]].sign):
+            return None
+        known[text] = found
+    negative = [text for text in texts if known[text].negative]
+    if not texts or not (negative or known[texts[0]].sign) or not _are_negative(negative, known):
         return None
-    bare = {text: text.replace(sign, "").strip() for text in known}
-    if not all(map(is_number, bare.values())):
-        return None
-    return [bare.get(cell.strip(), "") for cell in cells], sign, known[0]
+    sign = known[texts[0]].sign
+    if sign not in SIGNS and (len(texts) == 1 or any(is_padded(each.number) for each in known.values())):
+        return None  # a word such as 2nd, codes such as 007b
+    remarks = [f"the {sign} of numbers like {texts[0]} is left out"] if sign else []
+    if negative:
+        remarks.append(f"numbers like {negative[0]} are read as {known[negative[0]].number}")
+    bare = {text: each.number for text, each in known.items()}
+    return [bare.get(cell.strip(), "") for cell in cells], remarks
+
+
+def _are_negative(negative: Sequence[str], known: Mapping[str, Dressed]) -> bool:
+    """Whether brackets, or a minus behind, make numbers negative; one alone may be a slip, and all may be labels."""
+    if not negative:
+        return True
+    alike = len({known[text].negative for text in negative}) == 1
+    none_before = not any(each.number.startswith("-") and not each.negative for each in known.values())
+    return alike and none_before and (known[negative[0]].sign in tuple(SIGNS) or 1 < len(negative) < len(known))
 
 
 def separate_strays(cells: Sequence[str]) -> tuple[Numbers, dict[int, str]] | None:
@@ -192,6 +213,26 @@ def are_beyond_doubles(cells: Sequence[str]) -> bool:
     return any(text.isascii() and text.isdigit() and int(text) > 2**53 for text in texts)
 
 
+def codes_of(name: str, cells: Sequence[str]) -> Found | None:
+    """A column of few codes of different lengths such as 1, 01 and 001, which are no one number; `None` if it is none.
+
+    Example:
+        >>> codes_of("code", ["1", "01", "2", "1"]).column.classes, codes_of("code", ["1", "2", "02"] * 2)[2][:20]
+        (('01', '1', '2'), 'numbers like 02 and ')
+        >>> codes_of("code", ["01", "2", "10"]) is None
+        True
+    """
+    texts = {cell.strip() for cell in cells}
+    twice = next((text for text in sorted(texts) if is_padded(text) and (text.lstrip("0") or "0") in texts), None)
+    if twice is None:
+        return None
+    found = words_of(name, cells)
+    if found.column.kind != "class":
+        return None
+    remark = f"numbers like {twice} and {twice.lstrip('0') or '0'} are written apart: each is the name of a class"
+    return found._replace(remark=remark)
+
+
 def padded_width(cells: Sequence[str]) -> int:
     """The number of digits of codes such as 00501, where all are of one length and some begin with 0; else 0.
 
@@ -201,6 +242,17 @@ def padded_width(cells: Sequence[str]) -> int:
     """
     texts = {cell.strip() for cell in cells if not is_missing(cell)}
     return common_width(texts) if any(text[0] == "0" for text in texts) else 0
+
+
+def is_padded(text: str) -> bool:
+    """Whether a field is a whole number with zeros before it, as a code such as 007 is.
+
+    Example:
+        >>> is_padded("007"), is_padded("0"), is_padded("00.5")
+        (True, False, False)
+    """
+    text = text.strip()
+    return len(text) > 1 and text[0] == "0" and text.isascii() and text.isdigit()
 
 
 def common_width(texts: Collection[str]) -> int:

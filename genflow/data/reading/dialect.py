@@ -8,7 +8,7 @@ from collections import Counter
 
 from genflow.data.reading.dates import dates
 from genflow.data.reading.lines import ALONE, BLANKS, Records
-from genflow.data.reading.notation import SIGNS, is_missing, is_number
+from genflow.data.reading.notation import SIGNS, is_missing, is_number, undress
 
 __all__ = ["separator_of"]
 
@@ -43,7 +43,9 @@ def separator_of(text: str, start: int = 0, comments: bool = True) -> str:
         if count < 2 and (separator != ALONE or _may_be_pairs(records)):
             continue
         fields = [field for row in body for field in row if not is_missing(field)]
-        share = sum(is_number(field.strip(f"{SIGNS} ")) for field in fields) / max(len(fields), 1)
+        may_have_units = separator not in (BLANKS, ALONE) or (separator == ALONE and _has_one_unit(records))
+        counts = (lambda field: undress(field) is not None) if may_have_units else is_number
+        share = sum(counts(field.strip(f"{SIGNS} ")) for field in fields) / max(len(fields), 1)
         if separator == "," and any(" " in field.strip() and is_number(field) for field in fields):
             place = len(_SEPARATORS)  # "1,5 2,5" is two numbers with a decimal comma
         found.append((share, regular, len(records[0]) == count, -place, separator))
@@ -53,6 +55,13 @@ def separator_of(text: str, start: int = 0, comments: bool = True) -> str:
     if chosen == "\t" and _widths(text, "\t", start, comments) > 1 == _widths(text, BLANKS, start, comments):
         return BLANKS  # several tabs between two numbers
     return chosen
+
+
+def _has_one_unit(records: list[list[str]]) -> bool:
+    """Whether numbers with one unit stand below a single word: `mass`, `1.5 kg`, `2 kg`."""
+    (head, *_), *body = records
+    found = [undress(row[0]) for row in body if not is_missing(row[0])]
+    return " " not in head.strip() and None not in found and len({each.sign for each in found if each}) == 1
 
 
 def _widths(text: str, separator: str, start: int, comments: bool) -> int:

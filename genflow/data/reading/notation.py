@@ -1,8 +1,9 @@
 """How numbers are spelt: the decimal sign and what separates thousands, found from the numbers themselves.
 
 A notation reads a column if it reads every number of it. In one that separates thousands the groups have three digits
-and a number of more than three is grouped: `1,234.5` is English, `1.234,5` German, `1 234,5` French, `1'234.5` Swiss.
-`1,234` alone may be two numbers. Then the decimal sign of the other columns decides; where they have none,
+and a number of more than three is grouped: `1,234.5` is English, `1.234,5` German, `1 234,5` French, `1'234.5` Swiss;
+in the Indian one, `12,34,567.5`, all groups but the last have two. `1,234` alone may be two numbers. Then the decimal
+sign of the other columns decides; where they have none,
 
 - numbers of up to three digits beside many like `1,234`, with many different endings, tell thousands: decimals would
   have been cut to one or two digits here and there;
@@ -21,6 +22,7 @@ __all__ = [
     "MISSING",
     "SIGNS",
     "Doubt",
+    "Dressed",
     "Meaning",
     "Numbers",
     "certain_decimals",
@@ -28,6 +30,7 @@ __all__ = [
     "is_missing",
     "is_number",
     "roughly",
+    "undress",
 ]
 
 MISSING = {
@@ -38,7 +41,7 @@ MISSING = {
 _BESIDE_NUMBERS = {"-", "--", ".", "..", "...", "*", "\u2013", "\u2014", "nil", "nd", "n.d."}
 """Words that do so among numbers; elsewhere they may be classes."""
 
-SIGNS = "$\u20ac\u00a3\u00a5%"
+SIGNS = "$\u20ac\u00a3\u00a5\u20b9%"
 """Signs of money and shares that may stand beside numbers."""
 
 _FEWEST = 20  # numbers like 1,234 that tell thousands
@@ -50,26 +53,32 @@ _SPELT = str.maketrans({"\u2212": "-", "\uff0d": "-", "\u00a0": " ", "\u202f": "
 _PLAIN = re.compile(r"[0-9+\-.eE \n]*")
 _INFINITE = re.compile(r"[+-]?inf(?:inity)?", re.IGNORECASE)
 _INTEGER = re.compile(r"[+-]?[0-9]+")
+_FORTRAN = re.compile(r"([+-]?[0-9]*\.[0-9]*)[dD]([+-]?[0-9]+)")
 _GROUPED = re.compile(r"[+-]?[1-9][0-9]{0,2}[.,][0-9]{3}")
 
 
 class Notation(NamedTuple):
-    """The sign of the decimals, and what separates thousands ('' for nothing)."""
+    """The sign of the decimals, what separates thousands ('' for nothing), and the digits of the groups before them."""
 
     decimal: str
     group: str
+    digits: int = 3
 
 
 def _pattern(notation: Notation) -> re.Pattern[str]:
     decimal, group = re.escape(notation.decimal), re.escape(notation.group)
-    whole = rf"(?:[1-9][0-9]{{0,2}}(?:{group}[0-9]{{3}})+|[0-9]{{1,3}})" if group else "[0-9]+"
+    first = rf"[1-9][0-9]{{0,{notation.digits - 1}}}(?:{group}[0-9]{{{notation.digits}}})*"
+    whole = rf"(?:{first}{group}[0-9]{{3}}|[0-9]{{1,3}})" if group else "[0-9]+"
     few = "*" if notation.decimal == "." else "+"  # `5.` is a number, `5,` the end of a clause
     return re.compile(rf"[+-]?(?:{whole}(?:{decimal}[0-9]{few})?|{decimal}[0-9]+)(?:[eE][+-]?[0-9]+)?")
 
 
 _NOTATIONS = {
     notation: _pattern(notation)
-    for notation in (Notation(decimal, group) for decimal in ".," for group in ("", ",", ".", " ", "'"))
+    for notation in (
+        *(Notation(decimal, group) for decimal in ".," for group in ("", ",", ".", " ", "'")),
+        Notation(".", ",", 2),
+    )
     if notation.decimal != notation.group
 }
 
@@ -78,8 +87,10 @@ def is_number(text: str) -> bool:
     """Whether a field is a number in some notation.
 
     Example:
-        >>> [is_number(text) for text in ("1.5", "1'234,5", "-1 000", "1e-3", "1,23,4", "12 %", "0x1f", "1_000")]
-        [True, True, True, True, False, False, False, False]
+        >>> [is_number(text) for text in ("1.5", "1'234,5", "-1 000", "1e-3", "1,23,456", "1.0D+05")]
+        [True, True, True, True, True, True]
+        >>> [is_number(text) for text in ("1,23,4", "12 %", "0x1f", "1_000")]
+        [False, False, False, False]
     """
     text = _spell(text)
     return any(pattern.fullmatch(text) for pattern in _NOTATIONS.values()) or bool(_INFINITE.fullmatch(text))
@@ -100,6 +111,52 @@ def roughly(text: str) -> float:
     text = _spell(text)
     found = (notation for notation, pattern in _NOTATIONS.items() if pattern.fullmatch(text))
     return next((_value(text, notation) for notation in found), np.nan)
+
+
+class Dressed(NamedTuple):
+    """A number and what stands around it.
+
+    Attributes:
+        number: The number, with a minus before it where it is negative.
+        sign: A sign of money or shares, or a unit.
+        negative: How it is negative where no minus stands before it: `()` or `-`, the brackets around it or the minus
+            behind it.
+    """
+
+    number: str
+    sign: str = ""
+    negative: str = ""
+
+
+def undress(text: str) -> Dressed | None:
+    """The number in a field, without its sign of money, its unit, its brackets; `None` if it is none.
+
+    Example:
+        >>> undress("($12.30)"), undress("1.5 kg")
+        (Dressed(number='-12.30', sign='$', negative='()'), Dressed(number='1.5', sign='kg', negative=''))
+        >>> undress("5 or 6"), undress("A7")
+        (None, None)
+    """
+    text, negative = _spell(text), ""
+    for sign, pattern in _NEGATIVES.items():
+        if (found := pattern.fullmatch(text)) is not None:
+            text, negative = "".join(found.groups()), sign
+    found = _DRESSED.fullmatch(text)
+    if found is None or (found["before"] and found["behind"]) or (negative and found["minus"]):
+        return None
+    number = found["minus"] + found["number"]
+    sign = found["before"] or found["behind"] or ""
+    return Dressed("-" * bool(negative) + number, sign, negative) if is_number(number) else None
+
+
+_NEGATIVES = {
+    "()": re.compile(rf"([{SIGNS}]?) ?\(([^()]+)\)"),
+    "-": re.compile(rf"([^()]*[0-9.{SIGNS}])-( ?[{SIGNS}]?)"),
+}
+_DRESSED = re.compile(
+    rf"(?P<minus>[+-]?) ?(?P<before>[{SIGNS}])? ?(?P<number>-?[0-9.,][0-9.,' ]*?(?:[eE][+-]?[0-9]+)?) ?"
+    rf"(?P<behind>[{SIGNS}]|(?:[^\W\d_]|[\u00b0\u2030%])[\w\u00b0/^\u00b7.*%]*)?"
+)
 
 
 class Meaning(NamedTuple):
@@ -248,7 +305,9 @@ def _all_grouped(cells: Sequence[str]) -> bool:
 
 
 def _spell(text: str) -> str:
-    return text.strip().translate(_SPELT)
+    text = text.strip().translate(_SPELT)
+    found = _FORTRAN.fullmatch(text)
+    return text if found is None else f"{found[1]}e{found[2]}"
 
 
 def _value(text: str, notation: Notation) -> float:

@@ -18,13 +18,14 @@ from genflow.data.reading.cells import (
     Found,
     are_beyond_doubles,
     classes_of,
-    common_width,
+    codes_of,
     dates_of,
+    is_padded,
     numbers_of,
     padded_width,
     separate_stray_dates,
     separate_strays,
-    strip_sign,
+    strip_signs,
     truth_of,
     words_of,
 )
@@ -99,7 +100,7 @@ def _long(text: str, origin: str, wanted: Sequence[str | int] | None) -> Table |
     except InputError:
         return None
     fields = list(zip(*head.rows, strict=True))
-    if any(common_width({cell.strip() for cell in column}) for column in fields) and _PADDED.search(text):
+    if any(all(map(is_integer, column)) for column in fields) and _PADDED.search(text):
         return None
     values = bulk(text, start, head.separator, len(head.rows[0]))
     columns = [Numbers(column) for column in fields]
@@ -436,6 +437,9 @@ def fill_table(
             kinds[j] = replace(kinds[j], kind=hint)
         if kinds[j].dtype == "int64" and (digits := padded_width(columns[j])):
             kinds[j] = kinds[j].written_in(digits)
+        elif not said.get(j) and kinds[j].dtype == "int64" and (code := next(filter(is_padded, columns[j]), "")):
+            advice = f"kinds={{{table.columns[j]!r}: 'class'}} keeps them"
+            table.remarks.append(f"{table.label(j)}: numbers like {code.strip()} lose their zeros; {advice}")
     table.values, table.kinds = values, kinds
     return table
 
@@ -463,14 +467,16 @@ def _read_words(table: Table, j: int, cells: list[str], hint: str | Column | Non
             raise InputError(f"{table.place(i, j)}: {quote(cells[i].strip())} is not a date; {NO_NUMBER}")
         return found._replace(values=found.values[: len(cells)])
     if numbers.meanings:
-        return words_of(name, cells) if not kind and are_beyond_doubles(cells) else numbers
+        if kind:
+            return numbers
+        return words_of(name, cells) if are_beyond_doubles(cells) else codes_of(name, cells) or numbers
     if not kind and (dated := dates_of(name, cells)) is not None:
         return dated
     if not kind and (partly := separate_stray_dates(name, cells)) is not None:
         _remark_on_strays(table, j, partly[1], "date")
         return partly[0]
-    if (bare := strip_sign(cells)) is not None:
-        table.remarks.append(f"{table.label(j)}: the {bare[1]} of numbers like {bare[2]} is left out")
+    if (bare := strip_signs(cells)) is not None:
+        table.remarks += [f"{table.label(j)}: {remark}" for remark in bare[1]]
         return Numbers(bare[0])
     mended = separate_strays(cells)
     if mended is not None and mended[1]:
