@@ -392,3 +392,63 @@ def test_words_among_which_dates_are_few_stay_words(file):
     words = [f"note {k}" if k % 3 else "2020-01-01" for k in range(N)]
     data = load(file("x,y,t\n" + "".join(f"{x},{k},{word}\n" for x, k, word in zip(X, K, words))))
     assert "t" not in data.columns
+
+
+# Text as it is drawn and put together
+
+DRAWN = {
+    "Markdown": ("| x | k | c |\n|---|:-:|--:|\n", "| {} | {} | {} |\n", ""),
+    "a grid": ("+---+---+---+\n| x | k | c |\n+===+===+===+\n", "| {} | {} | {} |\n+---+---+---+\n", ""),
+    "a database": (" x | k | c \n---+---+---\n", " {} | {} | {} \n", ""),
+    "blanks": ("=== === ===\nx k c\n=== === ===\n", "{} {} {}\n", "=== === ===\n"),
+}
+
+
+@pytest.mark.parametrize("name", DRAWN)
+@pytest.mark.parametrize("times", [1, 2])
+def test_lines_that_are_drawn_are_no_rows(file, name, times):
+    """Nor is the header, where a file holds such a table twice."""
+    head, row, end = DRAWN[name]
+    body = [row.format(*each) for each in zip(X, K, C)]
+    half = N if times == 1 else N // 2
+    check(load(file(head + "".join(body[:half]) + end + (head + "".join(body[half:]) + end if times == 2 else ""))))
+
+
+def test_a_row_of_gaps_is_not_drawn(file):
+    data = load(file("x k\n" + "".join(f"{x} {k}\n" for x, k in zip(X, K)) + "-- --\n"))
+    assert np.isnan(rows(data)[-1]).all()
+
+
+def test_a_header_within_the_table_is_no_row(file):
+    lines = BODY.splitlines(keepends=True)
+    path = file(HEAD + "".join(lines[:15]) + HEAD + "".join(lines[15:30]) + HEAD + "".join(lines[30:]))
+    with pytest.warns(gf.errors.Remark, match="line 17 has the names of the columns again, and 1 more like it: left"):
+        check(load(path))
+
+
+SUMS = f"{X.sum():.2f},{K.sum()}"
+
+
+@pytest.mark.parametrize(
+    "last", [f"{SUMS},Total", f"{SUMS},SUM:", f"{X.mean():.2f},{K.mean()},Average", f"{X.sum():.1f},,Sum"]
+)
+def test_a_last_row_of_sums_is_no_row(file, last):
+    with pytest.warns(gf.errors.Remark, match="line 42, .+ holds the sums or means of the rows above it: left out"):
+        check(load(file(HEAD + BODY + last + "\n")))
+
+
+def test_a_last_row_of_sums_without_a_word(file):
+    path = file("c,x,k\n" + "".join(f"{c},{x},{k}\n" for x, k, c in zip(X, K, C)) + f",{SUMS}\n")
+    with pytest.warns(gf.errors.Remark, match="line 42 holds the sums or means of the rows above it: left out"):
+        assert len(rows(load(path))) == N
+
+
+@pytest.mark.parametrize("last", [f"{X.sum():.2f},{K.sum() + 1},Total", "10.1,7,Total", ",,Total"])
+def test_what_is_only_called_a_total_stays(file, last):
+    with pytest.warns(gf.errors.Remark, match="line 42, Total, looks like sums of the rows above it, and is not"):
+        assert len(rows(load(file(HEAD + BODY + last + "\n")))) == N + 1
+
+
+def test_a_class_called_total_is_none(file, recwarn):
+    load(file(HEAD + BODY.replace("red", "total") + f"{X[0]},{K[0] + 1},total\n"))
+    assert not any("sums" in str(warning.message) for warning in recwarn)

@@ -66,7 +66,7 @@ def judge(
     if not first[0].text and len(first) > 1 and columns[0][0] in ("0", "1") and _counts(columns[0]):
         return Judgement(True)
     texts = [field.text for field in first]
-    others = [row for row in rows if [text.strip() for text in row] != texts]
+    others = [row for row in rows if [text.strip() for text in row[: len(texts)]] != texts]
     words = quoted = against = 0
     strange = False  # a word above words that does not stand among them
     numbers = []

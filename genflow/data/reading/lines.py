@@ -19,6 +19,7 @@ MARKS = "#%"
 _LINE = re.compile(r"[^\r\n]*(?:\r\n|\r|\n)|[^\r\n]+\Z")
 _WORD = re.compile(r'"(?:[^"]|"")*"|[^ \t]+')
 _SEPARATOR_LINE = re.compile(r"sep=(.)[ \t]*(?:\r\n|\r|\n)", re.IGNORECASE)
+_RULE = re.compile(r"[\s|+]*(?:{0})(?:[\s|+]+(?:{0}))*[\s|+]*".format(r":?[-=]{3,}:?|:-+:?|-+:"))
 _CONTROL = re.compile(rb"[\x00-\x08\x0e-\x1a\x1c-\x1e]")
 _MARKED = (  # the longer marks first: that of UTF-16 begins that of UTF-32
     (b"\xef\xbb\xbf", "utf-8-sig"),
@@ -86,8 +87,8 @@ class Comment(NamedTuple):
 class Records:
     """Iterates over the records of a text: `(line, fields)`, the line it begins on and its fields without quotes.
 
-    Empty lines and comments are left out. A field in quotes may hold separators, line ends, and quotes that are
-    doubled; what stands in it is never a comment.
+    Empty lines, comments and lines that are drawn (`|---|:-:|`, `+-----+`) are left out. A field in quotes may hold
+    separators, line ends, and quotes that are doubled; what stands in it is never a comment.
 
     Args:
         text: The text.
@@ -132,7 +133,7 @@ class Records:
                 yield line
                 continue
             content = line.strip()
-            if not content:
+            if not content or (content[0] in "|+-=:" and _RULE.fullmatch(content)):
                 continue
             if content[0] in MARKS and self.comments is not None:
                 self.comments.append(Comment(number, content))

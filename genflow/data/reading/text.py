@@ -35,6 +35,7 @@ from genflow.data.reading.lines import ALONE, BLANKS, MARKS, Comment, Field, Rec
 from genflow.data.reading.names import distinct, unescape
 from genflow.data.reading.notation import Doubt, Meaning, Numbers, certain_decimals, is_integer, is_missing, is_number
 from genflow.data.reading.table import NO_HINTS, NO_NUMBER, Hints, Table, hints_at, kind_said, quote, wanted_positions
+from genflow.data.reading.totals import last_row_of_totals
 from genflow.errors import InputError
 
 __all__ = ["fill_table", "read_text"]
@@ -83,6 +84,14 @@ def _whole(text: str, origin: str, wanted: Sequence[str | int] | None, hints: Hi
             remarks.append(f"the first column has no name and {label}: left out")
         elif sheet.shifted:
             raise sheet.header_error(len(names) - 1)
+    if (total := last_row_of_totals(columns)) is not None:
+        word, sums = total
+        line = f"line {lines[len(columns[0]) - 1]}{word and f', {word},'}"
+        if sums:
+            columns = [column[:-1] for column in columns]
+            remarks.append(f"{line} holds the sums or means of the rows above it: left out")
+        else:
+            remarks.append(f"{line} looks like sums of the rows above it, and is not: it stays a row")
     titles, same = _titles(names, len(columns))
     table = Table(np.empty(0), titles, names is not None, origin, [*remarks, *same], lambda row: lines[row])
     if sheet.classes and len(columns) > 1:
@@ -155,6 +164,7 @@ class Sheet:
         self.remarks: list[str] = []
         self.classes: list[str] = []
         self.names: list[str | None] | None = None
+        self._header: list[str] = []
         self.shifted = False
         given, start = separator_line(text)
         comments = next(iter(Records(text, ALONE, start)), None) is not None  # else every line begins with a mark
@@ -165,6 +175,7 @@ class Sheet:
             raise InputError(f"{origin}: the file holds no numbers")
         self._skip_what_stands_around()
         self._name(records.comments or [])
+        self._drop_names_again()
         self._name_twice()
         self._trim()
         self._note_comments(records.comments or [])
@@ -194,6 +205,11 @@ class Sheet:
 
     def _drop_first(self, count: int) -> None:
         del self.rows[:count], self.lines[:count], self._written[:count]
+
+    def _drop(self, places: Sequence[int]) -> None:
+        gone = set(places)
+        self.rows = [row for i, row in enumerate(self.rows) if i not in gone]
+        self.lines = array("q", (line for i, line in enumerate(self.lines) if i not in gone))
 
     def _skip_what_stands_around(self) -> None:
         """Leaves out lines before and behind the table: a title, scikit-learn's sizes, a source; and empty rows."""
@@ -235,10 +251,8 @@ class Sheet:
             del self.rows[-behind:], self.lines[-behind:]
         empty = [i for i, row in enumerate(self.rows) if len(row) > 1 and not any(field.strip() for field in row)]
         if empty and empty[0] > 0:
-            gone = set(empty)
             self.remarks.append(f"{len(empty)} rows without any value: left out")
-            self.rows = [row for i, row in enumerate(self.rows) if i not in gone]
-            self.lines = array("q", (line for i, line in enumerate(self.lines) if i not in gone))
+            self._drop(empty)
 
     def _lines_before(self, usual: int) -> int:
         """The number of lines before the table: titles and the like, with far fewer fields than its rows."""
@@ -303,6 +317,7 @@ class Sheet:
         if judgement.named:
             if len(self.rows) == 1:
                 raise InputError(f"{self._origin}: the file holds no rows, only a header")
+            self._header = [field.text.strip() for field in written]
             self._drop_first(1)
         else:
             self.rows[0] = _strip_note(self.rows[0], written)
@@ -322,6 +337,16 @@ class Sheet:
             self.names = [
                 unescape(name) if name or field.quoted else None for name, field in zip(names, first, strict=True)
             ]
+
+    def _drop_names_again(self) -> None:
+        """Leaves out the header where it stands again, as in files that were put together."""
+        if len(self._header) < 2:
+            return
+        again = [i for i, row in enumerate(self.rows) if [text.strip() for text in row] == self._header]
+        if again and len(again) < len(self.rows):
+            more = f", and {len(again) - 1} more like it" if len(again) > 1 else ""
+            self.remarks.append(f"line {self.lines[again[0]]} has the names of the columns again{more}: left out")
+            self._drop(again)
 
     def _judge(self, first: Sequence[Field], rows: Sequence[Sequence[str]]) -> Judgement:
         alike = [row for row in rows[:_LOOKED_AT] if len(row) >= len(first)]
