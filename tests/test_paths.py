@@ -117,7 +117,8 @@ def test_the_likelihood_of_a_gaussian(name, prediction):
 
     grid, solver = gf.schedulers.EqualLogSNR(path.gaussian(), 8), Adaptive("dopri8", 1e-7, 1e-7)
     if isinstance(path, paths.DiscreteSteps):  # the field's slope jumps at each level: so many steps between every two
-        grid, solver = gf.schedulers.Uniform(4 * (LEVELS - 1)), gf.solvers.RK4()
+        grid = gf.schedulers.Uniform(4 * round(LEVELS * (path.t_max - path.t_min)))
+        solver = gf.solvers.RK4()
     flow = gf.Flow(velocity, grid, solver, base=Terminal())
     x = MEAN + torch.randn(16, 2, generator=seeded(), dtype=torch.float64) @ root(COVARIANCE)
     truth = torch.distributions.MultivariateNormal(*law_at(path, path.t_min)).log_prob(x)
@@ -439,3 +440,19 @@ def test_wrong_arguments_get_one_line():
         with pytest.raises(InputError, match=match) as caught:
             wrong()
         assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(("rates", "levels"), [("linear", 1000), ("cosine", 1000), ("cosine", 100), ("cosine", 4)])
+def test_a_discrete_schedule_ends_without_signal_and_before_an_error_of_the_noise_is_magnified(rates, levels):
+    """The authors' cosine ends in one step from a log-SNR of -12.9 to one of -19.8, an error of the noise times 20 000."""
+    path = paths.DiscreteSteps(rates, levels)
+    last = round(path.t_max * levels)
+    log_snr = path.log_snr(torch.tensor(path.t_max, dtype=torch.float64)).item()
+    assert last == pytest.approx(path.t_max * levels)
+    assert -11 <= log_snr <= -7
+    drawn = paths.Steps(levels).quantile(torch.linspace(0, 0.9999, 3 * levels), path)
+    assert drawn.min().item() == pytest.approx(1 / levels)
+    assert drawn.max().item() == pytest.approx(path.t_max)
+    # The law there is the base as good as exactly: KL of N(0, αC + σ²) from N(0, I), C of eigenvalues up to 4.
+    variance = 1 + 3 * math.exp(log_snr) / (1 + math.exp(log_snr))
+    assert 0.5 * (variance - 1 - math.log(variance)) < 1e-5

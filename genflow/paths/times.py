@@ -167,7 +167,7 @@ class PowerLaw(Times):
 
 
 class Steps(Times):
-    r"""One of the times n / N, all alike: what a diffusion of N steps is trained on.
+    r"""One of the times n / N up to the path's latest, all alike: what a diffusion of N steps is trained on.
 
     Args:
         count: The number N of times.
@@ -177,7 +177,7 @@ class Steps(Times):
 
     Example:
         >>> import torch, genflow as gf
-        >>> gf.paths.Steps(4).quantile(torch.tensor([0.0, 0.3, 0.99]), gf.paths.DiscreteSteps(steps=4))
+        >>> gf.paths.Steps(4).quantile(torch.tensor([0.0, 0.3, 0.99]), gf.paths.DiscreteSteps("cosine", 4))
         tensor([0.2500, 0.5000, 1.0000])
     """
 
@@ -187,7 +187,8 @@ class Steps(Times):
         self.count = count
 
     def quantile(self, u: Tensor, path: Path) -> Tensor:
-        return ((u * self.count).floor() + 1).clamp_max(self.count) / self.count
+        last = max(1, round(path.t_max * self.count))
+        return ((u * last).floor() + 1).clamp_max(last) / self.count
 
     def density(self, t: Tensor, path: Path) -> Tensor:
         return torch.ones_like(t)
