@@ -444,7 +444,7 @@ def test_wrong_arguments_get_one_line():
 
 @pytest.mark.parametrize(("rates", "levels"), [("linear", 1000), ("cosine", 1000), ("cosine", 100), ("cosine", 4)])
 def test_a_discrete_schedule_ends_without_signal_and_before_an_error_of_the_noise_is_magnified(rates, levels):
-    """The authors' cosine ends in one step from a log-SNR of -12.9 to one of -19.8, an error of the noise times 20 000."""
+    """The authors' cosine goes from a log-SNR of -12.9 to -19.8 in one step, an error of the noise times 20 000."""
     path = paths.DiscreteSteps(rates, levels)
     last = round(path.t_max * levels)
     log_snr = path.log_snr(torch.tensor(path.t_max, dtype=torch.float64)).item()
