@@ -452,3 +452,53 @@ def test_what_is_only_called_a_total_stays(file, last):
 def test_a_class_called_total_is_none(file, recwarn):
     load(file(HEAD + BODY.replace("red", "total") + f"{X[0]},{K[0] + 1},total\n"))
     assert not any("sums" in str(warning.message) for warning in recwarn)
+
+
+# Moments
+
+MOMENTS = pd.Timestamp("2024-03-29", tz="UTC") + pd.to_timedelta(7 * np.arange(N), "h")
+OFFSETS = {
+    "ISO 8601": lambda moment: moment.isoformat(),
+    "without seconds": lambda moment: moment.strftime("%d/%m/%Y %H:%M") + moment.isoformat()[-6:],
+    "without a colon": lambda moment: moment.strftime("%Y-%m-%d %H:%M:%S %z"),
+    "PostgreSQL": lambda moment: moment.strftime("%Y-%m-%d %H:%M:%S%z")[:-2],
+    "Z": lambda moment: moment.isoformat().replace("+00:00", "Z"),
+}
+
+
+@pytest.mark.parametrize("zone", ["Europe/Vienna", "Europe/London", "America/St_Johns", "UTC", "Etc/GMT-1"])
+@pytest.mark.parametrize("name", [name for name in OFFSETS if name != "Z"])
+def test_times_with_offsets_are_moments(file, zone, name):
+    """Across daylight saving, before it and behind it; samples have the one offset, or UTC where there are two."""
+    if name == "PostgreSQL" and zone == "America/St_Johns":
+        pytest.skip("its offset is no whole hour")
+    texts = [OFFSETS[name](moment) for moment in MOMENTS.tz_convert(zone)]
+    path = file("x,at\n" + "".join(f"{x},{text}\n" for x, text in zip(X, texts)))
+    data = load(path)
+    column = data.schema.columns[1]
+    assert (column.kind, column.unit) == ("date", "hours")
+    np.testing.assert_array_equal(rows(data)[:, 1], MOMENTS.as_unit("s").asi8 / 3600)
+    found = column.series(rows(data)[:, 1])
+    if zone in ("UTC", "Etc/GMT-1"):
+        assert found.tolist() == texts
+    else:
+        assert (pd.to_datetime(found, utc=True, dayfirst="/" in found[0]) == MOMENTS).all()
+
+
+def test_moments_of_another_file_count_as_those_of_the_first(file):
+    """Whatever the offsets that either writes."""
+
+    def written(zone, name):
+        texts = [OFFSETS[name](moment) for moment in MOMENTS.tz_convert(zone)]
+        return file("x,at\n" + "".join(f"{x},{text}\n" for x, text in zip(X, texts)), f"{zone.replace('/', '')}.csv")
+
+    data = load(written("Etc/GMT-1", "ISO 8601"))
+    for zone, name in (
+        ("Europe/Vienna", "ISO 8601"),
+        ("Etc/GMT-1", "PostgreSQL"),
+        ("UTC", "Z"),
+        ("Europe/London", "Z"),
+    ):
+        other = gf.data.rows_of(written(zone, name), data.columns, schema=data.schema)[0]
+        np.testing.assert_array_equal(other.numpy(), rows(data))
+    assert data.schema.columns[1].number("2024-03-29T02:00:00+01:00") == MOMENTS.as_unit("s").asi8[0] / 3600 + 1

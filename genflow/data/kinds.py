@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +19,7 @@ from genflow.interfaces import Component
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["KINDS", "LEFT_OUT", "UNITS", "Column", "Schema", "nanoseconds"]
+__all__ = ["KINDS", "LEFT_OUT", "UNITS", "Column", "Schema", "nanoseconds", "utc_offset"]
 
 KINDS = ("continuous", "integer", "class", "boolean", "date")
 """What a column that is modelled may hold."""
@@ -49,6 +50,26 @@ def nanoseconds(unit: str) -> int:
     return _NANOSECONDS[list(UNITS).index(unit)]
 
 
+def utc_offset(form: str) -> timedelta:
+    """How far the clock of a notation is ahead of UTC: that of `%H:%M+01:00` by an hour.
+
+    Args:
+        form: The notation, as `datetime.strftime` takes it.
+
+    Example:
+        >>> utc_offset("%Y-%m-%dT%H:%M+01:00"), utc_offset("%Y-%m-%d").seconds
+        (datetime.timedelta(seconds=3600), 0)
+    """
+    found = _OFFSET.search(form)
+    if found is None:
+        return timedelta()
+    ahead = timedelta(hours=int(found[2]), minutes=int(found[3] or 0))
+    return -ahead if found[1] == "-" else ahead
+
+
+_OFFSET = re.compile(r"%[SMf] ?([+-])(\d\d):?(\d\d)?$")
+
+
 @dataclass(frozen=True)
 class Column(Component):
     """One column of a table, and how its values are numbers.
@@ -60,8 +81,8 @@ class Column(Component):
             `False` and `True` in its own spelling.
         grid: The width of the grid that its numbers are recorded on, such as 0.01; 0 where they are on none.
         missing: Whether values may be missing; the number of such a row is NaN.
-        unit: Of a date, or a duration, what its number counts, of `UNITS`; of a date since 1970, of a time of day since
-            midnight.
+        unit: Of a date, or a duration, what its number counts, of `UNITS`; of a date since 1970 (in UTC where its
+            notation has an offset from it), of a time of day since midnight.
         dtype: The pandas dtype that samples come back in.
         format: Of a date in a file of text, how it is written there, as `datetime.strftime` takes it; of codes of one
             length such as 00501, how the number becomes one, `05d`.
@@ -100,7 +121,7 @@ class Column(Component):
         """
         for form in (self.format.replace("%-", "%"), "%Y-%m-%d", "%Y-%m-%d %H:%M:%S", "%Y-%m-%dT%H:%M:%S"):
             try:
-                moment = np.datetime64(datetime.strptime(text, form)) if form else None
+                moment = np.datetime64(datetime.strptime(text, form) - utc_offset(form)) if form else None
             except ValueError:
                 continue
             if moment is not None:
@@ -210,7 +231,8 @@ class Column(Component):
         series = pd.Series(stamps, name=self.name)
         dtype: Any = self.dtype
         if self.format:
-            return self._text([None if date is pd.NaT else date.strftime(self.format) for date in series])
+            ahead = utc_offset(self.format)
+            return self._text([None if date is pd.NaT else (date + ahead).strftime(self.format) for date in series])
         if dtype.startswith("period["):
             return series.dt.to_period(dtype[len("period[") : -1])
         if dtype == "object":

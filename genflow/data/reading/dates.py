@@ -3,6 +3,8 @@
 A notation reads a column if it reads every date of it. Where two do, as 03/04/2012 may be in March or in April, the one
 decides by which the rows stand in order, with the more even steps; else the month stands first before a slash, the day
 before a point.
+
+Dates with an offset from UTC, as `2024-03-31T01:00+01:00`, are moments: they count in UTC, whatever their offsets are.
 """
 
 from __future__ import annotations
@@ -11,7 +13,7 @@ import itertools
 import re
 from collections import Counter
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import NamedTuple
 
 import numpy as np
@@ -30,9 +32,10 @@ _CLOCKS = (
     "%H:%M:%S", "%H:%M", "%H:%M:%S.%f", "%I:%M:%S %p", "%I:%M %p", "%I:%M%p", "%H.%M.%S", "%H:%M:%SZ", "%H:%M:%S.%fZ",
     "%H:%M:%S+00:00", "%H:%M:%S UTC",
 )  # fmt: skip
+_ZONED = tuple(f"{clock}{between}%z" for clock in ("%H:%M:%S", "%H:%M", "%H:%M:%S.%f") for between in ("", " "))
 _FORMATS = (
     *_DAYS,
-    *(f"{day}{between}{clock}" for day, between, clock in itertools.product(_DAYS, " T", _CLOCKS)),
+    *(f"{day}{between}{clock}" for day, between, clock in itertools.product(_DAYS, " T", (*_CLOCKS, *_ZONED))),
     *_CLOCKS,
 )
 # Minutes and seconds have two digits: 0:2 is the result of a match, 1.0.3 a version.
@@ -76,6 +79,7 @@ def dates(words: Sequence[str], known: str = "") -> Dates | None:
     """
     if not words or not any(character.isdigit() for character in words[0]):
         return None
+    known = _any_offset(known)
     candidates = [known] if known and _all_read(words[:1], known) else []
     times = all(map(_TIME.match, words))
     candidates = candidates or [form for form in _LIKE.get(_shape(words[0]), ()) if _all_read(words[:1], form)]
@@ -92,7 +96,14 @@ def dates(words: Sequence[str], known: str = "") -> Dates | None:
         if not _is_monotone(micros):
             remark = f"dates like {words[0]} are read with the {'month' if _month_first(form) else 'day'} first"
     unit = unit_of(micros, "us")
-    return Dates(_unpad(form, words), unit, micros // _per(unit), remark)
+    form = _unpad(form, words)
+    if form.endswith("%z"):
+        offsets = {_offset(word) for word in words}
+        form = form.replace("%z", offsets.pop() if len(offsets) == 1 else "+00:00")
+        if offsets:
+            moments = f"dates like {words[0]} have different offsets from UTC: they are moments, samples have +00:00"
+            remark = f"{remark}; {moments}" if remark else moments
+    return Dates(form, unit, micros // _per(unit), remark)
 
 
 def no_dates(words: Sequence[str]) -> set[str] | None:
@@ -165,18 +176,45 @@ def _shape(text: str) -> str:
     return re.sub(r"[^\W\d_]+", "a", re.sub(r"\d+", "9", text))
 
 
-def _shape_of_format(form: str) -> str:
-    return _shape(re.sub(r"%([A-Za-z])", lambda code: "x" if code[1] in _WORDS else "9", form))
+def _shapes_of_format(form: str) -> set[str]:
+    forms = [form.replace("%z", offset) for offset in ("Z", "+9", "-9", "+9:9", "-9:9")]
+    return {_shape(re.sub(r"%([A-Za-z])", lambda code: "x" if code[1] in _WORDS else "9", each)) for each in forms}
 
 
-_SHAPES = {form: _shape_of_format(form) for form in _FORMATS}
-_LIKE = {shape: [form for form, other in _SHAPES.items() if other == shape] for shape in set(_SHAPES.values())}
+_LIKE: dict[str, list[str]] = {}
+for _form in _FORMATS:
+    for _each in _shapes_of_format(_form):
+        _LIKE.setdefault(_each, []).append(_form)
+_OFFSET = r"(?:Z|[+-]\d\d(?::?\d\d)?)$"
+_ANY_OFFSET = re.compile(rf"(?<=%[SMf])( ?){_OFFSET}")
+
+
+def _any_offset(form: str) -> str:
+    """A notation that reads any offset from UTC, where it has one."""
+    return _ANY_OFFSET.sub(r"\1%z", form)
+
+
+def _offset(word: str) -> str:
+    """The offset from UTC of a date, as it is written."""
+    return "".join(re.findall(_OFFSET, word))
+
+
+def _moment(word: str, form: str) -> datetime:
+    """A date, in UTC where it has an offset.
+
+    Raises:
+        ValueError: It is none in this notation.
+    """
+    if form.endswith("%z"):
+        word += "00" * bool(re.search(r"[+-]\d\d$", word))  # +01
+    moment = datetime.strptime(word, form)
+    return moment if moment.tzinfo is None else moment.astimezone(UTC).replace(tzinfo=None)
 
 
 def _all_read(words: Sequence[str], form: str) -> bool:
     try:
         for word in words:
-            datetime.strptime(word, form.replace("%-", "%"))
+            _moment(word, form.replace("%-", "%"))
     except ValueError:
         return False
     return True
@@ -189,7 +227,7 @@ def _microseconds(words: Sequence[str], form: str) -> np.ndarray | None:
     plain = form.replace("%-", "%")
     try:
         for i, word in enumerate(words):
-            moment = datetime.strptime(word, plain)
+            moment = _moment(word, plain)
             passed = moment.replace(year=1970, month=1, day=1) - _EPOCH if clock else moment - _EPOCH
             result[i] = (passed.days * 86_400 + passed.seconds) * _MICROSECOND + passed.microseconds
     except ValueError:
@@ -232,7 +270,7 @@ def _unpad(form: str, words: Sequence[str]) -> str:
 def _pattern(form: str, code: str) -> re.Pattern[str]:
     """What a date looks like, with the digits of one of its parts as a group."""
     parts = re.split(r"(%-?[A-Za-z])", form)
-    known = {"b": "[^ ,-]+", "B": "[^ ,-]+", "a": "[^ ,-]+", "p": "[^ ]+"}
+    known = {"b": "[^ ,-]+", "B": "[^ ,-]+", "a": "[^ ,-]+", "p": "[^ ]+", "z": "Z|[+-][0-9:]+"}
     return re.compile(
         "".join(
             re.escape(part)
