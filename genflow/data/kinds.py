@@ -19,7 +19,7 @@ from genflow.interfaces import Component
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["KINDS", "LEFT_OUT", "UNITS", "Column", "Schema", "nanoseconds", "utc_offset"]
+__all__ = ["KINDS", "LEFT_OUT", "NULLABLE", "UNITS", "Column", "Schema", "nanoseconds", "spelt_values", "utc_offset"]
 
 KINDS = ("continuous", "integer", "class", "boolean", "date")
 """What a column that is modelled may hold."""
@@ -36,8 +36,9 @@ UNITS = {
 }
 """What the number of a date or a duration may count, the coarsest first, and NumPy's name of it."""
 _NANOSECONDS = (86_400 * 10**9, 3_600 * 10**9, 60 * 10**9, 10**9, 10**6, 10**3, 1)
-_NULLABLE = {"bool": "boolean", "uint8": "UInt8", "uint16": "UInt16", "uint32": "UInt32",
+NULLABLE = {"bool": "boolean", "uint8": "UInt8", "uint16": "UInt16", "uint32": "UInt32",
              "uint64": "UInt64", "int8": "Int8", "int16": "Int16", "int32": "Int32", "int64": "Int64"}  # fmt: skip
+"""The dtypes of pandas that hold gaps beside whole numbers and truth values, by those that hold none."""
 
 
 def nanoseconds(unit: str) -> int:
@@ -83,7 +84,8 @@ class Column(Component):
         missing: Whether values may be missing; the number of such a row is NaN.
         unit: Of a date, or a duration, what its number counts, of `UNITS`; of a date since 1970 (in UTC where its
             notation has an offset from it), of a time of day since midnight.
-        dtype: The pandas dtype that samples come back in.
+        dtype: The pandas dtype that samples come back in; of categories also that of these, `category[int64], ordered`;
+            `time` where they are Python's own times of day.
         format: Of a date in a file of text, how it is written there, as `datetime.strftime` takes it; of codes of one
             length such as 00501, how the number becomes one, `05d`.
         value: What a constant column holds.
@@ -173,11 +175,17 @@ class Column(Component):
 
         places = np.where(gone, -1, np.rint(np.where(gone, 0, numbers))).astype(int)
         places = np.where(places < len(self.classes), places, -1)
-        classes, ordered = pd.Index(list(self.classes)), self.dtype == "category, ordered"
+        found = _CATEGORY.fullmatch(self.dtype)
+        dtype = found[1] if found else self.dtype if self.dtype.startswith("interval") else None
+        classes = spelt_values(self.classes, dtype) if dtype else None
+        classes = pd.Index(list(self.classes)) if classes is None else classes
+        ordered = found is not None and found[2] is not None
         series = pd.Series(pd.Categorical.from_codes(places, categories=classes, ordered=ordered), name=self.name)
-        if self.dtype.startswith("category"):
+        if found:
             return series
         words = series.astype("object")
+        if dtype:
+            return words.astype(classes.dtype)
         if self.kind == "boolean" and self.dtype.lower().startswith("bool"):
             truth = words.map(dict(zip(self.classes, (False, True))))
             return truth.astype(self._dtype(gone | (places < 0)))
@@ -211,7 +219,7 @@ class Column(Component):
 
     def _dtype(self, gone: np.ndarray) -> Any:
         """The dtype that also holds gaps, where there are some."""
-        return _NULLABLE.get(self.dtype, self.dtype) if gone.any() else self.dtype
+        return NULLABLE.get(self.dtype, self.dtype) if gone.any() else self.dtype
 
     def _text(self, words: list[str | None]) -> pd.Series:
         import pandas as pd
@@ -224,12 +232,17 @@ class Column(Component):
         import pandas as pd
 
         counts = np.where(gone, np.iinfo("int64").min, np.rint(np.where(gone, 0, numbers)).astype("int64"))  # NaT
-        kind = "m8" if self.dtype.startswith("timedelta") else "M8"
+        kind = "m8" if self.dtype.startswith(("timedelta", "duration")) else "M8"
         stamps = counts.view(f"{kind}[{UNITS[self.unit]}]")
         if self.unit in ("days", "hours", "minutes"):  # pandas counts seconds at the coarsest
             stamps = stamps.astype(f"{kind}[s]")
         series = pd.Series(stamps, name=self.name)
         dtype: Any = self.dtype
+        if self.dtype.startswith("time") and kind == "M8":
+            times = pd.Series(
+                [None if date is pd.NaT else date.time() for date in series], name=self.name, dtype=object
+            )
+            return times if dtype == "time" else times.astype(dtype)
         if self.format:
             ahead = utc_offset(self.format)
             return self._text([None if date is pd.NaT else (date + ahead).strftime(self.format) for date in series])
@@ -241,6 +254,37 @@ class Column(Component):
             zone = dtype.partition(",")[2].strip(" ]")
             return series.dt.tz_localize("UTC").dt.tz_convert(zone).astype(dtype)
         return series.astype(dtype)
+
+
+_CATEGORY = re.compile(r"category(?:\[(.+)\])?(, ordered)?")
+_INTERVAL = re.compile(r"interval\[(.+), (\w+)\]")
+
+
+def spelt_values(words: Sequence[str], dtype: str) -> pd.Index | None:
+    """The values of a pandas dtype that words spell: numbers, dates, intervals; `None` if they spell none.
+
+    Args:
+        words: The words, as `genflow.data.conditions.class_name` makes them of values.
+        dtype: The dtype.
+
+    Example:
+        >>> spelt_values(["(0, 1]", "(1, 2]"], "interval[int64, right]")[0].right
+        np.int64(1)
+        >>> spelt_values(["1", "two"], "int64") is None
+        True
+    """
+    with extra("data"):
+        import pandas as pd
+
+    try:
+        if found := _INTERVAL.fullmatch(dtype):
+            ends = zip(*(word[1:-1].split(", ") for word in words))
+            return pd.IntervalIndex.from_arrays(*(spelt_values(each, found[1]) for each in ends), closed=found[2])
+        if dtype in ("bool", "boolean"):
+            return pd.Index([{"False": False, "True": True}[word] for word in words], dtype=dtype)
+        return pd.Index(list(words)).astype(dtype)
+    except (ValueError, TypeError, KeyError):
+        return None
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import time
+from numbers import Real
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -77,13 +78,25 @@ def write(path: str | PathLike[str], array: Any, columns: Sequence[str] | None =
                 import pandas as pd
             frame = pd.DataFrame(values)
             frame = frame.infer_objects() if words else frame
-        frame = frame.set_axis(names, axis=1)
+        frame = frame.apply(_with_words).set_axis(names, axis=1) if words else frame.set_axis(names, axis=1)
         if ending in PARQUET:
             frame.to_parquet(part, index=False)
         elif ending == ".xlsx":
             _write_excel(part, frame)
         else:
             _write_text(part, frame, ending)
+
+
+def _with_words(column: pd.Series) -> pd.Series:
+    """A column whose intervals, and categories that are no numbers, are words: in a file they would be no such."""
+    with extra("data"):
+        import pandas as pd
+
+    if isinstance(column.dtype, pd.IntervalDtype):
+        return column.astype("object").map(str, na_action="ignore")
+    if isinstance(column.dtype, pd.CategoricalDtype):
+        return column.cat.rename_categories(lambda value: value if isinstance(value, Real) else str(value))
+    return column
 
 
 def _is_number(dtype: Any) -> bool:
@@ -128,6 +141,6 @@ def _cell(value: Any) -> str:
         return cell(value)
     if value is None or str(value) in ("nan", "<NA>", "NaT"):
         return ""
-    if hasattr(value, "isoformat"):
+    if hasattr(value, "isoformat") and not isinstance(value, time):
         return str(value.date() if hasattr(value, "tzinfo") and value.time() == time() and not value.tzinfo else value)
     return str(value.item() if isinstance(value, np.generic) else value)

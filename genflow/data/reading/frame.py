@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
-from datetime import date, datetime
+from dataclasses import replace
+from datetime import date, datetime, time
 from decimal import Decimal
+from numbers import Real
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from genflow.data.conditions import class_name
 from genflow.data.dataset import default_columns
-from genflow.data.kinds import Column
+from genflow.data.kinds import NULLABLE, Column, spelt_values
 from genflow.data.reading.cells import truth_of
 from genflow.data.reading.dates import counts
 from genflow.data.reading.kind import number_column, truth_column, word_column
@@ -39,17 +41,16 @@ def as_pandas(source: Any) -> pd.DataFrame | None:
     if type(source).__module__.partition(".")[0] == "pandas":
         return source.to_frame() if hasattr(source, "to_frame") else source
     if isinstance(source, np.ndarray):
-        if source.dtype.names is None:
-            return None
-        with extra("data"):
-            import pandas as pd
-        return pd.DataFrame(source)
+        return None if source.dtype.names is None else _of_records(source)
     if type(source).__module__ in ("builtins", "torch") or isinstance(source, str | list | tuple):
         return None
     with extra("data"):
         import narwhals as nw
 
-    found = nw.from_native(source, pass_through=True, allow_series=True)
+    try:
+        found = nw.from_native(source, pass_through=True, allow_series=True)
+    except nw.exceptions.DuplicateError:  # of the names of columns, which Arrow has nothing against
+        return source.to_pandas()
     if isinstance(found, nw.LazyFrame):
         found = found.collect()
     if isinstance(found, nw.Series):
@@ -57,6 +58,24 @@ def as_pandas(source: Any) -> pd.DataFrame | None:
     if isinstance(found, nw.DataFrame):
         return found.to_pandas()
     return source.to_pandas() if hasattr(source, "to_pandas") else None
+
+
+def _of_records(records: np.ndarray) -> pd.DataFrame:
+    """A frame of an array of records; what a mask hides is missing."""
+    with extra("data"):
+        import pandas as pd
+
+    columns = {}
+    for name in records.dtype.names or ():
+        field = records.ravel()[name]
+        values = np.ma.getdata(field)
+        values = values.astype(values.dtype.newbyteorder("="))
+        column = pd.Series(list(values) if values.ndim > 1 or values.dtype.names else values)
+        gone = np.ma.getmaskarray(field) if values.ndim == 1 and not values.dtype.names else np.zeros(len(field), bool)
+        columns[name] = (
+            column.astype(NULLABLE.get(str(column.dtype), column.dtype)).mask(gone) if gone.any() else column
+        )
+    return pd.DataFrame(columns)
 
 
 def from_frame(
@@ -157,11 +176,10 @@ def _fill_column(column: pd.Series, table: Table, j: int, hint: str | Column | N
         order = [class_name(value) for value in column.cat.categories]
         words = [class_name(value) for value in column.astype("object")]
         if kind in ("", "class", "boolean"):
-            kept = "category, ordered" if column.cat.ordered else "category"
-            return word_column(name, words, gone, kept, "class" if len(order) > 1 else kind, order)
+            return word_column(name, words, gone, _category(column, order), "class" if len(order) > 1 else kind, order)
         column = pd.Series(words).where(~gone)
     if isinstance(column.dtype, pd.IntervalDtype):
-        return word_column(name, [str(value) for value in column], gone, "object", kind)
+        return word_column(name, [str(value) for value in column], gone, dtype, kind)
     if kind == "class":
         plain = dtype if dtype.lower().startswith(("int", "uint")) else "str" if dtype != "object" else "object"
         return word_column(name, list(column), gone, plain, kind="class")
@@ -184,6 +202,15 @@ def _fill_column(column: pd.Series, table: Table, j: int, hint: str | Column | N
         found = number_column(name, values, dtype, **said)
         return values, found
     return _objects(column, table, j, hint, gone)
+
+
+def _category(column: pd.Series, order: Sequence[str]) -> str:
+    """The dtype of categories; with that of their values where the words spell these."""
+    categories = column.cat.categories
+    dtype = str(categories.dtype)
+    values = None if dtype in ("object", "str", "string") else spelt_values(order, dtype)
+    inner = f"[{dtype}]" if values is not None and values.equals(categories) else ""
+    return f"category{inner}{', ordered' if column.cat.ordered else ''}"
 
 
 def _of_pandas(column: pd.Series) -> pd.Series:
@@ -249,16 +276,22 @@ def _objects(
         stamps = pd.to_datetime(column, utc=True) if len(zones) > 1 else pd.to_datetime(column)
         values, found = _dates(stamps, name, str(stamps.dtype), gone)
         return values, found if stamps.dt.time.nunique() > 1 else _as_dates(found)
+    if types == {time} and not any(value.tzinfo for value in known):
+        days = pd.to_timedelta(pd.Series([None if lost else str(value) for value, lost in zip(column, gone)]))
+        values, found = _dates(pd.Timestamp(0) + days, name, dtype if "pyarrow" in dtype else "time", gone)
+        form = "%H:%M:%S.%f" if any(value.microsecond for value in known) else "%H:%M:%S"
+        return values, replace(found, format=form) if found.kind == "date" else replace(found, value=known.iloc[0])
     if any(issubclass(each, complex | np.complexfloating) for each in types):
         raise InputError(f"{table.origin}: {table.label(j)}: complex is no real number; leave it out with drop=")
     if types and all(issubclass(each, int | np.integer) for each in types) and _are_beyond_doubles(known):
         return word_column(name, [class_name(value) for value in column], gone, "object")
-    if types and all(issubclass(each, int | float | np.number) for each in types):
+    if types and all(issubclass(each, Real | Decimal) for each in types):
         values = column.to_numpy(dtype=np.float64, na_value=np.nan)
         whole = all(issubclass(each, int | np.integer) for each in types)
         return values, number_column(name, values, "int64" if whole else "float64")
-    if any(issubclass(each, list | tuple | dict | set | np.ndarray | bytes) for each in types):
-        came = next(each.__name__ for each in types if issubclass(each, list | tuple | dict | set | np.ndarray | bytes))
+    nested = list | tuple | dict | set | np.ndarray | np.void | bytes
+    if any(issubclass(each, nested) for each in types):
+        came = next(each.__name__ for each in types if issubclass(each, nested))
         i = next(i for i, value in enumerate(column) if type(value).__name__ == came)
         raise InputError(f"{table.place(i, j)}: a {came} came; leave the column out with drop=")
     return _of_text(column, table, j, hint, gone)
