@@ -38,7 +38,6 @@ if TYPE_CHECKING:
     from genflow.divergences import as_divergence
     from genflow.estimator import DensityEstimator
     from genflow.flow import Flow
-    from genflow.functions import as_integrator, as_scheduler
     from genflow.interfaces import (
         Component,
         DivergenceEstimator,
@@ -52,6 +51,8 @@ if TYPE_CHECKING:
         Solution,
         Velocity,
     )
+    from genflow.schedulers.function import as_scheduler
+    from genflow.solvers.function import as_integrator
     from genflow.storage.checkpoint import load
     from genflow.studies import compare
     from genflow.velocities import as_velocity
@@ -105,8 +106,8 @@ _HOME = {
     "Flow": "genflow.flow",
     "StandardNormal": "genflow.base",
     "as_divergence": "genflow.divergences",
-    "as_integrator": "genflow.functions",
-    "as_scheduler": "genflow.functions",
+    "as_integrator": "genflow.solvers.function",
+    "as_scheduler": "genflow.schedulers.function",
     "as_velocity": "genflow.velocities",
     "compare": "genflow.studies",
     "load": "genflow.storage.checkpoint",

@@ -28,13 +28,14 @@ from genflow.deadline import check_time
 from genflow.divergences import Exact, Hutchinson, as_divergence
 from genflow.draws import batch_shape, check_generator
 from genflow.errors import InputError
-from genflow.functions import as_integrator, as_scheduler
 from genflow.interfaces import DivergenceEstimator, Dynamics, Integrator, Scheduler, Velocity
 from genflow.numerics.recomputation import recompute
 from genflow.numerics.tuning import products
 from genflow.schedulers import Uniform
+from genflow.schedulers.function import as_scheduler
 from genflow.settling import choose_grid
 from genflow.solvers import RK4
+from genflow.solvers.function import as_integrator
 from genflow.solvers.states import is_lost, is_watched
 from genflow.solvers.stochastic import reverse_equation
 from genflow.velocities import Guided, as_velocity

@@ -15,11 +15,17 @@ import torch
 import genflow
 import genflow as gf
 from genflow.interfaces import Component
-from genflow.storage.components import construct, describe, is_own
+from genflow.storage.components import _MOVED, construct, describe, is_own
 from genflow.storage.format1 import DEFAULTS
 
 OLD = Path(__file__).parent / "format1"
 EXPECTED = json.loads((OLD / "expected.json").read_text())
+
+
+def plain_euler(dynamics, state, times):
+    for t, h in zip(times, times.diff()):
+        state = tuple(part + h * rate for part, rate in zip(state, dynamics(t, state)))
+    return state
 
 
 def components():
@@ -71,18 +77,28 @@ def test_rules_of_format_1_mean_what_they_meant():
 def test_a_default_that_changed_is_kept_for_format_1():
     """Whoever changes a default says in `genflow.storage.format1` what it was."""
     now = components()
-    moved = {
-        "genflow.model:Transformed": "genflow.fitted:Transformed",
-        "genflow.flow:StandardNormal": "genflow.base:StandardNormal",
-    }
     for name, old in json.loads((OLD / "defaults.json").read_text()).items():
-        cls = now.get(moved.get(name, name))
+        cls = now.get(_MOVED.get(name, name))
         if cls is None:  # refused in one line, as what is not there in this version
             continue
         defaults = {key: json.loads(json.dumps(value)) for key, value in cls.defaults().items()}
         for argument, value in old.items():
             meant = DEFAULTS.get(name, {}).get(argument, defaults.get(argument, value))
             assert meant == value, f"{name}: {argument}"
+
+
+def test_what_older_files_call_by_another_name_is_there(tmp_path):
+    assert set(_MOVED.values()) <= set(components())
+    flow = gf.Flow(
+        gf.velocities.Shallow(dim=2, width=4), integrator=gf.as_integrator(plain_euler), base=gf.StandardNormal(2)
+    )
+    flow.save(tmp_path / "run")
+    file = tmp_path / "run" / "model.json"
+    text = file.read_text()
+    assert "genflow.solvers.function:FunctionIntegrator" in text
+    file.write_text(text.replace("genflow.solvers.function:", "genflow.functions:"))
+    loaded = gf.load(tmp_path / "run", trust=[f"{__name__}:plain_euler"])
+    assert type(loaded.integrator).__name__ == "FunctionIntegrator"
 
 
 def test_every_component_that_can_be_saved_is_known_beforehand():

@@ -163,8 +163,8 @@ _BUILT_IN: dict[str, dict[str, tuple[str, str]]] = {
 _FROM_FUNCTION = {
     "velocity": "genflow.velocities:as_velocity",
     "divergence": "genflow.divergences:as_divergence",
-    "integrator": "genflow.functions:as_integrator",
-    "scheduler": "genflow.functions:as_scheduler",
+    "integrator": "genflow.solvers.function:as_integrator",
+    "scheduler": "genflow.schedulers.function:as_scheduler",
 }
 
 

@@ -6,6 +6,7 @@ from genflow.solvers.elucidated import EDMSampler
 from genflow.solvers.embedded import DOP853, BogackiShampine, DormandPrince, Embedded, Tsitouras
 from genflow.solvers.exponential import DDIM, Ancestral, DPMSolver, PredictorCorrector
 from genflow.solvers.fixed import RK4, RK438, Euler, FixedStep, Heun, Midpoint, Ralston, RungeKutta
+from genflow.solvers.function import FunctionIntegrator, as_integrator
 from genflow.solvers.gradients import GRADIENTS
 from genflow.solvers.multistep import AdamsBashforth
 from genflow.solvers.stochastic import EulerMaruyama, Stochastic, StochasticHeun
@@ -26,6 +27,7 @@ __all__ = [
     "EulerMaruyama",
     "FIXED_METHODS",
     "FixedStep",
+    "FunctionIntegrator",
     "GRADIENTS",
     "Heun",
     "Midpoint",
@@ -39,4 +41,5 @@ __all__ = [
     "Stochastic",
     "StochasticHeun",
     "Tsitouras",
+    "as_integrator",
 ]

@@ -29,11 +29,13 @@ _PACKAGES = (
     "baselines", "data", "divergences", "imputation", "models", "paths", "schedulers", "solvers", "training",
     "velocities",
 )  # fmt: skip
-_MODULES = ("base", "fitted", "fitting", "flow", "functions", "groups", "wrappers")
+_MODULES = ("base", "fitted", "fitting", "flow", "groups", "wrappers")
 """Where genflow's own components are defined."""
 
 _MOVED = {
     "genflow.flow:StandardNormal": "genflow.base:StandardNormal",
+    "genflow.functions:FunctionIntegrator": "genflow.solvers.function:FunctionIntegrator",
+    "genflow.functions:FunctionScheduler": "genflow.schedulers.function:FunctionScheduler",
     "genflow.model:Transformed": "genflow.fitted:Transformed",
     "genflow.schedulers.noise:LinearInterpolant": "genflow.paths.interpolants:LinearInterpolant",
     "genflow.schedulers.noise:VariancePreserving": "genflow.paths.diffusions:VariancePreserving",

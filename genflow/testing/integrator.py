@@ -21,8 +21,8 @@ import torch
 from torch import Tensor
 
 from genflow.errors import InputError, SolverError
-from genflow.functions import as_integrator
 from genflow.interfaces import Dynamics, Integrator, Solution
+from genflow.solvers.function import as_integrator
 from genflow.testing.promises import generator, near, promise, same_kind
 
 __all__ = ["check_integrator"]

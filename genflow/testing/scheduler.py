@@ -7,8 +7,8 @@ from typing import Any
 
 import torch
 
-from genflow.functions import as_scheduler
 from genflow.interfaces import NoiseSchedule, Scheduler
+from genflow.schedulers.function import as_scheduler
 from genflow.testing.promises import promise
 
 __all__ = ["check_scheduler"]
