@@ -76,6 +76,18 @@ def refused(capsys, words: str) -> str:
         ("fit t.csv -o run --budget 3s --iterations 3", ["--budget, --iterations: both came"]),
         ("fit t.csv -o run --atoms maybe", ["--atoms: 'maybe' came"]),
         ("compare t.csv --points 3", ["--points: 3 came"]),
+        ("fit t.csv -o run --budget -1s", ["--budget: '-1s' came; a time"]),
+        ("fit t.csv -o run --evaluation-budget -.5h", ["--evaluation-budget: '-.5h' came; a time"]),
+        ("fit t.csv -o run --atoms -1", ["--atoms: '-1' came"]),
+        ("compare t.csv --evaluation-budget 0s", ["--evaluation-budget: '0s' came"]),
+        ("compare t.csv --seeds 1 -2", ["--seeds: -2 came"]),
+        ("compare t.csv --models maf --set nsf.width=8", ["--set: 'nsf' is not among the models maf"]),
+        ("sample run -o new.csv --guidance -inf", ["--guidance: '-inf' came; a number"]),
+        ("fit t.csv -o run --threads 1e3", ["--threads: '1e3' came; a whole number"]),
+        ("fit t.csv -o run --threads=1e3 --seed 7", ["--threads: '1e3' came; a whole number"]),
+        ("compare t.csv --seeds 1 1e3 --budget 1s", ["--seeds: '1e3' came; a whole number"]),
+        ("fit t.csv -o run --columns 7", ["no column '7'; it has a, b"]),
+        ("fit t.csv -o run --test t.csv", ["--test: the very rows that are trained on came"]),
     ],
 )
 def test_an_argument_is_named_as_it_is_typed(capsys, folder, words, said):
@@ -115,6 +127,19 @@ def test_columns_are_chosen_by_name_or_position(capsys, folder):
     assert "drop=" not in error
     assert answered(capsys, f"fit words.csv --columns a 2 {QUICK} -o run")[0] == 0
     assert gf.load("run").columns == ["a", "c"]
+
+
+def test_a_file_of_options_says_what_came(capsys, folder):
+    Path("options.yaml").write_text("threads: many\n")
+    assert "--threads: 'many' came; a whole number" in refused(capsys, "compare t.csv --config options.yaml")
+
+
+@pytest.mark.parametrize("command", ["score", "sample", "impute"])
+def test_all_files_that_can_be_written_are_in_the_help(capsys, command):
+    with pytest.raises(SystemExit):
+        main([command, "--help"])
+    shown = capsys.readouterr().out.partition("new file: ")[2].partition("\n  --")[0]
+    assert re.findall(r"\.\w+", shown) == list(gf.data.WRITABLE)
 
 
 def test_remarks_name_flags(capsys, folder):
@@ -176,6 +201,7 @@ def trees(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         frame.to_csv("trees.csv", index=False)
+        Path("gaps.csv").write_text("x,y\n0.5,\n0.1,0.2\n")
         assert main(f"fit trees.csv --condition 0 kind {QUICK} -o run".split()) == 0
         assert (
             main(
@@ -248,6 +274,18 @@ def test_a_condition_by_name_or_in_order(in_trees, capsys):
         ("fit two-moons --model cnf --iterations -5 -o new", ["iterations: -5 came"]),
         ("fit two-moons --model cnf --budget 0s -o new", ["budget: "]),
         ("list hutchinsen", ["did you mean hutchinson"]),
+        ("evaluate flow --evaluation-budget soon", ["--evaluation-budget: 'soon' came"]),
+        ("impute flow gaps.csv -o new.csv --chain-steps 0", ["--chain-steps: 0 came"]),
+        ("impute flow gaps.csv -o new.csv --steps 0", ["--steps: 0 came"]),
+        ("impute flow gaps.csv -o new.csv --draws -2", ["--draws: -2 came"]),
+        ("sample flow -o new.csv --trust foo", ["--trust: 'foo' came; a module and a name in it"]),
+        ("fit two-moons --model cnf --velocity guided -o new", ["guided is made of velocity, weight", "shallow"]),
+        ("fit two-moons --model cnf --velocity chain -o new", ["--velocity: chain is made of blocks, which Python"]),
+        ("fit two-moons --model cnf --set velocity=linear -o new", ["linear is made of matrices", "residual-mlp"]),
+        (
+            "fit two-moons --model cnf --set scheduler=karras -o new",
+            ["karras is made of noise", "uniform, warped, jko"],
+        ),
     ],
 )
 def test_what_can_not_be_is_said_in_one_line(in_trees, capsys, words, said):

@@ -24,6 +24,7 @@ __all__ = [
     "add_run",
     "add_seed",
     "add_study",
+    "add_table_out",
     "loading",
 ]
 
@@ -182,6 +183,13 @@ def add_parts(parser: ArgumentParser, *, divergence: bool = True) -> None:
         parser.add_argument(
             "--divergence", type=str, metavar="NAME", help="another estimator: hutchinson,n=8 or module:Name"
         )
+
+
+def add_table_out(parser: ArgumentParser) -> None:
+    """Where a table is written: all endings that `genflow.data.write` knows, which is not imported for its help."""
+    parser.add_argument(
+        "-o", "--out", type=str, metavar="FILE", help="new file: .csv, .tsv, .txt, .parquet, .pq, .xlsx or .npy"
+    )
 
 
 def add_study(parser: ArgumentParser, *, repeats: bool = True) -> None:

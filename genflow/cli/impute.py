@@ -6,9 +6,9 @@ from jsonargparse import ArgumentParser
 from jsonargparse import Namespace as Arguments
 
 from genflow.cli.files import table_file
-from genflow.cli.flags import add_data, add_device, add_id, add_parts, add_run, add_seed
+from genflow.cli.flags import add_data, add_device, add_id, add_parts, add_run, add_seed, add_table_out
 from genflow.cli.models import load_model, rows_and_condition, source_columns
-from genflow.cli.words import print_remarks
+from genflow.cli.words import flags_for, print_remarks
 from genflow.errors import InputError
 
 __all__ = ["DESCRIPTION", "NEEDED", "SUMMARY", "USAGE", "add_arguments", "run"]
@@ -31,7 +31,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     """Says what the command takes."""
     add_run(parser)
     add_data(parser, text="a table with the columns that the model was trained on, and gaps")
-    parser.add_argument("-o", "--out", type=str, metavar="FILE", help="new file: .csv, .parquet, .xlsx or .npy")
+    add_table_out(parser)
     parser.add_argument("--draws", type=int, default=5, metavar="N", help="draws of each row (default: 5)")
     parser.add_argument(
         "--chain-steps", type=int, metavar="N", help="steps of the Markov chains, where there are some (default: 20)"
@@ -55,7 +55,7 @@ def run(chosen: Arguments) -> None:
     ids = source_columns(chosen.data, chosen.id)
     options = {} if chosen.chain_steps is None else {"steps": chosen.chain_steps}
     generator = torch.Generator().manual_seed(chosen.seed)
-    with print_remarks():
+    with flags_for(steps="--chain-steps"), print_remarks():
         frame = model.impute_frame(rows, chosen.draws, given, generator, **options)
     if ids is not None:
         if twice := [name for name in ids.columns if name in frame.columns]:

@@ -60,10 +60,11 @@ def parse(words: Sequence[str]) -> tuple[Any, Arguments]:
     parser = _parser(name, command)
     flags = [flag for action in parser._actions for flag in action.option_strings if flag.startswith("--")]
     speak_of(flag for flag in flags if flag != "--data")  # data are named by their place as often
+    words = _positionals_first(parser, rest)
     try:
-        chosen = parser.parse_args(_positionals_first(parser, rest))
+        chosen = parser.parse_args(words)
     except ArgumentError as error:
-        raise InputError(f"{_short_reason(str(error), parser, rest)}; see genflow {name} --help") from None
+        raise InputError(f"{_short_reason(str(error), parser, words)}; see genflow {name} --help") from None
     _take_data(chosen, rest)
     _check_numbers(chosen)
     missing = [given for given in command.NEEDED if chosen.get(given) in (None, [])]
@@ -106,6 +107,7 @@ def _parser(name: str, command: Any) -> ArgumentParser:
         exit_on_error=False,
         default_env=False,
     )
+    parser._negative_number_matcher = _NEGATIVE
     command.add_arguments(parser)
     return parser
 
@@ -124,7 +126,7 @@ def _positionals_first(parser: ArgumentParser, words: Sequence[str]) -> list[str
     for place, word in enumerate(words):
         if word == "--":
             return [*free, *words[place + 1 :], *bound]
-        if word.startswith("-") and not _is_negative(word) and word != "-":
+        if _is_flag(word):
             bound.append(word)
             flag, equals, _ = word.partition("=")
             action = flags.get(flag) or next((flags[known] for known in flags if known.startswith(flag)), None)
@@ -137,9 +139,12 @@ def _positionals_first(parser: ArgumentParser, words: Sequence[str]) -> list[str
     return [*free, *bound]
 
 
-def _is_negative(word: str) -> bool:
-    """Whether a word with a hyphen in front is a number."""
-    return re.fullmatch(r"-\d+|-\d*\.\d+(e[+-]?\d+)?", word) is not None
+def _is_flag(word: str) -> bool:
+    """Whether a word is a flag, and no value that begins with a minus."""
+    return word.startswith("-") and word != "-" and _NEGATIVE.match(word) is None
+
+
+_NEGATIVE = re.compile(r"-(\.?\d|inf$)")  # how what is less than nothing begins, such as -1s: no flag does
 
 
 def _take_data(chosen: Arguments, words: Sequence[str]) -> None:
@@ -187,8 +192,11 @@ def _short_reason(text: str, parser: ArgumentParser, words: Sequence[str]) -> st
         flag = found[1].rpartition("/")[2]
         action = next((a for a in parser._actions if flag in a.option_strings), None)
         return f"{flag}: no {action.metavar if action is not None and action.metavar else 'value'} came behind it"
-    if found := re.fullmatch(r'Parser key "([\w.-]+)"(?: element \d+)?: Expected a (.+?)\. Got value: (.*)', text):
-        return f"{_spelling(parser, found[1], False)}: {_quoted_value(found[3])} came; {_kind(found[2])} would do"
+    if found := re.fullmatch(r'Parser key "([\w.-]+)"(?: element (\d+))?: Expected a (.+?)\. Got value: (.*)', text):
+        typed = _typed(parser, found[1], words)
+        place = -1 if found[2] is None else int(found[2]) - 1
+        value = typed[place] if -len(typed) <= place < len(typed) else found[4]  # of a file of options as it came
+        return f"{_spelling(parser, found[1], False)}: {_quoted_value(value)} came; {_kind(found[3])} would do"
     if found := re.fullmatch(r"ambiguous option: (\S+) could match (.*)", text):
         return f"{found[1]}: {found[2].replace(', ', ' or ')} would do"
     if found := re.fullmatch(r'Parser key "config": (.*)', text):
@@ -196,6 +204,21 @@ def _short_reason(text: str, parser: ArgumentParser, words: Sequence[str]) -> st
     if "config" in text:  # whatever is wrong with a file of options
         return f"--config: it can't be read as a file of options ({text[:120]}{'…' if len(text) > 120 else ''})"
     return text if len(text) <= 300 else f"{text[:299]}…"
+
+
+def _typed(parser: ArgumentParser, name: str, words: Sequence[str]) -> list[str]:
+    """The words that were typed behind the flag of an argument, those of no flag being in front of all."""
+    flags = [flag for action in parser._actions if action.dest == name for flag in action.option_strings]
+    found: list[str] = []
+    ours = False
+    for word in words:
+        if _is_flag(word):
+            flag, equals, value = word.partition("=")
+            ours = any(known.startswith(flag) for known in flags)
+            found += [value] if ours and equals else []
+        elif ours:
+            found.append(word)
+    return found
 
 
 def _spelling(parser: ArgumentParser, name: str, with_value: bool = True) -> str:

@@ -8,7 +8,7 @@ from jsonargparse import ArgumentParser
 from jsonargparse import Namespace as Arguments
 
 from genflow.cli.files import table_file
-from genflow.cli.flags import add_device, add_parts, add_run, add_seed
+from genflow.cli.flags import add_device, add_parts, add_run, add_seed, add_table_out
 from genflow.cli.models import load_model
 from genflow.cli.words import print_remarks
 from genflow.errors import InputError, ResultError
@@ -50,7 +50,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         metavar="W",
         help="exaggerate what the condition changes; for a model that was trained with condition_dropout",
     )
-    parser.add_argument("-o", "--out", type=str, metavar="FILE", help="new file: .csv, .parquet, .xlsx or .npy")
+    add_table_out(parser)
     add_seed(parser, "the samples")
     add_parts(parser, divergence=False)
     add_device(parser)

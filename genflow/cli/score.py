@@ -10,7 +10,7 @@ from jsonargparse import ArgumentParser
 from jsonargparse import Namespace as Arguments
 
 from genflow.cli.files import table_file
-from genflow.cli.flags import add_data, add_device, add_id, add_parts, add_run, add_seed
+from genflow.cli.flags import add_data, add_device, add_id, add_parts, add_run, add_seed, add_table_out
 from genflow.cli.models import load_model, log_prob, mean, rows_and_condition, source_columns
 from genflow.cli.words import note
 from genflow.errors import InputError, ResultError
@@ -40,7 +40,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     """Says what the command takes."""
     add_run(parser)
     add_data(parser, text="a table with the columns that the model was trained on")
-    parser.add_argument("-o", "--out", type=str, metavar="FILE", help="new file: .csv, .parquet or .npy")
+    add_table_out(parser)
     parser.add_argument(
         "--flag", type=str, metavar="SHARE", help="mark the rows below this percentile of held-out rows, such as 1%%"
     )

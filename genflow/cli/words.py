@@ -12,7 +12,18 @@ from typing import Any
 from genflow.errors import InputError, Remark
 from genflow.naming.assignments import assignment
 
-__all__ = ["as_typed", "console", "kinds", "note", "print_remarks", "option", "options_by_model", "speak_of", "version"]
+__all__ = [
+    "as_typed",
+    "console",
+    "flags_for",
+    "kinds",
+    "note",
+    "print_remarks",
+    "option",
+    "options_by_model",
+    "speak_of",
+    "version",
+]
 
 _flags: dict[str, str] = {}  # of the command that runs: `{"atoms": "--atoms"}`
 
@@ -28,6 +39,28 @@ def speak_of(flags: Iterable[str]) -> None:
     # One of several is named in the singular: `integrator: no 'rk5'` of --integrators.
     _flags.update({name[:-1]: flag for name, flag in known.items() if name.endswith("s") and name != "steps"} | known)
     _flags.update({f"{name}s": flag for name, flag in known.items() if f"{name}s" not in _flags})
+
+
+@contextmanager
+def flags_for(**flags: str) -> Iterator[None]:
+    """Within, a call's arguments go by the flags that they came by, where those have other names.
+
+    Args:
+        flags: The flag of an argument: `steps="--chain-steps"`.
+
+    Example:
+        >>> speak_of(["--steps", "--chain-steps"])
+        >>> with flags_for(steps="--chain-steps"):
+        ...     as_typed("steps: 0 came; steps=20 would do")
+        '--chain-steps: 0 came; --chain-steps 20 would do'
+        >>> as_typed("steps: 0 came; 4 would do")
+        '--steps: 0 came; 4 would do'
+    """
+    before = dict(_flags)
+    _flags.update(flags)
+    yield  # an error ends the command, and is told in these words
+    _flags.clear()
+    _flags.update(before)
 
 
 def as_typed(text: str, *, remark: bool = False) -> str:

@@ -107,8 +107,8 @@ class Imputation:
         acceptance = _mean(moves)
         if acceptance is not None and acceptance.still > _FEW:
             remarks.append(
-                f"{acceptance.still:.0%} of the draws never moved from where they began; more steps than {steps}, or a "
-                "model that was fitted with masks, would do"
+                f"{acceptance.still:.0%} of the draws never moved from where they began; steps={5 * steps}, or a model "
+                "that was fitted with masks, would do"
             )
         return Drawn(found.reshape(draws, -1, x.shape[-1]), acceptance, remarks)
 

@@ -15,8 +15,15 @@ __all__ = ["Budget", "parse_seconds"]
 _UNITS = {"": 1.0, "s": 1.0, "sec": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
 
 
-def parse_seconds(text: str | float) -> float:
+def parse_seconds(text: str | float, name: str = "budget") -> float:
     """Seconds from a number or from a text such as `30s`, `2min`, `1.5h`.
+
+    Args:
+        text: What was asked for.
+        name: What the argument goes by.
+
+    Raises:
+        InputError: Something else.
 
     Example:
         >>> parse_seconds("2min")
@@ -24,7 +31,7 @@ def parse_seconds(text: str | float) -> float:
     """
     match = re.fullmatch(r"\s*(\d+\.?\d*|\.\d+)\s*([a-z]*)\s*", str(text))
     if match is None or match[2] not in _UNITS or float(match[1]) <= 0:
-        raise InputError(f"budget: {text!r} came; a time such as 30s, 2min or 1h would do")
+        raise InputError(f"{name}: {text!r} came; a time such as 30s, 2min or 1h would do")
     return float(match[1]) * _UNITS[match[2]]
 
 

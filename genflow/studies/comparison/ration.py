@@ -11,7 +11,6 @@ import torch
 from torch import Tensor
 
 from genflow.deadline import OutOfTime, deadline
-from genflow.errors import InputError
 from genflow.training import Budget, parse_seconds
 
 __all__ = ["LEAST", "ONE_PLACE", "Ration", "evaluation_seconds"]
@@ -38,10 +37,7 @@ def evaluation_seconds(given: str | float | None, budget: float | None) -> float
     """
     if given is None:
         return _COUNTED if budget is None else max(LEAST, budget)
-    try:
-        return parse_seconds(given)
-    except InputError as error:
-        raise InputError(str(error).replace("budget:", "evaluation:", 1)) from None
+    return parse_seconds(given, "evaluation")
 
 
 class Ration:
