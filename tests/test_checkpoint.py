@@ -195,7 +195,9 @@ def test_a_foreign_class_is_not_imported_unless_it_is_trusted(damaged, foreign):
     refused(damaged, "foreign class", trust=["foreign_module:Other"])
     assert not foreign.exists()
     assert "foreign_module" not in sys.modules
-    loaded = gf.load(damaged, trust=["foreign_module:Mine"])
+    for words in ("foreign_module", ["foreign_module:"], [7]):
+        refused(damaged, "trust: .* came; a module and a name in it, such as my_flows:MyFlow, would do", trust=words)
+    loaded = gf.load(damaged, trust="foreign_module:Mine")
     assert foreign.exists()
     assert type(loaded.velocity).__name__ == "Mine"
 

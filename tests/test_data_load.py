@@ -259,6 +259,25 @@ def test_own_test_rows_go_through_the_same_steps():
     assert len(test[:, 3].unique()) == 50
 
 
+@pytest.mark.parametrize("rows", [NORMAL, np.round(NORMAL), np.where(NORMAL > 2, math.nan, NORMAL)])
+def test_the_rows_that_are_trained_on_are_no_test_rows(rows):
+    with pytest.raises(InputError, match="test: the very rows that are trained on came; other rows would do"):
+        load(rows, test=rows.copy())
+
+
+@pytest.mark.parametrize("argument", ["columns", "drop", "condition", "classes"])
+@pytest.mark.parametrize("column", [1.5, None, True, [0, 1.5]])
+def test_what_is_no_column_is_one_line(argument, column):
+    if column is None and argument == "columns":
+        return
+    with pytest.raises(InputError, match=f"{argument}: .* came; the name of a column or its position from 0 would do"):
+        load(NORMAL, **{argument: column})
+
+
+def test_a_position_of_numpy_is_one():
+    assert load(NORMAL, columns=np.int64(1)).columns == load(NORMAL, columns=np.array([1])).columns == ["x2"]
+
+
 @pytest.mark.parametrize(
     ("own", "message"),
     [

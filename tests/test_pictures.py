@@ -77,6 +77,8 @@ def test_a_folder_of_pictures_is_a_data_set(tmp_path):
     held_out = load(tmp_path / "grey", test=tmp_path / "more")
     assert np.array_equal(held_out.images(held_out.test).floor().numpy(), shades(3, seed=1))
     assert len(held_out.train) + len(held_out.validation) == 20
+    with pytest.raises(gf.InputError, match="test: the very rows that are trained on came"):
+        load(tmp_path / "grey", test=tmp_path / "more" / ".." / "grey")
 
 
 def test_colours_stand_channel_by_channel_and_sub_folders_are_classes(trees):

@@ -7,7 +7,9 @@ import sys
 import pytest
 
 from genflow.errors import InputError
+from genflow.interfaces import Component
 from genflow.naming import registry
+from genflow.naming.parts import part, ready
 
 
 @pytest.mark.parametrize("kind", registry.KINDS)
@@ -41,6 +43,35 @@ def test_module_and_name_are_looked_up_in_the_current_folder(tmp_path, monkeypat
     assert mine.__name__ == "Mine"
     assert sys.path == before
     assert registry.name_of(mine) == "my_parts_of_registry:Mine"
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "first", "of", "would"),
+    [
+        ("velocity", "guided", (2,), "velocity, weight", "shallow, residual-mlp"),
+        ("velocity", "guided,weight=2", (2,), "velocity", "shallow, residual-mlp"),
+        ("velocity", "chain", (2,), "blocks", "shallow, residual-mlp"),
+        ("velocity", "graph-attention", (2,), "adjacency", "shallow, residual-mlp"),
+        ("velocity", "probability-flow", (2,), "network, noise", "shallow, residual-mlp"),
+        ("velocity", "linear", (2,), "matrices", "shallow, residual-mlp"),
+        ("divergence", "control-variate,estimator=exact", (), "surrogate", "exact, hutchinson"),
+        ("scheduler", "karras", (), "noise", "uniform, warped, jko-steps"),
+        ("noise", "karras", (), "noise", "variance-preserving, linear-interpolant"),
+    ],
+)
+def test_what_is_made_of_more_than_its_name_says_so(kind, name, first, of, would):
+    plain = name.partition(",")[0]
+    message = f"^{kind}: {plain} is made of {of}, which Python alone can give it; {would}(, [a-z0-9+-]+)* would do$"
+    with pytest.raises(InputError, match=message) as error:
+        part(kind, name, *first)
+    assert f" {plain}," not in str(error.value).partition(";")[2]
+
+
+@pytest.mark.parametrize("kind", ["velocity", "divergence", "integrator", "scheduler", "noise"])
+def test_what_is_said_to_do_does(kind):
+    first = (2,) if kind == "velocity" else ()
+    for name in ready(kind, *first):
+        assert isinstance(part(kind, name, *first), Component)
 
 
 @pytest.mark.parametrize(

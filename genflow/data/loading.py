@@ -6,8 +6,9 @@ import difflib
 import functools
 import re
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
+from numbers import Integral
 from os import PathLike, fspath
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,18 @@ from genflow.data.kinds import Schema
 from genflow.data.mixtures import GaussianMixture
 from genflow.data.picture_folders import folder_images, has_pictures
 from genflow.data.pictures import PICTURES, Picture
-from genflow.data.reading import NO_HINTS, PACKED, Hints, Table, as_pandas, from_array, from_frame, read_table
+from genflow.data.reading import (
+    NO_HINTS,
+    PACKED,
+    TABLES,
+    Hints,
+    Table,
+    as_pandas,
+    confirm_kinds,
+    from_array,
+    from_frame,
+    read_table,
+)
 from genflow.data.selection import Selection, select
 from genflow.data.sensors import sensors
 from genflow.data.toys import TOYS, Density
@@ -35,6 +47,7 @@ from genflow.storage.documents import printable
 __all__ = ["downloads", "holds_pictures", "load", "names"]
 
 _ROWS = 20_000  # of what is generated
+_OWN_TEST = "test: the very rows that are trained on came; other rows would do, or leave it out"
 _MIXTURE = re.compile(r"gaussian-mixture-(\d+)")
 _OTHERS = ("digits", "breast-cancer", "photo-patches", "sensors")
 _IDX = {
@@ -152,15 +165,15 @@ def load(
         >>> z, ladj = data.preprocessor(data.test)
         >>> best = -data.true_log_prob(data.test).mean()  # no model can do better, up to the standard error
     """
-    condition, classes = _as_list(condition), _as_list(classes)
+    condition, classes = _columns(condition, "condition"), _columns(classes, "classes")
     if isinstance(source, Dataset):
         if condition:
             raise InputError(f"condition: {source.name} is loaded already; give the condition where that is done")
         return source
     values = [missing_values] if isinstance(missing_values, int | float | str) else list(missing_values)
     selection = Selection(
-        None if columns is None else _as_list(columns), _as_list(drop), dict(kinds or {}), condition, classes, missing,
-        values, sheet, like,
+        None if columns is None else _columns(columns, "columns"), _columns(drop, "drop"), dict(kinds or {}), condition, classes,
+        missing, values, sheet, like,
     )  # fmt: skip
     if atoms not in ATOMS:
         raise InputError(f"atoms: {atoms!r} came; give 'cells', 'keep', 'dequantize' or 'drop'")
@@ -173,7 +186,11 @@ def load(
     path = isinstance(source, str | PathLike)
     if folder is not None:
         raise InputError(f"folder: it goes with {', '.join(downloads())}; for other files give their path")
-    if path and Path(source).is_dir() and (has_pictures(source) or not Path(source).suffix):
+    if path and not str(source).strip():
+        raise InputError("data: an empty name came; the path of a table or a picture, or a built-in name, would do")
+    if path and Path(source).is_dir():
+        if not holds_pictures(source):
+            raise _folder_error(Path(source))
         return _folder(source, test, selection, name, rows, seed)
     if path and Path(source).suffix.lower() in PICTURES:
         density = Picture.read(source)
@@ -189,7 +206,8 @@ def load(
     ):
         raise InputError(f"data: {source!r} is neither a file nor a built-in name; {_suggestion(source)}")
     label = name or (_name_of(Path(fspath(source))) if path else "table")
-    return _from_table(_table(source, "data", selection), test, atoms, label, selection, seed)
+    table = confirm_kinds(_table(source, "data", selection), selection.hints)
+    return _from_table(table, test, atoms, label, selection, seed)
 
 
 def _name_of(path: Path) -> str:
@@ -206,10 +224,21 @@ def _folder(source: Any, test: Any, selection: Selection, name: str | None, rows
     if has_pictures(source):
         if test is not None and not isinstance(test, str | PathLike):
             raise InputError(f"test: a {type(test).__name__} came; a folder of pictures would do")
+        if test is not None and Path(test).exists() and Path(test).samefile(source):
+            raise InputError(_OWN_TEST)
         _only_for_tables("pictures", None, selection, labelled)
         return folder_images(label, source, test=test, condition=labelled, rows=rows, seed=seed)
     _only_for_tables("a folder of pictures", test, selection, labelled)
     return idx_images(label, source, "a data set such as MNIST", rows, seed, condition=labelled)
+
+
+def _folder_error(folder: Path) -> InputError:
+    """The error of a folder without pictures, which may hold a model, or tables."""
+    if (folder / "model.json").is_file():
+        return InputError(f"data: {folder} is the folder of a model, no data; genflow.load reads it")
+    tables = sorted(path.name for path in folder.iterdir() if path.suffix.lower() in TABLES)
+    advice = f"a file in it, such as {tables[0]}, would do" if tables else "one with pictures, or a file, would do"
+    return InputError(f"data: {folder} is a folder without pictures; {advice}")
 
 
 def _from_table(table: Table, test: Any, atoms: str, name: str, selection: Selection, seed: int) -> Dataset:
@@ -224,6 +253,8 @@ def _from_table(table: Table, test: Any, atoms: str, name: str, selection: Selec
         if len(other.columns) == len(whole) and not set(table.columns) <= set(other.columns):
             other = other.expect(whole)  # by position, the columns that were left out among them
         other = other.expect(table.columns).recoded(table.kinds)
+        if np.array_equal(other.values, table.values, equal_nan=True):
+            raise InputError(_OWN_TEST)
         other = _fitting(other, given)
     return from_table(table, other, atoms, name, seed, given, schema)
 
@@ -332,8 +363,13 @@ def _only_for_tables(what: str, test: Any, selection: Selection, labelled: bool 
         raise InputError(f"{argument}: it goes with a table, not with {what}; leave it out")
 
 
-def _as_list(columns: str | int | Sequence[str | int]) -> list[str | int]:
-    return [columns] if isinstance(columns, str | int) else list(columns)
+def _columns(given: Any, argument: str) -> list[str | int]:
+    """Columns by name or position, one or several."""
+    listed = list(given) if isinstance(given, Iterable) and not isinstance(given, str) else [given]
+    for column in listed:
+        if not isinstance(column, str | Integral) or isinstance(column, bool):
+            raise InputError(f"{argument}: {column!r} came; the name of a column or its position from 0 would do")
+    return [column if isinstance(column, str) else int(column) for column in listed]
 
 
 def _suggestion(source: str) -> str:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import inspect
 import json
+import types
+import typing
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -11,7 +13,7 @@ from genflow.errors import InputError, name_of_function
 from genflow.interfaces import DivergenceEstimator, Integrator, NoiseSchedule, Scheduler, Velocity
 from genflow.naming import registry
 from genflow.naming.assignments import assignment
-from genflow.naming.values import check_arguments
+from genflow.naming.values import check_arguments, types_of
 
 __all__ = ["for_pictures", "label_of", "network", "part", "parts", "ready"]
 
@@ -59,6 +61,11 @@ def part(kind: str, given: Any, *first: Any, **defaults: Any) -> Any:
     else:
         if isinstance(found, type):
             check_arguments(f"{kind}: {name}", found, arguments, _ELSEWHERE.get(kind, {}))
+            if lacking := _lacking(found, first, {**defaults, **arguments}):
+                raise InputError(
+                    f"{kind}: {name} is made of {', '.join(lacking)}, which Python alone can give it; "
+                    f"{', '.join(ready(kind, *first))} would do"
+                )
         try:
             convert = registry.from_function(kind)
             if convert is not None and _is_the_part_itself(found):
@@ -142,16 +149,23 @@ def parts(kind: str, given: Any) -> dict[str, Any]:
     return found
 
 
-def ready(kind: str) -> list[str]:
-    """The registered parts of a kind that can be built without arguments.
+def ready(kind: str, *first: Any) -> list[str]:
+    """The registered parts of a kind that can be built without further arguments.
+
+    Args:
+        kind: As in `part`.
+        first: Likewise.
 
     Example:
         >>> from genflow.naming.parts import ready
         >>> "hutchinson" in ready("divergence"), "control-variate" in ready("divergence")
         (True, False)
+        >>> "shallow" in ready("velocity", 2), "guided" in ready("velocity", 2)
+        (True, False)
     """
-    constructors = {name: inspect.signature(registry.lookup(kind, name).__init__) for name in registry.names(kind)}
-    return [name for name, signature in constructors.items() if _required_count(signature) == 1]  # itself
+    found = {name: _look_up(kind, name, {})[0] for name in registry.names(_KINDS.get(kind, kind))}
+    fitting = {n: f for n, f in found.items() if not isinstance(f, type) or issubclass(f, _INTERFACES[kind])}
+    return [name for name, one in fitting.items() if not _lacking(one, first)]
 
 
 def label_of(given: Any, made: Any) -> str:
@@ -192,6 +206,26 @@ def _look_up(kind: str, name: str, arguments: dict[str, Any]) -> tuple[Any, dict
     return registry.lookup(_KINDS.get(kind, kind), name), arguments
 
 
+def _lacking(found: Any, first: Sequence[Any], arguments: Mapping[str, Any] = types.MappingProxyType({})) -> list[str]:
+    """The arguments that a call with these can't do without, by name; also those in whose place another thing comes."""
+    try:
+        parameters = list(inspect.signature(found).parameters.values())
+    except (TypeError, ValueError):
+        return []
+    hints = types_of(found)
+    filled = [p.name for p, value in zip(parameters, first, strict=False) if _takes(hints.get(p.name, Any), value)]
+    taken = {p.name for p in parameters[: len(first)]} - {*filled}
+    return [p.name for p in parameters if p.name in taken or (_is_required(p) and p.name not in {*filled, *arguments})]
+
+
+def _takes(hint: Any, value: Any) -> bool:
+    """Whether an argument of this annotation may be such a value; where it does not say, it may."""
+    if isinstance(hint, types.UnionType) or typing.get_origin(hint) is typing.Union:
+        return any(_takes(one, value) for one in typing.get_args(hint))
+    kind = typing.get_origin(hint) or hint
+    return hint is Any or not isinstance(kind, type) or isinstance(value, kind)
+
+
 def _is_the_part_itself(found: Any) -> bool:
     """Whether a function is called like the part; one of at most one argument makes the part.
 
@@ -203,10 +237,11 @@ def _is_the_part_itself(found: Any) -> bool:
         signature = inspect.signature(found)
     except (TypeError, ValueError):
         return True
-    return _required_count(signature) > 1 or any(p.kind is p.VAR_POSITIONAL for p in signature.parameters.values())
+    parameters = signature.parameters.values()
+    return sum(map(_is_required, parameters)) > 1 or any(p.kind is p.VAR_POSITIONAL for p in parameters)
 
 
-def _required_count(signature: inspect.Signature) -> int:
-    """How many arguments a call can't do without."""
-    kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
-    return sum(p.kind in kinds and p.default is p.empty for p in signature.parameters.values())
+def _is_required(parameter: inspect.Parameter) -> bool:
+    """Whether a call can't do without an argument in this place."""
+    kinds = (parameter.POSITIONAL_ONLY, parameter.POSITIONAL_OR_KEYWORD)
+    return parameter.kind in kinds and parameter.default is parameter.empty

@@ -88,7 +88,7 @@ def _write_structure(structure: Any, folder: Path, weights: str) -> None:
     atomic.write(folder / _STRUCTURE, (json.dumps(document, indent=1) + "\n").encode())
 
 
-def load(path: str | PathLike[str], trust: Sequence[str] = ()) -> Any:
+def load(path: str | PathLike[str], trust: str | Sequence[str] = ()) -> Any:
     """Reads a model that `save` wrote.
 
     Only components of genflow itself and of installed entry points are built; a checkpoint can't make it import, let
@@ -96,12 +96,15 @@ def load(path: str | PathLike[str], trust: Sequence[str] = ()) -> Any:
 
     Args:
         path: The folder.
-        trust: Further components that may be imported, as `module:Name`.
+        trust: A further component that may be imported, as `module:Name`, or several.
 
     Raises:
         InputError: No checkpoint there, a damaged one, one of a newer format, or one that names a foreign class.
     """
-    folder = Path(path)
+    folder, trust = Path(path), [trust] if isinstance(trust, str) else list(trust)
+    for name in trust:
+        if not all(str(name).partition(":")):
+            raise InputError(f"trust: {name!r} came; a module and a name in it, such as my_flows:MyFlow, would do")
     if not (folder / _STRUCTURE).is_file():
         raise InputError(f"{folder}: no model there ({_STRUCTURE} is missing); name a folder that fit or save wrote")
     document = documents.read(folder / _STRUCTURE, _Document)

@@ -23,6 +23,7 @@ the middle term is one more graph filter, in the basis :math:`T_j \circ T_k`, wh
 from __future__ import annotations
 
 import math
+from collections.abc import Collection
 from typing import Any
 
 import torch
@@ -71,7 +72,7 @@ class Chebyshev(GraphVelocity):
 
     def __init__(
         self,
-        adjacency: Any,
+        adjacency: Collection[Any],
         features: int = 1,
         width: int = 32,
         order: int = 2,

@@ -20,6 +20,7 @@ so that a tangent costs matrix products of the shape of the layer, and no matrix
 from __future__ import annotations
 
 import math
+from collections.abc import Collection
 from typing import Any
 
 import torch
@@ -68,7 +69,7 @@ class GraphAttention(GraphVelocity):
 
     def __init__(
         self,
-        adjacency: Any,
+        adjacency: Collection[Any],
         features: int = 1,
         width: int = 32,
         heads: int = 4,

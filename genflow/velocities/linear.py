@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import torch
@@ -37,7 +37,7 @@ class Linear(Velocity):
 
     closed_form = True
 
-    def __init__(self, matrices: Any, times: Sequence[float] = (0.0,), event_ndim: int = 1):
+    def __init__(self, matrices: Collection[Any], times: Sequence[float] = (0.0,), event_ndim: int = 1):
         super().__init__()
         stacked, grid = torch.as_tensor(matrices, dtype=torch.float64), torch.as_tensor(times, dtype=torch.float64)
         if stacked.ndim != 3 or stacked.shape[1] != stacked.shape[2]:

@@ -60,7 +60,7 @@ class ProbabilityFlow(Wrapper):
 
     def __init__(
         self,
-        network: Any,
+        network: Velocity | Callable[..., Tensor],
         noise: Path,
         prediction: Prediction | str = "epsilon",
         clock: Literal["time", "log_snr", "karras"] = "time",
