@@ -502,3 +502,43 @@ def test_moments_of_another_file_count_as_those_of_the_first(file):
         other = gf.data.rows_of(written(zone, name), data.columns, schema=data.schema)[0]
         np.testing.assert_array_equal(other.numpy(), rows(data))
     assert data.schema.columns[1].number("2024-03-29T02:00:00+01:00") == MOMENTS.as_unit("s").asi8[0] / 3600 + 1
+
+
+# Files and folders that are something else
+
+
+@pytest.mark.parametrize("kind", [".gz", ".bz2", ".xz", ".zip", ".parquet", ".xlsx", ".arrow"])
+def test_a_file_of_another_kind_than_its_ending_says(file, tmp_path, kind):
+    frame = pd.DataFrame({"x": X, "k": K, "c": C})
+    content = (HEAD + BODY).encode()
+    if kind in (".gz", ".bz2", ".xz"):
+        content = {".gz": gzip.compress, ".bz2": bz2.compress, ".xz": lzma.compress}[kind](content)
+    elif kind == ".zip":
+        with zipfile.ZipFile(buffer := io.BytesIO(), "w") as archive:
+            archive.writestr("rows.csv", content)
+        content = buffer.getvalue()
+    elif kind == ".arrow":
+        pa = pytest.importorskip("pyarrow")
+        with pa.ipc.new_file(buffer := io.BytesIO(), (table := pa.Table.from_pandas(frame)).schema) as writer:
+            writer.write_table(table)
+        content = buffer.getvalue()
+    else:
+        write(tmp_path / f"rows{kind}", frame)
+        content = (tmp_path / f"rows{kind}").read_bytes()
+    with pytest.warns(gf.errors.Remark, match=f"table.csv is no text, but a {kind} file: it is read as such"):
+        check(load(file(content)))
+
+
+def test_folders_without_pictures_say_what_they_are(tmp_path, file):
+    """Each in one line that says what would do."""
+    cases = {"": "an empty name came; the path of a table or a picture, or a built-in name, would do"}
+    for name, holds in (("nothing", ""), ("some.tables", "rows.csv"), ("run", "model.json")):
+        (tmp_path / name).mkdir()
+        if holds:
+            (tmp_path / name / holds).write_text("{}")
+    cases[tmp_path / "nothing"] = "is a folder without pictures; one with pictures, or a file, would do"
+    cases[tmp_path / "some.tables"] = "is a folder without pictures; a file in it, such as rows.csv, would do"
+    cases[tmp_path / "run"] = "is the folder of a model, no data; genflow.load reads it"
+    for source, message in cases.items():
+        with pytest.raises(InputError, match=f"^data: .*{message}$"):
+            load(source)

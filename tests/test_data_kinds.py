@@ -434,3 +434,39 @@ def test_a_zero_has_no_sign():
     column = Column("c", grid=0.1)
     zero = column.series(np.array([-1e-17, 0.1]))
     assert not np.signbit(zero).any()
+
+
+SAID = {
+    "decimals": (RNG.normal(size=N), ("continuous", "class", "identifier")),
+    "whole numbers": (RNG.integers(0, 9, N), ("integer", "continuous", "class", "identifier")),
+    "truth": (RNG.random(N) < 0.5, ("boolean", "class", "identifier")),
+    "words": (WORDS, ("class", "identifier")),
+    "days": (pd.Series(STAMPS).dt.normalize(), ("date", "class", "identifier")),
+}
+
+
+@pytest.mark.parametrize("source", ["frame", ".csv", "array"])
+@pytest.mark.parametrize("name", SAID)
+def test_a_kind_that_is_said_is_kept_or_refused_in_one_line(tmp_path, name, source):
+    """It is never believed of values that are not of that kind, nor passed over in silence."""
+    column, known = SAID[name]
+    frame = pd.DataFrame({"x": RNG.normal(size=N), "y": column})
+    if source == ".csv":
+        write(tmp_path / "rows.csv", frame)
+    for kind in ("continuous", "integer", "class", "boolean", "date", "identifier"):
+        data = {"frame": frame, ".csv": tmp_path / "rows.csv", "array": frame.to_numpy(dtype=object)}[source]
+        if kind in known:
+            assert load(data, kinds={1: kind}).schema.columns[1].kind == kind
+            continue
+        with pytest.raises(InputError) as error:
+            load(data, kinds={1: kind})
+        assert "\n" not in str(error.value)
+        assert "column 2" in str(error.value) or "column 'y'" in str(error.value)
+
+
+def test_an_array_of_dates_as_numbers(recwarn):
+    days = pd.Series(STAMPS).dt.strftime("%Y%m%d").astype("int64")
+    data = load(np.column_stack([RNG.normal(size=N), days]), kinds={1: "date"})
+    assert data.schema.columns[1].kind == "date"
+    with pytest.raises(InputError, match=r"row 1, column 2: .+ is no integer, as kinds says; 'continuous' would do"):
+        load(RNG.normal(size=(N, 2)), kinds={1: "integer"})

@@ -161,7 +161,7 @@ def test_damaged_files(text, name):
     ("name", "message"),
     [
         ("nothing.csv", "no such file"),
-        ("folder.csv", "a folder, not a file"),
+        ("folder.csv", "a folder without pictures"),
         ("table.ods", "ending '.ods' is not supported; give one of .csv .+"),
         ("README", "ending '' is not supported"),
     ],

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
@@ -279,7 +279,8 @@ def spelt_values(words: Sequence[str], dtype: str) -> pd.Index | None:
     try:
         if found := _INTERVAL.fullmatch(dtype):
             ends = zip(*(word[1:-1].split(", ") for word in words))
-            return pd.IntervalIndex.from_arrays(*(spelt_values(each, found[1]) for each in ends), closed=found[2])
+            low, high = (cast(Any, spelt_values(each, found[1])) for each in ends)
+            return pd.IntervalIndex.from_arrays(low, high, cast(Any, found[2]))
         if dtype in ("bool", "boolean"):
             return pd.Index([{"False": False, "True": True}[word] for word in words], dtype=dtype)
         return pd.Index(list(words)).astype(dtype)

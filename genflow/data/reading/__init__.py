@@ -11,7 +11,7 @@ from genflow.data.reading.array import as_array, from_array, read_npy
 from genflow.data.reading.excel import EXCEL, read_excel
 from genflow.data.reading.frame import as_pandas, from_frame, read_arrow, read_parquet
 from genflow.data.reading.packed import PACKED, unpack
-from genflow.data.reading.table import NO_HINTS, Hints, Table
+from genflow.data.reading.table import NO_HINTS, Hints, Table, confirm_kinds
 from genflow.data.reading.text import read_text
 from genflow.errors import InputError
 
@@ -25,6 +25,7 @@ __all__ = [
     "Table",
     "as_array",
     "as_pandas",
+    "confirm_kinds",
     "from_array",
     "from_frame",
     "read_table",
@@ -69,7 +70,7 @@ def read_table(
         raise InputError(f"{path}: no such file")
     if path.stat().st_size == 0:
         raise InputError(f"{path}: the file is empty")
-    content, ending, remark = unpack(path, _PLAIN)
+    content, ending, remark = unpack(path, _PLAIN, _TEXT)
     if sheet is not None and ending not in EXCEL:
         raise InputError(f"sheet: {sheet!r} came, and {path} has no sheets; leave it out")
     table = _of_kind(ending, content, str(path), wanted, hints, sheet)

@@ -42,7 +42,7 @@ def from_array(array: Any, origin: str, hints: Hints = NO_HINTS) -> Table:
         raise InputError(
             f"{origin}: an array of the shape {values.shape} came; give (rows, columns), neither of them zero"
         )
-    if values.dtype.kind in "OUTmM":
+    if values.dtype.kind in "OUTmM" or "date" in hints.values():
         return _of_objects(array, origin, hints)
     if values.dtype.kind not in "fiub":
         raise InputError(f"{origin}: an array of {values.dtype} came; give real numbers")

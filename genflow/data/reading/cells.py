@@ -134,7 +134,7 @@ def strip_signs(cells: Sequence[str]) -> tuple[list[str], list[str]] | None:
         (None, None, None)
     """
     texts = list(dict.fromkeys(cell.strip() for cell in cells if not is_missing(cell)))
-    known = {}
+    known: dict[str, Dressed] = {}
     for text in texts:
         if (found := undress(text)) is None or (known and found.sign != known[texts[0]].sign):
             return None

@@ -70,11 +70,10 @@ def _of_records(records: np.ndarray) -> pd.DataFrame:
         field = records.ravel()[name]
         values = np.ma.getdata(field)
         values = values.astype(values.dtype.newbyteorder("="))
-        column = pd.Series(list(values) if values.ndim > 1 or values.dtype.names else values)
+        column: pd.Series = pd.Series(list(values) if values.ndim > 1 or values.dtype.names else values)
         gone = np.ma.getmaskarray(field) if values.ndim == 1 and not values.dtype.names else np.zeros(len(field), bool)
-        columns[name] = (
-            column.astype(NULLABLE.get(str(column.dtype), column.dtype)).mask(gone) if gone.any() else column
-        )
+        dtype: Any = NULLABLE.get(str(column.dtype), str(column.dtype))
+        columns[name] = column.astype(dtype).mask(gone) if gone.any() else column
     return pd.DataFrame(columns)
 
 
@@ -310,7 +309,7 @@ def _of_text(
     different = set(cells) - {""}
     if hint is None and not any(map(_has_digit, different)) and truth_of("", cells) is None:  # words and nothing else
         return word_column(table.columns[j], cells, gone, str(column.dtype))
-    alone = Table(np.empty(0), [table.columns[j]], table.named, table.origin)
+    alone = Table(np.empty(0), [table.columns[j]], table.named, table.origin, before=j)
     found = fill_table([cells], alone, ";", None, {} if hint is None else {0: hint})
     table.remarks += [remark for remark in alone.remarks if not remark.startswith("one column")]
     table.strays |= alone.strays

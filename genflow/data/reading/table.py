@@ -16,7 +16,17 @@ from genflow.data.reading.kind import number_column
 from genflow.data.reading.notation import is_number
 from genflow.errors import InputError
 
-__all__ = ["NO_HINTS", "NO_NUMBER", "Hints", "Table", "hints_at", "kind_said", "quote", "wanted_positions"]
+__all__ = [
+    "NO_HINTS",
+    "NO_NUMBER",
+    "Hints",
+    "Table",
+    "confirm_kinds",
+    "hints_at",
+    "kind_said",
+    "quote",
+    "wanted_positions",
+]
 
 NO_NUMBER = "mend it, or leave the column out with drop="
 """What an error advises where a value is no number."""
@@ -40,6 +50,7 @@ class Table:
         line: The line (from 1) of a row (from 0) in a file of text.
         kinds: What each column holds; numbers, where it is not said.
         strays: Words among numbers that are read as missing, by row and name of the column.
+        before: How many columns of the source stand before these.
     """
 
     def __init__(
@@ -52,9 +63,10 @@ class Table:
         line: Callable[[int], int] | None = None,
         kinds: Sequence[Column] | None = None,
         strays: Mapping[tuple[int, str], str] | None = None,
+        before: int = 0,
     ):
         self.values, self.columns, self.named, self.origin = values, list(columns), named, origin
-        self.remarks, self.line = list(remarks), line
+        self.remarks, self.line, self._before = list(remarks), line, before
         self.strays = dict(strays or {})
         if kinds is None and values.ndim == 2:
             kinds = [number_column(name, column) for name, column in zip(self.columns, values.T, strict=True)]
@@ -72,7 +84,7 @@ class Table:
 
     def label(self, j: int) -> str:
         """How an error names a column: its name, or its number where it has none."""
-        return f"column {self.columns[j]!r}" if self.named else f"column {j + 1}"
+        return f"column {self.columns[j]!r}" if self.named else f"column {self._before + j + 1}"
 
     def position(self, column: str | int) -> int:
         """Where a column stands, which is named by its name or its position.
@@ -232,6 +244,35 @@ def hints_at(names: Sequence[str], hints: Hints) -> dict[int, str | Column]:
     """The hints by the places of their columns; those of columns that are not there are left to whoever needs them."""
     found = {_position(names, column): hint for column, hint in hints.items()}
     return {j: hint for j, hint in found.items() if j is not None}
+
+
+def confirm_kinds(table: Table, hints: Hints) -> Table:
+    """The table, its columns of the kinds that a user says.
+
+    Args:
+        table: The table.
+        hints: What is said of some columns.
+
+    Raises:
+        InputError: Values that are not of that kind.
+    """
+    for j, said in hints_at(table.columns, hints).items():
+        column, values = table.kinds[j], table.values[:, j]
+        if not isinstance(said, str) or said == "ignored" or column.kind == "constant":
+            continue
+        numbers = column.kind in ("integer", "continuous") and said in ("integer", "continuous")
+        if numbers and said == "integer" and (values != np.floor(values))[~np.isnan(values)].any():
+            i = int(np.argmax(~np.isnan(values) & (values != np.floor(values))))
+            raise InputError(
+                f"{table.place(i, j)}: {values[i]:.15g} is no integer, as kinds says; 'continuous' would do"
+            )
+        if numbers or said == "identifier":
+            table.kinds[j] = replace(column, kind=said)
+        elif said != column.kind:
+            advice = "'class'" if column.kind in ("class", "identifier") else f"{column.kind!r} or 'class'"
+            of = f"{table.label(j)} of {table.origin}"
+            raise InputError(f"kinds: {said!r} came for {of}, which its values are not; {advice} would do")
+    return table
 
 
 def wanted_positions(names: Sequence[str], wanted: Sequence[str | int] | None, named: bool = False) -> set[int]:

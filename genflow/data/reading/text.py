@@ -509,9 +509,9 @@ def _read_words(table: Table, j: int, cells: list[str], hint: str | Column | Non
         if numbers.meanings:
             _remark_on_strays(table, j, strays, "number")
             return numbers
-    if mended is None and kind not in ("integer", "continuous", "boolean"):
+    if mended is None and (kind not in ("integer", "continuous", "boolean") or hint == "boolean"):
         found = words_of(name, cells)
-        return found._replace(column=replace(found.column, kind=kind)) if kind else found
+        return found._replace(column=replace(found.column, kind=kind)) if kind == "identifier" else found
     return numbers
 
 

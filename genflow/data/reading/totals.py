@@ -39,8 +39,8 @@ def last_row_of_totals(columns: Sequence[Sequence[str]]) -> tuple[str, bool] | N
     word = next(own, "")
     if not word and not _is_gap(columns[0]):
         return None
-    known = [_numbers(column) for column, text in zip(columns, last) if not is_missing(text) and text != word]
-    known = [each for each in known if each is not None]
+    beside = (_numbers(column) for column, text in zip(columns, last) if not is_missing(text) and text != word)
+    known = [each for each in beside if each is not None]
     same = bool(known) and any(all(_is(mean, *each) for each in known) for mean in (False, True))
     return (word, same) if word or (same and any(values[-1] for values, _ in known)) else None
 
