@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
@@ -12,6 +13,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from genflow.errors import InputError
 from genflow.interfaces import Component, DivergenceEstimator, Estimate, Integrator, Scheduler, Velocity, Work
 
 if TYPE_CHECKING:
@@ -21,6 +23,25 @@ __all__ = ["Assembly", "Cost", "Density", "Transport"]
 
 Cost = Callable[[Tensor, Tensor, Estimate], Tensor]
 """A running cost `(t, x, estimate) -> (*batch,)`, integrated along the path."""
+
+
+_OF_POINTS = {"audit", "decode", "encode", "latent_log_prob", "log_prob", "score", "trajectory"}
+
+
+def _of_tensors(method: Callable[..., Any]) -> Callable[..., Any]:
+    """The method, which says in one line that points are tensors, before it begins."""
+
+    @functools.wraps(method)
+    def checked(self: Any, *arguments: Any, **options: Any) -> Any:
+        points = next(iter((*arguments, *options.values())), None)
+        if points is not None and not isinstance(points, Tensor):
+            raise InputError(
+                f"{method.__name__}: a {type(points).__name__} came, and this {type(self).__name__} is not fitted; a "
+                "tensor would do, or what fit(…) returns, which takes tables and arrays"
+            )
+        return method(self, *arguments, **options)
+
+    return checked
 
 
 class Density(Component, nn.Module, ABC):
@@ -50,6 +71,8 @@ class Density(Component, nn.Module, ABC):
         super().__init_subclass__(**options)
         if {"encode", "decode"} <= vars(cls).keys():
             cls.invertible = True
+        for name in _OF_POINTS & vars(cls).keys():
+            setattr(cls, name, _of_tensors(vars(cls)[name]))
 
     @abstractmethod
     def log_prob(

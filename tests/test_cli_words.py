@@ -284,7 +284,7 @@ def test_a_condition_by_name_or_in_order(in_trees, capsys):
         ("fit two-moons --model cnf --set velocity=linear -o new", ["linear is made of matrices", "residual-mlp"]),
         (
             "fit two-moons --model cnf --set scheduler=karras -o new",
-            ["karras is made of noise", "uniform, warped, jko"],
+            ["karras is made of noise", "uniform, warped"],
         ),
     ],
 )
@@ -292,6 +292,20 @@ def test_what_can_not_be_is_said_in_one_line(in_trees, capsys, words, said):
     error = refused(capsys, words)
     for part in said:
         assert part in error
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="a device that is full, of Linux")
+@pytest.mark.parametrize("words", [["list"], ["list", "exact"], ["--version"]])
+def test_standard_output_that_is_full_is_one_line(capsys, monkeypatch, words):
+    with open("/dev/full", "w") as full:
+        monkeypatch.setattr(sys, "stdout", full)
+        monkeypatch.setattr("genflow.cli.output._OUTPUT", full.fileno())
+        code = main(words)
+        sys.stdout.flush()  # as at the end of the process: it is said once
+    err = capsys.readouterr().err
+    assert code == 1
+    assert err.startswith("genflow: error: standard output: it can't be written (No space left on device); ")
+    assert err.count("\n") == 1
 
 
 def test_memory_that_is_not_there_is_one_line(in_trees, capsys):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+import warnings
 
 import numpy as np
 import pytest
@@ -11,9 +12,12 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import genflow as gf
 from genflow import InputError
 from genflow.data import load, names, split
 from genflow.data.atoms import grid_width, grid_widths, repeats
+from genflow.data.reading import from_array
+from genflow.data.selection import Selection, select
 
 
 def parts(data) -> torch.Tensor:
@@ -272,6 +276,48 @@ def test_what_is_no_column_is_one_line(argument, column):
         return
     with pytest.raises(InputError, match=f"{argument}: .* came; the name of a column or its position from 0 would do"):
         load(NORMAL, **{argument: column})
+
+
+DENSE = torch.from_numpy(NORMAL[:60])
+LAYOUTS = {
+    "the layout sparse_coo": DENSE.to_sparse,
+    "the layout mkldnn": DENSE.float().to_mkldnn,
+    "the layout nested": lambda: torch.nested.nested_tensor([DENSE[:3], DENSE[:4]]),
+    "a meta tensor": lambda: DENSE.to("meta"),
+    "a quantized tensor": lambda: torch.quantize_per_tensor(DENSE.float(), 0.1, 0, torch.qint8),
+}
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning:torch", "ignore:torch.quantize", "ignore:The PyTorch API of nested")
+@pytest.mark.parametrize("what", LAYOUTS)
+def test_a_tensor_without_numbers_one_by_one_is_one_line(what):
+    fitted = gf.baselines.Gaussian(3).fit(NORMAL[:60], iterations=1)
+    asked = {
+        "data": lambda x: load(x),
+        "test": lambda x: load(NORMAL, test=x),
+        "x": fitted.log_prob,
+    }
+    for argument, ask in asked.items():
+        with pytest.raises(InputError, match=f"^{argument}: .*{what} .*would do$"):
+            ask(LAYOUTS[what]())
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.int8])
+def test_numbers_of_few_digits_are_numbers(dtype):
+    rows = (20 * DENSE).to(dtype)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", RuntimeWarning)
+        fitted = gf.baselines.Gaussian(3).fit(rows, iterations=1)
+        assert fitted.log_prob(rows).isfinite().all()
+    assert torch.equal(load(rows, atoms="keep").train, load(rows.double(), atoms="keep").train)
+
+
+def test_numbers_near_the_largest_are_looked_at_without_a_warning():
+    rows = np.where(NORMAL > 0, 1e308, -1e308) * (1 - np.abs(NORMAL) / 100)
+    rows[:50, 0] = -9e307
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", RuntimeWarning)
+        select(from_array(rows, "data"), Selection())
 
 
 def test_a_position_of_numpy_is_one():

@@ -127,6 +127,29 @@ def test_what_are_no_rows_is_one_line(rows, said, fitted):
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    "build",
+    [
+        lambda: gf.baselines.NSF(2, width=8),
+        lambda: gf.models.JKOiFlow(2, width=8),
+        lambda: gf.models.FlowMatching(2, width=8),
+        lambda: gf.baselines.GaussianMixture(2),
+        lambda: gf.baselines.Copula(2),
+        lambda: gf.Flow(gf.velocities.Shallow(2, 8)),
+    ],
+)
+@pytest.mark.parametrize("rows", [pd.DataFrame(np.eye(2)), np.eye(2, dtype=np.float32), [[0.0, 1.0]], "rows.csv"])
+def test_a_model_that_is_not_fitted_takes_tensors_alone(build, rows):
+    model = build()
+    for name in ("log_prob", "encode", "decode") if model.invertible else ("log_prob",):
+        method = getattr(type(model), name)
+        if method is getattr(gf.Flow, name):
+            method = method.__wrapped__  # without the shapes that tests hold against it before
+        said = f"^{name}: a {type(rows).__name__} came, and this {type(model).__name__} is not fitted; a tensor"
+        with pytest.raises(gf.InputError, match=said):
+            method(model, rows)
+
+
 @kinds
 def test_no_graph_is_recorded_unless_it_is_wanted(kind, fitted, frame):
     model = fitted[kind]

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import errno
+import gc
 import os
 import stat
 import subprocess
 import sys
 import threading
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 
 import genflow as gf
+from genflow.data.writing import _write_excel
 from genflow.errors import InputError, WriteError
 from genflow.storage import atomic
 
@@ -114,6 +117,16 @@ except WriteError as error:
     assert done.stdout.count("\n") == 1
     assert path.read_text() == "old"
     assert names(tmp_path) == ["out.npy"]
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="a device that is full, of Linux")
+def test_a_sheet_on_a_full_disk_complains_once(monkeypatch):
+    complaints: list = []
+    monkeypatch.setattr(sys, "unraisablehook", complaints.append)
+    with pytest.raises(OSError, match="No space left on device"):
+        _write_excel(Path("/dev/full"), pd.DataFrame(np.eye(3)))
+    gc.collect()
+    assert not complaints
 
 
 def test_copying_a_folder_to_a_full_disk_is_one_line(tmp_path):

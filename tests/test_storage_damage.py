@@ -94,6 +94,19 @@ def test_anything_else_in_any_place_of_the_structure(damaged, seed):
     assert after - before < 300 * 1024  # kilobytes: what a limit of 16 MB leaves garbage of, against 40 GB
 
 
+@pytest.mark.parametrize("field", ["data", "seconds", "steps", "nll", "nll_rows", "scores"])
+def test_a_component_in_the_place_of_a_value_is_one_line(damaged, field):
+    euler = {"class": "genflow.solvers.fixed:Euler", "arguments": {}}
+
+    def change(document):
+        record = document["model"]["arguments"]["record"]["arguments"]
+        record[field] = [euler] if field == "scores" else euler
+
+    rewritten(damaged, change)
+    with pytest.raises(InputError, match=rf"FitRecord can't be built from the checkpoint, {field}.*a Euler came; "):
+        gf.load(damaged)
+
+
 @pytest.mark.parametrize("old", [False, True])
 def test_cut_and_turned_bytes_of_weights(damaged, old):
     """A checksum finds every bit that is turned; format 1 has none, there only what can be told is refused."""

@@ -31,7 +31,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if not words:
             print_help()
             return 2
-        command, chosen = parse(words)
+        try:
+            command, chosen = parse(words)
+        finally:
+            sys.stdout.flush()  # of a help
         with warnings.catch_warnings(), interrupt_on_signals():
             warnings.simplefilter("ignore", Remark)  # a command prints remarks where they belong
             from genflow.numerics.tuning import tuned_process

@@ -8,9 +8,12 @@ import os
 import sys
 from typing import Any
 
+from genflow.errors import WriteError
+
 __all__ = ["say_what_can_be_said"]
 
 _NAME = "genflow.plain"
+_OUTPUT = 1  # the number of standard output
 _PLAIN = {
     "±": "+-",
     "²": "2",
@@ -35,15 +38,21 @@ _PLAIN = {
 
 
 class _Unbroken(io.FileIO):
-    """A file whose reader may go: what is written from then on is lost, and the work goes on."""
+    """A file whose reader may go: what is written from then on is lost, and the work goes on.
+
+    Where standard output can't be written for another reason, that is said once.
+    """
 
     def write(self, data: Any) -> int:
         try:
             return super().write(data) or 0
-        except BrokenPipeError:
+        except OSError as error:
             nothing = os.open(os.devnull, os.O_WRONLY)
             os.dup2(nothing, self.fileno())
             os.close(nothing)
+            if self.fileno() == _OUTPUT and not isinstance(error, BrokenPipeError):
+                line = f"standard output: it can't be written ({error.strerror}); make room or name another place"
+                raise WriteError(error.errno, line) from None
             return len(data)
 
 

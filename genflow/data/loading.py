@@ -38,6 +38,7 @@ from genflow.data.reading import (
     from_frame,
     read_table,
 )
+from genflow.data.rows import check_dense
 from genflow.data.selection import Selection, select
 from genflow.data.sensors import sensors
 from genflow.data.toys import TOYS, Density
@@ -172,8 +173,8 @@ def load(
         return source
     values = [missing_values] if isinstance(missing_values, int | float | str) else list(missing_values)
     selection = Selection(
-        None if columns is None else _columns(columns, "columns"), _columns(drop, "drop"), dict(kinds or {}), condition, classes,
-        missing, values, sheet, like,
+        None if columns is None else _columns(columns, "columns"), _columns(drop, "drop"), dict(kinds or {}),
+        condition, classes, missing, values, sheet, like,
     )  # fmt: skip
     if atoms not in ATOMS:
         raise InputError(f"atoms: {atoms!r} came; give 'cells', 'keep', 'dequantize' or 'drop'")
@@ -343,6 +344,7 @@ def _table(source: Any, argument: str, selection: Selection, hints: Hints = NO_H
         return read_table(source, wanted, hints, selection.sheet)
     if selection.sheet is not None:
         raise InputError(f"sheet: {selection.sheet!r} came for what is no Excel file; leave it out")
+    check_dense(source, argument)
     if isinstance(source, list | tuple | Tensor) or (isinstance(source, np.ndarray) and source.dtype.names is None):
         return from_array(source, argument, hints)
     frame = None if isinstance(source, Mapping | int | float | None) else as_pandas(source)

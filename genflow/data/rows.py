@@ -16,7 +16,7 @@ from genflow.data.kinds import Column, Schema
 from genflow.data.reading import Hints, Table, as_pandas, from_frame, read_table
 from genflow.errors import InputError
 
-__all__ = ["condition_hints", "rows_of", "split_condition"]
+__all__ = ["check_dense", "condition_hints", "rows_of", "split_condition"]
 
 
 def rows_of(
@@ -51,6 +51,7 @@ def rows_of(
     if isinstance(source, str | PathLike) or _is_frame(source):
         x, condition = _of_table(source, columns, encoding, argument, schema, gaps)
     else:
+        check_dense(source, argument)
         x = source if isinstance(source, Tensor) else _of_array(source, argument)
     if not x.is_floating_point() and not x.is_complex():
         x = x.double()
@@ -63,6 +64,23 @@ def rows_of(
         raise InputError(f"{argument}: rows of {len(columns)} numbers are wanted, the shape {tuple(x.shape)} came")
     _check_finite(x, columns, argument, schema, gaps)
     return x, condition
+
+
+def check_dense(source: Any, argument: str) -> None:
+    """Refuses a tensor whose numbers are not there one by one: sparse, quantized, nested, or of no device.
+
+    Raises:
+        InputError: Such a tensor.
+    """
+    if not isinstance(source, Tensor):
+        return
+    if source.is_meta:
+        raise InputError(f"{argument}: a meta tensor came, which holds no numbers; one of a device would do")
+    if source.is_nested or source.layout is not torch.strided:
+        kind = "nested" if source.is_nested else str(source.layout).removeprefix("torch.").removeprefix("_")
+        raise InputError(f"{argument}: a tensor of the layout {kind} came; a dense one, x.to_dense(), would do")
+    if source.is_quantized:
+        raise InputError(f"{argument}: a quantized tensor came; its numbers, x.dequantize(), would do")
 
 
 def split_condition(table: Table, encoding: Encoding, schema: Schema | None = None) -> tuple[np.ndarray, Any]:

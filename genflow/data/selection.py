@@ -174,8 +174,9 @@ def _remark_on_sentinels(table: Table) -> None:
         if len(values) < 5:
             continue
         for place, rest in ((0, values[1:]), (-1, values[:-1])):
-            gap = abs(values[place] - rest[0 if place == 0 else -1])
-            far = gap > rest[-1] - rest[0] and _looks_like_one(values[place])
+            with np.errstate(over="ignore"):  # a distance beyond all numbers is infinite
+                gap = abs(values[place] - rest[0 if place == 0 else -1])
+                far = gap > rest[-1] - rest[0] and _looks_like_one(values[place])
             if far and counts[place] >= max(_REPEATED, _SHARE * len(known)):
                 found.setdefault(float(values[place]), []).append(j)
     for value, columns in found.items():

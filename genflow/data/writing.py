@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import time
+from io import BytesIO
 from numbers import Real
 from os import PathLike
 from pathlib import Path
@@ -131,8 +132,9 @@ def _write_excel(path: Path, frame: pd.DataFrame) -> None:
         if isinstance(column.dtype, pd.PeriodDtype):
             column = column.dt.to_timestamp()
         plain[escape(str(name))] = column.map(lambda value: escape(value) if isinstance(value, str) else value)
-    with open(path, "wb") as file:
-        pd.DataFrame(plain).to_excel(file, index=False, engine="openpyxl")
+    sheet = BytesIO()  # an archive that a full disk breaks off would complain on its own, too
+    pd.DataFrame(plain).to_excel(sheet, index=False, engine="openpyxl")
+    path.write_bytes(sheet.getbuffer())
 
 
 def _cell(value: Any) -> str:

@@ -179,7 +179,7 @@ def _check_arguments(cls: type[Component], arguments: dict[str, Any], source: An
         hints = {}
     for name, value in arguments.items():
         hint = hints.get(name, Any)
-        answer = "" if isinstance(value, Component) else expectation(value, hint, name)
+        answer = expectation(value, hint, name)
         if not answer and hint is not Any and not_finite(value) and not not_finite(cls.defaults().get(name)):
             answer = f"{name}: {value} came; a finite number would do"
         if answer:
