@@ -9,10 +9,19 @@ import torch
 
 import genflow as gf
 from genflow import Dynamics, InputError
-from genflow.solvers import DDIM, RK4, Ancestral, DPMSolver, EulerMaruyama, PredictorCorrector, StochasticHeun
+from genflow.solvers import (
+    DDIM,
+    RK4,
+    Ancestral,
+    DPMSolver,
+    EDMSampler,
+    EulerMaruyama,
+    PredictorCorrector,
+    StochasticHeun,
+)  # fmt: skip
 
 float64 = torch.float64
-SAMPLERS = [DDIM(), DPMSolver(), DDIM(eta=0.5), Ancestral(), PredictorCorrector()]
+SAMPLERS = [DDIM(), DPMSolver(), DDIM(eta=0.5), Ancestral(), PredictorCorrector(), EDMSampler(), EDMSampler(churn=4)]
 every_sampler = pytest.mark.parametrize("sampler", SAMPLERS, ids=lambda sampler: type(sampler).__name__)
 
 
@@ -22,7 +31,7 @@ def diffusion_of(denoise, noise):
     return dynamics
 
 
-@pytest.mark.parametrize("sampler", [DDIM(), DPMSolver()], ids=["DDIM", "DPMSolver"])
+@pytest.mark.parametrize("sampler", [DDIM(), DPMSolver(), EDMSampler()], ids=["DDIM", "DPMSolver", "EDMSampler"])
 @pytest.mark.parametrize("stop", [0.0, 0.3])
 def test_data_in_one_point_are_sampled_exactly_in_one_step(sampler, stop):
     """From pure noise at t = 1, where λ is -∞, to t = 0, where it is ∞: x_t = (1 - t) m + t ε on all of the way."""
@@ -31,6 +40,9 @@ def test_data_in_one_point_are_sampled_exactly_in_one_step(sampler, stop):
     for steps in (1, 4):
         end = sampler.solve(dynamics, noise, torch.linspace(1, stop, steps + 1, dtype=float64)).state
         assert torch.allclose(end, (1 - stop) * 3 + stop * noise, atol=1e-12)
+        if stop:  # and back to where no signal is left
+            back = sampler.solve(dynamics, end, torch.linspace(stop, 1, steps + 1, dtype=float64)).state
+            assert torch.allclose(back, noise, atol=1e-12)
 
 
 def test_a_denoiser_linear_in_lambda_is_solved_exactly_by_two_steps_of_memory():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from genflow.baselines.presets import diffusion, extends
@@ -19,12 +20,13 @@ def edm(dim: int, steps: int = 18, churn: float = 0.0, **options: Any) -> Matchi
 
     .. math::
         x_\sigma = x + \sigma z, \qquad
-        \min_D \; E_{\log \sigma \sim N(-1.2, 1.2^2)}
+        \min_D \; E_{\log (\sigma / 2 s_d) \sim N(-1.2, 1.2^2)}
         \frac{\sigma^2 + s_d^2}{(\sigma s_d)^2} |D(x_\sigma, \sigma) - x|^2, \qquad
         D = c_{skip} x_\sigma + c_{out} F(c_{in} x_\sigma, \tfrac14 \log \sigma)
 
-    with :math:`s_d = 1`, that of standardized rows. The likelihood is that at :math:`\sigma = 0.002`, by RK4 on a grid
-    of equal steps in :math:`\log \sigma`.
+    with :math:`s_d = 1`, that of standardized rows; the noises are the authors' in units of the data's deviation, which
+    is one half of theirs (:math:`s_d = 0.5`). The likelihood is that at :math:`\sigma = 0.002`, by RK4 on equal
+    steps of :math:`\log \sigma`.
 
     Args:
         dim: Dimension of a point.
@@ -47,7 +49,7 @@ def edm(dim: int, steps: int = 18, churn: float = 0.0, **options: Any) -> Matchi
         path,
         Preconditioned(sigma_data=1.0),
         "karras",
-        times=LogNormal(-1.2, 1.2),
+        times=LogNormal(-1.2 + math.log(2.0), 1.2),
         weighting="edm",
         sampler=EDMSampler(churn),
         sampling=Karras(path, steps),

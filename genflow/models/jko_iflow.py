@@ -43,7 +43,7 @@ from genflow.interfaces import Velocity
 from genflow.model import GenerativeModel
 from genflow.models.costs import Kinetic
 from genflow.models.discretization import Discretization
-from genflow.models.jko_settings import BlockNetwork, ProximalStep, Rounds, Stages
+from genflow.models.jko_settings import BlockNetwork, ProximalStep, Rounds, Stages, shares
 from genflow.models.local_matching import contractions, diffuse, local_path
 from genflow.models.proximal import proximal_stage
 from genflow.models.stages import initial_frequencies, likelihood_stage, matching_stage
@@ -118,8 +118,7 @@ class JKOiFlow(Flow, GenerativeModel):
         blocks = (4 if plane else 2) if blocks is None else blocks
         first = (0.2 if plane else 0.4) if first is None else first
         growth = (2.0 if plane else 4.0) if growth is None else growth
-        stages = stages.chosen(*((0.0, 0.0) if plane else (0.1, 0.75)))
-        self.choose(blocks=blocks, first=first, growth=growth, matching=stages.matching, joint=stages.joint)
+        self.choose(blocks=blocks, first=first, growth=growth)
         if blocks < 1:
             raise InputError(f"blocks: {blocks} came; at least 1 would do")
         if stages.objective == "matching" and (rounds.reparameterize or rounds.refine):
@@ -138,7 +137,7 @@ class JKOiFlow(Flow, GenerativeModel):
         self.discretization, self.optimization = discretization, optimization
 
     def next_stage(self, data: TrainingData, history: list[dict[str, Any]]) -> Stage | None:
-        self._settle_network(len(data.train))
+        self._settle(len(data.train))
         kinds = [entry["kind"] for entry in history]
         if self.stages.matched and kinds.count(_LOCAL) < self.blocks:
             return self._local_stage(data, kinds.count(_LOCAL))
@@ -156,7 +155,7 @@ class JKOiFlow(Flow, GenerativeModel):
             return self._joint_stage(data)
         return None
 
-    def _settle_network(self, rows: int) -> None:
+    def _settle(self, rows: int) -> None:
         """Settles, by the number of rows to train on, what was left open about the blocks and their training."""
         few = rows < _FEW
         self.network = self.network.rebuilt(
@@ -165,10 +164,13 @@ class JKOiFlow(Flow, GenerativeModel):
         )
         if self.optimization.sharpness is None:
             self.optimization = self.optimization.rebuilt(sharpness=0.1 if few else 0.0)
+        self.stages = self.stages.chosen(*shares(self.dim, rows))
         self.choose(
             width=self.network.width,
             frequencies=self.network.frequencies,
             sharpness=self.optimization.sharpness,
+            matching=self.stages.matching,
+            joint=self.stages.joint,
         )
 
     def stages_behind(self, history: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,9 +13,11 @@ from genflow.groups import Group
 from genflow.interfaces import Velocity
 from genflow.models.proximal import TRANSPORTS
 
-__all__ = ["BlockNetwork", "ProximalStep", "Rounds", "Stages"]
+__all__ = ["BlockNetwork", "ProximalStep", "Rounds", "Stages", "shares"]
 
 _GAIN = 2.0  # what a round spends, in units of the one before
+# Shares of matching and of the joint likelihood above the plane, below so many rows.
+_SHARES = ((300, (0.95, 0.02)), (1000, (0.7, 0.25)), (math.inf, (0.1, 0.75)))
 _OBJECTIVES = ("warmed", "proximal", "matching")
 
 
@@ -115,10 +118,10 @@ class Stages(Group):
         objective: Of a block: `proximal`; `matching`, local flow matching alone; or `warmed`, matching and then the
             proximal step.
         matching: Share of the budget for local flow matching before the proximal steps, where the objective is
-            `warmed`; 0 for none, the default in the plane; 0.1 above.
+            `warmed`; 0 for none. By default that of `shares`.
         matching_rate: Peak learning rate of local flow matching.
-        joint: Share of the budget for the likelihood of the assembled chain, at the end; 0 for none, the default in the
-            plane, where the proximal steps alone lead further; 0.75 above.
+        joint: Share of the budget for the likelihood of the assembled chain, at the end; 0 for none. By default that of
+            `shares`.
         joint_rate: Peak learning rate of the joint training.
         kinetic: Weight of the kinetic energy :math:`\int |v|^2 dt` in the joint stage: straight paths need few steps.
     """
@@ -140,10 +143,15 @@ class Stages(Group):
             )
 
     def chosen(self, matching: float, joint: float) -> Any:
-        """The same with these shares where none were typed."""
-        shares = {"matching": self.matching, "joint": self.joint}
-        rule = {"matching": matching, "joint": joint}
-        return self.rebuilt(**{name: rule[name] if share is None else share for name, share in shares.items()})
+        """The same with these shares where none were typed; of what a typed one leaves, the other has its part."""
+        if self.matching is not None and self.joint is None:
+            joint *= (1 - self.matching) / (1 - matching)
+        elif self.joint is not None and self.matching is None:
+            matching *= (1 - self.joint) / (1 - joint)
+        return self.rebuilt(
+            matching=matching if self.matching is None else self.matching,
+            joint=joint if self.joint is None else self.joint,
+        )
 
     @property
     def matched(self) -> float:
@@ -151,3 +159,18 @@ class Stages(Group):
         assert self.matching is not None
         assert self.joint is not None
         return {"warmed": self.matching, "proximal": 0.0, "matching": 1 - self.joint}[self.objective]
+
+
+def shares(dim: int, rows: int) -> tuple[float, float]:
+    """The shares of the budget that local matching and the joint likelihood have by default.
+
+    In the plane the proximal steps alone lead further. Few rows are learned by the likelihood in passing, and then by
+    heart: there, cheap steps of matching make the better samples and the better likelihoods. See docs/experiments.md.
+
+    Args:
+        dim: Dimension of a point.
+        rows: Rows to train on.
+    """
+    if dim <= 2:
+        return 0.0, 0.0
+    return next(found for most, found in _SHARES if rows < most)

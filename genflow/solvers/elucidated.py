@@ -27,7 +27,8 @@ class EDMSampler(OfDenoiser):
         \frac{d \hat x}{d r} = \frac{\hat x - D}{r}, \qquad
         \gamma = \min\Bigl(\frac{S_{churn}}{N}, \sqrt 2 - 1\Bigr) \text{ where } r \in [S_{min}, S_{max}]
 
-    from :math:`\hat r` to the next noise. The step to no noise at all is Euler's: it returns the denoiser.
+    from :math:`\hat r` to the next noise. The step to no noise at all is Euler's: it returns the denoiser. So is that
+    from no signal at all, where :math:`r` is infinite: :math:`x_{t'} = (\sigma_{t'} / \sigma_t) x_t + \alpha_{t'} D`.
 
     Args:
         churn: :math:`S_{churn}`, how much noise is added in all; 0 solves the probability flow, in both directions.
@@ -82,18 +83,21 @@ class EDMSampler(OfDenoiser):
 
         def advance(n: int, x: Any, memory: Any) -> tuple[Any, Any]:
             (alpha, sigma), (alpha_next, sigma_next) = ends[n], ends[n + 1]
-            t, r, r_next, y = t_all[n], sigma / alpha, sigma_next / alpha_next, x / alpha
+            t = t_all[n]
+            if not alpha > 0:  # r is infinite where there is no signal; Euler's step has a limit, Heun's has none
+                return sigma_next / sigma * x + alpha_next * denoise(t, x), memory
+            r, y = sigma / alpha, x / alpha
             if share and self.s_min <= r <= self.s_max:
                 more = (1 + share) * r
                 y = y + math.sqrt(more**2 - r**2) * self.s_noise * noise(n)
                 exact = path.time_of(torch.tensor(-2 * math.log(more), dtype=torch.float64)).clamp(max=path.t_max)
                 r, alpha = more, path.alpha(exact).item()
                 t = exact.to(t)
-            first = slope(t, alpha, r, y)
-            ahead = y + (r_next - r) * first
-            if sigma_next > 0:
-                second = slope(t_all[n + 1], alpha_next, r_next, ahead)
-                ahead = y + (r_next - r) * 0.5 * (first + second)
-            return alpha_next * ahead, memory
+            first, rise = slope(t, alpha, r, y), sigma_next - alpha_next * r  # that of r, times the signal
+            ahead = alpha_next * y + rise * first
+            if sigma_next > 0 and alpha_next > 0:
+                second = slope(t_all[n + 1], alpha_next, sigma_next / alpha_next, ahead / alpha_next)
+                ahead = alpha_next * y + rise * 0.5 * (first + second)
+            return ahead, memory
 
         return advance

@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
-__all__ = ["DEFAULTS", "complete"]
+__all__ = ["DEFAULTS", "RULES", "complete"]
 
 DEFAULTS: dict[str, dict[str, Any]] = {"genflow.models.latent:LatentFlow": {"latent": 8}}
 """Arguments by class whose default is another one today, as JSON: `{"module:Name": {"argument": old default}}`.
 
-Whoever changes a default, or a rule behind a default of `None`, writes the old value here. Later formats name every
-argument and need no such table.
+Whoever changes a default writes the old value here, the old rule behind a default of `None` below. Later formats name
+every argument and need no such tables.
 """
+
+
+def _shares(arguments: dict[str, Any]) -> dict[str, Any]:
+    return dict(zip(("matching", "joint"), (0.0, 0.0) if arguments.get("dim") in (1, 2) else (0.1, 0.75)))
+
+
+RULES: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {"genflow.models.jko_iflow:JKOiFlow": _shares}
+"""What other arguments decided, by class: `{"module:Name": rule(arguments) -> {"argument": value}}`."""
 
 
 def complete(structure: Any) -> Any:
@@ -22,5 +31,7 @@ def complete(structure: Any) -> Any:
         return structure
     parts = {key: complete(item) for key, item in structure.items()}
     if set(parts) == {"class", "arguments"} and isinstance(parts["arguments"], dict):
-        parts["arguments"] = {**DEFAULTS.get(str(parts["class"]), {}), **parts["arguments"]}
+        name, typed = str(parts["class"]), parts["arguments"]
+        rule = RULES[name](typed) if name in RULES else {}
+        parts["arguments"] = {**DEFAULTS.get(name, {}), **rule, **typed}
     return parts
