@@ -46,8 +46,8 @@ COMPLETE, NEAREST, FOREST, REPAINT = "complete rows", "nearest", "forest-vp", "f
 MODELS = ["nsf", "nsf, masks", "flow-matching, masks", "jko-iflow", "jko-iflow, masks"]
 FIGURES = ("MinMAE", "AvgMAE", "W1 train", "W1 test")
 
-Fill = Callable[[np.ndarray, Task, int, argparse.Namespace], list[np.ndarray]]
-"""Rows with gaps, filled five times."""
+Fill = Callable[[np.ndarray, np.ndarray, Task, int, argparse.Namespace], list[np.ndarray]]
+"""Rows with gaps, filled five times: `(rows, test rows, task, seed, options)`."""
 
 
 @dataclass
@@ -73,7 +73,7 @@ def with_gaps(rows: np.ndarray, seed: int) -> np.ndarray:
     return rows
 
 
-def nearest(rows: np.ndarray, task: Task, seed: int, options: argparse.Namespace) -> list[np.ndarray]:
+def nearest(rows: np.ndarray, test: np.ndarray, task: Task, seed: int, options: argparse.Namespace) -> list[np.ndarray]:
     scale = np.nanstd(rows, axis=0)
     return [KNNImputer(n_neighbors=1).fit_transform(rows / scale) * scale] * DRAWS
 
@@ -81,7 +81,9 @@ def nearest(rows: np.ndarray, task: Task, seed: int, options: argparse.Namespace
 def forests(repaint: bool) -> Fill:
     """ForestDiffusion, as its authors call it."""
 
-    def fill(rows: np.ndarray, task: Task, seed: int, options: argparse.Namespace) -> list[np.ndarray]:
+    def fill(
+        rows: np.ndarray, test: np.ndarray, task: Task, seed: int, options: argparse.Namespace
+    ) -> list[np.ndarray]:
         from ForestDiffusion import ForestDiffusionModel
 
         small = {"n_t": 5, "duplicate_K": 5} if options.quick else {}
@@ -97,9 +99,11 @@ def ours(label: str) -> Fill:
     """A model of genflow given the class, by chains or with masks."""
     name, masks = label.removesuffix(", masks"), label.endswith(", masks")
 
-    def fill(rows: np.ndarray, task: Task, seed: int, options: argparse.Namespace) -> list[np.ndarray]:
+    def fill(
+        rows: np.ndarray, test: np.ndarray, task: Task, seed: int, options: argparse.Namespace
+    ) -> list[np.ndarray]:
         target = rows.shape[1] - 1
-        data = gf.data.load(rows, kinds={target: "class"}, condition=[target])
+        data = gf.data.load(rows, test=test, kinds={target: "class"}, condition=[target])
         torch.manual_seed(seed)
         limit = Budget(iterations=20) if options.quick else Budget(options.budget, clock=time.process_time)
         condition_dim = data.condition_dim + (2 * data.dim if masks else 0)
@@ -119,7 +123,7 @@ def run(name: str, method: Fill | None, options: argparse.Namespace) -> Outcome:
         train, test = task.split(seed)
         rows = with_gaps(train, seed)
         begin = time.process_time()
-        filled = [train] * DRAWS if method is None else method(rows, task, seed, options)
+        filled = [train] * DRAWS if method is None else method(rows, test, task, seed, options)
         outcome.processor.append(time.process_time() - begin)
         gone, scale = np.isnan(rows), np.ptp(train[:, :-1], axis=0)
         filled = [np.where(gone, each, train) for each in filled]  # what is seen comes back rounded, of some

@@ -94,7 +94,7 @@ class Outcome:
         return f"{np.mean(values):.{digits}f} ±{error:.{digits}f}"
 
 
-def forest_flow(train: np.ndarray, task: Task, seed: int, options: argparse.Namespace) -> Draw:
+def forest_flow(train: np.ndarray, test: np.ndarray, task: Task, seed: int, options: argparse.Namespace) -> Draw:
     """ForestDiffusion, as its authors call it."""
     from ForestDiffusion import ForestDiffusionModel
 
@@ -104,13 +104,13 @@ def forest_flow(train: np.ndarray, task: Task, seed: int, options: argparse.Name
     return lambda count: model.generate(batch_size=count)
 
 
-def ours(name: str) -> Callable[[np.ndarray, Task, int, argparse.Namespace], Draw]:
-    """A model of genflow, on rows of numbers and a class."""
+def ours(name: str) -> Callable[[np.ndarray, np.ndarray, Task, int, argparse.Namespace], Draw]:
+    """A model of genflow, on rows of numbers and a class; a ninth of the training rows says when to stop."""
 
-    def fit(train: np.ndarray, task: Task, seed: int, options: argparse.Namespace) -> Draw:
+    def fit(train: np.ndarray, test: np.ndarray, task: Task, seed: int, options: argparse.Namespace) -> Draw:
         target = train.shape[1] - 1
         given: dict[str, Any] = {"kinds": {target: "class"}, "condition": [target]} if task.classes else {}
-        data = gf.data.load(train, **given)
+        data = gf.data.load(train, test=test, **given)
         torch.manual_seed(seed)
         limit = Budget(iterations=20) if options.quick else Budget(options.budget, clock=time.process_time)
         unfitted = build(registry.lookup("model", name), data.dim, {}, data.condition_dim)
@@ -137,7 +137,7 @@ def run(name: str, method: Callable[..., Draw] | None, options: argparse.Namespa
         if method is None:
             draws = [train]
         else:
-            draw = method(train, task, seed, options)
+            draw = method(train, test, task, seed, options)
             draws = np.split(draw(options.draws * len(train)), options.draws)
         found.wall.append(time.perf_counter() - wall)
         found.processor.append(time.process_time() - processor)
