@@ -534,3 +534,21 @@ def test_a_chain_that_is_too_long_ends_where_validation_does():
     trace = [entry["nll"] for entry in history]
     assert min(trace) == trace[len(model.velocity) - 1]
     assert -model.log_prob(x[500:]).mean().item() == pytest.approx(min(trace), abs=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("dim", "rows", "typed", "expected"),
+    [
+        (2, 250, {}, (0.0, 0.0)),
+        (3, 250, {}, (0.95, 0.02)),
+        (3, 1100, {}, (0.7, 0.25)),
+        (3, 250, {"joint": 0.51}, (0.95 * 0.49 / 0.98, 0.51)),
+        (3, 250, {"matching": 0.0}, (0.0, 0.4)),
+        (3, 250, {"matching": 0.5, "joint": 0.0}, (0.5, 0.0)),
+    ],
+)
+def test_shares_of_the_stages_follow_from_the_rows_and_from_what_was_typed(dim, rows, typed, expected):
+    x = torch.randn(rows, dim, generator=torch.Generator().manual_seed(0))
+    fitted = gf.models.JKOiFlow(dim, blocks=1, width=8, **typed).fit(x, iterations=3)
+    kept = fitted.model.config()
+    assert (kept["matching"], kept["joint"]) == pytest.approx(expected)

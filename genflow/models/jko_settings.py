@@ -17,7 +17,7 @@ __all__ = ["BlockNetwork", "ProximalStep", "Rounds", "Stages", "shares"]
 
 _GAIN = 2.0  # what a round spends, in units of the one before
 # Shares of matching and of the joint likelihood above the plane, below so many rows.
-_SHARES = ((300, (0.95, 0.02)), (1000, (0.7, 0.25)), (math.inf, (0.1, 0.75)))
+_SHARES = ((300, (0.95, 0.02)), (1000, (0.7, 0.25)), (3000, (0.2, 0.65)), (math.inf, (0.1, 0.75)))
 _OBJECTIVES = ("warmed", "proximal", "matching")
 
 
