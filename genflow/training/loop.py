@@ -43,10 +43,19 @@ class StageRun:
         generator: Source of batches and of whatever the loss draws.
         begin: Clock reading at the beginning of the training, for curves and progress.
         autocast: Whether the loss, not the validation, is computed under bfloat16 autocast.
+        expected: Seconds that the first step may take: those of the stage before, where there was one.
     """
 
-    def __init__(self, stage: Stage, budget: Budget, generator: torch.Generator, begin: float, autocast: bool = False):
-        self.autocast = autocast
+    def __init__(
+        self,
+        stage: Stage,
+        budget: Budget,
+        generator: torch.Generator,
+        begin: float,
+        autocast: bool = False,
+        expected: float = 0.0,
+    ):
+        self.autocast, self.expected = autocast, expected
         self.stage, self.budget, self.generator, self.begin = stage, budget, generator, begin
         self.optimization, self.regime = stage.optimization, stage.regime
         self.parameters = stage.parameters
@@ -134,7 +143,7 @@ class StageRun:
     @property
     def pace(self) -> float:
         """Seconds of a step: the median of the last few, without the first of all, which pays what is paid once."""
-        return statistics.median(self.step_seconds[1:] or self.step_seconds or [0.0])
+        return statistics.median(self.step_seconds[1:] or self.step_seconds or [self.expected])
 
     def _affords(self, seconds: float) -> bool:
         """Whether so much time is left beside that of the last validation and of the stage's end."""
@@ -145,12 +154,13 @@ class StageRun:
         if not self.budget.timed:
             return self._step(fraction)
         began = self.budget.clock()
-        with deadline(self.left, self.budget.clock):
-            loss = self._step(fraction)
-        self.step_seconds.append(self.budget.clock() - began)
-        if len(self.step_seconds) > 1 + _REMEMBERED_STEPS:
-            del self.step_seconds[1]
-        return loss
+        try:
+            with deadline(self.left, self.budget.clock):
+                return self._step(fraction)
+        finally:  # so much at least, of a step that was given up
+            self.step_seconds.append(self.budget.clock() - began)
+            if len(self.step_seconds) > 1 + _REMEMBERED_STEPS:
+                del self.step_seconds[1]
 
     def _step(self, fraction: float) -> float:
         annealed = self.optimization.annealed

@@ -73,6 +73,7 @@ def train(
     if resumed:
         budget.spend(resumed.seconds, resumed.steps)
     begin = budget.clock() - (entries[-1]["ends"] if entries else 0.0)
+    pace = 0.0  # seconds of a step of the stage before
     while len(entries) == len(history) or budget.left > 0 or (resumed and resumed.run):
         if snapshots:
             snapshots.begin_stage(model, entries)
@@ -94,13 +95,14 @@ def train(
         if isinstance(stage, Selection):
             run = SelectionRun(stage, budget, generator, begin)
         else:
-            run = StageRun(stage, budget, generator, begin, autocast)
+            run = StageRun(stage, budget, generator, begin, autocast, pace)
         if resumed and resumed.run:
             run.restore(*resumed.run)
             begin = run.begin
         resumed = None
         with products(stage.points.device):
             entry = run(progress, snapshots.write if snapshots else None)
+        pace = run.pace if isinstance(run, StageRun) else pace
         with deadline(budget.seconds_left, budget.clock), suppress(OutOfTime):
             stage.finish(entry)
         entries.append({**entry, "ends": budget.clock() - begin})
