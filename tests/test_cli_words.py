@@ -175,6 +175,18 @@ def test_an_interrupt_while_importing_is_no_traceback(tmp_path, seconds):
     assert process.returncode == 0 or err.startswith("genflow: interrupted")
 
 
+def test_an_interrupt_while_a_class_is_made_is_one_as_well(capsys, monkeypatch):
+    """Python 3.11 makes a RuntimeError of whatever ends `__set_name__`, as happens while a library is imported."""
+
+    class Interrupting:
+        def __set_name__(self, owner, name):
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr("genflow.cli.parsing.parse", lambda words: type("Owner", (), {"part": Interrupting()}))
+    assert main(["list", "latent"]) == 130
+    assert capsys.readouterr().err == "genflow: interrupted, nothing was written\n"
+
+
 def test_the_command_line_imports_nothing_heavy_before_it_can_be_interrupted():
     code = (
         "import sys; import genflow.cli; print(sorted({'torch', 'jsonargparse', 'numpy', 'pandas'} & set(sys.modules)))"

@@ -45,19 +45,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except InputError as error:
         return _complain(_with_kept(error, str(error)), 2)
     except KeyboardInterrupt as interrupt:
-        there = note_of(interrupt)
-        return _complain(f"interrupted: {there}" if there else "interrupted, nothing was written", 130, kind="")
+        return _interrupted(interrupt)
     except (ResultError, WriteError) as error:
         return _complain(_with_kept(error, str(error)), 1)
     except (SolverError, OSError, MemoryError) as error:
         return _complain(_with_kept(error, f"{type(error).__name__}: {error}"), 1)
     except RuntimeError as error:
+        if isinstance(error.__cause__, KeyboardInterrupt):  # so Python 3.11 has one that comes while a class is made
+            return _interrupted(error.__cause__)
         if "out of memory" in str(error) or "can't allocate memory" in str(error):  # torch has no error of its own
             return _complain("not enough memory; fewer rows, samples or a smaller model would do", 1)
         if type(error).__name__ != "TrainingError":
             raise
         return _complain(_with_kept(error, str(error)), 1)
     return int(code or 0)
+
+
+def _interrupted(interrupt: BaseException) -> int:
+    there = note_of(interrupt)
+    return _complain(f"interrupted: {there}" if there else "interrupted, nothing was written", 130, kind="")
 
 
 def _with_kept(error: Exception, line: str) -> str:
