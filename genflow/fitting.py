@@ -178,7 +178,8 @@ def _standardize_parts(
         None if given is None else given.validation[:_VALIDATION_ROWS],
         of_validation,
     )
-    rows = TrainingData(train.z, validation.z, train.condition, validation.condition)
+    copies = len(train.z) // max(len(train.first), 1)
+    rows = TrainingData(train.z, validation.z, train.condition, validation.condition, copies)
     plain = TrainingData(train.first, validation.first, train.given, validation.given)
     return rows, plain, validation.log_det
 

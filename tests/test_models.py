@@ -552,3 +552,9 @@ def test_shares_of_the_stages_follow_from_the_rows_and_from_what_was_typed(dim, 
     fitted = gf.models.JKOiFlow(dim, blocks=1, width=8, **typed).fit(x, iterations=3)
     kept = fitted.model.config()
     assert (kept["matching"], kept["joint"]) == pytest.approx(expected)
+
+
+def test_a_row_at_several_places_counts_once_for_the_shares():
+    x = torch.randint(0, 5, (250, 3), generator=torch.Generator().manual_seed(0)).double()
+    fitted = gf.models.JKOiFlow(3, blocks=1, width=8).fit(x, iterations=3)
+    assert fitted.model.config()["matching"] == 0.95

@@ -137,7 +137,7 @@ class JKOiFlow(Flow, GenerativeModel):
         self.discretization, self.optimization = discretization, optimization
 
     def next_stage(self, data: TrainingData, history: list[dict[str, Any]]) -> Stage | None:
-        self._settle(len(data.train))
+        self._settle(len(data.train), len(data.train) // data.copies)
         kinds = [entry["kind"] for entry in history]
         if self.stages.matched and kinds.count(_LOCAL) < self.blocks:
             return self._local_stage(data, kinds.count(_LOCAL))
@@ -155,8 +155,13 @@ class JKOiFlow(Flow, GenerativeModel):
             return self._joint_stage(data)
         return None
 
-    def _settle(self, rows: int) -> None:
-        """Settles, by the number of rows to train on, what was left open about the blocks and their training."""
+    def _settle(self, rows: int, distinct: int) -> None:
+        """Settles, by the number of rows to train on, what was left open about the blocks and their training.
+
+        Args:
+            rows: All rows, a row at its other places among them: what a network can learn from.
+            distinct: Those of the table: what it can learn by heart.
+        """
         few = rows < _FEW
         self.network = self.network.rebuilt(
             width=self.network.width or (256 if few else 128),
@@ -164,7 +169,7 @@ class JKOiFlow(Flow, GenerativeModel):
         )
         if self.optimization.sharpness is None:
             self.optimization = self.optimization.rebuilt(sharpness=0.1 if few else 0.0)
-        self.stages = self.stages.chosen(*shares(self.dim, rows))
+        self.stages = self.stages.chosen(*shares(self.dim, distinct))
         self.choose(
             width=self.network.width,
             frequencies=self.network.frequencies,

@@ -23,6 +23,7 @@ class TrainingData:
         validation: Validation rows, `(m, *event)`.
         train_condition: The condition of each training row, `(n, k)`, where there is one.
         validation_condition: That of each validation row, `(m, k)`.
+        copies: How often each training row stands there, at other places or under other masks.
         cache: What a model wants to keep from one stage to the next and can make again, such as pushed samples.
     """
 
@@ -30,6 +31,7 @@ class TrainingData:
     validation: Float[Tensor, "m *event"]
     train_condition: Float[Tensor, "n k"] | None = None
     validation_condition: Float[Tensor, "m k"] | None = None
+    copies: int = 1
     cache: dict[str, Any] = field(default_factory=dict)
 
 
