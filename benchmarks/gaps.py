@@ -27,15 +27,13 @@ import time
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 import torch
 from sklearn.impute import KNNImputer
-from tables import DATA, Task
+from tables import DATA, Task, w1_of_all, with_error
 
 import genflow as gf
-from genflow.metrics.tables import w1
 from genflow.naming import registry
 from genflow.naming.options import build
 from genflow.numerics.tuning import tuned_process
@@ -56,11 +54,6 @@ class Outcome:
 
     figures: dict[str, list[float]] = field(default_factory=lambda: {name: [] for name in FIGURES})
     processor: list[float] = field(default_factory=list)
-
-
-def with_error(values: list[float], digits: int = 4) -> str:
-    error = np.std(values, ddof=1) / math.sqrt(len(values)) if len(values) > 1 else math.nan
-    return f"{np.mean(values):.{digits}f} ±{error:.{digits}f}"
 
 
 def with_gaps(rows: np.ndarray, seed: int) -> np.ndarray:
@@ -131,16 +124,12 @@ def run(name: str, method: Fill | None, options: argparse.Namespace) -> Outcome:
         values = {
             "MinMAE": errors.min(0).sum() / gone.sum(),
             "AvgMAE": errors.mean(0).sum() / gone.sum(),
-            "W1 train": np.mean([w1_of_all(each, train, train, task.columns) for each in filled]),
-            "W1 test": np.mean([w1_of_all(each, train, test, task.columns) for each in filled]),
+            "W1 train": np.mean([w1_of_all(each, train, train, task.columns).value for each in filled]),
+            "W1 test": np.mean([w1_of_all(each, train, test, task.columns).value for each in filled]),
         }
         for figure, value in values.items():
             outcome.figures[figure].append(float(value))
     return outcome
-
-
-def w1_of_all(*arguments: Any) -> float:
-    return w1(*arguments, max_points=None).value
 
 
 @tuned_process()
@@ -171,7 +160,7 @@ def main() -> None:
     for data in options.data:
         for name, method in methods.items():
             outcome = run(data, method, options)
-            figures = "".join(f"{with_error(outcome.figures[figure]):>17}" for figure in FIGURES)
+            figures = "".join(f"{with_error(outcome.figures[figure], 4):>17}" for figure in FIGURES)
             seconds = f"{with_error(outcome.processor, 1):>15}" if method else ""
             print(f"{data:<15}{name:<22}{figures}{seconds}", flush=True)
 

@@ -78,6 +78,12 @@ class Task:
         return train_test_split(self.rows, test_size=0.2, random_state=seed, stratify=stratified)
 
 
+def with_error(values: list[float], digits: int) -> str:
+    """The mean over the splits and its standard error."""
+    error = np.std(values, ddof=1) / math.sqrt(len(values)) if len(values) > 1 else math.nan
+    return f"{np.mean(values):.{digits}f} ±{error:.{digits}f}"
+
+
 @dataclass
 class Outcome:
     """Figures of one method on one table, one for each split."""
@@ -89,9 +95,7 @@ class Outcome:
     processor: list[float] = field(default_factory=list)
 
     def text(self, figure: str, digits: int = 3) -> str:
-        values = getattr(self, figure)
-        error = np.std(values, ddof=1) / math.sqrt(len(values)) if len(values) > 1 else math.nan
-        return f"{np.mean(values):.{digits}f} ±{error:.{digits}f}"
+        return with_error(getattr(self, figure), digits)
 
 
 def forest_flow(train: np.ndarray, test: np.ndarray, task: Task, seed: int, options: argparse.Namespace) -> Draw:

@@ -21,7 +21,7 @@ from genflow.cli.flags import (
     add_seed,
     loading,
 )
-from genflow.cli.words import console, flags_for, options_by_model
+from genflow.cli.words import console, options_by_model
 from genflow.interrupts import keeping
 
 __all__ = ["DESCRIPTION", "NEEDED", "SUMMARY", "USAGE", "add_arguments", "run"]
@@ -86,25 +86,24 @@ def run(chosen: Arguments) -> None:
     out = Path(chosen.out or fresh("comparison"))
     from genflow.studies import compare
 
-    with flags_for(evaluation="--evaluation-budget", options="--set"):
-        board = compare(
-            chosen.data,
-            chosen.models,
-            budget=chosen.budget,
-            iterations=chosen.iterations,
-            seed=chosen.seed,
-            seeds=chosen.seeds,
-            threads=chosen.threads,
-            out=out,
-            options=options_by_model(chosen.set),
-            metrics=chosen.metrics,
-            points=chosen.points,
-            evaluation=chosen.evaluation_budget,
-            velocity=chosen.velocity,
-            device=chosen.device,
-            autocast=chosen.autocast,
-            **loading(chosen),
-        )
+    board = compare(
+        chosen.data,
+        chosen.models,
+        budget=chosen.budget,
+        iterations=chosen.iterations,
+        seed=chosen.seed,
+        seeds=chosen.seeds,
+        threads=chosen.threads,
+        out=out,
+        options=options_by_model(chosen.set),
+        metrics=chosen.metrics,
+        points=chosen.points,
+        evaluation=chosen.evaluation_budget,
+        velocity=chosen.velocity,
+        device=chosen.device,
+        autocast=chosen.autocast,
+        **loading(chosen),
+    )
     with keeping(f"all results are in {out}"):
         board.print(console())
         if (out / "report.html").exists():

@@ -12,7 +12,7 @@ from jsonargparse import Namespace as Arguments
 
 from genflow.cli.flags import add_data, add_data_options, add_device, add_evaluation, add_parts, add_run, add_seed
 from genflow.cli.models import load_model
-from genflow.cli.words import console, flags_for
+from genflow.cli.words import console
 from genflow.errors import InputError, ResultError
 
 __all__ = ["DESCRIPTION", "NEEDED", "SUMMARY", "USAGE", "add_arguments", "run"]
@@ -80,8 +80,7 @@ def run(chosen: Arguments) -> None:
     data = load_for(model, source, test=chosen.test, atoms=chosen.atoms, columns=chosen.columns)
     known = reference(data, points=chosen.points)
     trained = None if model.record is None else model.record.seconds
-    with flags_for(evaluation="--evaluation-budget"):
-        limit = Budget(evaluation_seconds(chosen.evaluation_budget, trained))
+    limit = Budget(evaluation_seconds(chosen.evaluation_budget, trained))
     with Telling() as tell:
         found = evaluate(model, data, seed=chosen.seed, points=chosen.points, notify=tell, budget=limit)
         of_tables = {}

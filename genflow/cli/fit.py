@@ -25,7 +25,7 @@ from genflow.cli.flags import (
     loading,
 )
 from genflow.cli.models import mean, set_threads
-from genflow.cli.words import flags_for, note, option, version
+from genflow.cli.words import note, option, version
 from genflow.errors import InputError, ResultError, SolverError
 from genflow.interrupts import keeping
 from genflow.naming import registry
@@ -119,8 +119,7 @@ def run(chosen: Arguments) -> None:
     budget = None if chosen.budget is None else parse_seconds(chosen.budget)
     if budget is None and chosen.iterations is None:
         budget = 60.0
-    with flags_for(evaluation="--evaluation-budget"):
-        allowed = evaluation_seconds(chosen.evaluation_budget, budget)
+    allowed = evaluation_seconds(chosen.evaluation_budget, budget)
     device = device_named(chosen.device)
     options = with_network(cls, options, chosen.velocity)
     check_options(cls, options)

@@ -26,6 +26,7 @@ __all__ = [
 ]
 
 _flags: dict[str, str] = {}  # of the command that runs: `{"atoms": "--atoms"}`
+_ARGUMENTS = {"--evaluation-budget": "evaluation", "--set": "options"}  # of flags that have another name
 
 
 def speak_of(flags: Iterable[str]) -> None:
@@ -39,11 +40,12 @@ def speak_of(flags: Iterable[str]) -> None:
     # One of several is named in the singular: `integrator: no 'rk5'` of --integrators.
     _flags.update({name[:-1]: flag for name, flag in known.items() if name.endswith("s") and name != "steps"} | known)
     _flags.update({f"{name}s": flag for name, flag in known.items() if f"{name}s" not in _flags})
+    _flags.update({_ARGUMENTS[flag]: flag for flag in known.values() if flag in _ARGUMENTS})
 
 
 @contextmanager
 def flags_for(**flags: str) -> Iterator[None]:
-    """Within, a call's arguments go by the flags that they came by, where those have other names.
+    """Within, a call's arguments go by the flags that they came by, where others have their names.
 
     Args:
         flags: The flag of an argument: `steps="--chain-steps"`.

@@ -9,6 +9,7 @@ Dates with an offset from UTC, as `2024-03-31T01:00+01:00`, are moments: they co
 
 from __future__ import annotations
 
+import functools
 import itertools
 import re
 from collections import Counter
@@ -82,7 +83,9 @@ def dates(words: Sequence[str], known: str = "") -> Dates | None:
     known = _any_offset(known)
     candidates = [known] if known and _all_read(words[:1], known) else []
     times = all(map(_TIME.match, words))
-    candidates = candidates or [form for form in _LIKE.get(_shape(words[0]), ()) if _all_read(words[:1], form)]
+    candidates = candidates or [
+        form for form in _forms_by_shape().get(_shape(words[0]), ()) if _all_read(words[:1], form)
+    ]
     candidates = [form for form in candidates if times or form not in _CLOCKS]
     some = words[:: max(1, len(words) // 50)]
     candidates = [form for form in candidates if _all_read(some, form)]
@@ -119,7 +122,11 @@ def no_dates(words: Sequence[str]) -> set[str] | None:
     some = words[:: max(1, len(words) // 50)]
     (shape, _), *_ = Counter(map(_shape, some)).most_common(1)
     some = [word for word in some if _shape(word) == shape]
-    forms = [form for form in _LIKE.get(shape, ()) if 2 * sum(_all_read([word], form) for word in some) > len(some)]
+    forms = [
+        form
+        for form in _forms_by_shape().get(shape, ())
+        if 2 * sum(_all_read([word], form) for word in some) > len(some)
+    ]
     if not forms or (forms[0] in _CLOCKS and not all(map(_TIME.match, some))):
         return None
     return min(({word for word in words if not _all_read([word], form)} for form in forms), key=len)
@@ -177,14 +184,19 @@ def _shape(text: str) -> str:
 
 
 def _shapes_of_format(form: str) -> set[str]:
-    forms = [form.replace("%z", offset) for offset in ("Z", "+9", "-9", "+9:9", "-9:9")]
+    forms = {form.replace("%z", offset) for offset in ("Z", "+9", "-9", "+9:9", "-9:9")}
     return {_shape(re.sub(r"%([A-Za-z])", lambda code: "x" if code[1] in _WORDS else "9", each)) for each in forms}
 
 
-_LIKE: dict[str, list[str]] = {}
-for _form in _FORMATS:
-    for _each in _shapes_of_format(_form):
-        _LIKE.setdefault(_each, []).append(_form)
+@functools.cache
+def _forms_by_shape() -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for form in _FORMATS:
+        for shape in _shapes_of_format(form):
+            found.setdefault(shape, []).append(form)
+    return found
+
+
 _OFFSET = r"(?:Z|[+-]\d\d(?::?\d\d)?)$"
 _ANY_OFFSET = re.compile(rf"(?<=%[SMf])( ?){_OFFSET}")
 

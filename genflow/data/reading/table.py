@@ -261,8 +261,9 @@ def confirm_kinds(table: Table, hints: Hints) -> Table:
         if not isinstance(said, str) or said == "ignored" or column.kind == "constant":
             continue
         numbers = column.kind in ("integer", "continuous") and said in ("integer", "continuous")
-        if numbers and said == "integer" and (values != np.floor(values))[~np.isnan(values)].any():
-            i = int(np.argmax(~np.isnan(values) & (values != np.floor(values))))
+        broken = (values != np.floor(values)) & ~np.isnan(values)
+        if numbers and said == "integer" and broken.any():
+            i = int(broken.argmax())
             raise InputError(
                 f"{table.place(i, j)}: {values[i]:.15g} is no integer, as kinds says; 'continuous' would do"
             )
