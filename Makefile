@@ -1,12 +1,15 @@
 # make demo   installs into .venv and compares five models on two data sets; the results come into demo/
-# make test   installs what the tests need and runs them
+# make test   installs what the tests need and runs them, but for those that take long
+# make test-slow   runs those: laws learned to their standard errors, long chains, whole commands
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test clean
+.PHONY: demo test test-slow clean
+
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal -q
 
 demo: $(VENV)/installed
 	rm -rf demo
@@ -14,7 +17,10 @@ demo: $(VENV)/installed
 		--budget 14s --threads 1 --out demo
 
 test: $(VENV)/installed-tests
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal -q
+	$(PYTEST) -m "not slow"
+
+test-slow: $(VENV)/installed-tests
+	$(PYTEST) -m slow
 
 clean:
 	rm -rf $(VENV) demo build dist

@@ -143,6 +143,7 @@ def test_the_ornstein_uhlenbeck_flow_keeps_its_base():
     ],
     ids=["flow matching", "jko-iflow", "cnf"],
 )
+@pytest.mark.slow
 def test_a_model_is_trained_for_its_base(model, options, name):
     """Rows of N(m, S): with any base, the negative log-likelihood is near the entropy, 2.83 - 0.5 log 1.96."""
     generator = torch.Generator().manual_seed(0)

@@ -203,6 +203,7 @@ def test_what_a_worker_says_is_handed_on(tmp_path, monkeypatch):
     ],
     ids=lambda environment: "-".join(environment.values()),
 )
+@pytest.mark.slow
 def test_no_setting_of_the_users_ends_it(tmp_path, environment):
     table(tmp_path / "größe.csv", ["höhe", "$"])
     ended = command("compare", "--data", "größe.csv", *SMALL, "--out", "b", cwd=tmp_path, **environment)
@@ -213,6 +214,7 @@ def test_no_setting_of_the_users_ends_it(tmp_path, environment):
     assert Board(tmp_path / "b").data_names == ["größe"]
 
 
+@pytest.mark.slow
 def test_a_locale_that_lacks_characters_ends_nothing(tmp_path):
     # Names that it can't spell are read again, and what it can't print is said in plain characters.
     table(tmp_path / "größe.csv", ["höhe", "b"])
@@ -331,6 +333,7 @@ def test_an_interrupt_keeps_what_is_done(tmp_path):
 @pytest.mark.parametrize(
     ("names", "number"), [(("WaitsLater", "Never"), signal.SIGTERM), (("Waits", "Never"), signal.SIGINT)]
 )
+@pytest.mark.slow
 def test_an_interrupt_before_the_first_outcome_keeps_a_model_that_was_trained_and_else_nothing(tmp_path, names, number):
     process = waiting(tmp_path, "--out", "b", names=names)
     process.send_signal(number)

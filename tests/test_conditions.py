@@ -72,6 +72,7 @@ def fitted(data):
 
 @pytest.mark.parametrize("name", MODELS)
 @torch.no_grad()
+@pytest.mark.slow
 def test_a_model_learns_the_conditional_law(fitted, data, name):
     model, condition = fitted(name), data.condition.test
     best = -truth(condition).log_prob(data.test).mean()

@@ -435,6 +435,7 @@ for estimator in (Exact(), Hutchinson(2)):
 """
 
 
+@pytest.mark.slow
 def test_compiled_estimates_and_their_gradients_are_the_same():
     # In an interpreter of its own: the compiler does not follow the checks of shapes that the tests switch on.
     subprocess.run([sys.executable, "-c", COMPILED], check=True)

@@ -252,6 +252,7 @@ def test_batches_of_any_shape():
 
 
 @pytest.mark.parametrize("integrator", [gf.solvers.Midpoint(), gf.solvers.RK4()], ids=["Midpoint", "RK4"])
+@pytest.mark.slow
 def test_a_settled_grid_is_fine_enough(integrator):
     # dx/dt = 2 sin 2x gives tan x(t) = e^4t tan x(0). One step of length 1 is far outside of what either method can do.
     velocity = gf.as_velocity(lambda x, t, condition: 2 * (2 * x).sin())

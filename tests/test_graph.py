@@ -350,6 +350,7 @@ def test_measurements_of_other_sensors_are_refused():
 
 
 @_each_kind
+@pytest.mark.slow
 def test_a_conditional_flow_comes_towards_the_truth_and_not_beyond_it(kind):
     network = SensorNetwork(4, seed=0)
     torch.manual_seed(0)
@@ -374,6 +375,7 @@ def test_a_conditional_flow_comes_towards_the_truth_and_not_beyond_it(kind):
     assert -5 * se < after < before / 5  # over seeds, 0.02 ± 0.006 and 0.065 ± 0.012 of it are left
 
 
+@pytest.mark.slow
 def test_jko_iflow_is_built_of_blocks_on_the_graph(tmp_path):
     network = SensorNetwork(5, seed=0)
     rows = network.sample(2500, generator())[0].float()
@@ -454,6 +456,7 @@ def test_a_flattened_velocity_is_a_copy_that_moves_and_scales():
         moved(x[:, :8], t)
 
 
+@pytest.mark.slow
 def test_a_table_of_measurements_is_fitted_by_blocks_on_the_graph(tmp_path):
     data = gf.data.load("sensors", rows=1500)
     assert (data.dim, data.condition_dim) == (12, 12)

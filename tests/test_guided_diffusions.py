@@ -144,6 +144,7 @@ def own_models():
 
 
 @pytest.mark.parametrize("name", own_models())
+@pytest.mark.slow
 def test_a_velocity_of_the_users_own_learns_to_do_without(name):
     torch.manual_seed(0)
     data = groups()

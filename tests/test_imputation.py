@@ -274,6 +274,7 @@ LEARNED = {
     ("name", "masks"),
     [("nsf", False), ("nsf", True), ("flow-matching", False), ("flow-matching", True), ("score-sde", True)],
 )
+@pytest.mark.slow
 def test_models_learn_the_conditional_laws(name, masks):
     cls, options, iterations = LEARNED[name]
     exact = torch.tensor([[1.0, 0.8, 0.0], [0.8, 1.0, 0.3], [0.0, 0.3, 1.0]]).double()

@@ -38,6 +38,7 @@ def generator():
     return torch.Generator().manual_seed(0)
 
 
+@pytest.mark.slow
 def test_the_autoencoder_comes_first_and_then_the_flow(fitted):
     kinds = [entry["kind"] for entry in fitted.history]
     assert kinds[0] == "autoencoder"
@@ -113,6 +114,7 @@ def test_it_is_saved_and_loaded(fitted, data, tmp_path):
 
 
 @torch.no_grad()
+@pytest.mark.slow
 def test_the_solver_can_be_swapped(fitted, data):
     other = fitted.replace(integrator=gf.solvers.Adaptive("dopri5", rtol=1e-5, atol=1e-5))
     x, y = (model.sample(5, generator=generator()) for model in (fitted, other))

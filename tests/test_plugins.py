@@ -106,6 +106,7 @@ def mine():
     return sys.modules[registry.lookup("velocity", "my_plugin_parts:Wave").__module__]
 
 
+@pytest.mark.slow
 def test_they_are_compared(capsys):
     settings = [
         "cnf.velocity=my_plugin_parts:Wave",

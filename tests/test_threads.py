@@ -26,6 +26,7 @@ print(json.dumps({"code": code, "threads": torch.get_num_threads()}))
 
 
 @pytest.mark.parametrize(("flags", "threads"), [([], 1), (["--threads", "2"], 2)])
+@pytest.mark.slow
 def test_fit_takes_one_thread_unless_more_are_asked_for(tmp_path, flags, threads):
     words = ["fit", "two-moons", "--model", "maf", "--iterations", "3", "-o", str(tmp_path / "run"), *flags]
     ended = subprocess.run([sys.executable, "-c", _SCRIPT, *words], capture_output=True, text=True, check=True)

@@ -351,6 +351,7 @@ def uninterrupted(moons):
 
 
 @pytest.mark.parametrize("kind", ["jko", "jko-rounds", "cnf", "cnf-hutchinson"])
+@pytest.mark.slow
 def test_a_training_that_was_cut_off_reaches_the_same_weights(moons, uninterrupted, tmp_path, kind):
     whole, events = uninterrupted[kind]
     stages = [event["stage"] for event in events]
@@ -389,6 +390,7 @@ def test_a_training_that_was_finished_is_not_trained_further(moons, tmp_path):
     assert first.history == again.history
 
 
+@pytest.mark.slow
 def test_a_cut_between_two_stages_of_many(rows, tmp_path):
     def trained(**options):
         return train(Line(shares=[0.2, 0.2, 0.5, 1.0]), rows, Budget(iterations=200), **options)
