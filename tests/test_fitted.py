@@ -366,7 +366,7 @@ def test_many_rows_and_samples_come_in_portions_that_agree(kind, fitted, frame, 
     model = Transformed(**fitted[kind].config())
     rows, generator = torch.tensor(frame.values), torch.Generator().manual_seed(0)
     whole, noise = model.log_prob(rows), model.encode(rows)
-    monkeypatch.setattr("genflow.fitted._FEW_NUMBERS", 3)
+    monkeypatch.setattr("genflow.fitted.portions.FEW_NUMBERS", 3)
     sizes, run = [], Portions.run
 
     def counted(self, operation, count, compute, few):

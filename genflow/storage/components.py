@@ -26,17 +26,18 @@ from genflow.storage.documents import expectation, not_finite, printable
 __all__ = ["construct", "check_names", "describe", "is_own", "names_in"]
 
 _PACKAGES = (
-    "baselines", "data", "divergences", "imputation", "models", "paths", "schedulers", "solvers", "training",
+    "baselines", "data", "divergences", "fitted", "imputation", "models", "paths", "schedulers", "solvers", "training",
     "velocities",
 )  # fmt: skip
-_MODULES = ("base", "fitted", "fitting", "flow", "groups", "wrappers")
+_MODULES = ("base", "fitting", "flow", "groups", "wrappers")
 """Where genflow's own components are defined."""
 
 _MOVED = {
+    "genflow.fitted:Transformed": "genflow.fitted.transformed:Transformed",
     "genflow.flow:StandardNormal": "genflow.base:StandardNormal",
     "genflow.functions:FunctionIntegrator": "genflow.solvers.function:FunctionIntegrator",
     "genflow.functions:FunctionScheduler": "genflow.schedulers.function:FunctionScheduler",
-    "genflow.model:Transformed": "genflow.fitted:Transformed",
+    "genflow.model:Transformed": "genflow.fitted.transformed:Transformed",
     "genflow.schedulers.noise:LinearInterpolant": "genflow.paths.interpolants:LinearInterpolant",
     "genflow.schedulers.noise:VariancePreserving": "genflow.paths.diffusions:VariancePreserving",
 }

@@ -1,4 +1,4 @@
-"""A model in the user's units: what `fit` returns, and what is saved."""
+"""The class of a model in the user's units: densities, samples and imputations of rows of the user's table."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import copy
 import dataclasses
 import math
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from os import PathLike
 from typing import TYPE_CHECKING, Any
 
@@ -20,12 +19,12 @@ from genflow.divergences import Exact
 from genflow.draws import batch_shape, check_count, check_generator, draw_seed, stratified_draws
 from genflow.errors import InputError, SolverError
 from genflow.extras import extra
+from genflow.fitted.portions import ByPortions, graph, repeat_condition
 from genflow.fitting import FitRecord, budget_of, check_dtype, fit, like_of, warn
 from genflow.flow import Flow
 from genflow.imputation import Imputation, Masked
 from genflow.interfaces import Component
 from genflow.numerics.memory import check_room
-from genflow.numerics.portions import Portions
 from genflow.training import Budget, Progress
 from genflow.training.closing import work
 
@@ -36,10 +35,9 @@ if TYPE_CHECKING:
     from genflow.data import Schema
     from genflow.distribution import FittedDistribution
 
-__all__ = ["FitRecord", "Transformed"]
+__all__ = ["Transformed"]
 
 _DRAWS = 16  # of the places of a row that has many
-_FEW_NUMBERS = 1 << 14  # 1024 rows of 16 columns
 _STEPS = 20  # of a chain: see docs/experiments.md
 _REFERENCE = 2048  # scores that are kept
 _PORTION = 64  # rows that are scored at once, between two looks at the clock
@@ -91,7 +89,7 @@ class Transformed(Component, nn.Module):
         self.remarks = list(remarks)
         self.record = record
         self.schema = schema
-        self._portions = Portions()
+        self._by_portions = ByPortions()
         self._held_out: tuple[Tensor, Any] | None = None  # rows whose scores are kept with it, and their condition
 
     def config(self) -> dict[str, Any]:
@@ -254,13 +252,13 @@ class Transformed(Component, nn.Module):
         check_count(draws, "draws")
         draws = draws if self.places > 1 else 1
         x, condition = self._rows(x, condition)
-        with self._graph(differentiable, x, condition) as graph:
+        with graph(differentiable, x, condition) as recorded:
             given = self._encode_condition(condition, x.shape[:-1])
             log_w = []
             for z, log_det in self._places(x, draws, generator):
                 far = z.isinf()  # beyond what the model's numbers reach: no density
                 known = z.masked_fill(far, 0.0)
-                log_p = self._by_portions(("log_prob", graph), self.model.log_prob, known, given, generator)
+                log_p = self._by_portions.map(("log_prob", recorded), self.model.log_prob, known, given, generator)
                 log_w.append((log_p.to(log_det) + log_det).masked_fill(far.any(-1).to(log_det.device), -math.inf))
             if len(log_w) == 1:
                 return log_w[0].to(x.device, x.dtype), torch.zeros_like(log_w[0]).to(x.device, x.dtype)
@@ -323,9 +321,9 @@ class Transformed(Component, nn.Module):
         if not self.model.has_latent:
             raise InputError(f"latent_log_prob: {type(self.model).__name__} has no latent space; log_prob would do")
         x, condition = self._rows(x, condition)
-        with self._graph(False, x, condition) as graph:
+        with graph(False, x, condition) as recorded:
             z, given = self._standardize(x)[0], self._encode_condition(condition, x.shape[:-1])
-            return self._by_portions(("latent_log_prob", graph), self.model.latent_log_prob, z, given, generator)
+            return self._by_portions.map(("latent_log_prob", recorded), self.model.latent_log_prob, z, given, generator)
 
     def sample(
         self,
@@ -363,7 +361,7 @@ class Transformed(Component, nn.Module):
             x = self.sample(shape, condition, generator, differentiable=differentiable)
             return x, self.log_prob(x, condition, generator, differentiable=differentiable)
         x, log_p = self._draw(self.model.sample_with_log_prob, shape, condition, generator, differentiable, {})
-        with self._graph(differentiable, x, log_p):
+        with graph(differentiable, x, log_p):
             return x, log_p.to(x) + self.preprocessor(x)[1]
 
     def sample_frame(
@@ -582,7 +580,7 @@ class Transformed(Component, nn.Module):
         rows, condition = self._rows(x, condition, gaps=True)
         found = self.impute(rows, draws, condition, generator, steps=steps)
         frame = self._frame(
-            found.reshape(-1, self.dim), None if condition is None else _repeat_condition(condition, draws)
+            found.reshape(-1, self.dim), None if condition is None else repeat_condition(condition, draws)
         )
         return frame if draws == 1 else frame.assign(draw=np.repeat(np.arange(1, draws + 1), len(frame) // draws))
 
@@ -607,7 +605,7 @@ class Transformed(Component, nn.Module):
             drawn = Imputation(
                 self.model,
                 copy.deepcopy(self.preprocessor).cpu(),
-                lambda z, c, source: self._by_portions(("log_prob", False), self.model.log_prob, z, c, source),
+                lambda z, c, source: self._by_portions.map(("log_prob", False), self.model.log_prob, z, c, source),
                 self._sample,
                 self._like(),
             )(flat[where], given, draws, own, steps)
@@ -616,30 +614,25 @@ class Transformed(Component, nn.Module):
 
     def _sample(self, count: int, condition: Any, generator: torch.Generator) -> Tensor:
         """Samples of the model in its own units, a portion at a time."""
-        each = _of_each(condition, (count,))
         model = self.model.model if isinstance(self.model, Masked) else self.model  # what is seen is in the condition
-        parts = self._portions.run(
-            ("sample", False, "[]", self._like().dtype),
-            count,
-            lambda start, stop: model.sample((stop - start,), each(start, stop), generator).reshape(stop - start, -1),
-            _few(self.dim),
-        )
-        return torch.cat(parts)
+        draw = lambda size, c: (model.sample((size,), c, generator).reshape(size, -1),)
+        (z,) = self._by_portions.draw(("sample", False, "[]", self._like().dtype), draw, (count,), self.dim, condition)
+        return z
 
     def encode(self, x: Any, condition: Any = None, *, differentiable: bool = False) -> Float[Tensor, "*shape"]:
         """The noise of each row, which is taken in the forms that `log_prob` takes."""
         x, condition = self._rows(x, condition)
-        with self._graph(differentiable, x, condition) as graph:
+        with graph(differentiable, x, condition) as recorded:
             z, given = self._standardize(x)[0], self._encode_condition(condition, x.shape[:-1])
-            return self._by_portions(("encode", graph), self.model.encode, z, given)
+            return self._by_portions.map(("encode", recorded), self.model.encode, z, given)
 
     def decode(self, z: Any, condition: Any = None, *, differentiable: bool = False) -> Float[Tensor, "*shape"]:
         """The row of each noise, in the units of the file, in float64."""
         z = torch.as_tensor(z)
         like = self._like()
-        with self._graph(differentiable, z, condition) as graph:
+        with graph(differentiable, z, condition) as recorded:
             given = self._encode_condition(condition, z.shape[:-1])
-            x = self._by_portions(("decode", graph), self.model.decode, z.to(like.device, like.dtype), given)
+            x = self._by_portions.map(("decode", recorded), self.model.decode, z.to(like.device, like.dtype), given)
             return self._original(x)
 
     def score(self, x: Any, condition: Any = None, *, differentiable: bool = False) -> Float[Tensor, "*shape"]:
@@ -652,18 +645,18 @@ class Transformed(Component, nn.Module):
         """
         x, condition = self._rows(x, condition)
         given = self._encode_condition(condition, x.shape[:-1])
-        with self._graph(differentiable, x, given) as graph:
+        with graph(differentiable, x, given) as recorded:
 
             def gradient(rows: Tensor, c: Any) -> Tensor:
                 with torch.enable_grad():
-                    rows = rows if graph and rows.requires_grad else rows.detach().requires_grad_()
+                    rows = rows if recorded and rows.requires_grad else rows.detach().requires_grad_()
                     places = self._places(rows, _DRAWS, None)
                     log_p = torch.stack([self.model.log_prob(z, c).to(log_det) + log_det for z, log_det in places])
                     return torch.autograd.grad(
-                        log_p.logsumexp(0).sum(), rows, create_graph=graph, allow_unused=True, materialize_grads=True
+                        log_p.logsumexp(0).sum(), rows, create_graph=recorded, allow_unused=True, materialize_grads=True
                     )[0]
 
-            return self._by_portions(("score", graph), gradient, x, given)
+            return self._by_portions.map(("score", recorded), gradient, x, given)
 
     def audit(
         self, x: Any, condition: Any = None, generator: torch.Generator | None = None, tolerance: float = 0.01
@@ -786,28 +779,6 @@ class Transformed(Component, nn.Module):
         like = self._like()
         return self.encoding(condition, batch).to(like.device, like.dtype)
 
-    @contextmanager
-    def _graph(self, differentiable: bool, *inputs: Any) -> Iterator[bool]:
-        """Records a graph only where it is wanted, or where an input is part of one; says whether it does."""
-        needed = differentiable or any(isinstance(part, Tensor) and part.requires_grad for part in inputs)
-        with torch.set_grad_enabled(needed and torch.is_grad_enabled()):
-            yield torch.is_grad_enabled()
-
-    def _by_portions(
-        self, operation: Any, compute: Callable[..., Tensor], x: Tensor, condition: Any, *rest: Any
-    ) -> Tensor:
-        """`compute(rows, their condition, …)` of all rows, a portion at a time."""
-        flat = x.reshape(-1, x.shape[-1])
-        each = _of_each(condition, x.shape[:-1])
-        parts = self._portions.run(
-            (operation, flat.dtype, flat.device),
-            len(flat),
-            lambda start, stop: compute(flat[start:stop], each(start, stop), *rest),
-            _few(flat.shape[-1]),
-        )
-        whole = torch.cat(parts)
-        return whole.reshape((*x.shape[:-1], *whole.shape[1:]))
-
     def _draw(
         self, draw: Callable[..., Any], shape: Any, condition: Any, generator: Any, differentiable: bool, options: Any
     ) -> tuple[Tensor, ...]:
@@ -815,19 +786,17 @@ class Transformed(Component, nn.Module):
         batch = batch_shape(shape)
         check_generator(generator)
         check_room(math.prod(batch), self.dim)
-        with self._graph(differentiable, condition) as graph:
+        with graph(differentiable, condition) as recorded:
             given = self._encode_condition(condition, batch)
-            each = _of_each(given, batch)
-            operation = (draw.__name__, graph, str(sorted(options.items())), self._like().dtype)
+            operation = (draw.__name__, recorded, str(sorted(options.items())), self._like().dtype)
 
-            def drawn(start: int, stop: int) -> tuple[Tensor, ...]:
-                found = draw(stop - start, each(start, stop), generator, **options)
+            def drawn(count: int, c: Any) -> tuple[Tensor, ...]:
+                found = draw(count, c, generator, **options)
                 return found if isinstance(found, tuple) else (found,)
 
             if not math.prod(batch):
                 return torch.zeros(*batch, self.dim, dtype=torch.float64), torch.zeros(batch, dtype=torch.float64)
-            parts = self._portions.run(operation, math.prod(batch), drawn, _few(self.dim))
-            z, *rest = (torch.cat(part) for part in zip(*parts, strict=True))
+            z, *rest = self._by_portions.draw(operation, drawn, batch, self.dim, given)
             x = self._original(z).reshape(*batch, z.shape[-1])
             return x, *(part.reshape(batch) for part in rest)
 
@@ -856,23 +825,3 @@ class Transformed(Component, nn.Module):
 
     def _preprocessing_device(self) -> torch.device:
         return next(self.preprocessor.buffers(), self._like()).device
-
-
-def _few(dim: int) -> int:
-    """Rows that need no portions, without a graph; with one, every step of a solver is kept."""
-    return 0 if torch.is_grad_enabled() else _FEW_NUMBERS // dim
-
-
-def _repeat_condition(condition: Any, times: int) -> Any:
-    """Conditions of rows that come so many times, one below the other; one that all share stays one."""
-    if isinstance(condition, Tensor):
-        return condition.repeat(times, *(1,) * (condition.ndim - 1)) if condition.ndim > 1 else condition
-    return np.tile(condition, (times, 1)) if isinstance(condition, np.ndarray) and condition.ndim > 1 else condition
-
-
-def _of_each(condition: Any, batch: Sequence[int]) -> Callable[[int, int], Any]:
-    """The condition of the rows from `start` to before `stop`: their own vectors, or the one that all share."""
-    if not (isinstance(condition, Tensor) and condition.ndim > 1):
-        return lambda start, stop: condition
-    vectors = condition.expand(*batch, -1).reshape(-1, condition.shape[-1])
-    return lambda start, stop: vectors[start:stop]
