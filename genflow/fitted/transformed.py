@@ -14,11 +14,11 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from genflow.deadline import OutOfTime, deadline
 from genflow.divergences import Exact
 from genflow.draws import batch_shape, check_count, check_generator, draw_seed, stratified_draws
-from genflow.errors import InputError, SolverError
+from genflow.errors import InputError
 from genflow.extras import extra
+from genflow.fitted.held_out import REFERENCE, HeldOut, percentile, reference
 from genflow.fitted.portions import ByPortions, graph, repeat_condition
 from genflow.fitting import FitRecord, budget_of, check_dtype, fit, like_of, warn
 from genflow.flow import Flow
@@ -39,10 +39,7 @@ __all__ = ["Transformed"]
 
 _DRAWS = 16  # of the places of a row that has many
 _STEPS = 20  # of a chain: see docs/experiments.md
-_REFERENCE = 2048  # scores that are kept
-_PORTION = 64  # rows that are scored at once, between two looks at the clock
 _TENTH = 0.1  # of a training's time: what its scores may take where nobody asked for them
-_LOWEST = -1e300
 
 
 class Transformed(Component, nn.Module):
@@ -90,7 +87,7 @@ class Transformed(Component, nn.Module):
         self.record = record
         self.schema = schema
         self._by_portions = ByPortions()
-        self._held_out: tuple[Tensor, Any] | None = None  # rows whose scores are kept with it, and their condition
+        self._held_out: HeldOut | None = None  # rows whose scores are kept with it
 
     def config(self) -> dict[str, Any]:
         return {
@@ -444,14 +441,12 @@ class Transformed(Component, nn.Module):
         Args:
             log_p: Log densities of this model, by `score_draws` of the places of a row.
         """
-        scores = self.scores().to(log_p.device)
+        scores = self.scores()
         if not len(scores):
             raise InputError(
                 "percentile: this model keeps no scores of rows to compare with; fit it anew, or keep_scores"
             )
-        value = log_p.detach().double()
-        below = [torch.searchsorted(scores, value.contiguous(), right=right).double() for right in (False, True)]
-        return torch.where(value.isnan(), math.nan, 50.0 * (below[0] + below[1]) / len(scores))
+        return percentile(log_p, scores)
 
     @property
     def score_draws(self) -> int:
@@ -471,8 +466,7 @@ class Transformed(Component, nn.Module):
             rows: Rows, of which the first 2048 count.
             condition: Their conditions.
         """
-        given = None if condition is None else condition[:_REFERENCE]
-        self._held_out = rows[:_REFERENCE], given
+        self._held_out = HeldOut(rows[:REFERENCE], None if condition is None else condition[:REFERENCE])
 
     def keep_scores(self, log_p: Float[Tensor, "n"], draws: int = 0) -> None:
         """Keeps the log densities of rows that it was not trained on, to which `percentile` compares others.
@@ -485,30 +479,14 @@ class Transformed(Component, nn.Module):
             raise InputError(
                 "keep_scores: a model that was put together by hand has no record; one that fit returned has"
             )
-        found = log_p.detach().double().nan_to_num(nan=_LOWEST, neginf=_LOWEST, posinf=-_LOWEST).sort().values
-        if len(found) > _REFERENCE:  # as many quantiles of them
-            found = found[torch.linspace(0, len(found) - 1, _REFERENCE).round().long()]
-        self.record = dataclasses.replace(self.record, scores=tuple(found.tolist()), score_draws=draws)
+        self.record = dataclasses.replace(self.record, scores=reference(log_p), score_draws=draws)
 
     def _score_held_out(self, seconds: float = math.inf) -> None:
         """Scores the rows that were held out, as many as there is time for."""
-        if self._held_out is None or not self.has_log_prob:
-            return
-        (rows, condition), limit = self._held_out, Budget(seconds)
-        limit.start()
-        parts: list[Tensor] = []
-        with torch.no_grad():
-            for start in range(0, len(rows), _PORTION):
-                part = slice(start, start + _PORTION)
-                try:
-                    with deadline(limit.left, limit.clock):
-                        parts.append(self.log_prob(rows[part], None if condition is None else condition[part]))
-                except (OutOfTime, SolverError):
-                    break
-                if not limit.left > 0:
-                    break
-        if parts:
-            self.keep_scores(torch.cat(parts))
+        if self._held_out is not None and self.has_log_prob:
+            log_p = self._held_out.log_prob(self.log_prob, seconds)
+            if len(log_p):
+                self.keep_scores(log_p)
 
     def impute(
         self,
