@@ -129,5 +129,5 @@ def _rows(fitted: Any, condition: Any) -> tuple[int, ...]:
         rows = fitted.encoding.rows(condition)
     else:
         rows = tuple(condition.shape[:-1]) if isinstance(condition, Tensor) else ()
-    fitted._encode_condition(condition, rows)
+    fitted.encode_condition(condition, rows)
     return rows

@@ -11,16 +11,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float
-from torch import Tensor, nn
+from jaxtyping import Float
+from torch import Tensor
 
 from genflow.divergences import Exact
 from genflow.draws import batch_shape, check_count, check_generator, draw_seed, stratified_draws
 from genflow.errors import InputError
-from genflow.extras import extra
 from genflow.fitted.held_out import REFERENCE, HeldOut, percentile, reference
-from genflow.fitted.portions import ByPortions, graph, repeat_condition
-from genflow.fitting import FitRecord, budget_of, check_dtype, fit, like_of, warn
+from genflow.fitted.portions import graph, repeat_condition
+from genflow.fitted.units import Units
+from genflow.fitting import FitRecord, budget_of, fit, warn
 from genflow.flow import Flow
 from genflow.imputation import Imputation, Masked
 from genflow.interfaces import Component
@@ -42,7 +42,7 @@ _STEPS = 20  # of a chain: see docs/experiments.md
 _TENTH = 0.1  # of a training's time: what its scores may take where nobody asked for them
 
 
-class Transformed(Component, nn.Module):
+class Transformed(Component, Units):
     r"""A model behind an invertible preprocessing: densities and samples in the user's own units.
 
     .. math:: \log p(x) = \log p_{model}(T(x)) + \log |\det \partial T / \partial x|
@@ -77,16 +77,10 @@ class Transformed(Component, nn.Module):
         record: FitRecord | None = None,
         schema: Any = None,
     ):
-        super().__init__()
-        self.model = model
-        self.preprocessor = preprocessor
-        self.columns = list(columns)
+        super().__init__(model, preprocessor, columns, encoding, schema)
         self.history = list(history)
-        self.encoding = encoding
         self.remarks = list(remarks)
         self.record = record
-        self.schema = schema
-        self._by_portions = ByPortions()
         self._held_out: HeldOut | None = None  # rows whose scores are kept with it
 
     def config(self) -> dict[str, Any]:
@@ -100,16 +94,6 @@ class Transformed(Component, nn.Module):
             "record": self.record,
             "schema": self.schema,
         }
-
-    @property
-    def dim(self) -> int:
-        """The number of columns."""
-        return int(self.model.dim)
-
-    @property
-    def has_log_prob(self) -> bool:
-        """Whether rows have a density under the model."""
-        return bool(self.model.has_log_prob)
 
     def fit(
         self,
@@ -248,14 +232,14 @@ class Transformed(Component, nn.Module):
         check_generator(generator)
         check_count(draws, "draws")
         draws = draws if self.places > 1 else 1
-        x, condition = self._rows(x, condition)
+        x, condition = self.take_rows(x, condition)
         with graph(differentiable, x, condition) as recorded:
-            given = self._encode_condition(condition, x.shape[:-1])
+            given = self.encode_condition(condition, x.shape[:-1])
             log_w = []
             for z, log_det in self._places(x, draws, generator):
                 far = z.isinf()  # beyond what the model's numbers reach: no density
                 known = z.masked_fill(far, 0.0)
-                log_p = self._by_portions.map(("log_prob", recorded), self.model.log_prob, known, given, generator)
+                log_p = self.by_portions.map(("log_prob", recorded), self.model.log_prob, known, given, generator)
                 log_w.append((log_p.to(log_det) + log_det).masked_fill(far.any(-1).to(log_det.device), -math.inf))
             if len(log_w) == 1:
                 return log_w[0].to(x.device, x.dtype), torch.zeros_like(log_w[0]).to(x.device, x.dtype)
@@ -278,16 +262,16 @@ class Transformed(Component, nn.Module):
     def _places(self, x: Tensor, draws: int, generator: torch.Generator | None) -> Iterator[tuple[Tensor, Tensor]]:
         """Rows in the model's units with their log-determinants: once, or so many of their places."""
         if not self.preprocessor.random:
-            yield self._standardize(x)
+            yield self.standardize(x)
             return
         # With a generator draws are a function of the whole row, so that their errors cancel in a mean over rows;
         # without one of its cells alone, so that log p is smooth in columns with a density.
-        rows = x.detach() if generator is not None else self.preprocessor.cells(x.to(self._preprocessing_device()))
+        rows = x.detach() if generator is not None else self.preprocessor.cells(x.to(self.preprocessing_device))
         # Not a number drawn from it: rows that come in parts have the places that they have together.
         seed = 0 if generator is None else generator.initial_seed()
-        device = self._preprocessing_device()
+        device = self.preprocessing_device
         for z, log_det in self.preprocessor.places(x.to(device, torch.float64), stratified_draws(rows, draws, seed)):
-            yield self._for_model(z), log_det
+            yield self.for_model(z), log_det
 
     @torch.no_grad()
     def remark_on(self, x: Any, rows: str = "rows") -> str | None:
@@ -305,7 +289,7 @@ class Transformed(Component, nn.Module):
         """
         if self.record is None:  # a flow that was assembled by hand
             return None
-        return self.model.remark_on(self._standardize(self._rows(x)[0])[0], rows)
+        return self.model.remark_on(self.standardize(self.take_rows(x)[0])[0], rows)
 
     def latent_log_prob(
         self, x: Any, condition: Any = None, generator: torch.Generator | None = None
@@ -317,10 +301,10 @@ class Transformed(Component, nn.Module):
         """
         if not self.model.has_latent:
             raise InputError(f"latent_log_prob: {type(self.model).__name__} has no latent space; log_prob would do")
-        x, condition = self._rows(x, condition)
+        x, condition = self.take_rows(x, condition)
         with graph(False, x, condition) as recorded:
-            z, given = self._standardize(x)[0], self._encode_condition(condition, x.shape[:-1])
-            return self._by_portions.map(("latent_log_prob", recorded), self.model.latent_log_prob, z, given, generator)
+            z, given = self.standardize(x)[0], self.encode_condition(condition, x.shape[:-1])
+            return self.by_portions.map(("latent_log_prob", recorded), self.model.latent_log_prob, z, given, generator)
 
     def sample(
         self,
@@ -380,35 +364,7 @@ class Transformed(Component, nn.Module):
             ['x', 'y']
         """
         (count,) = batch_shape((number,))
-        return self._frame(self.sample(count, condition, generator, **options), condition)
-
-    def are_rows(self, x: Float[Tensor, "*batch d"]) -> Bool[Tensor, "*batch"]:
-        """Which rows are such as the table has: finite numbers, and gaps in columns that have some.
-
-        Args:
-            x: Rows in the units of the table, such as samples.
-
-        Example:
-            >>> import torch
-            >>> import genflow as gf
-            >>> fitted = gf.baselines.Gaussian(2).fit([[i % 5, i * i % 17] for i in range(40)], iterations=1)
-            >>> fitted.are_rows(torch.tensor([[0.0, 1.0], [torch.nan, 1.0]])).tolist()
-            [True, False]
-        """
-        columns = () if self.schema is None else self.schema.modelled
-        gaps = torch.tensor([column.missing for column in columns] or [False], device=x.device)
-        return (x.isfinite() | (x.isnan() & gaps)).all(-1)
-
-    def _frame(self, rows: Tensor, condition: Any) -> pd.DataFrame:
-        """Rows as the table, with the columns of their condition."""
-        with extra("data"):
-            import pandas as pd
-
-        values = rows.detach().cpu().numpy()
-        given = None if condition is None or self.encoding is None else self.encoding.table(condition, len(values))
-        if self.schema is not None:
-            return self.schema.frame(values, given)
-        return pd.DataFrame(values, columns=self.columns).assign(**(given or {}))
+        return self.frame_of(self.sample(count, condition, generator, **options), condition)
 
     def percentile(
         self, x: Any, condition: Any = None, generator: torch.Generator | None = None
@@ -555,9 +511,9 @@ class Transformed(Component, nn.Module):
             >>> frame["a"].tolist(), frame["draw"].tolist(), set(frame["b"]) <= set("xyz")
             ([1.5, 1.5], [1, 2], True)
         """
-        rows, condition = self._rows(x, condition, gaps=True)
+        rows, condition = self.take_rows(x, condition, gaps=True)
         found = self.impute(rows, draws, condition, generator, steps=steps)
-        frame = self._frame(
+        frame = self.frame_of(
             found.reshape(-1, self.dim), None if condition is None else repeat_condition(condition, draws)
         )
         return frame if draws == 1 else frame.assign(draw=np.repeat(np.arange(1, draws + 1), len(frame) // draws))
@@ -569,8 +525,8 @@ class Transformed(Component, nn.Module):
         check_generator(generator)
         check_count(draws, "draws")
         check_count(steps, "steps")
-        x, condition = self._rows(x, condition, gaps=True)
-        given = self._encode_condition(condition, x.shape[:-1])
+        x, condition = self.take_rows(x, condition, gaps=True)
+        given = self.encode_condition(condition, x.shape[:-1])
         flat = x.detach().double().cpu().reshape(-1, self.dim)
         found = flat.expand(draws, *flat.shape).clone()
         where = flat.isnan().any(-1)
@@ -583,9 +539,9 @@ class Transformed(Component, nn.Module):
             drawn = Imputation(
                 self.model,
                 copy.deepcopy(self.preprocessor).cpu(),
-                lambda z, c, source: self._by_portions.map(("log_prob", False), self.model.log_prob, z, c, source),
+                lambda z, c, source: self.by_portions.map(("log_prob", False), self.model.log_prob, z, c, source),
                 self._sample,
-                self._like(),
+                self.like,
             )(flat[where], given, draws, own, steps)
         found[:, where] = drawn.x
         return found.reshape(draws, *x.shape), drawn.remarks
@@ -594,24 +550,23 @@ class Transformed(Component, nn.Module):
         """Samples of the model in its own units, a portion at a time."""
         model = self.model.model if isinstance(self.model, Masked) else self.model  # what is seen is in the condition
         draw = lambda size, c: (model.sample((size,), c, generator).reshape(size, -1),)
-        (z,) = self._by_portions.draw(("sample", False, "[]", self._like().dtype), draw, (count,), self.dim, condition)
+        (z,) = self.by_portions.draw(("sample", False, "[]", self.like.dtype), draw, (count,), self.dim, condition)
         return z
 
     def encode(self, x: Any, condition: Any = None, *, differentiable: bool = False) -> Float[Tensor, "*shape"]:
         """The noise of each row, which is taken in the forms that `log_prob` takes."""
-        x, condition = self._rows(x, condition)
+        x, condition = self.take_rows(x, condition)
         with graph(differentiable, x, condition) as recorded:
-            z, given = self._standardize(x)[0], self._encode_condition(condition, x.shape[:-1])
-            return self._by_portions.map(("encode", recorded), self.model.encode, z, given)
+            z, given = self.standardize(x)[0], self.encode_condition(condition, x.shape[:-1])
+            return self.by_portions.map(("encode", recorded), self.model.encode, z, given)
 
     def decode(self, z: Any, condition: Any = None, *, differentiable: bool = False) -> Float[Tensor, "*shape"]:
         """The row of each noise, in the units of the file, in float64."""
         z = torch.as_tensor(z)
-        like = self._like()
         with graph(differentiable, z, condition) as recorded:
-            given = self._encode_condition(condition, z.shape[:-1])
-            x = self._by_portions.map(("decode", recorded), self.model.decode, z.to(like.device, like.dtype), given)
-            return self._original(x)
+            given = self.encode_condition(condition, z.shape[:-1])
+            x = self.by_portions.map(("decode", recorded), self.model.decode, self.for_model(z), given)
+            return self.original(x)
 
     def score(self, x: Any, condition: Any = None, *, differentiable: bool = False) -> Float[Tensor, "*shape"]:
         r"""The score :math:`\nabla_x \log p(x)` in the units of the file, 0 where values have probabilities.
@@ -621,8 +576,8 @@ class Transformed(Component, nn.Module):
             condition: What the density is conditioned on.
             differentiable: Whether the score itself is to be differentiated; it is where x requires a gradient.
         """
-        x, condition = self._rows(x, condition)
-        given = self._encode_condition(condition, x.shape[:-1])
+        x, condition = self.take_rows(x, condition)
+        given = self.encode_condition(condition, x.shape[:-1])
         with graph(differentiable, x, given) as recorded:
 
             def gradient(rows: Tensor, c: Any) -> Tensor:
@@ -634,7 +589,7 @@ class Transformed(Component, nn.Module):
                         log_p.logsumexp(0).sum(), rows, create_graph=recorded, allow_unused=True, materialize_grads=True
                     )[0]
 
-            return self._by_portions.map(("score", recorded), gradient, x, given)
+            return self.by_portions.map(("score", recorded), gradient, x, given)
 
     def audit(
         self, x: Any, condition: Any = None, generator: torch.Generator | None = None, tolerance: float = 0.01
@@ -653,9 +608,9 @@ class Transformed(Component, nn.Module):
         if not self.model.integrates:
             name = type(self.model).__name__
             raise InputError(f"audit: {name} solves no differential equation, so there is nothing to audit")
-        x, condition = self._rows(x, condition)
-        z, log_det = self._spread(x)
-        audit = self.model.audit(z, self._encode_condition(condition, x.shape[:-1]), generator, tolerance)
+        x, condition = self.take_rows(x, condition)
+        z, log_det = self.spread(x)
+        audit = self.model.audit(z, self.encode_condition(condition, x.shape[:-1]), generator, tolerance)
         log_p, finer = (log_p.to(log_det) + log_det for log_p in (audit.log_prob, audit.finer))
         return dataclasses.replace(audit, log_prob=log_p.to(x.device), finer=finer.to(x.device))
 
@@ -736,27 +691,6 @@ class Transformed(Component, nn.Module):
             text += f", validation NLL {about.nll:.3f} ± {about.nll_se:.3f} nats ({about.nll_rows} rows)"
         return text
 
-    def _rows(self, x: Any, condition: Any = None, gaps: bool = False) -> tuple[Tensor, Any]:
-        """Rows as a tensor, and their condition: the one that was given, or that which came with them."""
-        from genflow.data.rows import rows_of
-
-        columns = self.columns or [str(j + 1) for j in range(self.dim)]
-        encoding = self.encoding if condition is None else None
-        rows, brought = rows_of(x, columns, encoding, schema=self.schema, gaps=gaps)
-        return rows, brought if condition is None else condition
-
-    def _encode_condition(self, condition: Any, batch: Sequence[int]) -> Any:
-        """The model's condition: one vector for each row of the batch, or one that all share."""
-        optional = bool(self.model.condition_dropout)  # it was trained to do without, too
-        if condition is None and optional:
-            return None
-        if self.encoding is None:
-            if condition is not None and self.model.condition_dim == 0:
-                raise InputError("condition: one came, but the model was trained without any; leave it out")
-            return condition
-        like = self._like()
-        return self.encoding(condition, batch).to(like.device, like.dtype)
-
     def _draw(
         self, draw: Callable[..., Any], shape: Any, condition: Any, generator: Any, differentiable: bool, options: Any
     ) -> tuple[Tensor, ...]:
@@ -765,8 +699,8 @@ class Transformed(Component, nn.Module):
         check_generator(generator)
         check_room(math.prod(batch), self.dim)
         with graph(differentiable, condition) as recorded:
-            given = self._encode_condition(condition, batch)
-            operation = (draw.__name__, recorded, str(sorted(options.items())), self._like().dtype)
+            given = self.encode_condition(condition, batch)
+            operation = (draw.__name__, recorded, str(sorted(options.items())), self.like.dtype)
 
             def drawn(count: int, c: Any) -> tuple[Tensor, ...]:
                 found = draw(count, c, generator, **options)
@@ -774,32 +708,6 @@ class Transformed(Component, nn.Module):
 
             if not math.prod(batch):
                 return torch.zeros(*batch, self.dim, dtype=torch.float64), torch.zeros(batch, dtype=torch.float64)
-            z, *rest = self._by_portions.draw(operation, drawn, batch, self.dim, given)
-            x = self._original(z).reshape(*batch, z.shape[-1])
+            z, *rest = self.by_portions.draw(operation, drawn, batch, self.dim, given)
+            x = self.original(z).reshape(*batch, z.shape[-1])
             return x, *(part.reshape(batch) for part in rest)
-
-    def _like(self) -> Tensor:
-        like = like_of(self.model)
-        check_dtype(like)
-        return like
-
-    def _standardize(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        z, log_det = self.preprocessor(x.to(self._preprocessing_device(), torch.float64))
-        return self._for_model(z), log_det
-
-    def _spread(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """The same at one of a row's places, as a model meets it in its training."""
-        z, log_det = self.preprocessor.spread(
-            x.to(self._preprocessing_device(), torch.float64), torch.Generator().manual_seed(0)
-        )
-        return self._for_model(z), log_det
-
-    def _for_model(self, z: Tensor) -> Tensor:
-        like = self._like()
-        return z.to(like.device, like.dtype)
-
-    def _original(self, z: Tensor) -> Tensor:
-        return self.preprocessor.inverse(z.to(self._preprocessing_device(), torch.float64))
-
-    def _preprocessing_device(self) -> torch.device:
-        return next(self.preprocessor.buffers(), self._like()).device

@@ -92,9 +92,9 @@ def subject_of(
 def _with_data(name: str, model: Any, source: Any, rows: int, generator: torch.Generator) -> Subject:
     dataset = load_for(model, source)
     chosen = torch.randperm(len(dataset.test), generator=generator)[:rows]
-    x = model._spread(dataset.test[chosen])[0]
+    x = model.spread(dataset.test[chosen])[0]
     condition = None
     if dataset.condition is not None:
-        condition = model._encode_condition(dataset.condition.test[chosen.numpy()], (len(chosen),))
+        condition = model.encode_condition(dataset.condition.test[chosen.numpy()], (len(chosen),))
     title = f"{name} on {dataset.name}"
     return Subject(title, model.model, x, condition, dataset.image_shape, tuple(model.columns), model)

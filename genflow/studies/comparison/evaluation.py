@@ -201,7 +201,7 @@ def evaluate(
         def inverted(count: int) -> tuple[float, float]:
             at = order[:count]
             where = None if condition is None else condition.test[at.numpy()]
-            rows = model._spread(data.test[at])[0]
+            rows = model.spread(data.test[at])[0]
             vectors = None if condition is None else condition.vectors(where).to(rows)
             if data.preprocessor.random:  # the way back would only tell whether a row keeps to its cells
                 error = inversion_error(
