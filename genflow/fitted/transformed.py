@@ -15,14 +15,15 @@ from jaxtyping import Float
 from torch import Tensor
 
 from genflow.divergences import Exact
-from genflow.draws import batch_shape, check_count, check_generator, draw_seed, stratified_draws
+from genflow.draws import batch_shape, check_count, check_generator, stratified_draws
 from genflow.errors import InputError
 from genflow.fitted.held_out import REFERENCE, HeldOut, percentile, reference
+from genflow.fitted.imputing import STEPS, impute
 from genflow.fitted.portions import graph, repeat_condition
 from genflow.fitted.units import Units
 from genflow.fitting import FitRecord, budget_of, fit, warn
 from genflow.flow import Flow
-from genflow.imputation import Imputation, Masked
+from genflow.imputation import Masked
 from genflow.interfaces import Component
 from genflow.numerics.memory import check_room
 from genflow.training import Budget, Progress
@@ -38,7 +39,6 @@ if TYPE_CHECKING:
 __all__ = ["Transformed"]
 
 _DRAWS = 16  # of the places of a row that has many
-_STEPS = 20  # of a chain: see docs/experiments.md
 _TENTH = 0.1  # of a training's time: what its scores may take where nobody asked for them
 
 
@@ -451,7 +451,7 @@ class Transformed(Component, Units):
         condition: Any = None,
         generator: torch.Generator | None = None,
         *,
-        steps: int = _STEPS,
+        steps: int = STEPS,
     ) -> Float[Tensor, "draws *shape"]:
         r"""Rows with their missing entries drawn from :math:`p(x_{missing} \mid x_{seen})`, `(draws, *batch, d)`.
 
@@ -481,7 +481,7 @@ class Transformed(Component, Units):
             >>> x.shape, x[:, 0, 0].tolist(), x[:, 1].isfinite().all().item()
             (torch.Size([3, 2, 2]), [1.0, 1.0, 1.0], True)
         """
-        found, remarks = self._impute(x, draws, condition, generator, steps)
+        found, remarks = impute(self, x, draws, condition, generator, steps)
         warn(remarks)
         return found
 
@@ -492,7 +492,7 @@ class Transformed(Component, Units):
         condition: Any = None,
         generator: torch.Generator | None = None,
         *,
-        steps: int = _STEPS,
+        steps: int = STEPS,
     ) -> pd.DataFrame:
         """The same as a pandas frame that looks like the table, the draws one below the other.
 
@@ -517,41 +517,6 @@ class Transformed(Component, Units):
             found.reshape(-1, self.dim), None if condition is None else repeat_condition(condition, draws)
         )
         return frame if draws == 1 else frame.assign(draw=np.repeat(np.arange(1, draws + 1), len(frame) // draws))
-
-    def _impute(
-        self, x: Any, draws: int, condition: Any, generator: torch.Generator | None, steps: int
-    ) -> tuple[Tensor, list[str]]:
-        """The rows and what is to be said of them."""
-        check_generator(generator)
-        check_count(draws, "draws")
-        check_count(steps, "steps")
-        x, condition = self.take_rows(x, condition, gaps=True)
-        given = self.encode_condition(condition, x.shape[:-1])
-        flat = x.detach().double().cpu().reshape(-1, self.dim)
-        found = flat.expand(draws, *flat.shape).clone()
-        where = flat.isnan().any(-1)
-        if not where.any():
-            return found.reshape(draws, *x.shape), ["no entry is missing: the rows are as they came"]
-        if isinstance(given, Tensor) and given.ndim > 1:
-            given = given.expand(*x.shape[:-1], given.shape[-1]).reshape(len(flat), -1)[where.to(given.device)]
-        own = torch.Generator().manual_seed(0 if generator is None else draw_seed(generator))
-        with torch.no_grad():
-            drawn = Imputation(
-                self.model,
-                copy.deepcopy(self.preprocessor).cpu(),
-                lambda z, c, source: self.by_portions.map(("log_prob", False), self.model.log_prob, z, c, source),
-                self._sample,
-                self.like,
-            )(flat[where], given, draws, own, steps)
-        found[:, where] = drawn.x
-        return found.reshape(draws, *x.shape), drawn.remarks
-
-    def _sample(self, count: int, condition: Any, generator: torch.Generator) -> Tensor:
-        """Samples of the model in its own units, a portion at a time."""
-        model = self.model.model if isinstance(self.model, Masked) else self.model  # what is seen is in the condition
-        draw = lambda size, c: (model.sample((size,), c, generator).reshape(size, -1),)
-        (z,) = self.by_portions.draw(("sample", False, "[]", self.like.dtype), draw, (count,), self.dim, condition)
-        return z
 
     def encode(self, x: Any, condition: Any = None, *, differentiable: bool = False) -> Float[Tensor, "*shape"]:
         """The noise of each row, which is taken in the forms that `log_prob` takes."""
