@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from os import PathLike
 from typing import TYPE_CHECKING, Any
 
@@ -14,15 +14,14 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from genflow.divergences import Exact
-from genflow.draws import batch_shape, check_count, check_generator, stratified_draws
+from genflow.draws import batch_shape, check_count, check_generator
 from genflow.errors import InputError
+from genflow.fitted.density import DRAWS, log_density, places_of, score
 from genflow.fitted.held_out import REFERENCE, HeldOut, percentile, reference
 from genflow.fitted.imputing import STEPS, impute
 from genflow.fitted.portions import graph, repeat_condition
 from genflow.fitted.units import Units
 from genflow.fitting import FitRecord, budget_of, fit, warn
-from genflow.flow import Flow
 from genflow.imputation import Masked
 from genflow.interfaces import Component
 from genflow.numerics.memory import check_room
@@ -38,7 +37,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Transformed"]
 
-_DRAWS = 16  # of the places of a row that has many
 _TENTH = 0.1  # of a training's time: what its scores may take where nobody asked for them
 
 
@@ -179,7 +177,7 @@ class Transformed(Component, Units):
         generator: torch.Generator | None = None,
         *,
         differentiable: bool = False,
-        draws: int = _DRAWS,
+        draws: int = DRAWS,
     ) -> Float[Tensor, "*batch"]:
         """The log density of rows, in nats, in the units of the file.
 
@@ -203,7 +201,7 @@ class Transformed(Component, Units):
         return self._estimate(x, condition, generator, differentiable, draws)[0]
 
     def log_prob_with_error(
-        self, x: Any, condition: Any = None, generator: torch.Generator | None = None, *, draws: int = _DRAWS
+        self, x: Any, condition: Any = None, generator: torch.Generator | None = None, *, draws: int = DRAWS
     ) -> tuple[Float[Tensor, "*batch"], Float[Tensor, "*batch"]]:
         """The log density of rows and the standard error that the draws of their places leave, 0 where a row has one.
 
@@ -231,23 +229,8 @@ class Transformed(Component, Units):
         """log p and its standard error."""
         check_generator(generator)
         check_count(draws, "draws")
-        draws = draws if self.places > 1 else 1
         x, condition = self.take_rows(x, condition)
-        with graph(differentiable, x, condition) as recorded:
-            given = self.encode_condition(condition, x.shape[:-1])
-            log_w = []
-            for z, log_det in self._places(x, draws, generator):
-                far = z.isinf()  # beyond what the model's numbers reach: no density
-                known = z.masked_fill(far, 0.0)
-                log_p = self.by_portions.map(("log_prob", recorded), self.model.log_prob, known, given, generator)
-                log_w.append((log_p.to(log_det) + log_det).masked_fill(far.any(-1).to(log_det.device), -math.inf))
-            if len(log_w) == 1:
-                return log_w[0].to(x.device, x.dtype), torch.zeros_like(log_w[0]).to(x.device, x.dtype)
-            weights = torch.stack(log_w)
-            mean = weights.logsumexp(0) - math.log(draws)
-            relative = (weights - mean).exp()
-            error = (relative.var(0) / draws).sqrt()
-            return mean.to(x.device, x.dtype), error.to(x.device, x.dtype)
+        return log_density(self, x, condition, generator, differentiable, draws if self.places > 1 else 1)
 
     @property
     def places(self) -> int:
@@ -256,22 +239,7 @@ class Transformed(Component, Units):
         One, too, under a random estimator of the divergence: the exponential of a noisy log p is too large on average,
         so that a mean of it would be no bound.
         """
-        noisy = isinstance(self.model, Flow) and not isinstance(self.model.divergence, Exact)
-        return _DRAWS if self.preprocessor.random and not noisy else 1
-
-    def _places(self, x: Tensor, draws: int, generator: torch.Generator | None) -> Iterator[tuple[Tensor, Tensor]]:
-        """Rows in the model's units with their log-determinants: once, or so many of their places."""
-        if not self.preprocessor.random:
-            yield self.standardize(x)
-            return
-        # With a generator draws are a function of the whole row, so that their errors cancel in a mean over rows;
-        # without one of its cells alone, so that log p is smooth in columns with a density.
-        rows = x.detach() if generator is not None else self.preprocessor.cells(x.to(self.preprocessing_device))
-        # Not a number drawn from it: rows that come in parts have the places that they have together.
-        seed = 0 if generator is None else generator.initial_seed()
-        device = self.preprocessing_device
-        for z, log_det in self.preprocessor.places(x.to(device, torch.float64), stratified_draws(rows, draws, seed)):
-            yield self.for_model(z), log_det
+        return places_of(self)
 
     @torch.no_grad()
     def remark_on(self, x: Any, rows: str = "rows") -> str | None:
@@ -542,19 +510,7 @@ class Transformed(Component, Units):
             differentiable: Whether the score itself is to be differentiated; it is where x requires a gradient.
         """
         x, condition = self.take_rows(x, condition)
-        given = self.encode_condition(condition, x.shape[:-1])
-        with graph(differentiable, x, given) as recorded:
-
-            def gradient(rows: Tensor, c: Any) -> Tensor:
-                with torch.enable_grad():
-                    rows = rows if recorded and rows.requires_grad else rows.detach().requires_grad_()
-                    places = self._places(rows, _DRAWS, None)
-                    log_p = torch.stack([self.model.log_prob(z, c).to(log_det) + log_det for z, log_det in places])
-                    return torch.autograd.grad(
-                        log_p.logsumexp(0).sum(), rows, create_graph=recorded, allow_unused=True, materialize_grads=True
-                    )[0]
-
-            return self.by_portions.map(("score", recorded), gradient, x, given)
+        return score(self, x, condition, differentiable)
 
     def audit(
         self, x: Any, condition: Any = None, generator: torch.Generator | None = None, tolerance: float = 0.01
