@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import dataclasses
 import math
 from collections.abc import Callable, Sequence
@@ -17,11 +16,12 @@ from torch import Tensor
 from genflow.draws import batch_shape, check_count, check_generator
 from genflow.errors import InputError
 from genflow.fitted.density import DRAWS, log_density, places_of, score
+from genflow.fitted.further import train_further
 from genflow.fitted.held_out import REFERENCE, HeldOut, percentile, reference
 from genflow.fitted.imputing import STEPS, impute
 from genflow.fitted.portions import graph, repeat_condition
 from genflow.fitted.units import Units
-from genflow.fitting import FitRecord, budget_of, fit, warn
+from genflow.fitting import FitRecord, budget_of, warn
 from genflow.imputation import Masked
 from genflow.interfaces import Component
 from genflow.numerics.memory import check_room
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from genflow.audit import Audit
-    from genflow.data import Schema
     from genflow.distribution import FittedDistribution
 
 __all__ = ["Transformed"]
@@ -128,47 +127,20 @@ class Transformed(Component, Units):
             >>> len(fitted.fit("two-moons", iterations=5, warm_start=True).history)
             2
         """
-        from genflow.data import load
-
         if not warm_start:
             raise InputError(
                 "fit: this model is fitted; fit(…, warm_start=True) goes on from its weights, "
                 "fit of the model that it came of begins anew"
             )
         limit = budget_of(budget, iterations)
-        dataset = load(data, like=self.schema)
-        if dataset.columns != self.columns:
-            came, wanted = (", ".join(columns[:8]) for columns in (dataset.columns, self.columns))
-            raise InputError(f"data: the columns {came} came, the model was fitted to {wanted}")
-        self._refuse_other_kinds(dataset.schema)
-        with torch.inference_mode(False):
-            model = copy.deepcopy(self.model)
-        behind = model.stages_behind(self.history)
-        done = fit(
-            model, dataset, self.preprocessor, self.encoding, limit,
-            seed=seed, progress=progress, checkpoint=checkpoint, history=behind, autocast=autocast,
-        )  # fmt: skip
+        behind = self.model.stages_behind(self.history)
+        model, done = train_further(
+            self, data, behind, limit, seed=seed, progress=progress, checkpoint=checkpoint, autocast=autocast
+        )
         warn(done.remarks)
         history = [*self.history, *done.history[len(behind) :]]
         changed = {"model": model, "history": history, "remarks": done.remarks, "record": done.record}
         return Transformed(**{**self.config(), **changed})
-
-    def _refuse_other_kinds(self, schema: Schema | None) -> None:
-        """Raises an error where the numbers of a column do not say what those that the model was fitted to say."""
-        if self.schema is None or schema is None:
-            return
-        for own, came in zip(self.schema.modelled, schema.modelled, strict=True):
-            known = tuple(own.classes)
-            if bool(known) != bool(came.classes) or tuple(came.classes[: len(known)]) != known:
-                raise InputError(
-                    f"data: column {own.name!r} holds other classes than the model was fitted to; what "
-                    "genflow.data.load(…, like=fitted.schema) returns would do"
-                )
-            if came.missing and not own.missing:
-                raise InputError(
-                    f"data: column {own.name!r} misses values, and the model knows no gaps there; fill them, or what "
-                    "genflow.data.load(…, missing='drop') returns would do"
-                )
 
     def log_prob(
         self,
