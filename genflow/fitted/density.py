@@ -1,105 +1,195 @@
-r"""The density of rows that stand at many places of the line: a mean over some of them.
-
-.. math:: \log p(x) \approx \log \frac1K \sum_{k=1}^K p_{model}(T(x, u_k)) \, |\det \partial T / \partial x|_k
-
-The error of a logarithm of a mean is :math:`s / (\bar w \sqrt K)` for weights of mean :math:`\bar w` and deviation s.
-"""
+r"""The density of the user's rows, in the units of their table."""
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from genflow.divergences import Exact
-from genflow.draws import stratified_draws
+from genflow.draws import check_count, check_generator, stratified_draws
+from genflow.errors import InputError
 from genflow.fitted.portions import graph
 from genflow.fitted.units import Units
 from genflow.flow import Flow
 
-__all__ = ["DRAWS", "log_density", "places_of", "score"]
+if TYPE_CHECKING:
+    from genflow.audit import Audit
 
-DRAWS = 16
-"""Draws of the places of a row that has many."""
+__all__ = ["DensityOfRows"]
+
+_DRAWS = 16  # of the places of a row that has many
 
 
-def places_of(units: Units) -> int:
-    """At how many places a row's log p is taken: one where it has no others, or where log p is noisy.
+class DensityOfRows(Units):
+    r"""The log density of rows, its error and its gradient: at one place of the line, or a mean over several.
 
-    Args:
-        units: The model in the user's units.
+    .. math:: \log p(x) \approx \log \frac1K \sum_{k=1}^K p_{model}(T(x, u_k)) \, |\det \partial T / \partial x|_k
     """
-    noisy = isinstance(units.model, Flow) and not isinstance(units.model.divergence, Exact)
-    return DRAWS if units.preprocessor.random and not noisy else 1
 
+    def log_prob(
+        self,
+        x: Any,
+        condition: Any = None,
+        generator: torch.Generator | None = None,
+        *,
+        differentiable: bool = False,
+        draws: int = _DRAWS,
+    ) -> Float[Tensor, "*batch"]:
+        """The log density of rows, in nats, in the units of the file.
 
-def log_density(
-    units: Units, x: Tensor, condition: Any, generator: torch.Generator | None, differentiable: bool, draws: int
-) -> tuple[Tensor, Tensor]:
-    """log p and its standard error.
+        Of columns with probabilities, such as classes and whole numbers, it is that of a count: see
+        `genflow.data.cells`. Without a generator the places of a row are the same in every call, and those of rows with
+        the same cells; with one rows that differ have their own, which is what a mean over rows wants.
 
-    Args:
-        units: The model in the user's units.
-        x: Rows, `(*batch, d)`.
-        condition: Their condition.
-        generator: Source of the divergence estimator's probes, if it is random.
-        differentiable: Whether to record a graph in any case.
-        draws: Of the places of a row.
-    """
-    with graph(differentiable, x, condition) as recorded:
-        given = units.encode_condition(condition, x.shape[:-1])
-        log_w = []
-        for z, log_det in _places(units, x, draws, generator):
-            far = z.isinf()  # beyond what the model's numbers reach: no density
-            known = z.masked_fill(far, 0.0)
-            log_p = units.by_portions.map(("log_prob", recorded), units.model.log_prob, known, given, generator)
-            log_w.append((log_p.to(log_det) + log_det).masked_fill(far.any(-1).to(log_det.device), -math.inf))
-        if len(log_w) == 1:
-            return log_w[0].to(x.device, x.dtype), torch.zeros_like(log_w[0]).to(x.device, x.dtype)
-        weights = torch.stack(log_w)
-        mean = weights.logsumexp(0) - math.log(draws)
-        relative = (weights - mean).exp()
-        error = (relative.var(0) / draws).sqrt()
-        return mean.to(x.device, x.dtype), error.to(x.device, x.dtype)
+        Args:
+            x: Rows, `(*batch, d)`: a tensor, an array or a list; a pandas frame or the path of a table, whose columns
+                are taken by name.
+            condition: What the density is conditioned on; taken from the frame or the table where that has its columns.
+            generator: Source of the divergence estimator's probes, if it is random.
+            differentiable: Whether to record a graph, for gradients of the weights. One is recorded in any case where x
+                or the condition require a gradient.
+            draws: Of the places of a row that has many: the more, the closer from below to log p. Under a random
+                estimator of the divergence it is one.
 
+        Raises:
+            InputError: Other columns, a value that is missing or infinite, a condition that does not fit.
+        """
+        return self._estimate(x, condition, generator, differentiable, draws)[0]
 
-def score(units: Units, x: Tensor, condition: Any, differentiable: bool) -> Tensor:
-    r"""The score :math:`\nabla_x \log p(x)`, 0 where values have probabilities.
+    def log_prob_with_error(
+        self, x: Any, condition: Any = None, generator: torch.Generator | None = None, *, draws: int = _DRAWS
+    ) -> tuple[Float[Tensor, "*batch"], Float[Tensor, "*batch"]]:
+        """The log density of rows and the standard error that the draws of their places leave, 0 where a row has one.
 
-    Args:
-        units: The model in the user's units.
-        x: Rows, `(*batch, d)`.
-        condition: Their condition.
-        differentiable: Whether the score itself is to be differentiated.
-    """
-    given = units.encode_condition(condition, x.shape[:-1])
-    with graph(differentiable, x, given) as recorded:
+        The error of a logarithm of a mean, :math:`s / (\\bar w \\sqrt K)` for weights of mean :math:`\\bar w` and
+        deviation s; strata make the true one less.
 
-        def gradient(rows: Tensor, c: Any) -> Tensor:
-            with torch.enable_grad():
-                rows = rows if recorded and rows.requires_grad else rows.detach().requires_grad_()
-                places = _places(units, rows, DRAWS, None)
-                log_p = torch.stack([units.model.log_prob(z, c).to(log_det) + log_det for z, log_det in places])
-                return torch.autograd.grad(
-                    log_p.logsumexp(0).sum(), rows, create_graph=recorded, allow_unused=True, materialize_grads=True
-                )[0]
+        Args:
+            x: As in `log_prob`.
+            condition: Likewise.
+            generator: Likewise.
+            draws: Likewise.
 
-        return units.by_portions.map(("score", recorded), gradient, x, given)
+        Example:
+            >>> import genflow as gf
+            >>> fitted = gf.baselines.Gaussian(2).fit([[i * i % 17, i % 3] for i in range(40)], iterations=1)
+            >>> log_p, error = fitted.log_prob_with_error([[4.0, 1.0]])
+            >>> log_p.shape, bool(error >= 0)
+            (torch.Size([1]), True)
+        """
+        return self._estimate(x, condition, generator, False, draws)
 
+    def _estimate(
+        self, x: Any, condition: Any, generator: torch.Generator | None, differentiable: bool, draws: int
+    ) -> tuple[Tensor, Tensor]:
+        """log p and its standard error."""
+        check_generator(generator)
+        check_count(draws, "draws")
+        draws = draws if self.places > 1 else 1
+        x, condition = self.take_rows(x, condition)
+        with graph(differentiable, x, condition) as recorded:
+            given = self.encode_condition(condition, x.shape[:-1])
+            log_w = []
+            for z, log_det in self._places(x, draws, generator):
+                far = z.isinf()  # beyond what the model's numbers reach: no density
+                known = z.masked_fill(far, 0.0)
+                log_p = self.by_portions.map(("log_prob", recorded), self.model.log_prob, known, given, generator)
+                log_w.append((log_p.to(log_det) + log_det).masked_fill(far.any(-1).to(log_det.device), -math.inf))
+            if len(log_w) == 1:
+                return log_w[0].to(x.device, x.dtype), torch.zeros_like(log_w[0]).to(x.device, x.dtype)
+            weights = torch.stack(log_w)
+            mean = weights.logsumexp(0) - math.log(draws)
+            relative = (weights - mean).exp()
+            error = (relative.var(0) / draws).sqrt()
+            return mean.to(x.device, x.dtype), error.to(x.device, x.dtype)
 
-def _places(units: Units, x: Tensor, draws: int, generator: torch.Generator | None) -> Iterator[tuple[Tensor, Tensor]]:
-    """Rows in the model's units with their log-determinants: once, or so many of their places."""
-    if not units.preprocessor.random:
-        yield units.standardize(x)
-        return
-    # With a generator draws are a function of the whole row, so that their errors cancel in a mean over rows;
-    # without one of its cells alone, so that log p is smooth in columns with a density.
-    device = units.preprocessing_device
-    rows = x.detach() if generator is not None else units.preprocessor.cells(x.to(device))
-    # Not a number drawn from it: rows that come in parts have the places that they have together.
-    seed = 0 if generator is None else generator.initial_seed()
-    for z, log_det in units.preprocessor.places(x.to(device, torch.float64), stratified_draws(rows, draws, seed)):
-        yield units.for_model(z), log_det
+    @property
+    def places(self) -> int:
+        """At how many places of the line a row's log p is taken by default: one where it has no others.
+
+        One, too, under a random estimator of the divergence: the exponential of a noisy log p is too large on average,
+        so that a mean of it would be no bound.
+        """
+        noisy = isinstance(self.model, Flow) and not isinstance(self.model.divergence, Exact)
+        return _DRAWS if self.preprocessor.random and not noisy else 1
+
+    def latent_log_prob(
+        self, x: Any, condition: Any = None, generator: torch.Generator | None = None
+    ) -> Float[Tensor, "*batch"]:
+        """The log density of each row's latent, in nats and in the units of the latent space.
+
+        Raises:
+            InputError: A model without a latent space of its own.
+        """
+        if not self.model.has_latent:
+            raise InputError(f"latent_log_prob: {type(self.model).__name__} has no latent space; log_prob would do")
+        x, condition = self.take_rows(x, condition)
+        with graph(False, x, condition) as recorded:
+            z, given = self.standardize(x)[0], self.encode_condition(condition, x.shape[:-1])
+            return self.by_portions.map(("latent_log_prob", recorded), self.model.latent_log_prob, z, given, generator)
+
+    def score(self, x: Any, condition: Any = None, *, differentiable: bool = False) -> Float[Tensor, "*shape"]:
+        r"""The score :math:`\nabla_x \log p(x)` in the units of the file, 0 where values have probabilities.
+
+        Args:
+            x: Rows, in the forms that `log_prob` takes.
+            condition: What the density is conditioned on.
+            differentiable: Whether the score itself is to be differentiated; it is where x requires a gradient.
+        """
+        x, condition = self.take_rows(x, condition)
+        given = self.encode_condition(condition, x.shape[:-1])
+        with graph(differentiable, x, given) as recorded:
+
+            def gradient(rows: Tensor, c: Any) -> Tensor:
+                with torch.enable_grad():
+                    rows = rows if recorded and rows.requires_grad else rows.detach().requires_grad_()
+                    places = self._places(rows, _DRAWS, None)
+                    log_p = torch.stack([self.model.log_prob(z, c).to(log_det) + log_det for z, log_det in places])
+                    return torch.autograd.grad(
+                        log_p.logsumexp(0).sum(), rows, create_graph=recorded, allow_unused=True, materialize_grads=True
+                    )[0]
+
+            return self.by_portions.map(("score", recorded), gradient, x, given)
+
+    def audit(
+        self, x: Any, condition: Any = None, generator: torch.Generator | None = None, tolerance: float = 0.01
+    ) -> Audit:
+        """Says how good log p of these rows is; see `Flow.audit`. The inversion error is in the model's own units.
+
+        Args:
+            x: Rows, `(*batch, d)`; some hundred of those that a mean is to be reported of.
+            condition: What the density is conditioned on.
+            generator: Source of the divergence estimator's probes.
+            tolerance: How good the mean should be, in nats.
+
+        Raises:
+            InputError: A model whose log p is no solver's, and so is exact.
+        """
+        if not self.model.integrates:
+            name = type(self.model).__name__
+            raise InputError(f"audit: {name} solves no differential equation, so there is nothing to audit")
+        x, condition = self.take_rows(x, condition)
+        z, log_det = self.spread(x)
+        audit = self.model.audit(z, self.encode_condition(condition, x.shape[:-1]), generator, tolerance)
+        log_p, finer = (log_p.to(log_det) + log_det for log_p in (audit.log_prob, audit.finer))
+        return dataclasses.replace(audit, log_prob=log_p.to(x.device), finer=finer.to(x.device))
+
+    def _places(self, x: Tensor, draws: int, generator: torch.Generator | None) -> Iterator[tuple[Tensor, Tensor]]:
+        """Rows in the model's units with their log-determinants: once, or so many of their places."""
+        if not self.preprocessor.random:
+            yield self.standardize(x)
+            return
+        # With a generator draws are a function of the whole row, so that their errors cancel in a mean over rows;
+        # without one of its cells alone, so that log p is smooth in columns with a density.
+        device = self.preprocessing_device
+        rows = x.detach() if generator is not None else self.preprocessor.cells(x.to(device))
+        # Not a number drawn from it: rows that come in parts have the places that they have together.
+        seed = 0 if generator is None else generator.initial_seed()
+        for z, log_det in self.preprocessor.places(x.to(device, torch.float64), stratified_draws(rows, draws, seed)):
+            yield self.for_model(z), log_det

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from os import PathLike
 from typing import TYPE_CHECKING, Any
 
@@ -13,25 +13,21 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from genflow.draws import batch_shape, check_count, check_generator
 from genflow.errors import InputError
-from genflow.fitted.density import DRAWS, log_density, places_of, score
 from genflow.fitted.further import train_further
 from genflow.fitted.held_out import REFERENCE, HeldOut, percentile, reference
 from genflow.fitted.imputing import STEPS, impute
-from genflow.fitted.portions import graph, repeat_condition
-from genflow.fitted.units import Units
+from genflow.fitted.law import LawOfRows
+from genflow.fitted.portions import repeat_condition
 from genflow.fitting import FitRecord, budget_of, warn
 from genflow.imputation import Masked
 from genflow.interfaces import Component
-from genflow.numerics.memory import check_room
 from genflow.training import Budget, Progress
 from genflow.training.closing import work
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from genflow.audit import Audit
     from genflow.distribution import FittedDistribution
 
 __all__ = ["Transformed"]
@@ -39,7 +35,7 @@ __all__ = ["Transformed"]
 _TENTH = 0.1  # of a training's time: what its scores may take where nobody asked for them
 
 
-class Transformed(Component, Units):
+class Transformed(Component, LawOfRows):
     r"""A model behind an invertible preprocessing: densities and samples in the user's own units.
 
     .. math:: \log p(x) = \log p_{model}(T(x)) + \log |\det \partial T / \partial x|
@@ -142,77 +138,6 @@ class Transformed(Component, Units):
         changed = {"model": model, "history": history, "remarks": done.remarks, "record": done.record}
         return Transformed(**{**self.config(), **changed})
 
-    def log_prob(
-        self,
-        x: Any,
-        condition: Any = None,
-        generator: torch.Generator | None = None,
-        *,
-        differentiable: bool = False,
-        draws: int = DRAWS,
-    ) -> Float[Tensor, "*batch"]:
-        """The log density of rows, in nats, in the units of the file.
-
-        Of columns with probabilities, such as classes and whole numbers, it is that of a count: see
-        `genflow.data.cells`. Without a generator the places of a row are the same in every call, and those of rows with
-        the same cells; with one rows that differ have their own, which is what a mean over rows wants.
-
-        Args:
-            x: Rows, `(*batch, d)`: a tensor, an array or a list; a pandas frame or the path of a table, whose columns
-                are taken by name.
-            condition: What the density is conditioned on; taken from the frame or the table where that has its columns.
-            generator: Source of the divergence estimator's probes, if it is random.
-            differentiable: Whether to record a graph, for gradients of the weights. One is recorded in any case where x
-                or the condition require a gradient.
-            draws: Of the places of a row that has many: the more, the closer from below to log p. Under a random
-                estimator of the divergence it is one.
-
-        Raises:
-            InputError: Other columns, a value that is missing or infinite, a condition that does not fit.
-        """
-        return self._estimate(x, condition, generator, differentiable, draws)[0]
-
-    def log_prob_with_error(
-        self, x: Any, condition: Any = None, generator: torch.Generator | None = None, *, draws: int = DRAWS
-    ) -> tuple[Float[Tensor, "*batch"], Float[Tensor, "*batch"]]:
-        """The log density of rows and the standard error that the draws of their places leave, 0 where a row has one.
-
-        The error of a logarithm of a mean, :math:`s / (\\bar w \\sqrt K)` for weights of mean :math:`\\bar w` and
-        deviation s; strata make the true one less.
-
-        Args:
-            x: As in `log_prob`.
-            condition: Likewise.
-            generator: Likewise.
-            draws: Likewise.
-
-        Example:
-            >>> import genflow as gf
-            >>> fitted = gf.baselines.Gaussian(2).fit([[i * i % 17, i % 3] for i in range(40)], iterations=1)
-            >>> log_p, error = fitted.log_prob_with_error([[4.0, 1.0]])
-            >>> log_p.shape, bool(error >= 0)
-            (torch.Size([1]), True)
-        """
-        return self._estimate(x, condition, generator, False, draws)
-
-    def _estimate(
-        self, x: Any, condition: Any, generator: torch.Generator | None, differentiable: bool, draws: int
-    ) -> tuple[Tensor, Tensor]:
-        """log p and its standard error."""
-        check_generator(generator)
-        check_count(draws, "draws")
-        x, condition = self.take_rows(x, condition)
-        return log_density(self, x, condition, generator, differentiable, draws if self.places > 1 else 1)
-
-    @property
-    def places(self) -> int:
-        """At how many places of the line a row's log p is taken by default: one where it has no others.
-
-        One, too, under a random estimator of the divergence: the exponential of a noisy log p is too large on average,
-        so that a mean of it would be no bound.
-        """
-        return places_of(self)
-
     @torch.no_grad()
     def remark_on(self, x: Any, rows: str = "rows") -> str | None:
         """What a reader of the log densities of these rows should know, in one line; `None` where there is nothing.
@@ -230,81 +155,6 @@ class Transformed(Component, Units):
         if self.record is None:  # a flow that was assembled by hand
             return None
         return self.model.remark_on(self.standardize(self.take_rows(x)[0])[0], rows)
-
-    def latent_log_prob(
-        self, x: Any, condition: Any = None, generator: torch.Generator | None = None
-    ) -> Float[Tensor, "*batch"]:
-        """The log density of each row's latent, in nats and in the units of the latent space.
-
-        Raises:
-            InputError: A model without a latent space of its own.
-        """
-        if not self.model.has_latent:
-            raise InputError(f"latent_log_prob: {type(self.model).__name__} has no latent space; log_prob would do")
-        x, condition = self.take_rows(x, condition)
-        with graph(False, x, condition) as recorded:
-            z, given = self.standardize(x)[0], self.encode_condition(condition, x.shape[:-1])
-            return self.by_portions.map(("latent_log_prob", recorded), self.model.latent_log_prob, z, given, generator)
-
-    def sample(
-        self,
-        shape: int | Sequence[int],
-        condition: Any = None,
-        generator: torch.Generator | None = None,
-        *,
-        differentiable: bool = False,
-        **options: Any,
-    ) -> Float[Tensor, "*shape"]:
-        """Samples in the units of the file, `(*shape, d)`, in float64.
-
-        Args:
-            shape: How many, or the shape of the batch.
-            condition: What the density is conditioned on.
-            generator: Source of randomness.
-            differentiable: Whether to record a graph; see `log_prob`.
-            options: Passed on to the model's own `sample`.
-
-        Raises:
-            InputError: A number that is none, another kind of generator, a condition that does not fit.
-        """
-        return self._draw(self.model.sample, shape, condition, generator, differentiable, options)[0]
-
-    def sample_with_log_prob(
-        self,
-        shape: int | Sequence[int],
-        condition: Any = None,
-        generator: torch.Generator | None = None,
-        *,
-        differentiable: bool = False,
-    ) -> tuple[Float[Tensor, "*shape"], Float[Tensor, "*batch"]]:
-        """Samples and their log density in the units of the file, in float64; see `sample`."""
-        if self.preprocessor.random:  # the place that a row was drawn at is one of many
-            x = self.sample(shape, condition, generator, differentiable=differentiable)
-            return x, self.log_prob(x, condition, generator, differentiable=differentiable)
-        x, log_p = self._draw(self.model.sample_with_log_prob, shape, condition, generator, differentiable, {})
-        with graph(differentiable, x, log_p):
-            return x, log_p.to(x) + self.preprocessor(x)[1]
-
-    def sample_frame(
-        self, number: int, condition: Any = None, generator: torch.Generator | None = None, **options: Any
-    ) -> pd.DataFrame:
-        """Samples as a pandas frame that looks like the table: its columns, dtypes, classes, dates and gaps.
-
-        Where the table is not known, the columns of the condition come behind the others.
-
-        Args:
-            number: How many.
-            condition: What the density is conditioned on.
-            generator: Source of randomness.
-            options: Passed on to `sample`.
-
-        Example:
-            >>> import genflow as gf
-            >>> gf.models.FlowMatching(2, width=16).fit("two-moons", iterations=5).sample_frame(3).columns.tolist()
-            ['x', 'y']
-        """
-        (count,) = batch_shape((number,))
-        return self.frame_of(self.sample(count, condition, generator, **options), condition)
 
     def percentile(
         self, x: Any, condition: Any = None, generator: torch.Generator | None = None
@@ -458,55 +308,6 @@ class Transformed(Component, Units):
         )
         return frame if draws == 1 else frame.assign(draw=np.repeat(np.arange(1, draws + 1), len(frame) // draws))
 
-    def encode(self, x: Any, condition: Any = None, *, differentiable: bool = False) -> Float[Tensor, "*shape"]:
-        """The noise of each row, which is taken in the forms that `log_prob` takes."""
-        x, condition = self.take_rows(x, condition)
-        with graph(differentiable, x, condition) as recorded:
-            z, given = self.standardize(x)[0], self.encode_condition(condition, x.shape[:-1])
-            return self.by_portions.map(("encode", recorded), self.model.encode, z, given)
-
-    def decode(self, z: Any, condition: Any = None, *, differentiable: bool = False) -> Float[Tensor, "*shape"]:
-        """The row of each noise, in the units of the file, in float64."""
-        z = torch.as_tensor(z)
-        with graph(differentiable, z, condition) as recorded:
-            given = self.encode_condition(condition, z.shape[:-1])
-            x = self.by_portions.map(("decode", recorded), self.model.decode, self.for_model(z), given)
-            return self.original(x)
-
-    def score(self, x: Any, condition: Any = None, *, differentiable: bool = False) -> Float[Tensor, "*shape"]:
-        r"""The score :math:`\nabla_x \log p(x)` in the units of the file, 0 where values have probabilities.
-
-        Args:
-            x: Rows, in the forms that `log_prob` takes.
-            condition: What the density is conditioned on.
-            differentiable: Whether the score itself is to be differentiated; it is where x requires a gradient.
-        """
-        x, condition = self.take_rows(x, condition)
-        return score(self, x, condition, differentiable)
-
-    def audit(
-        self, x: Any, condition: Any = None, generator: torch.Generator | None = None, tolerance: float = 0.01
-    ) -> Audit:
-        """Says how good log p of these rows is; see `Flow.audit`. The inversion error is in the model's own units.
-
-        Args:
-            x: Rows, `(*batch, d)`; some hundred of those that a mean is to be reported of.
-            condition: What the density is conditioned on.
-            generator: Source of the divergence estimator's probes.
-            tolerance: How good the mean should be, in nats.
-
-        Raises:
-            InputError: A model whose log p is no solver's, and so is exact.
-        """
-        if not self.model.integrates:
-            name = type(self.model).__name__
-            raise InputError(f"audit: {name} solves no differential equation, so there is nothing to audit")
-        x, condition = self.take_rows(x, condition)
-        z, log_det = self.spread(x)
-        audit = self.model.audit(z, self.encode_condition(condition, x.shape[:-1]), generator, tolerance)
-        log_p, finer = (log_p.to(log_det) + log_det for log_p in (audit.log_prob, audit.finer))
-        return dataclasses.replace(audit, log_prob=log_p.to(x.device), finer=finer.to(x.device))
-
     def replace(self, **parts: Any) -> Transformed:
         """The same model with other parts, such as an integrator or a divergence: the weights are shared."""
         if not self.model.has_parts:
@@ -583,24 +384,3 @@ class Transformed(Component, Units):
         if about.nll_rows:
             text += f", validation NLL {about.nll:.3f} ± {about.nll_se:.3f} nats ({about.nll_rows} rows)"
         return text
-
-    def _draw(
-        self, draw: Callable[..., Any], shape: Any, condition: Any, generator: Any, differentiable: bool, options: Any
-    ) -> tuple[Tensor, ...]:
-        """What a model draws, a portion at a time, the samples in the units of the file."""
-        batch = batch_shape(shape)
-        check_generator(generator)
-        check_room(math.prod(batch), self.dim)
-        with graph(differentiable, condition) as recorded:
-            given = self.encode_condition(condition, batch)
-            operation = (draw.__name__, recorded, str(sorted(options.items())), self.like.dtype)
-
-            def drawn(count: int, c: Any) -> tuple[Tensor, ...]:
-                found = draw(count, c, generator, **options)
-                return found if isinstance(found, tuple) else (found,)
-
-            if not math.prod(batch):
-                return torch.zeros(*batch, self.dim, dtype=torch.float64), torch.zeros(batch, dtype=torch.float64)
-            z, *rest = self.by_portions.draw(operation, drawn, batch, self.dim, given)
-            x = self.original(z).reshape(*batch, z.shape[-1])
-            return x, *(part.reshape(batch) for part in rest)
