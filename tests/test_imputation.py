@@ -400,3 +400,13 @@ def test_a_model_without_scores_says_so():
     fitted, mean, _ = known(3)
     with pytest.raises(gf.InputError, match="percentile: this model keeps no scores"):
         fitted.percentile(mean[None])
+
+
+@pytest.mark.parametrize("form", [list, np.array, lambda rows: {"c": [row[0] for row in rows]}])
+def test_a_frame_of_several_draws_has_the_condition_of_each_in_any_form(form):
+    table = {"a": [0.1 * i * i for i in range(60)], "b": [float(i % 7) for i in range(60)], "c": list("xyz" * 20)}
+    data = gf.data.load(pd.DataFrame(table), condition=["c"])
+    fitted = gf.baselines.Gaussian(2, condition_dim=data.condition_dim).fit(data, iterations=1)
+    frame = fitted.impute_frame([[1.0, float("nan")], [2.0, 3.0]], 3, form([["z"], ["x"]]), steps=2)
+    assert frame["c"].tolist() == ["z", "x"] * 3
+    assert frame["a"].tolist() == [1.0, 2.0] * 3

@@ -82,7 +82,8 @@ class LawOfRows(DensityOfRows):
             ['x', 'y']
         """
         (count,) = batch_shape((number,))
-        return self.frame_of(self.sample(count, condition, generator, **options), condition)
+        rows = self.sample(count, condition, generator, **options)
+        return self.frame_of(rows, self.condition_columns(condition, count))
 
     def encode(self, x: Any, condition: Any = None, *, differentiable: bool = False) -> Float[Tensor, "*shape"]:
         """The noise of each row, which is taken in the forms that `log_prob` takes."""

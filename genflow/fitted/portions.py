@@ -7,13 +7,12 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from genflow.numerics.portions import Portions
 
-__all__ = ["FEW_NUMBERS", "ByPortions", "graph", "repeat_condition"]
+__all__ = ["FEW_NUMBERS", "ByPortions", "graph"]
 
 FEW_NUMBERS = 1 << 14
 """Numbers that need no portions, such as 1024 rows of 16 columns."""
@@ -90,18 +89,6 @@ def graph(differentiable: bool, *inputs: Any) -> Iterator[bool]:
     needed = differentiable or any(isinstance(part, Tensor) and part.requires_grad for part in inputs)
     with torch.set_grad_enabled(needed and torch.is_grad_enabled()):
         yield torch.is_grad_enabled()
-
-
-def repeat_condition(condition: Any, times: int) -> Any:
-    """Conditions of rows that come so many times, one below the other; one that all share stays one.
-
-    Args:
-        condition: Rows of the user's own numbers and names, or one of them.
-        times: How many times.
-    """
-    if isinstance(condition, Tensor):
-        return condition.repeat(times, *(1,) * (condition.ndim - 1)) if condition.ndim > 1 else condition
-    return np.tile(condition, (times, 1)) if isinstance(condition, np.ndarray) and condition.ndim > 1 else condition
 
 
 def _few(dim: int) -> int:

@@ -18,7 +18,6 @@ from genflow.fitted.further import train_further
 from genflow.fitted.held_out import REFERENCE, HeldOut, percentile, reference
 from genflow.fitted.imputing import STEPS, impute
 from genflow.fitted.law import LawOfRows
-from genflow.fitted.portions import repeat_condition
 from genflow.fitting import FitRecord, budget_of, warn
 from genflow.imputation import Masked
 from genflow.interfaces import Component
@@ -303,9 +302,8 @@ class Transformed(Component, LawOfRows):
         """
         rows, condition = self.take_rows(x, condition, gaps=True)
         found = self.impute(rows, draws, condition, generator, steps=steps)
-        frame = self.frame_of(
-            found.reshape(-1, self.dim), None if condition is None else repeat_condition(condition, draws)
-        )
+        each = self.condition_columns(condition, rows[..., 0].numel())
+        frame = self.frame_of(found.reshape(-1, self.dim), {name: values * draws for name, values in each.items()})
         return frame if draws == 1 else frame.assign(draw=np.repeat(np.arange(1, draws + 1), len(frame) // draws))
 
     def replace(self, **parts: Any) -> Transformed:

@@ -135,21 +135,29 @@ class Units(nn.Module):
         """
         return self.preprocessor.inverse(z.to(self.preprocessing_device, torch.float64))
 
-    def frame_of(self, rows: Tensor, condition: Any) -> pd.DataFrame:
+    def condition_columns(self, condition: Any, count: int) -> dict[str, list[Any]]:
+        """The columns of a condition in the user's own numbers and names; none where there is no condition.
+
+        Args:
+            condition: Rows of them, or one for all.
+            count: The number of rows.
+        """
+        return {} if condition is None or self.encoding is None else self.encoding.table(condition, count)
+
+    def frame_of(self, rows: Tensor, given: dict[str, list[Any]]) -> pd.DataFrame:
         """Rows as the table, with the columns of their condition.
 
         Args:
             rows: Rows in the user's units, `(n, d)`.
-            condition: Their condition.
+            given: The columns of the condition.
         """
         with extra("data"):
             import pandas as pd
 
         values = rows.detach().cpu().numpy()
-        given = None if condition is None or self.encoding is None else self.encoding.table(condition, len(values))
         if self.schema is not None:
-            return self.schema.frame(values, given)
-        return pd.DataFrame(values, columns=self.columns).assign(**(given or {}))
+            return self.schema.frame(values, given or None)
+        return pd.DataFrame(values, columns=self.columns).assign(**given)
 
     def are_rows(self, x: Float[Tensor, "*batch d"]) -> Bool[Tensor, "*batch"]:
         """Which rows are such as the table has: finite numbers, and gaps in columns that have some.
