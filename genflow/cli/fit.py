@@ -25,6 +25,7 @@ from genflow.cli.flags import (
     loading,
 )
 from genflow.cli.models import mean, set_threads
+from genflow.cli.unfinished import Unfinished
 from genflow.cli.words import note, option, version
 from genflow.errors import InputError, ResultError, SolverError
 from genflow.interrupts import keeping
@@ -46,6 +47,7 @@ examples:
 """
 
 
+_FLAGS = {"kinds": "--kind"}  # of arguments of `load` that have another name
 _FEW = 64  # samples that a model without a density is judged by
 
 
@@ -60,6 +62,18 @@ def add_arguments(parser: ArgumentParser) -> None:
         help="a name of `genflow list`, or module:Name (default: jko-iflow)",
     )
     parser.add_argument("-o", "--out", type=str, metavar="RUN", help="new folder for the model")
+    parser.add_argument(
+        "--resume",
+        action="store_true",
+        help="go on where this command was interrupted; counted in iterations, to the same weights",
+    )
+    parser.add_argument("--anew", action="store_true", help="begin again, and remove what was interrupted")
+    parser.add_argument(
+        "--checkpoint",
+        type=str,
+        metavar="DIR",
+        help="where the training is kept until the model is written (default: RUN.unfinished)",
+    )
     add_budget(parser, "training")
     add_evaluation(parser)
     add_seed(parser)
@@ -90,6 +104,7 @@ def run(chosen: Arguments) -> None:
     """Runs the command."""
     out = Path(chosen.out)
     must_not_exist(out)
+    unfinished = Unfinished(out, chosen.checkpoint, chosen.resume, chosen.anew)
     name = chosen.model if chosen.recipe is None else f"{chosen.model}-{chosen.recipe}"
     if chosen.recipe is not None and name not in registry.names("model"):
         raise InputError(
@@ -134,7 +149,21 @@ def run(chosen: Arguments) -> None:
     model = build(cls, data.dim, options, given, data.event_shape).to(device)
     name = registry.name_of(cls)
     trials = [{"data": data.name, "label": name, "seed": chosen.seed, "several": False}]
-    with atomic.folder(out) as folder:
+    command = {
+        "--model": name,
+        "--set": options,
+        "--budget": budget and f"{budget:g}s",
+        "--iterations": chosen.iterations,
+        "--seed": chosen.seed,
+        "--autocast": chosen.autocast,
+        "--masks": chosen.masks,
+        **{_FLAGS.get(key, f"--{key.replace('_', '-')}"): value for key, value in options_of_data.items()},
+        "data": chosen.data,
+        "rows": data.fingerprint,
+    }
+    with unfinished.kept(), atomic.folder(out) as folder:
+        if line := unfinished.begin(command):
+            note(line)
         with display_for(trials, budget) as display:
             fitted = model.fit(
                 data,
@@ -143,6 +172,7 @@ def run(chosen: Arguments) -> None:
                 seed=chosen.seed,
                 autocast=chosen.autocast,
                 masks=chosen.masks,
+                checkpoint=unfinished.folder,
                 progress=lambda event: display.event(0, {"what": "training", **event}),
             )
         seconds = fitted.record.seconds
@@ -162,6 +192,7 @@ def run(chosen: Arguments) -> None:
             "versions": {"genflow": version(), "torch": torch.__version__, "python": sys.version.split()[0]},
         }
         write_json(folder / "run.json", record)
+    unfinished.remove()
     with keeping(f"the model is in {out}"):
         drawn, undrawn = write_pictures(fitted, data, out)
         for line in undrawn:

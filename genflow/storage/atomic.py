@@ -20,7 +20,7 @@ from pathlib import Path
 
 from genflow.errors import InputError, WriteError
 
-__all__ = ["Leftover", "file", "folder", "leftovers", "sweep", "write"]
+__all__ = ["Leftover", "file", "folder", "leftovers", "refuse_taken", "sweep", "write"]
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS}
 _OPEN: set[Path] = set()  # what this very process is writing
@@ -75,7 +75,7 @@ def folder(path: str | PathLike[str], *, clean: bool = True) -> Iterator[Path]:
     with _possible(path, "folder"):
         path.parent.mkdir(parents=True, exist_ok=True)
         with _alone(path.parent):
-            _refuse_taken(path)
+            refuse_taken(path)
             if clean:
                 sweep(path)
             part = _claim(path)
@@ -165,7 +165,15 @@ def sweep(path: str | PathLike[str]) -> list[Leftover]:
     return gone
 
 
-def _refuse_taken(path: Path) -> None:
+def refuse_taken(path: Path) -> None:
+    """Refuses a folder that is there, or that another process is writing.
+
+    Args:
+        path: The folder.
+
+    Raises:
+        InputError: With what would do.
+    """
     if path.exists() or path.is_symlink():
         raise InputError(f"{path}: it exists already; name a folder that does not, or remove it")
     if taken := [left for left in leftovers(path) if left.alive]:

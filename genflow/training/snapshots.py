@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
+import time
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
@@ -20,9 +22,12 @@ from genflow.training.budget import Budget
 from genflow.training.rows import TrainingData
 from genflow.training.stage import StageState
 
-__all__ = ["Resumed", "Snapshots"]
+__all__ = ["FILE", "Resumed", "Snapshots"]
 
-_FILE = "training.safetensors"
+FILE = "training.safetensors"
+"""The name of a snapshot in its folder."""
+
+_PAUSE = 20  # times what it took to write one until the next: a slow disk holds up no training
 
 
 @dataclass
@@ -64,7 +69,7 @@ class Snapshots:
         data: TrainingData,
         autocast: bool = False,
     ):
-        self.path = Path(folder) / _FILE
+        self.path = Path(folder) / FILE
         self.budget = budget
         unit = "s" if budget.timed else " iterations"
         self.facts = {
@@ -77,6 +82,7 @@ class Snapshots:
             **{f"model.{name}": describe(value) for name, value in {**model.defaults(), **model.given()}.items()},
         }
         self.path.parent.mkdir(parents=True, exist_ok=True)
+        self._due = -math.inf
 
     def begin_stage(self, model: nn.Module, history: list[dict[str, Any]]) -> None:
         """Remembers the model before a stage changes it."""
@@ -84,12 +90,19 @@ class Snapshots:
         self.document = {"facts": self.facts, "structure": describe(model), "history": list(history)}
 
     def write(self, run: StageState | None = None) -> None:
-        """Writes the model as it was at the beginning of the stage, and where the stage is."""
+        """Writes the model as it was at the beginning of the stage, and where the stage is, if it runs.
+
+        The state of a running stage is not written where the last was a moment ago: that one serves as well.
+        """
+        if run is not None and time.monotonic() < self._due:
+            return
+        began = time.monotonic()
         state, facts = run or ({}, None)
         text = json.dumps({**self.document, "used": self.budget.used, "run": facts})
         everything = {**self.model, **{f"run.{name}": tensor for name, tensor in state.items()}}
         with atomic.file(self.path) as part:
             tensors.write(part, everything, {"training": text, "sha256": tensors.digest(everything, text)})
+        self._due = time.monotonic() + _PAUSE * (time.monotonic() - began)
 
     def read(self, model: nn.Module) -> Resumed | None:
         """Puts the model back to where the running stage began; `None` if there is no snapshot.
@@ -135,5 +148,5 @@ def _fingerprint(data: TrainingData) -> str:
     digest = hashlib.sha256()
     conditions = (data.train_condition, data.validation_condition)
     for rows in (data.train, data.validation, *(condition for condition in conditions if condition is not None)):
-        digest.update(rows.cpu().contiguous().view(torch.uint8).numpy().tobytes())
+        digest.update(rows.cpu().contiguous().view(torch.uint8).numpy().data)
     return digest.hexdigest()[:16]
