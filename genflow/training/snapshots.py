@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import time
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
@@ -94,15 +93,15 @@ class Snapshots:
 
         The state of a running stage is not written where the last was a moment ago: that one serves as well.
         """
-        if run is not None and time.monotonic() < self._due:
+        if run is not None and self.budget.clock() < self._due:
             return
-        began = time.monotonic()
+        began = self.budget.clock()
         state, facts = run or ({}, None)
         text = json.dumps({**self.document, "used": self.budget.used, "run": facts})
         everything = {**self.model, **{f"run.{name}": tensor for name, tensor in state.items()}}
         with atomic.file(self.path) as part:
             tensors.write(part, everything, {"training": text, "sha256": tensors.digest(everything, text)})
-        self._due = time.monotonic() + _PAUSE * (time.monotonic() - began)
+        self._due = self.budget.clock() + _PAUSE * (self.budget.clock() - began)
 
     def read(self, model: nn.Module) -> Resumed | None:
         """Puts the model back to where the running stage began; `None` if there is no snapshot.
