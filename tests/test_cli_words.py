@@ -307,7 +307,9 @@ def test_what_can_not_be_is_said_in_one_line(in_trees, capsys, words, said):
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="a device that is full, of Linux")
-@pytest.mark.parametrize("words", [["list"], ["list", "exact"], ["--version"]])
+@pytest.mark.parametrize(
+    "words", [[], ["list"], ["list", "exact"], ["--version"], ["--help"], *([name, "--help"] for name in COMMANDS)]
+)
 def test_standard_output_that_is_full_is_one_line(capsys, monkeypatch, words):
     with open("/dev/full", "w") as full:
         monkeypatch.setattr(sys, "stdout", full)

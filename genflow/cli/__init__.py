@@ -7,7 +7,7 @@ import sys
 import warnings
 from collections.abc import Sequence
 
-from genflow.cli.output import say_what_can_be_said
+from genflow.cli.output import finish_output, say_what_can_be_said
 from genflow.cli.words import as_typed
 from genflow.errors import InputError, Remark, ResultError, SolverError, WriteError
 from genflow.extras import require
@@ -30,18 +30,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
         if not words:
             print_help()
+            finish_output()
             return 2
         try:
             command, chosen = parse(words)
         finally:
-            sys.stdout.flush()  # of a help
+            finish_output()  # of a help
         with warnings.catch_warnings(), interrupt_on_signals():
             warnings.simplefilter("ignore", Remark)  # a command prints remarks where they belong
             from genflow.numerics.tuning import tuned_process
 
             with tuned_process():
                 code = command.run(chosen)
-        sys.stdout.flush()
+        finish_output()
     except InputError as error:
         return _complain(_with_kept(error, str(error)), 2)
     except KeyboardInterrupt as interrupt:

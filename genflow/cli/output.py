@@ -10,7 +10,7 @@ from typing import Any
 
 from genflow.errors import WriteError
 
-__all__ = ["say_what_can_be_said"]
+__all__ = ["finish_output", "say_what_can_be_said"]
 
 _NAME = "genflow.plain"
 _OUTPUT = 1  # the number of standard output
@@ -40,8 +40,11 @@ _PLAIN = {
 class _Unbroken(io.FileIO):
     """A file whose reader may go: what is written from then on is lost, and the work goes on.
 
-    Where standard output can't be written for another reason, that is said once.
+    Where standard output can't be written for another reason, that is said once: by an error, and again at the end by
+    `finish_output`, since argparse keeps it to itself.
     """
+
+    lost: WriteError | None = None
 
     def write(self, data: Any) -> int:
         try:
@@ -52,7 +55,8 @@ class _Unbroken(io.FileIO):
             os.close(nothing)
             if self.fileno() == _OUTPUT and not isinstance(error, BrokenPipeError):
                 line = f"standard output: it can't be written ({error.strerror}); make room or name another place"
-                raise WriteError(error.errno, line) from None
+                self.lost = WriteError(error.errno, line)
+                raise self.lost from None
             return len(data)
 
 
@@ -75,6 +79,19 @@ def say_what_can_be_said() -> None:
             setattr(sys, name, text)
         elif isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors=_NAME)
+
+
+def finish_output() -> None:
+    """Writes what is left of standard output.
+
+    Raises:
+        WriteError: It, or something before it, can't be written.
+    """
+    sys.stdout.flush()
+    raw = getattr(getattr(sys.stdout, "buffer", None), "raw", None)
+    if isinstance(raw, _Unbroken) and raw.lost is not None:
+        error, raw.lost = raw.lost, None
+        raise error
 
 
 def _replacement(error: UnicodeError) -> tuple[str, int]:
