@@ -87,6 +87,10 @@ def refused(capsys, words: str) -> str:
         ("fit t.csv -o run --threads=1e3 --seed 7", ["--threads: '1e3' came; a whole number"]),
         ("compare t.csv --seeds 1 1e3 --budget 1s", ["--seeds: '1e3' came; a whole number"]),
         ("fit t.csv -o run --columns 7", ["no column '7'; it has a, b"]),
+        ("fit t.csv -o run --columns -1", ["no column '-1'; it has a, b, at positions 0 to 1"]),
+        ("fit t.csv -o run --drop -1", ["no column '-1'"]),
+        ("fit t.csv -o run --kind -1=class", ["no column '-1'"]),
+        ("fit t.csv -o run --condition -1", ["no column '-1'"]),
         ("fit t.csv -o run --test t.csv", ["--test: the very rows that are trained on came"]),
     ],
 )

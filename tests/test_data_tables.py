@@ -260,7 +260,9 @@ def test_one_row_can_be_scored(text):
     ("columns", "message"),
     [
         (["weight"], "no column 'weight'; it has age, height, mass"),
-        ([3], "no column 3; it has age, height, mass"),
+        ([3], "no column 3; it has age, height, mass, at positions 0 to 2"),
+        ([-1], "no column -1; it has age, height, mass, at positions 0 to 2"),
+        (["-1"], "no column '-1'; it has age, height, mass, at positions 0 to 2"),
         ([], "columns is empty"),
         (["age", 0], "a column is asked for twice in age, age"),
     ],

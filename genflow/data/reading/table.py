@@ -94,7 +94,9 @@ class Table:
         """
         position = _position(self.columns, column)
         if position is None:
-            raise InputError(f"{self.origin}: no column {column!r}; it has {_some_names(self.columns)}")
+            meant = not isinstance(column, str) or _POSITION.fullmatch(column)
+            places = f", at positions 0 to {len(self.columns) - 1}" if meant else ""
+            raise InputError(f"{self.origin}: no column {column!r}; it has {_some_names(self.columns)}{places}")
         return position
 
     def select(self, columns: Sequence[str | int] | None) -> Table:
@@ -291,9 +293,12 @@ def _position(names: Sequence[str], column: str | int) -> int | None:
     if isinstance(column, str):
         if column in names:
             return names.index(column)
-        if re.fullmatch(r"-?\d{1,9}", column) is None:
+        if _POSITION.fullmatch(column) is None:
             return None
-    return int(column) % len(names) if -len(names) <= int(column) < len(names) else None
+    return int(column) if 0 <= int(column) < len(names) else None
+
+
+_POSITION = re.compile(r"-?[0-9]{1,9}")  # what is meant for one
 
 
 def quote(value: Any) -> str:
