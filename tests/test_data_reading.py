@@ -415,7 +415,8 @@ def test_names_that_are_asked_for_decide(text, told):
         ("height,weight\u00b2,% of #1", ["height", "weight\u00b2", "% of #1"], 0),
         ("'height','weight','balance'", NAMES, 0),
         ('"height\nin m",weight,balance', ["height\nin m", "weight", "balance"], 0),
-        ("height,,balance", ["height", "x2", "balance"], 0),
+        ("height,,balance", ["height", "x2", "balance"], 1),
+        ("x2,,balance", ["x2", "x2.2", "balance"], 1),
     ],
 )
 def test_marks_of_comments_and_names_with_them(text, told, head, names, remarks):
@@ -423,6 +424,19 @@ def test_marks_of_comments_and_names_with_them(text, told, head, names, remarks)
     assert found == names
     assert len(said) == remarks
     np.testing.assert_array_equal(values, X)
+
+
+@pytest.mark.parametrize("kind", ["csv", "xlsx", "frame"])
+def test_a_column_without_a_name_is_called_by_its_place_and_that_is_said(tmp_path, kind):
+    table = pd.DataFrame(X, columns=["height", None, "balance"])
+    source = table if kind == "frame" else tmp_path / f"t.{kind}"
+    if kind == "csv":
+        table.to_csv(source, index=False)
+    elif kind == "xlsx":
+        table.to_excel(source, index=False)
+    data = load(source)
+    assert data.columns == ["height", "x2", "balance"]
+    assert "1 column without a name: called x2, by its place" in " ".join(data.remarks)
 
 
 def test_a_note_behind_numbers_and_a_row_that_is_commented_out(text, told):

@@ -18,7 +18,7 @@ from genflow.data.kinds import NULLABLE, Column, spelt_values
 from genflow.data.reading.cells import truth_of
 from genflow.data.reading.dates import counts
 from genflow.data.reading.kind import number_column, truth_column, word_column
-from genflow.data.reading.names import distinct
+from genflow.data.reading.names import name_all
 from genflow.data.reading.table import NO_HINTS, Hints, Table, hints_at, kind_said, wanted_positions
 from genflow.data.reading.text import fill_table
 from genflow.errors import InputError
@@ -97,7 +97,7 @@ def from_frame(
     count = frame.shape[1]
     named = list(frame.columns) != list(range(count))  # the numbers that pandas gives; '0' is a name
     titles = [_title(name) for name in frame.columns]
-    names, same = distinct(titles) if named else (default_columns(count), [])
+    names, same = name_all(titles) if named else (default_columns(count), [])
     table = Table(np.empty(0), names, named, origin, [*remarks, *same])
     said = hints_at(names, hints)
     chosen = wanted_positions(names, wanted, named) | set(said)
@@ -138,9 +138,11 @@ def read_arrow(content: bytes, origin: str, wanted: Sequence[str | int] | None, 
     return from_frame(found.to_pandas(), origin, wanted, hints)
 
 
-def _title(name: Any) -> str:
-    """The name of a column; of one with several levels, all of them."""
-    return " ".join(str(part) for part in name if str(part)) if isinstance(name, tuple) else str(name)
+def _title(name: Any) -> str | None:
+    """The name of a column, `None` where it has none; of one with several levels, all of them."""
+    if isinstance(name, tuple):
+        return " ".join(str(part) for part in name if str(part))
+    return None if name is None or name != name else str(name)
 
 
 def _with_named_index(frame: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 
 from genflow.data.reading.notation import is_missing, is_number
 
-__all__ = ["cell", "distinct", "escape", "unescape"]
+__all__ = ["cell", "distinct", "escape", "name_all", "unescape"]
 
 _START = r"[=+\-@\t\r\n＝＋－＠]."  # one sign alone is no formula
 _FORMULA = re.compile(rf"'*{_START}", re.DOTALL)
@@ -77,3 +77,35 @@ def distinct(names: Sequence[str]) -> tuple[list[str], list[str]]:
         if len(called) > 1
     ]
     return result, remarks
+
+
+def name_all(names: Sequence[str | None]) -> tuple[list[str], list[str]]:
+    """Names that differ, also of columns that have none, and remarks: those are called by their place.
+
+    Args:
+        names: The names, `None` where a column has none.
+
+    Example:
+        >>> name_all(["height", None, "balance"])
+        (['height', 'x2', 'balance'], ['1 column without a name: called x2, by its place'])
+        >>> name_all(["x2", None])[0]
+        ['x2', 'x2.2']
+    """
+    taken = {name for name in names if name is not None}
+    found: list[str] = []
+    made: list[str] = []
+    for place, name in enumerate(names, 1):
+        if name is None:
+            own, count = f"x{place}", 1
+            while own in taken:
+                count += 1
+                own = f"x{place}.{count}"
+            made.append(own)
+            taken.add(own)
+        found.append(own if name is None else name)
+    titles, remarks = distinct(found)
+    if made:
+        some = ", ".join(made[:6]) + (", …" if len(made) > 6 else "")
+        what = "1 column without a name" if len(made) == 1 else f"{len(made)} columns without names"
+        remarks.insert(0, f"{what}: called {some}, by {'its' if len(made) == 1 else 'their'} place")
+    return titles, remarks

@@ -32,7 +32,7 @@ from genflow.data.reading.cells import (
 from genflow.data.reading.dialect import separator_of
 from genflow.data.reading.header import Judgement, judge, same_names
 from genflow.data.reading.lines import ALONE, BLANKS, MARKS, Comment, Field, Records, decode, fields_of, separator_line
-from genflow.data.reading.names import distinct, unescape
+from genflow.data.reading.names import name_all, unescape
 from genflow.data.reading.notation import Doubt, Meaning, Numbers, certain_decimals, is_integer, is_missing, is_number
 from genflow.data.reading.table import NO_HINTS, NO_NUMBER, Hints, Table, hints_at, kind_said, quote, wanted_positions
 from genflow.data.reading.totals import last_row_of_totals
@@ -133,10 +133,7 @@ def _long(text: str, origin: str, wanted: Sequence[str | int] | None) -> Table |
 
 def _titles(names: Sequence[str | None] | None, count: int) -> tuple[list[str], list[str]]:
     """The names of the columns, with those that they have where there are none, and remarks."""
-    titles = default_columns(count)
-    if names is None:
-        return titles, []
-    return distinct([default if name is None else name for name, default in zip(names, titles, strict=True)])
+    return (default_columns(count), []) if names is None else name_all(names)
 
 
 class Sheet:
