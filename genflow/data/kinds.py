@@ -90,6 +90,8 @@ class Column(Component):
             length such as 00501, how the number becomes one, `05d`.
         value: What a constant column holds.
         condition: Whether the others are conditioned on it: no model draws it.
+        sign: Of numbers in a file of text, the unit or the sign of money or shares that stood at each of them and was
+            left out, such as kg: another one beside later rows is refused.
     """
 
     name: str
@@ -102,6 +104,7 @@ class Column(Component):
     format: str = ""
     value: Any = None
     condition: bool = False
+    sign: str = ""
 
     @property
     def modelled(self) -> bool:

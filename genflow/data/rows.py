@@ -107,11 +107,11 @@ def split_condition(table: Table, encoding: Encoding, schema: Schema | None = No
 
 
 def condition_hints(encoding: Encoding | None, schema: Schema | None = None) -> dict[str | int, str | Column]:
-    """What a reader has to know of the condition's columns: which hold classes, and how dates are written."""
+    """What a reader has to know of the condition's columns: which hold classes, how dates are written, and units."""
     if encoding is None:
         return {}
-    dates = [] if schema is None else [column for column in schema.conditions if column.kind == "date"]
-    return {**{column.name: column for column in dates}, **dict.fromkeys(encoding.class_columns, "class")}
+    known = [] if schema is None else [column for column in schema.conditions if column.kind == "date" or column.sign]
+    return {**{column.name: column for column in known}, **dict.fromkeys(encoding.class_columns, "class")}
 
 
 def _as_number(column: Column) -> Column:

@@ -153,7 +153,7 @@ def _set_missing(table: Table, values: Sequence[float | str]) -> None:
             hit = np.isin(table.values[:, j], numbers)
             if hit.any():
                 table.values[hit, j] = np.nan
-                table.kinds[j] = number_column(column.name, table.values[:, j], column.dtype)
+                table.kinds[j] = number_column(column.name, table.values[:, j], column.dtype, sign=column.sign)
 
 
 def _number(value: float | str) -> float | None:

@@ -25,6 +25,7 @@ __all__ = [
     "padded_width",
     "separate_stray_dates",
     "separate_strays",
+    "strip_sign",
     "strip_signs",
     "truth_of",
     "words_of",
@@ -119,17 +120,18 @@ def words_of(name: str, cells: Sequence[str]) -> Found:
     return Found(values, column, f"numbers and words ({shown}): each is the name of a class" if beside else "")
 
 
-def strip_signs(cells: Sequence[str]) -> tuple[list[str], list[str]] | None:
+def strip_signs(cells: Sequence[str]) -> tuple[Numbers, list[str]] | None:
     """Amounts of money, shares and quantities without the sign or unit that all of them have, and what is to be said.
 
     Brackets around numbers, or a minus behind them, make them negative: beside a sign of money, or where several
     numbers have them, and none a minus before it. `None` if the fields are no such numbers.
 
     Example:
-        >>> strip_signs(["$1,200", "-$3", ""])
-        (['1,200', '-3', ''], ['the $ of numbers like $1,200 is left out'])
-        >>> strip_signs(["5", "(12)", "(7)"])
-        (['5', '-12', '-7'], ['numbers like (12) are read as -12'])
+        >>> numbers, remarks = strip_signs(["$1,200", "-$3", ""])
+        >>> numbers.cells, numbers.sign, remarks
+        (['1,200', '-3', ''], '$', ['the $ of numbers like $1,200 is left out'])
+        >>> strip_signs(["5", "(12)", "(7)"])[0].cells
+        ['5', '-12', '-7']
         >>> strip_signs(["12 %", "13"]), strip_signs(["1 kg", "2 g"]), strip_signs(["007 b", "7 b"])
         (None, None, None)
     """
@@ -149,7 +151,25 @@ def strip_signs(cells: Sequence[str]) -> tuple[list[str], list[str]] | None:
     if negative:
         remarks.append(f"numbers like {negative[0]} are read as {known[negative[0]].number}")
     bare = {text: each.number for text, each in known.items()}
-    return [bare.get(cell.strip(), "") for cell in cells], remarks
+    return Numbers([bare.get(cell.strip(), "") for cell in cells], sign), remarks
+
+
+def strip_sign(cells: Sequence[str], sign: str) -> tuple[list[str], int | None]:
+    """Numbers without a unit or sign that is known, where they have it, and the first row that has another.
+
+    Args:
+        cells: The fields.
+        sign: The unit or sign.
+
+    Example:
+        >>> strip_sign(["1.5 kg", "2", "unknown", "3 g"], "kg")
+        (['1.5', '2', 'unknown', '3 g'], 3)
+    """
+    known = {cell: undress(cell.strip()) for cell in set(cells) if not is_missing(cell)}
+    bare = {cell: found.number for cell, found in known.items() if found is not None and found.sign in ("", sign)}
+    others = {cell for cell, found in known.items() if found is not None and found.sign not in ("", sign)}
+    other = next((i for i, cell in enumerate(cells) if cell in others), None)
+    return [bare.get(cell, cell) for cell in cells], other
 
 
 def _are_negative(negative: Sequence[str], known: Mapping[str, Dressed]) -> bool:

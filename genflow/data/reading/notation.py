@@ -185,13 +185,14 @@ class Numbers:
 
     Args:
         cells: The fields of the column.
+        sign: The unit or sign that stood at each of them and was taken away.
 
     Attributes:
         meanings: What they may be: one where there is no doubt, none where a field is no number.
     """
 
-    def __init__(self, cells: Sequence[str]):
-        self.cells = cells
+    def __init__(self, cells: Sequence[str], sign: str = ""):
+        self.cells, self.sign = cells, sign
         self._texts: dict[str, str] | None = None
         plain = _plain(cells)
         if plain is not None and not _all_grouped(cells):

@@ -25,6 +25,7 @@ from genflow.data.reading.cells import (
     padded_width,
     separate_stray_dates,
     separate_strays,
+    strip_sign,
     strip_signs,
     truth_of,
     words_of,
@@ -33,7 +34,16 @@ from genflow.data.reading.dialect import separator_of
 from genflow.data.reading.header import Judgement, judge, same_names
 from genflow.data.reading.lines import ALONE, BLANKS, MARKS, Comment, Field, Records, decode, fields_of, separator_line
 from genflow.data.reading.names import name_all, unescape
-from genflow.data.reading.notation import Doubt, Meaning, Numbers, certain_decimals, is_integer, is_missing, is_number
+from genflow.data.reading.notation import (
+    Doubt,
+    Meaning,
+    Numbers,
+    certain_decimals,
+    is_integer,
+    is_missing,
+    is_number,
+    undress,
+)
 from genflow.data.reading.table import NO_HINTS, NO_NUMBER, Hints, Table, hints_at, kind_said, quote, wanted_positions
 from genflow.data.reading.totals import last_row_of_totals
 from genflow.errors import InputError
@@ -455,6 +465,8 @@ def fill_table(
     for j, column in _decide_meanings(columns, table, separator, numbers).items():
         values[:, j] = column.values
         kinds[j] = numbers_of(table.columns[j], values[:, j], numbers[j].are_whole(column))
+        if numbers[j].sign:
+            kinds[j] = replace(kinds[j], sign=numbers[j].sign)
         if isinstance(hint := said.get(j), str) and hint in ("integer", "continuous", "identifier"):
             kinds[j] = replace(kinds[j], kind=hint)
         if kinds[j].dtype == "int64" and (digits := padded_width(columns[j])):
@@ -470,9 +482,14 @@ def _read_words(table: Table, j: int, cells: list[str], hint: str | Column | Non
     """What a column holds if it is not numbers; else what its numbers may be.
 
     Raises:
-        InputError: A word in a column of numbers, or one that is no date in a column of dates.
+        InputError: A word in a column of numbers, one that is no date in a column of dates, or another unit than is
+            known.
     """
     name, kind = table.columns[j], kind_said(hint)
+    if isinstance(hint, Column) and hint.sign:
+        came, (cells, other) = cells, strip_sign(cells, hint.sign)
+        if other is not None:
+            raise _other_unit(table, j, other, came[other], hint.sign)
     numbers = Numbers(cells)
     if kind == "class":
         return classes_of(name, cells, numbers)
@@ -499,7 +516,7 @@ def _read_words(table: Table, j: int, cells: list[str], hint: str | Column | Non
         return partly[0]
     if (bare := strip_signs(cells)) is not None:
         table.remarks += [f"{table.label(j)}: {remark}" for remark in bare[1]]
-        return Numbers(bare[0])
+        return bare[0]
     mended = separate_strays(cells)
     if mended is not None and mended[1]:
         numbers, strays = mended
@@ -510,6 +527,16 @@ def _read_words(table: Table, j: int, cells: list[str], hint: str | Column | Non
         found = words_of(name, cells)
         return found._replace(column=replace(found.column, kind=kind)) if kind == "identifier" else found
     return numbers
+
+
+def _other_unit(table: Table, j: int, i: int, cell: str, sign: str) -> InputError:
+    """The error of a number in another unit than the column is known to have."""
+    found = undress(cell.strip())
+    own = found.sign if found is not None else ""
+    return InputError(
+        f"{table.place(i, j)}: {quote(cell.strip())} is in {own}, and the column is known in {sign}; write it in {sign}, or "
+        "the number alone"
+    )
 
 
 def _remark_on_strays(table: Table, j: int, strays: dict[int, str], what: str) -> None:

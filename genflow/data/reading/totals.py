@@ -60,7 +60,7 @@ def _numbers(column: Sequence[str]) -> tuple[np.ndarray, float] | None:
     meanings = Numbers(column).meanings
     if not meanings:
         bare = strip_signs(column)
-        meanings = Numbers(bare[0]).meanings if bare is not None else []
+        meanings = bare[0].meanings if bare is not None else []
     if not meanings:
         return None
     decimals = column[-1].rpartition(next(iter(meanings[0].decimals)))[2]
