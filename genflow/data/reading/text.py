@@ -534,8 +534,8 @@ def _other_unit(table: Table, j: int, i: int, cell: str, sign: str) -> InputErro
     found = undress(cell.strip())
     own = found.sign if found is not None else ""
     return InputError(
-        f"{table.place(i, j)}: {quote(cell.strip())} is in {own}, and the column is known in {sign}; write it in {sign}, or "
-        "the number alone"
+        f"{table.place(i, j)}: {quote(cell.strip())} is in {own}, and the column is known in {sign}; write it in "
+        f"{sign}, or the number alone"
     )
 
 
