@@ -26,7 +26,7 @@ __all__ = ["FILE", "Resumed", "Snapshots"]
 FILE = "training.safetensors"
 """The name of a snapshot in its folder."""
 
-_PAUSE = 20  # times what it took to write one until the next: a slow disk holds up no training
+_PAUSE = 50  # times what it took to write one until the next: a slow disk holds up no training
 
 
 @dataclass
