@@ -17,6 +17,7 @@ from genflow.metrics import gaussian_wasserstein2, wasserstein2
 from genflow.models import StageDisagreement
 from genflow.models.coupling import coupling
 from genflow.models.flow_matching import matching_loss
+from genflow.models.jko_settings import layers
 from genflow.models.likelihood import jacobian_norm, kinetic_energy
 from genflow.training import Budget, TrainingData, train
 
@@ -59,6 +60,7 @@ class Linear(gf.Velocity):
     ],
     ids=["d=1", "d=10"],
 )
+@pytest.mark.slow
 def test_each_of_twenty_blocks_is_the_exact_proximal_step_of_a_gaussian(mean, std, h):
     # The minimizer is a linear map, and for linear maps the objective knows no more of the rows than their first two
     # moments. So a linear velocity and a small sample suffice, whose moments are those of the large one that measures.
@@ -130,6 +132,7 @@ def fitted():
 
 
 @pytest.mark.parametrize("name", ["two-moons", "gaussian-mixture-2"])
+@pytest.mark.slow
 def test_kl_never_rises_from_block_to_block(fitted, name):
     model, _ = fitted[name, "jko"]
     blocks = [entry for entry in model.history if entry["kind"] == "block"]
@@ -255,15 +258,16 @@ def test_no_more_rows_are_pushed_than_will_be_seen():
     assert model._rows(data, [{"steps": 0}]) > 512  # the time was up; the next block needs a batch all the same
 
 
-def test_a_chain_that_is_cut_in_other_places_is_the_same_field(shifted):
-    model, _ = small(shifted, 60, blocks=2, first=0.5)
+@pytest.mark.parametrize("depth", [0, 2])
+def test_a_chain_that_is_cut_in_other_places_is_the_same_field(shifted, depth):
+    model, _ = small(shifted, 60, blocks=2, first=0.5, depth=depth)
     chain = model.velocity
     halved = chain.recut(gf.schedulers.refine(chain.boundaries()))
     assert len(halved) == 2 * len(chain)
     for t in (0.1, 0.3, 0.9, 1.1, 2.0):
         assert torch.equal(chain(shifted.validation, torch.tensor(t)), halved(shifted.validation, torch.tensor(t)))
     # Weights are copied: the new blocks are trained apart.
-    assert halved[0].w1 is not halved[1].w1
+    assert next(halved[0].parameters()) is not next(halved[1].parameters())
     # A moved boundary changes the field only between where it was and where it is.
     (a, b, c), t = chain.boundaries(), torch.tensor(0.45)
     moved = chain.recut([a, b - 0.1, c])
@@ -388,6 +392,7 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the peak is read in Linux's units")
+@pytest.mark.slow
 def test_memory_does_not_grow_with_the_number_of_blocks():
     def peak(blocks):
         # Large tensors get pages of their own, that go back when they are freed: what is counted is what is alive.
@@ -552,6 +557,25 @@ def test_shares_of_the_stages_follow_from_the_rows_and_from_what_was_typed(dim, 
     fitted = gf.models.JKOiFlow(dim, blocks=1, width=8, **typed).fit(x, iterations=3)
     kept = fitted.model.config()
     assert (kept["matching"], kept["joint"]) == pytest.approx(expected)
+
+
+def test_blocks_are_as_deep_as_was_typed():
+    x = torch.randn(60, 3, generator=torch.Generator().manual_seed(0))
+    for depth, kind in ((0, gf.velocities.Shallow), (2, gf.velocities.ResidualMLP)):
+        fitted = gf.models.JKOiFlow(3, width=8, depth=depth).fit(x, iterations=6)
+        assert {type(block) for block in fitted.model.velocity} == {kind}
+        assert fitted.model.config()["depth"] == depth
+    with pytest.raises(gf.InputError, match="depth: -1 came"):
+        gf.models.JKOiFlow(3, depth=-1)
+
+
+@pytest.mark.parametrize(("dim", "rows", "expected"), [(2, 60, 0), (3, 60, 3), (3, 999, 3), (3, 1000, 0)])
+def test_blocks_are_deep_where_rows_are_few_above_the_plane(dim, rows, expected):
+    assert layers(dim, rows) == expected
+    if rows == 60:
+        x = torch.randn(75, dim, generator=torch.Generator().manual_seed(0))  # 60 of them to train on
+        fitted = gf.models.JKOiFlow(dim, blocks=1, width=8).fit(x, iterations=3)
+        assert fitted.model.config()["depth"] == expected
 
 
 def test_a_row_at_several_places_counts_once_for_the_shares():

@@ -68,8 +68,8 @@ def test_a_folder_of_format_1_is_the_model_that_it_was(name):
 def test_rules_of_format_1_mean_what_they_meant():
     """What its authors' text says: 2 blocks from 0.4 growing fourfold above the plane, frequencies (1, 20) in it."""
     jko, cnf = gf.load(OLD / "jko-iflow").model.config(), gf.load(OLD / "cnf").model.config()
-    assert {name: jko[name] for name in ("blocks", "first", "growth", "matching", "joint")} == {
-        "blocks": 2, "first": 0.4, "growth": 4.0, "matching": 0.1, "joint": 0.75,
+    assert {name: jko[name] for name in ("blocks", "first", "growth", "matching", "joint", "depth")} == {
+        "blocks": 2, "first": 0.4, "growth": 4.0, "matching": 0.1, "joint": 0.75, "depth": 0,
     }  # fmt: skip
     assert cnf["frequencies"] == (1.0, 20.0)
 

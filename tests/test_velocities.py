@@ -127,6 +127,7 @@ def fused_and_inputs(method, dim, width, activation, rows=3, tangents=2):
 
 @pytest.mark.parametrize("activation", sorted(ACTIVATIONS))
 @pytest.mark.parametrize("method", ["divergence", "pushforward"])
+@pytest.mark.slow
 def test_what_is_fused_has_right_first_and_second_derivatives(method, activation):
     function, inputs = fused_and_inputs(method, 3, 5, activation)
     assert torch.autograd.gradcheck(function, inputs)
@@ -231,7 +232,7 @@ def test_a_network_starts_as_the_zero_field_and_scales():
     for velocity in (Shallow(3), ResidualMLP(3), PotentialGradient(3), Hollow(3)):
         assert not velocity(torch.randn(4, 3), torch.tensor(0.5)).any()
     assert not UNet((1, 4, 4), width=8)(torch.randn(2, 1, 4, 4), torch.tensor(0.5)).any()
-    for velocity in (Shallow(3, 5), PotentialGradient(3, 5), Hollow(3, 5)):
+    for velocity in (Shallow(3, 5), ResidualMLP(3, 5), PotentialGradient(3, 5), Hollow(3, 5)):
         randomized(velocity, seed=1)
         x, _ = points(3, 0)
         before = velocity(x, torch.tensor(0.5))

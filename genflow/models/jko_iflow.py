@@ -43,13 +43,13 @@ from genflow.interfaces import Velocity
 from genflow.model import GenerativeModel
 from genflow.models.costs import Kinetic
 from genflow.models.discretization import Discretization
-from genflow.models.jko_settings import BlockNetwork, ProximalStep, Rounds, Stages, shares
+from genflow.models.jko_settings import BlockNetwork, ProximalStep, Rounds, Stages, layers, shares
 from genflow.models.local_matching import contractions, diffuse, local_path
 from genflow.models.proximal import proximal_stage
 from genflow.models.stages import initial_frequencies, likelihood_stage, matching_stage
 from genflow.schedulers import JKOSteps, refine, reparameterize
 from genflow.training import Optimization, Stage, TrainingData, pair
-from genflow.velocities import Chain, Shallow
+from genflow.velocities import Chain, ResidualMLP, Shallow
 
 __all__ = ["JKOiFlow", "diffuse"]
 
@@ -76,7 +76,7 @@ class JKOiFlow(Flow, GenerativeModel):
         growth: Ratio of one step to the step before. By default 2 in the plane, 4 above.
         whiten: Whether to train on rows without correlation.
         condition_dim: Dimension of a condition, 0 for none: `data.condition_dim`.
-        network: What a block is, a `BlockNetwork`: `width`, `activation`, `frequencies`, `block`.
+        network: What a block is, a `BlockNetwork`: `width`, `activation`, `frequencies`, `depth`, `block`.
         proximal: How it steps, a `ProximalStep`: `maximum`, `transport`, `tolerance`, `free_block`.
         rounds: What follows when all have, `Rounds`: `reparameterize`, `equal`, `damping`, `refine`.
         stages: What comes before and after, `Stages`: `objective`, `matching`, `joint`, `kinetic` and their rates.
@@ -162,15 +162,18 @@ class JKOiFlow(Flow, GenerativeModel):
             rows: All rows, a row at its other places among them: what a network can learn from.
             distinct: Those of the table: what it can learn by heart.
         """
-        few = rows < _FEW
+        few, depth = rows < _FEW, self.network.depth
+        depth = layers(self.dim, distinct) if depth is None else depth
         self.network = self.network.rebuilt(
-            width=self.network.width or (256 if few else 128),
+            depth=depth,
+            width=self.network.width or (256 if few and not depth else 128),
             frequencies=self.network.frequencies or initial_frequencies(self.dim, rows),
         )
         if self.optimization.sharpness is None:
             self.optimization = self.optimization.rebuilt(sharpness=0.1 if few else 0.0)
         self.stages = self.stages.chosen(*shares(self.dim, distinct))
         self.choose(
+            depth=depth,
             width=self.network.width,
             frequencies=self.network.frequencies,
             sharpness=self.optimization.sharpness,
@@ -292,14 +295,10 @@ class JKOiFlow(Flow, GenerativeModel):
         width, frequencies = self.network.width, self.network.frequencies
         assert width is not None
         assert frequencies is not None
-        return Shallow(
-            self.dim,
-            width,
-            self.condition_dim,
-            activation=self.network.activation,
-            frequencies=frequencies,
-            interval=interval,
-        )
+        common = {"condition_dim": self.condition_dim, "activation": self.network.activation, "interval": interval}
+        if self.network.depth:
+            return ResidualMLP(self.dim, width, self.network.depth, **common)
+        return Shallow(self.dim, width, frequencies=frequencies, **common)
 
     def _block(self, k: int, like: Tensor) -> Velocity:
         """Block k: the one that is there, or a new one, warm-started from its predecessor."""

@@ -13,11 +13,12 @@ from genflow.groups import Group
 from genflow.interfaces import Velocity
 from genflow.models.proximal import TRANSPORTS
 
-__all__ = ["BlockNetwork", "ProximalStep", "Rounds", "Stages", "shares"]
+__all__ = ["BlockNetwork", "ProximalStep", "Rounds", "Stages", "layers", "shares"]
 
 _GAIN = 2.0  # what a round spends, in units of the one before
 # Shares of matching and of the joint likelihood above the plane, below so many rows.
 _SHARES = ((300, (0.95, 0.02)), (1000, (0.7, 0.25)), (3000, (0.2, 0.65)), (math.inf, (0.1, 0.75)))
+_FEW, _LAYERS = 1000, 3  # rows of which a block learns more by so many residual layers
 _OBJECTIVES = ("warmed", "proximal", "matching")
 
 
@@ -26,12 +27,14 @@ class BlockNetwork(Group):
     """The network of a block.
 
     Args:
-        width: Width of the two hidden layers of a block. By default 128, and 256 where the rows to train on are few: a
-            wide network varies less from one training to another, a narrow one takes more steps.
+        width: Width of the hidden layers of a block. By default 128, and 256 where it is shallow and the rows to train
+            on are few: a wide network varies less from one training to another, a narrow one takes more steps.
         activation: Their activation; see `genflow.velocities.Shallow`.
-        frequencies: Range of the first layer's scales; see `genflow.velocities.Shallow`. By default (1, 20) in the
-            plane, where pictures live, and (1, 3) above; (0.5, 0.5) where there are fewer than 100 rows for each of
-            more than two dimensions.
+        frequencies: Range of the scales of a shallow block's first layer; see `genflow.velocities.Shallow`. By default
+            (1, 20) in the plane, where pictures live, and (1, 3) above; (0.5, 0.5) where there are fewer than 100 rows
+            for each of more than two dimensions.
+        depth: Residual layers of a block, which then is a `genflow.velocities.ResidualMLP` of that width; 0 for
+            `Shallow`, whose divergence is in closed form. By default that of `layers`.
         block: A velocity that the blocks are built like, with its arguments and intervals of their own, in place of
             `Shallow`; its weights are not used. A velocity on a graph makes this a model of node features, `dim` in
             all. Blocks without a method `scale_output` are not warm-started.
@@ -40,7 +43,12 @@ class BlockNetwork(Group):
     width: int | None = None
     activation: str = "silu"
     frequencies: tuple[float, float] | None = None
+    depth: int | None = None
     block: Velocity | None = None
+
+    def __post_init__(self) -> None:
+        if self.depth is not None and self.depth < 0:
+            raise InputError(f"depth: {self.depth} came; a number of residual layers, or 0 for none, would do")
 
 
 @dataclass(frozen=True)
@@ -159,6 +167,19 @@ class Stages(Group):
         assert self.matching is not None
         assert self.joint is not None
         return {"warmed": self.matching, "proximal": 0.0, "matching": 1 - self.joint}[self.objective]
+
+
+def layers(dim: int, rows: int) -> int:
+    """The residual layers that a block has by default, 0 for a shallow one.
+
+    Deep blocks see more in few rows; what they cost is the likelihood's divergence, of which there is little then. See
+    docs/experiments.md.
+
+    Args:
+        dim: Dimension of a point.
+        rows: Rows to train on.
+    """
+    return _LAYERS if dim > 2 and rows < _FEW else 0
 
 
 def shares(dim: int, rows: int) -> tuple[float, float]:

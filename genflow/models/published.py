@@ -123,7 +123,7 @@ class PublishedJKOiFlow(JKOiFlow):
             first,
             growth,
             whiten=False,
-            network=BlockNetwork(width),
+            network=BlockNetwork(width, depth=0),
             proximal=ProximalStep(maximum, "endpoint", tolerance),
             rounds=Rounds(reparameterize, refine=refine),
             stages=Stages("proximal", joint=0.0),

@@ -23,7 +23,6 @@ __all__ = ["CoarseFlow", "initial_frequencies", "likelihood_stage", "matching_st
 
 _LONG = 4  # of a longer chain, all blocks but the last are computed again in the backward pass
 _SCARCE = 100  # rows for each dimension, below which fine detail is noise
-_SLICES = 8  # times in one batch of the matching stage: one time for all rows of a slice is cheaper than one for each
 
 
 def likelihood_stage(
@@ -141,16 +140,10 @@ def matching_stage(
     start, stop = velocity.interval
 
     def error(left: Tensor, right: Tensor, condition: Tensor | None, offset: float) -> Tensor:
-        slices = min(_SLICES, len(left))
-        parts = [rows.chunk(slices) for rows in (left, right)]
-        conditions = [None] * len(parts[0]) if condition is None else condition.chunk(slices)
-        errors = []
-        for i, (a, b, c) in enumerate(zip(*parts, conditions, strict=True)):
-            tau = (i + offset) / slices
-            t = torch.tensor(start + tau * (stop - start), dtype=a.dtype, device=a.device)
-            difference = (stop - start) * velocity(torch.lerp(a, b, tau), t, c) - (b - a)
-            errors.append(difference.square().flatten(1).sum(-1))
-        return torch.cat(errors)
+        tau = (torch.arange(len(left), dtype=left.dtype, device=left.device) + offset) / len(left)  # one in each stratum
+        x = torch.lerp(left, right, tau.reshape(-1, *(1,) * (left.ndim - 1)))
+        difference = (stop - start) * velocity(x, start + tau * (stop - start), condition) - (right - left)
+        return difference.square().flatten(1).sum(-1)
 
     def loss(batch: Rows, generator: torch.Generator) -> Tensor:
         x, condition = unpair(batch)

@@ -15,11 +15,12 @@ every argument and need no such tables.
 """
 
 
-def _shares(arguments: dict[str, Any]) -> dict[str, Any]:
-    return dict(zip(("matching", "joint"), (0.0, 0.0) if arguments.get("dim") in (1, 2) else (0.1, 0.75)))
+def _jko_iflow(arguments: dict[str, Any]) -> dict[str, Any]:
+    matching, joint = (0.0, 0.0) if arguments.get("dim") in (1, 2) else (0.1, 0.75)
+    return {"matching": matching, "joint": joint, "depth": 0}
 
 
-RULES: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {"genflow.models.jko_iflow:JKOiFlow": _shares}
+RULES: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {"genflow.models.jko_iflow:JKOiFlow": _jko_iflow}
 """What other arguments decided, by class: `{"module:Name": rule(arguments) -> {"argument": value}}`."""
 
 

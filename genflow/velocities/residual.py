@@ -18,7 +18,7 @@ and none is spent on :math:`W_{in}` and :math:`W_{out}`:
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, cast
 
 import torch
 from jaxtyping import Float
@@ -48,6 +48,7 @@ class ResidualMLP(Velocity):
         activation: `silu`, `tanh`, `sine` or `softplus`.
         time_features: Terms of the cosine series in time that the biases are made of.
         interval: The times :math:`(t_0, t_1)` on which it lives.
+        series: The interval of the cosine series in time, by default the same; a part of a field keeps the whole's.
 
     It starts as the zero field.
 
@@ -71,6 +72,7 @@ class ResidualMLP(Velocity):
         activation: str = "silu",
         time_features: int = 8,
         interval: tuple[float, float] = (0.0, 1.0),
+        series: tuple[float, float] | None = None,
     ):
         super().__init__()
         if dim < 1 or width < 1 or depth < 1 or time_features < 1:
@@ -80,6 +82,7 @@ class ResidualMLP(Velocity):
         self.dim, self.width, self.depth, self.condition_dim = dim, width, depth, condition_dim
         self.time_features = time_features
         self.interval = (float(interval[0]), float(interval[1]))
+        self.series = self.interval if series is None else (float(series[0]), float(series[1]))
         self.activation = activation_named(activation)
         self.lift = nn.Linear(dim, width)
         self.inner = nn.ModuleList(nn.Linear(width, width, bias=False) for _ in range(depth))
@@ -92,9 +95,20 @@ class ResidualMLP(Velocity):
         nn.init.zeros_(self.readout.weight)
         nn.init.zeros_(self.readout.bias)
 
+    def on(self, interval: tuple[float, float]) -> ResidualMLP:
+        other = cast(ResidualMLP, super().on(interval))
+        other._arguments["series"] = self.series
+        return other
+
+    @torch.no_grad()
+    def scale_output(self, factor: float) -> None:
+        """Multiplies the field by a number."""
+        self.readout.weight.mul_(factor)
+        self.readout.bias.mul_(factor)
+
     def biases(self, x: Tensor, t: Tensor, condition: Any) -> tuple[Tensor, ...]:
         """The bias of each residual layer at these times, under this condition."""
-        biases = modulation(self.modulation, x, t, condition, self.interval, self.condition_dim)
+        biases = modulation(self.modulation, x, t, condition, self.series, self.condition_dim)
         return biases.split(self.width, dim=-1)
 
     def forward(self, x: Float[Tensor, "*shape"], t: Tensor, condition: Any = None) -> Float[Tensor, "*shape"]:
