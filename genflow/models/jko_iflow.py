@@ -295,10 +295,14 @@ class JKOiFlow(Flow, GenerativeModel):
         width, frequencies = self.network.width, self.network.frequencies
         assert width is not None
         assert frequencies is not None
-        common = {"condition_dim": self.condition_dim, "activation": self.network.activation, "interval": interval}
+        common: dict[str, Any] = {
+            "condition_dim": self.condition_dim,
+            "activation": self.network.activation,
+            "interval": interval,
+        }
         if self.network.depth:
-            return ResidualMLP(self.dim, width, self.network.depth, **common)
-        return Shallow(self.dim, width, frequencies=frequencies, **common)
+            return ResidualMLP(self.dim, width, self.network.depth, self.condition_dim, **common)
+        return Shallow(self.dim, width, self.condition_dim, frequencies=frequencies, **common)
 
     def _block(self, k: int, like: Tensor) -> Velocity:
         """Block k: the one that is there, or a new one, warm-started from its predecessor."""

@@ -140,7 +140,8 @@ def matching_stage(
     start, stop = velocity.interval
 
     def error(left: Tensor, right: Tensor, condition: Tensor | None, offset: float) -> Tensor:
-        tau = (torch.arange(len(left), dtype=left.dtype, device=left.device) + offset) / len(left)  # one in each stratum
+        strata = torch.arange(len(left), dtype=left.dtype, device=left.device)
+        tau = (strata + offset) / len(left)
         x = torch.lerp(left, right, tau.reshape(-1, *(1,) * (left.ndim - 1)))
         difference = (stop - start) * velocity(x, start + tau * (stop - start), condition) - (right - left)
         return difference.square().flatten(1).sum(-1)
