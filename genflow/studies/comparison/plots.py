@@ -69,8 +69,8 @@ _CLASSES = " Each line is a class: test rows of it, and samples under that condi
 _PAIRS = "The pairs of columns that depend most on each other (rank correlation): test rows and samples."
 _MARGINALS = (
     "Shaded: test rows. Lines: samples of each model. Outermost half per cent of the test rows not shown. The "
-    "figure is the largest difference of samples and test rows in the share below any value (Kolmogorov-Smirnov), that of the "
-    "worst model."
+    "figure is the largest difference of samples and test rows in the share below any value (Kolmogorov-Smirnov), that "
+    "of the worst model."
 )
 _CORRELATIONS = (
     "Rank correlation of any two columns among the samples less that among test rows: red too high, blue too low, no "
@@ -78,8 +78,8 @@ _CORRELATIONS = (
 )
 _CALIBRATION = (
     "Test rows, carried to the noise, should be N(0, I). Above: all of their coordinates, beside the normal law. "
-    "Below: where the norm of each stands among those of N(0, I), flat for a model that is right; heaped at 1 where test rows "
-    "lie too far out. KS is its largest distance from flat, below 1.36/√n with 95 % probability."
+    "Below: where the norm of each stands among those of N(0, I), flat for a model that is right; heaped at 1 where "
+    "test rows lie too far out. KS is its largest distance from flat, below 1.36/√n with 95 % probability."
 )
 _TRUTH = (
     "Log density of each test row less the true one, against the true one: zero is right, below zero the model gives "

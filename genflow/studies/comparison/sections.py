@@ -188,13 +188,13 @@ def ranking(board: Outcomes) -> Sheet:
     def mean(model: str) -> float:
         return sum(places[model].values()) / len(places[model]) if places[model] else math.inf
 
-    lowest = min(map(mean, places))
+    lowest, highest = min(map(mean, places)), max(map(mean, places))
     lines = []
     for model in sorted(places, key=lambda model: (len(board.data_names) - len(places[model]), mean(model))):
         ranked = places[model]
         whole = len(ranked) == len(board.data_names)
         text = (f"{mean(model):.2f}" + ("" if whole else f" of {len(ranked)}")) if ranked else "–"
-        rank = Cell(text, mean(model), whole and mean(model) == lowest)
+        rank = Cell(text, mean(model), whole and mean(model) == lowest < highest)
         cells = [above.get((model, data), Cell("–", math.nan)) for data in board.data_names]
         lines.append(Line([Cell(model), rank, *cells], colour_of(board, model)))
     heads = [Heading(data, "nats per row above the best, with the paired standard error") for data in board.data_names]

@@ -26,10 +26,17 @@ _IDENTIFIER = re.compile(r'(\bid="|href="#|url\(#)([\w.-]+)')
 
 @dataclass(frozen=True)
 class DrawnPanel:
-    """A panel with its SVG."""
+    """A panel with its SVG.
+
+    Attributes:
+        panel: The panel.
+        svg: The SVG.
+        width: Its width, in points of a screen.
+    """
 
     panel: Panel
     svg: str
+    width: int
 
 
 @dataclass(frozen=True)
@@ -63,7 +70,7 @@ def drawn(picture: Picture, name: str) -> Drawn:
     rows = []
     for down, row in enumerate(picture.rows):
         panels = (
-            DrawnPanel(panel, svg(panel, picture.size, f"{name}-{down}-{across}"))
+            DrawnPanel(panel, svg(panel, picture.size, f"{name}-{down}-{across}"), round(96 * picture.size[0]))
             for across, panel in enumerate(row.panels)
         )
         rows.append(DrawnRow(row, tuple(panels)))
@@ -118,7 +125,7 @@ def _at_home(text: str, size: tuple[float, float], name: str, title: str) -> str
 
 def _shorter(value: str) -> str:
     """Coordinates to a hundredth, dots of a cloud as points that are lines of no length."""
-    value = _NUMBER.sub(lambda match: f"{float(match[0]):.2f}".rstrip("0").rstrip("."), value.replace("\n", ""))
+    value = _NUMBER.sub(lambda match: f"{float(match[0]):.2f}".rstrip("0").rstrip("."), value.replace("\n", "").strip())
     value = re.sub(r" ?([MLHVCQZz]) ?", r"\1", value)
     return re.sub(r"M(\S+) (\S+?)L(\S+) \2(?=M|$)", lambda match: f"M{match[1]} {match[2]}h.1", value)
 

@@ -72,7 +72,7 @@ def findings_of(subject: Subject, settings: list[Setting], truth: Truth, config:
     if dim == 2 or subject.image_shape:
         plots.append(Plot("samples", "The same noise, decoded", _SAMPLES, lambda: _samples(subject, settings, truth)))
     return Findings(
-        title=f"Which integrator for {subject.name}?",
+        title=_title(subject.name, settings, config["wanted"]),
         about=f"{count} rows, d = {dim}, in {config['dtype']}; held against {truth.how}.",
         facts=[
             (str(count), "rows and samples"),
@@ -90,12 +90,25 @@ def findings_of(subject: Subject, settings: list[Setting], truth: Truth, config:
     )
 
 
+def _title(name: str, settings: list[Setting], wanted: float) -> str:
+    """The answer in a line: what gives log p within the wanted error for the fewest evaluations."""
+    best = _cheapest(settings[1:], wanted)
+    if best is None:
+        return f"No integrator that was tried gives log p of {name} within {wanted:g} nats"
+    return f"{best.label}, {best.setting}, gives log p of {name} within {wanted:g} nats for the fewest evaluations"
+
+
+def _cheapest(settings: list[Setting], wanted: float) -> Setting | None:
+    """The setting of the fewest evaluations whose log p is within the wanted error."""
+    good = [s for s in settings if s.figures.get("error_log_p", math.inf) <= wanted]
+    return min(good, key=lambda s: (s.figures["nfe"], s.figures["seconds"]), default=None)
+
+
 def _sentences(settings: list[Setting], wanted: float, count: int) -> list[str]:
     own, *others = settings
     said = []
-    good = [s for s in others if s.figures.get("error_log_p", math.inf) <= wanted]
-    if good:
-        best = min(good, key=lambda s: (s.figures["nfe"], s.figures["seconds"]))
+    best = _cheapest(others, wanted)
+    if best is not None:
         figures = best.figures
         said.append(
             f"log p within {wanted:g} nats takes the fewest evaluations with {best.label}, {best.setting}: "

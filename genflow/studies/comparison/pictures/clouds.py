@@ -63,7 +63,8 @@ def _cloud(view: View, extent: tuple[float, ...], shown: Shown, axis: Any) -> No
 def _field(view: View, extent: tuple[float, ...], grid: np.ndarray, high: float, axis: Any) -> None:
     low = high - _DECADES
     look: dict[str, Any] = {"vmin": low, "vmax": high, "cmap": "magma", "aspect": "auto", "interpolation": "bilinear"}
-    axis.imshow(np.where(np.isfinite(grid), grid, low - 1), origin="lower", extent=extent, **look)
+    if np.isfinite(grid).any():
+        axis.imshow(np.where(np.isfinite(grid), grid, low - 1), origin="lower", extent=extent, **look)
     _plane(view, extent, axis)
 
 

@@ -54,7 +54,7 @@ def marginals(view: View) -> Picture:
     measured = distances(view)
     worst = np.max([measured[shown.label] for shown in view.models] or [measured["training rows"]], axis=0)
     panels = [
-        Panel(view.columns[j], partial(_marginal, view, j), note=f"worst {worst[j]:.2f}")
+        Panel(view.columns[j], partial(_marginal, view, j), note=f"KS ≤ {worst[j]:.2f}")
         for j in range(min(view.dim, _MOST))
     ]
     legend = [Key("test rows", SHADE), *view.legend]

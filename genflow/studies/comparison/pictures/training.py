@@ -45,7 +45,7 @@ def _curves(history: list[dict[str, Any]], colour: str, axis: Any) -> None:
             settled += list(curve[min(2, len(curve) - 1) :, 1])
     finite = [value for value in settled if math.isfinite(value)]
     if finite:  # the untrained beginning would flatten all that follows
-        low, high = min(finite), max(np.quantile(finite, 0.97), min(finite) + 1e-6)
+        low, high = min(finite), max(np.quantile(finite, 0.97), min(finite) + 1e-3 * max(1.0, abs(min(finite))))
         axis.set_ylim(low - 0.08 * (high - low), high + 0.15 * (high - low))
     axis.set_xlabel("seconds")
     axis.grid(axis="y")
