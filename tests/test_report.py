@@ -138,6 +138,7 @@ def test_colours_and_names_of_a_drawing_are_the_pages():
     assert 'aria-label="a &lt; b"' in one
     assert not set(re.findall(r'id="([^"]+)"', one)) & set(re.findall(r'id="([^"]+)"', two))
     assert one.count("h.1") == 5  # a dot is a line of no length
+    assert re.search(r'd="M[\d.]+ [\d.]+L[\d.]+ [\d.]+"', one)  # what is longer stays, a spine
 
 
 def test_a_sheet_marks_the_best_and_none_where_all_are_alike():

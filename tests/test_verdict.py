@@ -49,6 +49,13 @@ def test_the_ceiling_is_named_where_it_is_known():
     assert "0.0130 ± 0.0020 nats per row above the true density" in remark
 
 
+def test_the_best_simple_model_is_named():
+    (remark,) = verdict_on(Contest("moons", "nsf", [SURE, Lead("kde", 0.5, 0.1)], simple=["kde"])).remarks
+    assert remark == "The best simple model, kde, is 0.50 ± 0.10 nats per row behind."
+    (remark,) = verdict_on(Contest("moons", "kde", [SURE], simple=["kde"])).remarks
+    assert remark == "kde is a simple model: no flow gains on it here."
+
+
 def contest(data: str, leader: str, *leads: Lead) -> Contest:
     return Contest(data, leader, leads)
 

@@ -11,7 +11,10 @@ from genflow.studies.comparison.outcomes import Outcomes
 from genflow.studies.comparison.verdict import Contest, Lead
 from genflow.studies.reporting.frames import records
 
-__all__ = ["contest_on", "contests"]
+__all__ = ["SIMPLE", "contest_on", "contests"]
+
+SIMPLE = ("gaussian", "gaussian-mixture", "kde", "copula")
+"""The models without a network."""
 
 
 def contests(board: Outcomes) -> list[Contest]:
@@ -41,6 +44,7 @@ def contest_on(board: Outcomes, data: str) -> Contest:
         [row["model"] for row in fine if not math.isfinite(row["nll"])],
         [row["model"] for row in rows if not row["status"].startswith("ok")],
         _given(board, data),
+        [name for name in board.model_names if name in SIMPLE],
         _ceiling(board, data, leader) if leader else None,
     )
 

@@ -53,6 +53,7 @@ class Contest:
         without: Models that were trained and have no density.
         failures: Models that failed, or are not done.
         given: The columns that the others are conditioned on.
+        simple: Those of the models that are simple: what a flow should beat.
         ceiling: How far the leader is above the true density, where that is known.
     """
 
@@ -62,6 +63,7 @@ class Contest:
     without: Sequence[str] = ()
     failures: Sequence[str] = ()
     given: Sequence[str] = ()
+    simple: Sequence[str] = ()
     ceiling: Lead | None = None
 
     @property
@@ -179,6 +181,11 @@ def _remarks(contest: Contest) -> list[str]:
     if contest.ceiling is not None:
         place = f"{contest.ceiling} nats per row above the true density"
         said.append(f"{contest.leader} is {place}, which nothing can be expected to pass.")
+    simple = next((lead for lead in contest.leads if lead.over in contest.simple), None)
+    if contest.leader in contest.simple:
+        said.append(f"{contest.leader} is a simple model: no flow gains on it here.")
+    elif simple is not None:
+        said.append(f"The best simple model, {simple.over}, is {simple} nats per row behind.")
     if contest.without:
         said.append(f"No density, hence no place in this: {_names(contest.without)}.")
     if contest.failures:

@@ -21,6 +21,7 @@ _ATTRIBUTE = re.compile(r'\b(d|x|y|width|height|transform|points|viewBox)="([^"]
 _NUMBER = re.compile(r"-?\d+\.\d+")
 _COLOUR = re.compile(r"(fill|stroke|stop-color): (#[0-9a-f]{6})\b")
 _FONT = re.compile(r"font-family: [^;\"]*;? ?")
+_DOT = re.compile(r"M(\S+) (\S+?)L(\S+) \2(?=M|$)")
 _IDENTIFIER = re.compile(r'(\bid="|href="#|url\(#)([\w.-]+)')
 
 
@@ -127,7 +128,13 @@ def _shorter(value: str) -> str:
     """Coordinates to a hundredth, dots of a cloud as points that are lines of no length."""
     value = _NUMBER.sub(lambda match: f"{float(match[0]):.2f}".rstrip("0").rstrip("."), value.replace("\n", "").strip())
     value = re.sub(r" ?([MLHVCQZz]) ?", r"\1", value)
-    return re.sub(r"M(\S+) (\S+?)L(\S+) \2(?=M|$)", lambda match: f"M{match[1]} {match[2]}h.1", value)
+    return _DOT.sub(_dot, value)
+
+
+def _dot(match: re.Match[str]) -> str:
+    """A level line, shorter where it is no longer than a dot."""
+    start, height, end = match.groups()
+    return f"M{start} {height}h.1" if abs(float(end) - float(start)) < 0.1 else match[0]
 
 
 def _unique(text: str, name: str) -> str:
