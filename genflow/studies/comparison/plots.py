@@ -51,7 +51,7 @@ def _of_all(board: Outcomes) -> list[Plot]:
 
 
 _LEADERBOARD = (
-    "Left: test NLL of each model with its standard error over the test rows. Right: how far it lies above the "
+    "Test NLL of each model with its standard error over the test rows, and how far it lies above the "
     "best model on the same rows; this paired difference has a much smaller standard error, and is the one to "
     "judge by. Lower is better."
 )

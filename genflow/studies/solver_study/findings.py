@@ -166,8 +166,8 @@ def _notes(settings: list[Setting]) -> list[str]:
 
 
 _HOW_TO_READ = (
-    "A line for each integrator, its settings from coarse to fine; down and left is better. Left against evaluations "
-    "of the velocity, which no machine changes; right against wall time, the median of interleaved runs. The star is "
+    "A line for each integrator, its settings from coarse to fine; down and left is better. Evaluations "
+    "of the velocity change on no machine; wall time is the median of interleaved runs. The star is "
     "the model as it was saved, the dashed line the error that was asked for. Lines end flat where rounding takes over."
 )
 _SAMPLES = (
