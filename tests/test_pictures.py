@@ -14,7 +14,8 @@ from genflow.cli import main
 from genflow.data import load
 from genflow.errors import InputError
 from genflow.naming.options import build, with_network
-from genflow.studies.reporting.mosaics import Panel, draw_panels, mosaic
+from genflow.studies.reporting.drawing import compose
+from genflow.studies.reporting.mosaics import Mosaic, mosaic, mosaics
 from genflow.testing import check_velocity
 from genflow.velocities import Flattened, NullCondition, UNet
 
@@ -262,14 +263,14 @@ def test_a_line_of_the_mosaic_for_each_class():
     """Pictures that are as bright as their class says."""
     names = np.array(["2", "10", "1"] * 9)
     flat = np.repeat(names.astype(float)[:, None], 4, 1)
-    scarce = Panel("model", "b", flat[:4], names[:4])
-    figure = draw_panels([Panel("data", "k", flat, names), scarce], (2, 2), flat)
+    scarce = Mosaic("model", "b", flat[:4], names[:4])
+    figure = compose(mosaics([Mosaic("data", "k", flat, names), scarce], (2, 2), flat))
     full, few = (np.asarray(axis.images[0].get_array().filled(np.nan)) for axis in figure.axes)
     for line, name in enumerate(["1", "2", "10"]):
         assert np.nanmin(full[3 * line : 3 * line + 2]) == np.nanmax(full[3 * line : 3 * line + 2]) == float(name)
         assert set(few[3 * line, ~np.isnan(few[3 * line])]) == {float(name)}
     assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == ["1", "2", "10"]
-    without = draw_panels([Panel("data", "k", flat, names), Panel("model", "b", flat)], (2, 2), flat)
+    without = compose(mosaics([Mosaic("data", "k", flat, names), Mosaic("model", "b", flat)], (2, 2), flat))
     assert not without.axes[0].get_yticklabels()
 
 

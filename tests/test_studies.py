@@ -82,12 +82,13 @@ def test_a_stochastic_solver_is_shown_by_its_samples():
 def test_the_report_is_one_file_with_everything_in_it(study, tmp_path):
     study.save(tmp_path / "out")
     text = (tmp_path / "out" / "report.html").read_text()
-    assert text.count("data:image/png;base64,") == len(study.plots) == 2
+    assert text.count("<figure>") == len(study.plots) == 2
     assert 'src="http' not in text
     assert {path.name for path in (tmp_path / "out").iterdir()} == {
         "findings.csv",
         "config.json",
         "plots",
+        "tables",
         "report.html",
     }
     with pytest.raises(InputError, match="exists"):
@@ -113,7 +114,7 @@ def test_the_standard_error_is_that_of_the_theory():
     )
     assert frame.loc[("exact", 0), "standard_error"] == 0
     assert frame.loc[("exact", 0), "largest_error"] < 1e-4
-    assert found.pictures().keys() == {"cost", "bias", "along"}
+    assert found.pictures().pictures.keys() == {"cost", "bias", "along"}
 
 
 def test_a_biased_estimator_is_found_out():

@@ -96,7 +96,7 @@ def draw(experiment: Experiment, board: Board, figures: pd.DataFrame, path: Path
 
 
 def _nll(experiment: Experiment, board: Board, rows: list[dict[str, Any]]) -> Any:
-    from genflow.studies.comparison.plots import colour_of
+    from genflow.studies.comparison.pictures.view import colour_of
     from genflow.studies.reporting.drawing import plain, subplots
 
     figure, axis = subplots(figsize=(6.4, 0.8 + 0.27 * len(rows)))

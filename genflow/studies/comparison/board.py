@@ -9,14 +9,15 @@ Everything is read from one folder, so that a comparison of last week is the sam
     runs.json            each trial: figures, history, reason of a failure, and which are not done yet
     models/DATA/MODEL    the trained models, for `genflow sample` and `genflow score`
     evaluation/DATA      log density of each test row, samples, density on a grid
-    plots/               the pictures
+    plots/               the pictures, each as PNG, and all as the pages of figures.pdf
+    tables/              the tables of the report, as CSV and LaTeX
 """
 
 from __future__ import annotations
 
-import base64
 import io
 import shutil
+from functools import cached_property
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -25,11 +26,15 @@ from genflow.errors import InputError
 from genflow.storage import atomic
 from genflow.storage.documents import printable
 from genflow.studies.comparison import plots
+from genflow.studies.comparison.contests import contests
 from genflow.studies.comparison.outcomes import Outcomes
-from genflow.studies.comparison.report import render
+from genflow.studies.comparison.report import render, summary
+from genflow.studies.comparison.sections import leaderboard, ranking
 from genflow.studies.comparison.table import leaderboard_table
-from genflow.studies.reporting.drawing import house_style, plain
+from genflow.studies.comparison.verdict import Verdict, headline, verdict_on
+from genflow.studies.reporting.drawing import compose, house_style, plain
 from genflow.studies.reporting.frames import real, records, write_csv
+from genflow.studies.reporting.gallery import Gallery, hang
 
 __all__ = ["Board"]
 
@@ -54,7 +59,7 @@ class Board(Outcomes):
         Args:
             path: The file; an old one is replaced.
         """
-        text = render(self)
+        text = render(self, self.pictures)
         target = Path(path)
         target.parent.mkdir(parents=True, exist_ok=True)
         atomic.write(target, printable(text))
@@ -81,19 +86,30 @@ class Board(Outcomes):
         return f"Board({len(self.data_names)} data sets x {len(self.model_names)} models)"
 
     def _repr_html_(self) -> str:
-        names = ["data", "model", "nll", "nll_se", "nll_standardized", "w2", "c2st", "nfe", "train_seconds", "status"]
-        table = str(self.summary[names].to_html(index=False, float_format="{:.4g}".format))
-        pictures = [file for data in [None, *self.data_names] if (file := self._picture(data)) is not None]
-        images = [base64.b64encode(file.read_bytes()).decode() for file in pictures]
-        return table + "".join(f'<p><img src="data:image/png;base64,{i}" style="max-width: 100%"></p>' for i in images)
+        return summary(self, self.pictures)
+
+    @property
+    def headline(self) -> str:
+        """What the comparison says, in a line."""
+        return headline(contests(self))
+
+    @property
+    def verdicts(self) -> dict[str, Verdict]:
+        """Who leads on each data set, by how much, and whether that is more than chance."""
+        return {contest.data: verdict_on(contest) for contest in contests(self)}
+
+    @cached_property
+    def pictures(self) -> Gallery:
+        """The pictures of the report, drawn at the first call."""
+        return hang(plot for data in [None, *self.data_names] for plot in plots.plots_of(self, data))
 
     def plot(self, data: str | None = None, kind: str | None = None) -> Any:
         """One of the pictures of the report, as a matplotlib figure, which a notebook shows.
 
         Args:
             data: The data set; the leaderboard of all by default.
-            kind: Which of its pictures: `density`, `samples`, `pairs`, `marginals` or `training`, as it has them; the
-                first by default.
+            kind: Which of its pictures: `density`, `samples`, `pairs`, `marginals`, `correlations`, `calibration`,
+                `truth` or `training`, as it has them; the first by default.
 
         Raises:
             InputError: No such data set, or no such picture of it.
@@ -112,13 +128,7 @@ class Board(Outcomes):
         if kind is not None and kind not in found:
             raise InputError(f"kind: no {kind!r} of {data or 'all data'}; {', '.join(found)} would do")
         with house_style():
-            return (found[kind] if kind else next(iter(found.values()))).draw()
-
-    def _picture(self, data: str | None) -> Path | None:
-        """The file of the first picture of a data set, or of the leaderboard, where it was drawn."""
-        names = [plot.name for plot in plots.plots_of(self, data)]
-        files = [self.folder / "plots" / f"{name}.png" for name in names]
-        return next((file for file in files if file.is_file()), None)
+            return compose((found[kind] if kind else next(iter(found.values()))).draw())
 
     def print(self, console: Any = None) -> None:
         """Prints the leaderboard of each data set.
@@ -136,6 +146,7 @@ class Board(Outcomes):
             title = f"{data}: {known['rows']['test']} test rows, d = {len(known['columns'])}"
             rows = self.summary[self.summary["data"] == data]
             console.print(leaderboard_table(rows, title, console))
+            console.print(f"  {self.verdicts[data].sentence}", highlight=False, markup=False)
             for row in records(rows):
                 if row["status"] != "ok":
                     remark = row["status"].removeprefix("ok; ")
@@ -171,6 +182,9 @@ class Board(Outcomes):
                 for index, row in enumerate(rows)
             }
             write_csv(pd.DataFrame(columns), self.folder / "evaluation" / self.home(data) / "log_prob.csv")
+            leaderboard(self, data).write(self.folder / "tables", self.home(data))
+        if len(self.data_names) > 1:
+            ranking(self).write(self.folder / "tables", "ranking")
 
     def draw(self) -> list[str]:
         """Draws the pictures into the folder.
@@ -179,7 +193,8 @@ class Board(Outcomes):
             A line for each that could not be drawn.
         """
         try:
-            return plots.write(self, self.folder / "plots")
+            self.pictures.write(self.folder / "plots")
+            return list(self.pictures.failures)
         except Exception as error:
             return [f"the pictures could not be drawn ({type(error).__name__}: {plain(error, 200)})"]
 

@@ -1,4 +1,4 @@
-"""Where a comparison stands: a live table on a terminal, plain lines elsewhere."""
+"""Where a comparison stands: a live table on a terminal, a bar in a notebook, plain lines elsewhere."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ import sys
 import time
 from typing import Any, Protocol
 
+from genflow.studies.reporting.notebook import Bar, in_notebook
 from genflow.studies.reporting.numbers import duration, number
 from genflow.studies.reporting.terminal import as_it_is, say
 from genflow.training.closing import work
 
-__all__ = ["Display", "Lines", "Live", "Silent", "display_for"]
+__all__ = ["Display", "Lines", "Live", "Notebook", "Silent", "display_for"]
 
 _PATIENCE = 10.0  # seconds without a word
 
@@ -27,9 +28,11 @@ class Display(Protocol):
 
 
 def display_for(trials: list[dict[str, Any]], budget: float | None, wanted: bool = True) -> Display:
-    """The display that suits standard error: a live table, lines, or none if not wanted."""
+    """The display that suits standard error: a live table, lines, or none if not wanted; in a notebook a bar."""
     if not wanted:
         return Silent()
+    if in_notebook():
+        return Notebook(trials)
     return Live(trials, budget) if sys.stderr.isatty() else Lines(trials)
 
 
@@ -84,6 +87,29 @@ class Lines(Silent):
         said = nll if math.isfinite(figures["nll"]) else result["status"].removeprefix("ok; ")
         done = work(result["history"]) if "history" in result else f"{figures['train_steps']:.0f} steps"
         say(f"{head}: {said}, {done} in {figures['train_seconds']:.1f} s")
+
+
+class Notebook(Silent):
+    """A bar for all trials, each a part of it that fills as its training goes on."""
+
+    def __init__(self, trials: list[dict[str, Any]]):
+        self.trials, self.bar = trials, Bar()
+        self.began = time.monotonic()
+
+    def __enter__(self) -> Notebook:
+        self.began = time.monotonic()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.bar.__exit__(*exception)
+
+    def event(self, index: int, event: dict[str, Any]) -> None:
+        within = event.get("fraction", 0.0) if event["what"] == "training" else 1.0
+        done = (index + 0.8 * within) / len(self.trials)  # the rest of a trial is its evaluation
+        gone = time.monotonic() - self.began
+        left = f", about {duration(gone * (1 - done) / done)} to go" if done > 0.02 else ""
+        head = f"[{index + 1}/{len(self.trials)}] {_title(self.trials[index])}"
+        self.bar.show(done, f"{head}: {event['what']}{left}")
 
 
 class Live(Silent):

@@ -27,6 +27,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from genflow.base import StandardNormal
 from genflow.errors import InputError, SolverError
 from genflow.metrics import c2st, inversion_error, mean_and_se, mmd, mmd_threshold, wasserstein2
 from genflow.naming import registry
@@ -55,6 +56,8 @@ class Evaluation:
         bound: The log density of each test row by one place in its cells, `(n,)`: a lower bound, that models are
             compared by where one of them has no more; the log density itself where a row has one place.
         log_unit: The logarithm of the volume of a standardized unit at each test row, `(n,)`.
+        encoded: The noise that test rows are carried to, by the scale of the base, `(m, d)`: N(0, I) where the model is
+            right. Without rows where there is no such noise.
     """
 
     figures: dict[str, float]
@@ -66,6 +69,7 @@ class Evaluation:
     places: int = 1
     bound: Tensor = field(default_factory=lambda: torch.zeros(0, dtype=torch.float64))
     log_unit: Tensor = field(default_factory=lambda: torch.zeros(0, dtype=torch.float64))
+    encoded: Tensor = field(default_factory=lambda: torch.zeros(0, 0, dtype=torch.float64))
 
 
 @torch.no_grad()
@@ -195,6 +199,7 @@ def evaluate(
 
     notify("inversion error")
     figures.update(inversion_error=math.nan, nfe=math.nan)
+    noise: list[Tensor] = []  # of the tries, the last of which has the most rows
     if inner.invertible:
         order = torch.randperm(len(data.test), generator=generator)[:points]
 
@@ -203,13 +208,18 @@ def evaluate(
             where = None if condition is None else condition.test[at.numpy()]
             rows = model.spread(data.test[at])[0]
             vectors = None if condition is None else condition.vectors(where).to(rows)
+
+            def kept(z: Tensor) -> Tensor:
+                noise.append(z)
+                return z
+
             if data.preprocessor.random:  # the way back would only tell whether a row keeps to its cells
                 error = inversion_error(
-                    lambda z: inner.encode(z, vectors), lambda noise: inner.decode(noise, vectors), rows
+                    lambda z: kept(inner.encode(z, vectors)), lambda noise: inner.decode(noise, vectors), rows
                 )
             else:
                 error = inversion_error(
-                    lambda z: model.encode(data.preprocessor.inverse(z), where),
+                    lambda z: kept(model.encode(data.preprocessor.inverse(z), where)),
                     lambda noise: data.preprocessor(model.decode(noise, where).cpu())[0],
                     z_test[at],
                 )
@@ -229,7 +239,10 @@ def evaluate(
     figures["parameters"] = float(sum(parameter.numel() for parameter in inner.parameters()))
     remarks += ration.remarks
     bound = ration.bound if len(ration.bound) else log_p
-    return Evaluation(figures, log_p, samples, remarks, scored, drawn_at, ration.places, bound, log_unit.double().cpu())
+    encoded = _standard(noise[-1], inner) if noise else torch.zeros(0, data.dim, dtype=torch.float64)
+    return Evaluation(
+        figures, log_p, samples, remarks, scored, drawn_at, ration.places, bound, log_unit.double().cpu(), encoded
+    )
 
 
 def extra_metrics(names: Sequence[str] = ()) -> dict[str, Callable[[Tensor, Tensor], float]]:
@@ -240,6 +253,14 @@ def extra_metrics(names: Sequence[str] = ()) -> dict[str, Callable[[Tensor, Tens
     """
     brought = [entry.name for entry in registry.entries("metric") if entry.source != "genflow"]
     return {name.partition(":")[2] or name: registry.lookup("metric", name) for name in [*brought, *names]}
+
+
+def _standard(noise: Tensor, inner: Any) -> Tensor:
+    """Noise by the scale of its base, `(n, d)`; without rows where the base is no normal law."""
+    rows = noise.flatten(1).double().cpu()
+    if not inner.integrates:
+        return rows
+    return rows / inner.base.scale if isinstance(inner.base, StandardNormal) else rows[:0]
 
 
 def _join(z: Tensor, condition: Any, part: str, rows: Any = slice(None)) -> Tensor:

@@ -27,6 +27,8 @@ def write_data(data: Any, folder: Path) -> None:
         arrays |= {f"condition.{name}": array for name, array in data.condition.arrays().items()}
     if data.dim == 2 and data.true_log_prob is not None:
         arrays["true_grid"] = on_grid(data.true_log_prob, data)
+    if data.true_log_prob is not None:
+        arrays["true_log_prob"] = data.true_log_prob(data.test).double().numpy()
     np.savez(folder / "data.npz", **arrays)
     shape = list(data.image_shape) if data.image_shape else None
     cls = type(data.preprocessor)

@@ -3,87 +3,65 @@
 from __future__ import annotations
 
 import base64
-import math
-from typing import Any
 
-from genflow.studies.comparison import plots
-from genflow.studies.comparison.columns import SHOWN, further
+from genflow.studies.comparison.contests import contests
 from genflow.studies.comparison.outcomes import Outcomes
-from genflow.studies.reporting.columns import Column
-from genflow.studies.reporting.frames import records
+from genflow.studies.comparison.pictures.view import colour_of
+from genflow.studies.comparison.plots import plots_of
+from genflow.studies.comparison.sections import columns_of, ranking, section
+from genflow.studies.comparison.settings import settings_of
+from genflow.studies.comparison.verdict import headline
+from genflow.studies.reporting.gallery import Gallery
 from genflow.studies.reporting.html import template
 from genflow.studies.reporting.numbers import duration
 
-__all__ = ["render"]
+__all__ = ["render", "summary"]
 
 
-def render(board: Outcomes) -> str:
-    """The report as a text of HTML."""
+def render(board: Outcomes, gallery: Gallery) -> str:
+    """The report as a text of HTML.
+
+    Args:
+        board: The comparison.
+        gallery: Its pictures.
+    """
     arguments, config = board.config["arguments"], board.config
-    budget = arguments["budget"] or f"{arguments['iterations']:,} steps".replace(",", " ")
+    budget = arguments["budget"] or f"{arguments['iterations']:,} steps".replace(",", "\u202f")
     return template("report.html").render(
+        title=headline(contests(board)),
         board=board,
         config=config,
         arguments=arguments,
         budget=budget,
         took=duration(config["seconds"]),
-        columns=_columns(board),
+        columns=columns_of(board),
         progress="" if board.state == "done" else board.progress,
-        notes=config.get("notes", []),
-        sections=[_section(board, name) for name in board.data_names],
-        leaderboard=_pictures(board, plots.plots_of(board)),
+        notes=list(dict.fromkeys([*config.get("notes", []), *gallery.failures])),
+        sections=[section(board, name, gallery) for name in board.data_names],
+        ranking=ranking(board) if len(board.data_names) > 1 else None,
+        overall=[gallery.pictures[plot.name] for plot in plots_of(board) if plot.name in gallery.pictures],
+        settings=[(model, colour_of(board, model), settings_of(board, model)) for model in board.model_names],
         experiment=config.get("experiment"),
         published=_embed(board, "published"),
         several=len(board.seeds) > 1,
         environment=[(name, value) for name, value in config["environment"].items() if value is not None],
-        colours={model: plots.colour_of(board, model) for model in board.model_names},
     )
 
 
-def _columns(board: Outcomes) -> list[Column]:
-    return [*SHOWN, *further(board.frame.columns)]
+def summary(board: Outcomes, gallery: Gallery) -> str:
+    """What a notebook shows of a comparison, as a text of HTML: its verdict, its tables, its first pictures.
 
-
-def _section(board: Outcomes, name: str) -> dict[str, Any]:
-    known = board.config["data"][name]
-    rows = records(board.summary[board.summary["data"] == name])
-    order = [row["model"] for row in rows if math.isfinite(row["nll"])]
-    pairs = {}
-    if len(board.paired):
-        for row in records(board.paired[board.paired["data"] == name]):
-            pairs[row["model"], row["other"]] = row
-    tables = [{**row, "cells": [column.cell(row) for column in _columns(board)]} for row in rows]
-    return {
-        "name": name,
-        "known": known,
-        "remarks": board.remarks(name),
-        "dim": len(known["columns"]),
-        "rows": tables,
-        "order": order,
-        "pairs": {key: _pair(row) for key, row in pairs.items()},
-        "pictures": _pictures(board, plots.plots_of(board, name)),
-        "failures": [row for row in rows if not row["status"].startswith("ok")],
-        "notes": [row for row in rows if row["status"].startswith("ok") and row["status"] != "ok"],
-    }
-
-
-def _pair(row: dict[str, Any]) -> dict[str, Any]:
-    """A cell of the table of paired differences: its text, and how sure it is."""
-    ratio = row["ratio"]
-    sure = math.isfinite(ratio) and abs(ratio) > 2
-    return {
-        "text": f"{row['difference']:+.3f} ± {row['se']:.3f}",
-        "verdict": ("better" if ratio < 0 else "worse") if sure else "open",
-        "seeds": "" if not math.isfinite(row["seed_sd"]) else f"{row['seed_sd']:.3f} between seeds",
-    }
-
-
-def _pictures(board: Outcomes, plots: list[Any]) -> list[dict[str, str]]:
-    found = []
-    for plot in plots:
-        if encoded := _embed(board, plot.name):
-            found.append({"title": plot.title, "caption": plot.caption, "png": encoded})
-    return found
+    Args:
+        board: The comparison.
+        gallery: Its pictures.
+    """
+    return template("board.html").render(
+        title=headline(contests(board)),
+        progress="" if board.state == "done" else board.progress,
+        ranking=ranking(board) if len(board.data_names) > 1 else None,
+        sections=[section(board, name, gallery) for name in board.data_names],
+        overall=[gallery.pictures["leaderboard"]] if "leaderboard" in gallery.pictures else [],
+    )
 
 
 def _embed(board: Outcomes, name: str) -> str:

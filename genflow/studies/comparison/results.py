@@ -96,9 +96,8 @@ class Results:
         self.write()
         board = Board(self.folder)
         board.write_tables()
-        self.config["notes"] = board.draw()
+        self.config["notes"] = board.config["notes"] = board.draw()
         self.write()
-        board = Board(self.folder)
         if failure := board.write_report():
             self.config["notes"].append(failure)
             self.write()

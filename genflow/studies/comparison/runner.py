@@ -31,6 +31,7 @@ from genflow.studies.comparison.results import Results
 from genflow.studies.comparison.workshop import Workshop
 from genflow.studies.reporting.drawing import plain
 from genflow.studies.reporting.environment import environment
+from genflow.studies.reporting.gallery import Gallery
 from genflow.studies.reporting.place import take_place, write_json
 from genflow.studies.reporting.requirements import check
 
@@ -142,7 +143,7 @@ def compare(
         results = Results(place, _config(plan), [_without_class(trial) for trial in plan["trials"]])
         if plan["named"]:
             write_json(place.folder / "repeat.json", _repeatable(plan["arguments"]))
-        render(Board(place.folder))
+        render(Board(place.folder), Gallery({}))
         try:
             _run(plan, results, progress)
         except BaseException as error:

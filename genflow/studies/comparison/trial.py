@@ -117,6 +117,7 @@ def run_trial(
         "scored": evaluation.scored.numpy(),
         "samples": evaluation.samples.numpy(),
         "drawn_at": evaluation.drawn_at,
+        "encoded": evaluation.encoded.float().numpy(),
     }
     if data.dim == 2 and data.condition is None and data.preprocessor.random:
         arrays["grid"] = np.full((GRID, GRID), np.nan)  # there is no density between the values

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -12,10 +13,11 @@ from torch import Tensor
 
 from genflow.studies.divergence_study.trial import Trial
 from genflow.studies.reporting.columns import Column
-from genflow.studies.reporting.drawing import plain, subplots
+from genflow.studies.reporting.drawing import logarithmic, plain
 from genflow.studies.reporting.findings import Findings
 from genflow.studies.reporting.numbers import scientific, seconds, whole
-from genflow.studies.reporting.plot import FURTHER_COLOURS, Plot
+from genflow.studies.reporting.plot import WIDE, Key, Panel, Picture, Plot, Row
+from genflow.studies.reporting.tones import EDGE, FAINT, INK, MODELS, SOFT
 from genflow.studies.subject import Subject
 
 __all__ = ["findings_of"]
@@ -37,9 +39,9 @@ _COLUMNS = (
     Column("seconds", "time", "median wall time of log p for all rows", seconds),
     Column("relative", "x exact", "this time by that of the exact divergence", lambda r: f"{r:.2f}"),
 )
-_COLOURS = ("#2474a8", "#c8324a", "#2c8f5a", "#7d53a5", "#d9861a", "#00838f", *FURTHER_COLOURS)
+_COLOURS = (MODELS[1], MODELS[0], *MODELS[2:])
 _MARKERS = "osD^v<>Ph*Xd"
-_EXACT = {"exact": ("#1f2530", "-"), "exact, pushed": ("#8a93a0", "-")}
+_EXACT = {"exact": INK, "exact, pushed": FAINT}
 
 
 @dataclass(frozen=True)
@@ -68,7 +70,7 @@ def findings_of(
     count, dim = len(subject.x), subject.x[0].numel()
     closed = any(t.label.startswith("exact, pushed") for t in fine)
     return Findings(
-        title=f"Which divergence estimator for {subject.name}?",
+        title=_title(subject.name, frame, config["wanted"]),
         about=f"{count} rows, d = {dim}, in {config['dtype']}; held against the exact divergence in float64.",
         facts=[
             (str(count), "rows"),
@@ -90,14 +92,29 @@ def findings_of(
     )
 
 
+def _title(name: str, frame: Any, wanted: float) -> str:
+    """The answer in a line: what reaches the wanted standard error in the least time."""
+    best = _own(_offers(frame, wanted))[0]
+    answer = _offer_in_words(best)
+    return f"{answer[:1].upper()}{answer[1:]} is the cheapest way to {wanted:g} nats for {name}"
+
+
+def _offers(frame: Any, wanted: float) -> list[_Offer]:
+    """What reaches the wanted standard error, the cheapest first."""
+    found = (_offer(group, wanted) for _, group in frame.groupby("divergence", sort=False))
+    return sorted(filter(None, found), key=lambda offer: offer.seconds)
+
+
+def _own(offers: list[_Offer]) -> list[_Offer]:
+    """The offers of the model itself: the identity, pushed, is what another network would pay."""
+    return [offer for offer in offers if offer.label != "exact, pushed"]
+
+
 def _sentences(frame: Any, wanted: float, dim: int, count: int) -> list[str]:
     exact = frame.iloc[0]
     said = []
-    offers = sorted(
-        filter(None, (_offer(group, wanted) for _, group in frame.groupby("divergence", sort=False))),
-        key=lambda o: o.seconds,
-    )
-    own = [offer for offer in offers if offer.label != "exact, pushed"]
+    offers = _offers(frame, wanted)
+    own = _own(offers)
     best = own[0]
     share = best.seconds / exact["seconds"]
     said.append(
@@ -188,104 +205,97 @@ def _look(frame: Any, label: str) -> dict[str, Any]:
     return _style(place)
 
 
-def _cost(frame: Any, wanted: float) -> Any:
-    figure, axes = subplots(1, 2, figsize=(8.4, 3.7), sharey=True)
-    for axis, name, abscissa in zip(
-        axes, ("seconds", "pushes"), ("seconds", "tangents pushed in a solve"), strict=True
-    ):
-        for label, group in frame.groupby("divergence", sort=False):
-            if label in _EXACT:
-                colour, style = _EXACT[label]
-                if group[name].iloc[0] > 0:
-                    axis.axvline(group[name].iloc[0], color=colour, ls=style, lw=1.4, label=label)
-                continue
-            shown = group[group["standard_error"] > 0]
-            axis.plot(shown[name], shown["standard_error"], ms=4.5, lw=1.3, label=plain(label), **_look(frame, label))
-            for row in shown.to_dict("records") if axis is axes[0] else ():
-                if row["n"]:
-                    axis.annotate(
-                        str(row["n"]),
-                        (row[name], row["standard_error"]),
-                        xytext=(4, 3),
-                        textcoords="offset points",
-                        fontsize=6.5,
-                        color="#6b7280",
-                    )
-        axis.axhline(wanted, color="#9aa3af", lw=0.9, ls=(0, (4, 3)), zorder=0)
-        axis.set(xscale="log", yscale="log", xlabel=abscissa)
-        axis.grid(color="#e8ebf0", lw=0.7)
-        axis.set_axisbelow(True)
-    axes[0].set_ylabel("standard error of a row's log p, nats")
-    _legend(figure, axes)
-    return figure
+def _cost(frame: Any, wanted: float) -> Picture:
+    panels = [
+        Panel(f"against {over}", partial(_errors, frame, wanted, name, over))
+        for name, over in (("seconds", "seconds"), ("pushes", "tangents pushed in a solve"))
+    ]
+    legend = [
+        Key(label, _EXACT[label], {"lw": 1.4})
+        if label in _EXACT
+        else Key(label, _look(frame, label)["color"], _look(frame, label))
+        for label in dict.fromkeys(frame["divergence"])
+    ]
+    return Picture([Row(panels)], (3.55, 2.7), legend)
 
 
-def _bias(frame: Any) -> Any:
+def _errors(frame: Any, wanted: float, name: str, over: str, axis: Any) -> None:
+    """The standard error against a cost, a line for each estimator."""
+    for label, group in frame.groupby("divergence", sort=False):
+        if label in _EXACT:
+            if group[name].iloc[0] > 0:
+                axis.axvline(group[name].iloc[0], color=_EXACT[label], lw=1.4)
+            continue
+        shown = group[group["standard_error"] > 0]
+        axis.plot(shown[name], shown["standard_error"], ms=4.5, lw=1.3, **_look(frame, label))
+        for row in shown.to_dict("records") if name == "seconds" else ():
+            if row["n"]:
+                at = (row[name], row["standard_error"])
+                axis.annotate(str(row["n"]), at, xytext=(4, 3), textcoords="offset points", color=SOFT)
+    axis.axhline(wanted, color=EDGE, lw=0.9, ls=(0, (4, 3)), zorder=0)
+    axis.set(xlabel=over, ylabel="standard error of log p, nats")
+    logarithmic(axis, "x")
+    logarithmic(axis, "y")
+    axis.grid()
+
+
+def _bias(frame: Any) -> Picture:
     rows = [row for row in frame.to_dict("records") if row["divergence"] not in _EXACT]
-    figure, axis = subplots(figsize=(6.4, 0.7 + 0.24 * max(1, len(rows))))
+    height = 0.7 + 0.2 * max(1, len(rows))
+    return Picture([Row([Panel("bias of log p", partial(_biases, frame, rows))])], (3.7, height))
+
+
+def _biases(frame: Any, rows: list[dict[str, Any]], axis: Any) -> None:
     for place, row in enumerate(rows):
         look = _look(frame, row["divergence"])
-        axis.errorbar(
-            row["bias"],
-            place,
-            xerr=3 * row["bias_se"],
-            fmt=look["marker"],
-            ms=4.5,
-            color=look["color"],
-            lw=1.3,
-            capsize=2.5,
-        )
-    axis.axvline(0, color="#9aa3af", lw=0.9, zorder=0)
-    axis.set_yticks(range(len(rows)), [plain(_name(row)) for row in rows])
+        style: dict[str, Any] = {"fmt": look["marker"], "color": look["color"], "ms": 4.5, "lw": 1.3, "capsize": 2.5}
+        axis.errorbar(row["bias"], place, xerr=3 * row["bias_se"], **style)
+    axis.axvline(0, color=EDGE, lw=0.9, zorder=0)
+    axis.set_yticks(range(len(rows)), [plain(_name(row), 24) for row in rows])
     axis.set_ylim(len(rows) - 0.4, -0.6)
     axis.tick_params(axis="y", length=0)
     axis.spines["left"].set_visible(False)
-    axis.grid(axis="x", color="#e8ebf0", lw=0.7)
-    axis.set_axisbelow(True)
+    axis.grid(axis="x")
+    axis.locator_params(axis="x", nbins=4)
     axis.set_xlabel("bias of log p ± 3 SE, nats per row")
-    figure.tight_layout()
-    return figure
 
 
-def _along(trials: list[Trial], times: Sequence[float]) -> Any:
-    figure, axes = subplots(1, 2, figsize=(8.4, 3.4))
+def _along(trials: list[Trial], times: Sequence[float]) -> Picture:
     shown: dict[str, Trial] = {}
     for trial in trials:
         shown.setdefault(trial.label, trial)
-    labels = [label for label in shown if label not in _EXACT]
-    titles = ("standard deviation of the divergence", "|bias| in standard errors")
-    for axis, title in zip(axes, titles, strict=True):
-        for place, label in enumerate(labels):
-            along = shown[label].along
-            if along is None:
-                continue
-            bias, spread, error = along.cpu().numpy()
+    random = [trial for label, trial in shown.items() if label not in _EXACT]
+    panels = [
+        Panel("standard deviation of the divergence", partial(_spread, random, times)),
+        Panel("|bias| in standard errors", partial(_doubt, random, times)),
+    ]
+    legend = [Key(trial.name, _style(place)["color"], _style(place)) for place, trial in enumerate(random)]
+    return Picture([Row(panels)], WIDE, legend)
+
+
+def _spread(trials: list[Trial], times: Sequence[float], axis: Any) -> None:
+    for place, trial in enumerate(trials):
+        if trial.along is not None:
+            _line(axis, times, trial.along[1].cpu().numpy(), place)
+    axis.set_xlabel("time")
+    logarithmic(axis, "y")
+    axis.grid()
+
+
+def _doubt(trials: list[Trial], times: Sequence[float], axis: Any) -> None:
+    for place, trial in enumerate(trials):
+        if trial.along is not None:
+            bias, _, error = trial.along.cpu().numpy()
             with np.errstate(divide="ignore", invalid="ignore"):
-                values = spread if axis is axes[0] else np.abs(bias) / error
-            look = _style(place)
-            if (values > 0).any():
-                axis.plot(
-                    times,
-                    np.where(np.isfinite(values) & (values > 0), values, np.nan),
-                    ms=3.5,
-                    lw=1.2,
-                    label=plain(shown[label].name),
-                    **look,
-                )
-        axis.set(yscale="log" if axis is axes[0] else "linear", xlabel="time")
-        axis.set_title(title, loc="left")
-        axis.grid(color="#e8ebf0", lw=0.7)
-        axis.set_axisbelow(True)
-    axes[1].axhline(3, color="#9aa3af", lw=0.9, ls=(0, (4, 3)), zorder=0)
-    axes[1].set_ylim(0, None)
-    _legend(figure, axes)
-    return figure
+                _line(axis, times, np.abs(bias) / error, place)
+    axis.axhline(3, color=EDGE, lw=0.9, ls=(0, (4, 3)), zorder=0)
+    axis.set_ylim(0, None)
+    axis.set_xlabel("time")
+    axis.grid()
 
 
-def _legend(figure: Any, axes: Any) -> None:
-    handles: dict[str, Any] = {}
-    for axis in axes:
-        handles |= {label: handle for handle, label in zip(*axis.get_legend_handles_labels(), strict=True)}
-    lines = math.ceil(max(1, len(handles)) / 4)
-    figure.tight_layout(rect=(0, 0, 1, 1 - 0.075 * lines))
-    figure.legend(handles.values(), handles.keys(), loc="upper center", ncols=min(4, len(handles) or 1))
+def _line(axis: Any, times: Sequence[float], values: np.ndarray, place: int) -> None:
+    """A line of what is positive; the logarithm of an axis has no place for the rest."""
+    fine = np.isfinite(values) & (values > 0)
+    if fine.any():
+        axis.plot(times, np.where(fine, values, np.nan), ms=3.5, lw=1.2, **_style(place))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import functools
 import io
 from collections.abc import Callable, Iterator, Sequence
@@ -14,13 +13,14 @@ from typing import TYPE_CHECKING, Any
 from genflow.storage import atomic
 from genflow.storage.documents import printable
 from genflow.studies.reporting.columns import Column
-from genflow.studies.reporting.drawing import picture
 from genflow.studies.reporting.environment import environment
 from genflow.studies.reporting.frames import records, write_csv
+from genflow.studies.reporting.gallery import Gallery, hang
 from genflow.studies.reporting.html import template
 from genflow.studies.reporting.place import Place, take_place, write_json
 from genflow.studies.reporting.plot import Plot
 from genflow.studies.reporting.requirements import check
+from genflow.studies.reporting.sheet import Line, Sheet, cells_of, headings_of
 from genflow.studies.reporting.terminal import as_it_is, as_wide_as_fits
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ class Findings:
     """A study's results.
 
     Attributes:
-        title: The question.
+        title: The answer, in a line.
         about: What was done, in a sentence.
         facts: Pairs of a value and what it is.
         frame: The table, a pandas frame; `findings.csv`.
@@ -54,10 +54,10 @@ class Findings:
     notes: Sequence[str]
     plots: Sequence[Plot]
     config: dict[str, Any] = field(default_factory=dict)
-    _pictures: dict[str, bytes] = field(default_factory=dict, repr=False)
+    _gallery: Gallery | None = field(default=None, repr=False)
 
     def save(self, path: str | PathLike[str]) -> Path:
-        """Writes `findings.csv`, `config.json`, `plots/` and `report.html` into a new folder.
+        """Writes `findings.csv`, `config.json`, `plots/`, `tables/` and `report.html` into a new folder.
 
         Raises:
             InputError: The folder exists.
@@ -72,9 +72,8 @@ class Findings:
         if place is not None:
             write_json(folder / "config.json", {**self.config, **place.mark})
             place.kept = f"the figures are in {folder / 'findings.csv'}"
-        (folder / "plots").mkdir()
-        for name, png in self.pictures().items():
-            atomic.write(folder / "plots" / f"{name}.png", png)
+        self.pictures().write(folder / "plots")
+        self._sheet().write(folder / "tables", "findings")
         self.report(folder / "report.html")
         write_json(folder / "config.json", self.config)
 
@@ -84,34 +83,33 @@ class Findings:
         Args:
             path: The file; an old one is replaced.
         """
-        drawn = self.pictures()
         text = template("study.html").render(
-            study=self,
-            rows=[{"own": own, "cells": cells} for own, cells in self._rows(self.columns)],
-            pictures=[
-                {"title": plot.title, "caption": plot.caption, "png": base64.b64encode(drawn[plot.name]).decode()}
-                for plot in self.plots
-                if plot.name in drawn
-            ],
-            environment=[(name, value) for name, value in environment().items() if value is not None],
+            **self._shown(), environment=[(name, value) for name, value in environment().items() if value is not None]
         )
         target = Path(path)
         target.parent.mkdir(parents=True, exist_ok=True)
         atomic.write(target, printable(text))
         return target
 
-    def pictures(self) -> dict[str, bytes]:
-        """The pictures by name, as PNG; drawn at the first call. One that can't be drawn is a line in `notes`."""
-        if not self._pictures:
-            failures = []
-            for plot in self.plots:
-                drawn, failure = picture(plot.name, plot.draw)
-                if failure:
-                    failures.append(failure)
-                else:
-                    self._pictures[plot.name] = drawn
-            self.notes = list(dict.fromkeys([*self.notes, *failures]))
-        return self._pictures
+    def _shown(self) -> dict[str, Any]:
+        """What a page and a notebook show."""
+        pictures = list(self.pictures().pictures.values())
+        return {"study": self, "table": self._sheet(), "pictures": pictures}
+
+    def _sheet(self) -> Sheet:
+        rows = records(self.frame)
+        lines = [
+            Line(cells, look="best" if row.get("own") else "")
+            for row, cells in zip(rows, cells_of(self.columns, rows), strict=True)
+        ]
+        return Sheet(headings_of(self.columns), lines)
+
+    def pictures(self) -> Gallery:
+        """The pictures; drawn at the first call. One that can't be drawn is a line in `notes`."""
+        if self._gallery is None:
+            self._gallery = hang(self.plots)
+            self.notes = list(dict.fromkeys([*self.notes, *self._gallery.failures]))
+        return self._gallery
 
     def print(self, console: Any = None) -> None:
         """Prints the table and the sentences.
@@ -161,8 +159,7 @@ class Findings:
         return f"Findings({self.title!r}, {len(self.frame)} rows)"
 
     def _repr_html_(self) -> str:
-        names = [column.name for column in self.columns]
-        return str(self.frame[names].to_html(index=False, float_format="{:.4g}".format))
+        return template("findings.html").render(**self._shown())
 
 
 def write_into_folder(study: Callable[..., Findings]) -> Callable[..., Findings]:

@@ -4,22 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 
-from genflow.studies.reporting.drawing import plain, subplots
+from genflow.studies.reporting.drawing import plain
+from genflow.studies.reporting.plot import Panel, Picture, Row
 
-__all__ = ["Panel", "classes_of", "draw_panels", "mosaic", "show_pictures"]
+__all__ = ["Mosaic", "classes_of", "mosaic", "mosaics", "show_pictures"]
 
 _SIDE = 6  # pictures in a line, and lines of pictures without classes
 _MOST_CLASSES = 12
 _GAP = 1
 _COLOURS = 3
+_WIDTH = 1.75  # inches
 
 
 @dataclass(frozen=True)
-class Panel:
+class Mosaic:
     """Pictures of one origin.
 
     Attributes:
@@ -55,37 +58,47 @@ def classes_of(
     return None if column is None else parts[f"condition.test.{column}"][places]
 
 
-def draw_panels(panels: Sequence[Panel], shape: tuple[int, ...], known: np.ndarray) -> Any:
-    """A figure of panels side by side; where all of them have classes, line by line those of one class.
+def mosaics(found: Sequence[Mosaic], shape: tuple[int, ...], known: np.ndarray) -> Picture:
+    """A picture of mosaics side by side; where all of them have classes, line by line those of one class.
 
     Args:
-        panels: The data first.
+        found: The data first.
         shape: Height and width of a picture.
         known: Rows that say what is dark and what is light.
     """
     low, high = np.quantile(known, [0.01, 0.99])
     # Dark strokes on light paper where most of the picture is at the low end, as with the digits.
     dark = float(np.median(known)) < low + 0.35 * (high - low)
-    lines = _lines(panels)
+    lines = _lines(found)
     down = len(lines) or _SIDE
-    height = 1.9 * down / _SIDE * shape[0] / shape[1]
-    figure, axes = subplots(1, len(panels), figsize=(1.95 * len(panels), height + 0.4), squeeze=False)
-    for axis, panel in zip(axes[0], panels, strict=True):
-        rows: Sequence[np.ndarray | None] = list(panel.rows[: _SIDE * _SIDE])
-        if lines and panel.classes is not None:
-            of_class = (panel.rows[panel.classes == line][:_SIDE] for line in lines)
-            rows = [picture for found in of_class for picture in [*found, *[None] * (_SIDE - len(found))]]
-        show_pictures(axis, rows, shape, down, _SIDE, (low, high), dark)
-        axis.set_title(panel.title, color=panel.colour)
+    panels = []
+    for one in found:
+        rows: Sequence[np.ndarray | None] = list(one.rows[: _SIDE * _SIDE])
+        if lines and one.classes is not None:
+            of_class = (one.rows[one.classes == line][:_SIDE] for line in lines)
+            rows = [picture for few in of_class for picture in [*few, *[None] * (_SIDE - len(few))]]
+        draw = partial(_show, rows, shape, down, lines, (low, high), dark)
+        panels.append(Panel(one.title, draw, one.colour, paper=dark))
+    return Picture([Row(panels)], (_WIDTH, _WIDTH * (down / _SIDE) * shape[-2] / shape[-1] + 0.05))
+
+
+def _show(
+    rows: Sequence[np.ndarray | None],
+    shape: tuple[int, ...],
+    down: int,
+    lines: list[str],
+    limits: tuple[float, float],
+    dark: bool,
+    axis: Any,
+) -> None:
+    show_pictures(axis, rows, shape, down, _SIDE, limits, dark)
     if lines:
         middles = [(k + 0.5) * (shape[0] + _GAP) - _GAP for k in range(down)]
-        axes[0, 0].set_yticks(middles, [plain(line, 12) for line in lines])
-        axes[0, 0].tick_params(axis="y", length=0, labelsize=7.5)
-    figure.tight_layout(w_pad=1.6)
-    return figure
+        axis.set_yticks(middles, [plain(line, 12) for line in lines])
+        axis.tick_params(axis="y", length=0)
 
 
-def _lines(panels: Sequence[Panel]) -> list[str]:
+def _lines(panels: Sequence[Mosaic]) -> list[str]:
     """The classes that get a line each: none where a panel does not know its classes."""
     if any(panel.classes is None for panel in panels):
         return []
@@ -117,11 +130,18 @@ def show_pictures(
     canvas, (low, high) = mosaic(rows, shape, down, across), limits
     if canvas.ndim > 2:
         canvas = np.nan_to_num(((canvas - low) / (high - low)).clip(0, 1), nan=1.0)
-    axis.imshow(canvas, cmap="gray_r" if dark else "gray", vmin=low, vmax=high)
+    axis.imshow(canvas, cmap=_strokes() if dark else "gray", vmin=low, vmax=high, interpolation="none")
     axis.set_xticks([])
     axis.set_yticks([])
     for spine in axis.spines.values():
         spine.set_visible(False)
+
+
+def _strokes() -> Any:
+    """Black ink that is thick or thin, on no paper."""
+    from matplotlib.colors import LinearSegmentedColormap
+
+    return LinearSegmentedColormap.from_list("strokes", [(0, 0, 0, 0.0), (0, 0, 0, 1.0)])
 
 
 def mosaic(

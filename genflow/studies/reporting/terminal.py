@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
+from genflow.studies.reporting.notebook import Bar, in_notebook
 from genflow.studies.reporting.numbers import duration
 
 __all__ = ["Telling", "as_it_is", "as_wide_as_fits", "follow", "say"]
@@ -77,9 +78,14 @@ class Telling:
 
 
 def follow(items: Iterable[Any], total: int, what: str, wanted: bool) -> Iterator[Any]:
-    """The items, with a bar on standard error while they last; where that is no terminal, with a line now and then."""
+    """The items, with a bar on standard error while they last; where that is no terminal, with a line now and then.
+
+    In a notebook the bar is the notebook's.
+    """
     if not wanted:
         yield from items
+    elif in_notebook():
+        yield from _follow_in_notebook(items, total, what)
     elif sys.stderr.isatty():
         from rich.console import Console
         from rich.progress import track
@@ -93,4 +99,13 @@ def follow(items: Iterable[Any], total: int, what: str, wanted: bool) -> Iterato
                 said = now
                 left = duration((now - began) / done * (total - done))
                 print(f"{what}: {done} of {total}, about {left} to go", file=sys.stderr, flush=True)  # noqa: T201
+            yield item
+
+
+def _follow_in_notebook(items: Iterable[Any], total: int, what: str) -> Iterator[Any]:
+    began = time.monotonic()
+    with Bar() as bar:
+        for done, item in enumerate(items):
+            left = (time.monotonic() - began) / done * (total - done) if done else 0.0
+            bar.show(done / total, f"{what}: {done} of {total}" + (f", about {duration(left)} to go" if done else ""))
             yield item

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from genflow.studies.references import Truth
 from genflow.studies.reporting.columns import Column
-from genflow.studies.reporting.drawing import plain, subplots
+from genflow.studies.reporting.drawing import dots, logarithmic
 from genflow.studies.reporting.findings import Findings
 from genflow.studies.reporting.mosaics import show_pictures
 from genflow.studies.reporting.numbers import scientific, seconds, whole
-from genflow.studies.reporting.plot import FURTHER_COLOURS, Plot, drawable_units
+from genflow.studies.reporting.plot import WIDE, Key, Panel, Picture, Plot, Row, drawable_units
+from genflow.studies.reporting.tones import DATA, EDGE, INK, MODELS
 from genflow.studies.solver_study.settings import Setting
 from genflow.studies.subject import Subject
 
@@ -43,8 +45,8 @@ _COLUMNS = (
     Column("sample_nfe", "NFE x", "evaluations of the velocity for samples", whole, dispensable=1),
     Column("sample_seconds", "time x", "median wall time of as many samples", seconds, dispensable=1),
 )
-_COLOURS = ("#2474a8", "#c8324a", "#2c8f5a", "#7d53a5", "#d9861a", "#00838f", *FURTHER_COLOURS)
-_INK, _OWN = "#1f2530", "as saved"
+_COLOURS = (MODELS[1], MODELS[0], *MODELS[2:])
+_OWN = "as saved"
 _MARKERS = "osD^v<>Ph*Xd"
 _NEAR = 0.01  # an error of samples that no eye and hardly a test can see
 _SHOWN = 8  # integrators in the picture of samples
@@ -70,7 +72,7 @@ def findings_of(subject: Subject, settings: list[Setting], truth: Truth, config:
     if dim == 2 or subject.image_shape:
         plots.append(Plot("samples", "The same noise, decoded", _SAMPLES, lambda: _samples(subject, settings, truth)))
     return Findings(
-        title=f"Which integrator for {subject.name}?",
+        title=_title(subject.name, settings, config["wanted"]),
         about=f"{count} rows, d = {dim}, in {config['dtype']}; held against {truth.how}.",
         facts=[
             (str(count), "rows and samples"),
@@ -88,12 +90,25 @@ def findings_of(subject: Subject, settings: list[Setting], truth: Truth, config:
     )
 
 
+def _title(name: str, settings: list[Setting], wanted: float) -> str:
+    """The answer in a line: what gives log p within the wanted error for the fewest evaluations."""
+    best = _cheapest(settings[1:], wanted)
+    if best is None:
+        return f"No integrator that was tried gives log p of {name} within {wanted:g} nats"
+    return f"{best.label}, {best.setting}, gives log p of {name} within {wanted:g} nats for the fewest evaluations"
+
+
+def _cheapest(settings: list[Setting], wanted: float) -> Setting | None:
+    """The setting of the fewest evaluations whose log p is within the wanted error."""
+    good = [s for s in settings if s.figures.get("error_log_p", math.inf) <= wanted]
+    return min(good, key=lambda s: (s.figures["nfe"], s.figures["seconds"]), default=None)
+
+
 def _sentences(settings: list[Setting], wanted: float, count: int) -> list[str]:
     own, *others = settings
     said = []
-    good = [s for s in others if s.figures.get("error_log_p", math.inf) <= wanted]
-    if good:
-        best = min(good, key=lambda s: (s.figures["nfe"], s.figures["seconds"]))
+    best = _cheapest(others, wanted)
+    if best is not None:
         figures = best.figures
         said.append(
             f"log p within {wanted:g} nats takes the fewest evaluations with {best.label}, {best.setting}: "
@@ -151,8 +166,8 @@ def _notes(settings: list[Setting]) -> list[str]:
 
 
 _HOW_TO_READ = (
-    "A line for each integrator, its settings from coarse to fine; down and left is better. Left against evaluations "
-    "of the velocity, which no machine changes; right against wall time, the median of interleaved runs. The star is "
+    "A line for each integrator, its settings from coarse to fine; down and left is better. Evaluations "
+    "of the velocity change on no machine; wall time is the median of interleaved runs. The star is "
     "the model as it was saved, the dashed line the error that was asked for. Lines end flat where rounding takes over."
 )
 _SAMPLES = (
@@ -161,101 +176,95 @@ _SAMPLES = (
 )
 
 
-def _work(settings: list[Setting], truth: Truth, config: dict[str, Any]) -> Any:
-    figure, axes = subplots(2, 2, figsize=(8.4, 6.0), sharey="row")
+def _work(settings: list[Setting], truth: Truth, config: dict[str, Any]) -> Picture:
     own, *others = settings
     labels = list(dict.fromkeys(s.label for s in others if _is_plotted(s)))
-    for row, (error, ordinate) in enumerate((("error_log_p", "error of log p, nats"), ("error_x", "error of x"))):
-        work = (("nfe", "sample_nfe"), ("seconds", "sample_seconds"))
-        for axis, names, abscissa in zip(axes[row], work, ("evaluations of the velocity", "seconds"), strict=True):
-            name = names[row]
-            for place, label in enumerate(labels):
-                points = [
-                    (s.figures[name], s.figures[error])
-                    for s in others
-                    if s.label == label and 0 < s.figures.get(error, math.nan) < math.inf
-                ]
-                if points:
-                    look: dict[str, Any] = {
-                        "color": _COLOURS[place % len(_COLOURS)],
-                        "marker": _MARKERS[place % len(_MARKERS)],
-                    }
-                    axis.plot(*zip(*points, strict=True), ms=4, lw=1.3, label=plain(label), **look)
-            if own.figures.get(error, 0) > 0:
-                star: dict[str, Any] = {
-                    "marker": "*",
-                    "ms": 13,
-                    "color": _INK,
-                    "ls": "",
-                    "zorder": 5,
-                    "mec": "white",
-                }
-                axis.plot(own.figures[name], own.figures[error], label=_OWN, **star)
-            if error == "error_log_p":
-                axis.axhline(config["wanted"], color="#9aa3af", lw=0.9, ls=(0, (4, 3)), zorder=0)
-            axis.set(xscale="log", yscale="log")
-            axis.grid(color="#e8ebf0", lw=0.7)
-            axis.set_axisbelow(True)
-            if row:
-                axis.set_xlabel(abscissa)
-        axes[row, 0].set_ylabel(ordinate)
-    axes[0, 0].set_title("log p of rows", loc="left")
-    axes[1, 0].set_title("samples", loc="left")
-    handles: dict[str, Any] = {}
-    for axis in axes.flat:
-        handles |= {label: handle for handle, label in zip(*axis.get_legend_handles_labels(), strict=True)}
-    figure.tight_layout(rect=(0, 0, 1, 1 - 0.045 * math.ceil(len(handles) / 6)))
-    figure.legend(handles.values(), handles.keys(), loc="upper center", ncols=min(6, len(handles) or 1))
-    return figure
+    looks = {label: _look(place) for place, label in enumerate(labels)}
+    rows = []
+    for name, error, ordinate, works in (
+        ("log p of rows", "error_log_p", "error of log p, nats", ("nfe", "seconds")),
+        ("Samples", "error_x", "error of x", ("sample_nfe", "sample_seconds")),
+    ):
+        wanted = config["wanted"] if error == "error_log_p" else math.nan
+        panels = [
+            Panel(f"{title} {over}", partial(_precision, own, others, looks, (work, error), (over, ordinate), wanted))
+            for title, work, over in zip((name, name), works, ("against evaluations", "against seconds"), strict=True)
+        ]
+        rows.append(Row(panels))
+    legend = [Key(label, look["color"], look) for label, look in looks.items()]
+    return Picture(rows, WIDE, [*legend, Key(_OWN, INK, {"marker": "*", "ls": ""})])
+
+
+def _look(place: int) -> dict[str, Any]:
+    return {"color": _COLOURS[place % len(_COLOURS)], "marker": _MARKERS[place % len(_MARKERS)]}
+
+
+def _precision(
+    own: Setting,
+    others: list[Setting],
+    looks: dict[str, dict[str, Any]],
+    names: tuple[str, str],
+    headings: tuple[str, str],
+    wanted: float,
+    axis: Any,
+) -> None:
+    """The error that is named second against the work that is named first, a line for each integrator."""
+    work, error = names
+    for label, look in looks.items():
+        points = [
+            (s.figures[work], s.figures[error])
+            for s in others
+            if s.label == label and 0 < s.figures.get(error, math.nan) < math.inf
+        ]
+        if points:
+            axis.plot(*zip(*points, strict=True), ms=4, lw=1.3, **look)
+    if own.figures.get(error, 0) > 0:
+        axis.plot(own.figures[work], own.figures[error], marker="*", ms=12, color=INK, zorder=5)
+    if math.isfinite(wanted):
+        axis.axhline(wanted, color=EDGE, lw=0.9, ls=(0, (4, 3)), zorder=0)
+    over, ordinate = headings
+    axis.set(xlabel=over.removeprefix("against "), ylabel=ordinate)
+    logarithmic(axis, "x")
+    logarithmic(axis, "y")
+    axis.grid()
 
 
 def _is_plotted(setting: Setting) -> bool:
     return any(setting.figures.get(name, 0) > 0 for name in ("error_log_p", "error_x"))
 
 
-def _samples(subject: Subject, settings: list[Setting], truth: Truth) -> Any:
+def _samples(subject: Subject, settings: list[Setting], truth: Truth) -> Picture:
     """A row of panels for each integrator: a coarse, a middle and a fine setting, in the units of the data."""
     drawn = [s for s in settings if s.samples is not None]
-    own = next((s for s in drawn if s.own), None)
     labels = list(dict.fromkeys(s.label for s in drawn if not s.own))[:_SHOWN]
-    shown = {label: _three([s for s in drawn if s.label == label]) for label in labels}
-    picture = subject.image_shape is not None
-    across, size = 3, (2.6, 1.75) if picture else (1.9, 2.1)
-    # Two integrators side by side, three panels each; on top the reference, the model as it was saved, the rows.
-    down = 1 + math.ceil(len(labels) / 2)
-    figure, axes = subplots(down, 2 * across, figsize=(size[0] * 2 * across, size[1] * down), squeeze=False)
-    reference = truth.x
-    panels: list[tuple[int, int, str, str, Any]] = [
-        (0, 0, "reference", _INK, reference),
-        (0, 1, "rows", "#3b4252", subject.x),
-    ]
-    if own is not None:
-        panels.insert(1, (0, 2, _caption(own, _OWN), _INK, own.samples))
-    for place, label in enumerate(labels):
-        for column, setting in enumerate(shown[label]):
-            colour = _COLOURS[place % len(_COLOURS)]
-            panels.append((1 + place // 2, across * (place % 2) + column, _caption(setting), colour, setting.samples))
     rows = subject.in_units_of_data(subject.x).cpu().numpy().reshape(len(subject.x), -1)
+    picture = subject.image_shape is not None
     units = 1.0 if picture else drawable_units(rows)
-    low, high = np.quantile(rows / units, [0.005, 0.995], axis=None if picture else 0)
-    for axis in axes.flat:
-        axis.set_axis_off()
-    for down_, across_, title, colour, x in panels:
-        axis = axes[down_, across_]
+    ends = np.quantile(rows / units, [0.005, 0.995], axis=None if picture else 0)
+
+    def panel(title: str, note: str, colour: str, x: Any) -> Panel:
         points = subject.in_units_of_data(x).cpu().numpy().reshape(len(x), -1) / units
-        axis.set_axis_on()
-        axis.set(xticks=[], yticks=[])
-        axis.set_title(title, color=colour, fontsize=7, fontweight="normal", pad=3)
-        if subject.image_shape is not None:
-            show_pictures(axis, points[:18], subject.image_shape, 3, 6, (low, high))
-        else:
-            margin = 0.12 * (high - low)
-            axis.scatter(points[:, 0], points[:, 1], s=2.2, lw=0, color=colour, alpha=0.75, rasterized=True)
-            axis.set_xlim(low[0] - margin[0], high[0] + margin[0])
-            axis.set_ylim(low[1] - margin[1], high[1] + margin[1])
-            axis.spines[:].set_color("#d5dae2")
-    figure.tight_layout(h_pad=0.6, w_pad=2.0 if picture else 0.4)
-    return figure
+        return Panel(title, partial(_points, points, subject.image_shape, ends, colour), colour, note, paper=picture)
+
+    first = [panel("reference", "", INK, truth.x), panel("rows", "", DATA, subject.x)]
+    first += [panel(_OWN, _caption(s), INK, s.samples) for s in drawn if s.own]
+    found = [Row(first)]
+    for place, label in enumerate(labels):
+        few = _three([s for s in drawn if s.label == label])
+        colour = _COLOURS[place % len(_COLOURS)]
+        found.append(Row([panel(s.setting, _caption(s), colour, s.samples) for s in few], label))
+    return Picture(found, (2.2, 1.3) if picture else (1.75, 1.75))
+
+
+def _points(points: np.ndarray, shape: Any, ends: np.ndarray, colour: str, axis: Any) -> None:
+    low, high = ends
+    if shape is not None:
+        show_pictures(axis, points[:18], shape, 3, 6, (low, high))
+        return
+    dots(axis, points[:, 0], points[:, 1], colour, 2.0)
+    margin = 0.12 * (high - low)
+    axis.set(xticks=[], yticks=[], xlim=(low[0] - margin[0], high[0] + margin[0]))
+    axis.set_ylim(low[1] - margin[1], high[1] + margin[1])
 
 
 def _three(settings: list[Setting]) -> list[Setting]:
@@ -265,7 +274,7 @@ def _three(settings: list[Setting]) -> list[Setting]:
     return [settings[0], settings[len(settings) // 2], settings[-1]]
 
 
-def _caption(setting: Setting, name: str = "") -> str:
+def _caption(setting: Setting) -> str:
     figures = setting.figures
     error = f"W2 {figures['w2']:.2f}" if setting.stochastic else f"error {figures['error_x']:.0e}"
-    return f"{plain(name or setting.label, 22)}, {setting.setting}\nNFE {figures['sample_nfe']}, {error}"
+    return f"NFE {figures['sample_nfe']}, {error}"
