@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
@@ -20,9 +21,16 @@ from genflow.training.budget import Budget
 from genflow.training.rows import TrainingData
 from genflow.training.stage import StageState
 
-__all__ = ["Resumed", "Snapshots"]
+__all__ = ["Resumed", "Snapshots", "snapshot_in"]
 
 _FILE = "training.safetensors"
+
+
+def snapshot_in(folder: Path) -> Path | None:
+    """The snapshot that a training has left in a folder, where there is one; what a kill has left of another goes."""
+    path = folder / _FILE
+    atomic.sweep(path)
+    return path if path.exists() else None
 
 
 @dataclass
@@ -46,6 +54,8 @@ class _Document(TypedDict):
 class Snapshots:
     """Keeps a training in `training.safetensors`: the model as the running stage found it, and the stage's own state.
 
+    On a clock no more than about a hundredth of the time goes into it: what comes sooner than that is not written.
+
     Args:
         folder: The folder; made if it is missing.
         seed: The training's seed.
@@ -66,6 +76,7 @@ class Snapshots:
     ):
         self.path = Path(folder) / _FILE
         self.budget = budget
+        self._next = -math.inf  # on the clock, the moment from which on another is worth its time
         unit = "s" if budget.timed else " iterations"
         self.facts = {
             "format": FORMAT,
@@ -85,11 +96,16 @@ class Snapshots:
 
     def write(self, run: StageState | None = None) -> None:
         """Writes the model as it was at the beginning of the stage, and where the stage is."""
+        began = self.budget.clock()
+        if self.budget.timed and run is not None and began < self._next:
+            return
         state, facts = run or ({}, None)
         text = json.dumps({**self.document, "used": self.budget.used, "run": facts})
         everything = {**self.model, **{f"run.{name}": tensor for name, tensor in state.items()}}
         with atomic.file(self.path) as part:
             tensors.write(part, everything, {"training": text, "sha256": tensors.digest(everything, text)})
+        ended = self.budget.clock()
+        self._next = ended + 100 * (ended - began)
 
     def read(self, model: nn.Module) -> Resumed | None:
         """Puts the model back to where the running stage began; `None` if there is no snapshot.
