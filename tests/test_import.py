@@ -68,6 +68,7 @@ EXTRAS = (
     "jsonargparse",
     "yaml",
     "rich",
+    "cloudpickle",
 )
 
 

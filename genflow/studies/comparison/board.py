@@ -10,6 +10,7 @@ Everything is read from one folder, so that a comparison of last week is the sam
     models/DATA/MODEL    the trained models, for `genflow sample` and `genflow score`
     evaluation/DATA      log density of each test row, samples, density on a grid
     plots/               the pictures
+    unfinished/          trainings that were cut off, for `--resume`
 """
 
 from __future__ import annotations
@@ -171,6 +172,17 @@ class Board(Outcomes):
                 for index, row in enumerate(rows)
             }
             write_csv(pd.DataFrame(columns), self.folder / "evaluation" / self.home(data) / "log_prob.csv")
+
+    def redraw(self) -> list[str]:
+        """Writes tables, pictures and report anew, from what is there; also while the comparison is under way.
+
+        Returns:
+            A line for each that could not be drawn or written.
+        """
+        self.write_tables()
+        notes = self.draw()
+        failure = self.write_report()
+        return [*notes, failure] if failure else notes
 
     def draw(self) -> list[str]:
         """Draws the pictures into the folder.

@@ -21,6 +21,8 @@ def render(board: Outcomes) -> str:
     """The report as a text of HTML."""
     arguments, config = board.config["arguments"], board.config
     budget = arguments["budget"] or f"{arguments['iterations']:,} steps".replace(",", " ")
+    if arguments["budget"] and arguments.get("clock") == "cpu":
+        budget += " of a processor"
     return template("report.html").render(
         board=board,
         config=config,
