@@ -16,11 +16,13 @@ __all__ = ["EXTRAS", "MissingExtra", "extra", "require"]
 
 EXTRAS = {
     "data": ("pandas", "pyarrow", "narwhals", "openpyxl", "sklearn", "PIL"),
-    "studies": ("pandas", "sklearn", "ot", "matplotlib", "jinja2", "rich", "scipy"),
+    "studies": ("pandas", "sklearn", "ot", "matplotlib", "jinja2", "rich", "scipy", "cloudpickle"),
     "baselines": ("zuko", "sklearn"),
     "transport": ("ot",),
     "sde": ("torchsde",),
     "cli": ("jsonargparse", "yaml", "rich"),
+    "dask": ("dask", "distributed"),
+    "ray": ("ray",),
 }
 """The modules that each extra brings."""
 

@@ -57,6 +57,7 @@ def test_help_of_every_command_fits_the_terminal(capsys, monkeypatch):
     for command in (
         "",
         "compare",
+        "board",
         "fit",
         "sample",
         "score",

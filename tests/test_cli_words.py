@@ -58,6 +58,7 @@ def refused(capsys, words: str) -> str:
         ("fit t.csv", ["--out RUN is missing"]),
         ("fit -o run", ["DATA is missing"]),
         ("compare", ["DATA is missing", "usage: genflow compare DATA"]),
+        ("board", ["DIR is missing", "usage: genflow board DIR"]),
         ("score run", ["DATA and --out FILE are missing"]),
         ("sample", ["RUN and --out FILE are missing"]),
         ("evaluate", ["RUN is missing"]),

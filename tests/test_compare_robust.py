@@ -183,15 +183,24 @@ class Mine(Gaussian):
 
 
 def test_what_a_worker_says_is_handed_on(tmp_path, monkeypatch):
-    # A library that can't be imported where the trials run, though it can here.
-    broken = tmp_path / "path" / "ot"
-    broken.mkdir(parents=True)
-    (broken / "__init__.py").write_text("raise RuntimeError('the library is broken')\n", encoding="utf-8")
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path / "path"), str(PACKAGE.parent)]))
-    board = compare("two-moons", ["nsf"], iterations=1, points=50, threads=1, progress=False, out=tmp_path / "b")
+    # A module that can't be imported where the trials run, though it can here.
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HERE", str(os.getpid()))
+    (tmp_path / "flows_of_one_process.py").write_text(
+        "import os\n"
+        "from genflow.baselines import Gaussian\n"
+        "class Mine(Gaussian):\n"
+        "    pass\n"
+        "if os.environ['HERE'] != str(os.getpid()):\n"
+        "    raise RuntimeError('the library is broken')\n",
+        encoding="utf-8",
+    )
+    board = compare(
+        "two-moons", ["flows_of_one_process:Mine"], iterations=1, points=50, threads=1, progress=False, out="b"
+    )
     (run,) = board.runs
     assert run["status"].startswith("failed")
-    assert "the library is broken" in run["status"]
+    assert "RuntimeError: the library is broken" in run["status"]
     assert "the library is broken" in run["traceback"]
 
 
@@ -326,7 +335,9 @@ def test_an_interrupt_keeps_what_is_done(tmp_path):
     assert "interrupted: 1 of 3 trials are done" in report
     assert not list((tmp_path / "b").rglob(".*"))
     assert "1 of 3 trials are done" in str(board)
-    with pytest.raises(InputError, match="that was interrupted is there, 1 of 3 trials are done; remove it"):
+    with pytest.raises(
+        InputError, match="was interrupted is there, 1 of 3 trials are done; go on with resume=True, remove"
+    ):
         compare("two-moons", ["nsf"], iterations=1, progress=False, out=tmp_path / "b")
 
 
@@ -360,9 +371,7 @@ def test_a_kill_leaves_what_is_done_no_orphan_and_an_explanation(tmp_path):
         "waiting.py",
     ]
     assert Board(tmp_path / "b").frame["status"].tolist()[0] == "ok"
-    with pytest.raises(
-        InputError, match="that was cut off is there, 1 of 3 trials are done; remove it or name another"
-    ):
+    with pytest.raises(InputError, match="that was cut off is there, 1 of 3 trials are done; go on with resume=True"):
         compare("two-moons", ["nsf"], iterations=1, progress=False, out=tmp_path / "b")
 
 

@@ -18,7 +18,7 @@ from sybil.parsers.markdown import PythonCodeBlockParser
 
 from genflow.cli.parsing import parse
 from genflow.naming import registry
-from genflow.studies.comparison.trial import check_options
+from genflow.naming.options import check_options
 
 pytestmark = pytest.mark.usefixtures("few_rows")
 

@@ -15,6 +15,7 @@ from genflow.deadline import check_time
 from genflow.errors import InputError
 from genflow.studies.comparison.evaluation import evaluate
 from genflow.studies.comparison.ration import ONE_PLACE, Ration, evaluation_seconds
+from genflow.studies.comparison.records import Terms, Trial
 from genflow.studies.comparison.trial import run_trial
 from genflow.training import Budget
 
@@ -267,8 +268,8 @@ def test_the_commands_take_it(tmp_path, monkeypatch, capsys):
 
 
 def test_a_trial_says_what_its_training_left_undone(tmp_path, table):
-    trial = {"model": "maf", "options": {}, "budget": 0.2, "iterations": None, "seed": 0, "evaluation": 30.0}
-    result = run_trial({**trial, "points": 30, "metrics": []}, table, tmp_path, lambda event: None)
-    steps = result["figures"]["train_steps"]
-    assert (f"trained for {steps} step" in result["status"]) == (steps < 50 or steps * 512 < 3200)
-    assert result["figures"]["train_seconds"] > 0
+    trial = Trial("table", "table", "maf", "maf", "maf", {}, 0, Terms(0.2, None, 30.0, points=30))
+    found = run_trial(trial, table, tmp_path)
+    steps = round(found.figures["train_steps"])
+    assert (f"trained for {steps} step" in found.status) == (steps < 50 or steps * 512 < 3200)
+    assert found.figures["train_seconds"] > 0

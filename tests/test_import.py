@@ -69,6 +69,7 @@ EXTRAS = (
     "jsonargparse",
     "yaml",
     "rich",
+    "cloudpickle",
 )
 
 

@@ -420,6 +420,20 @@ def test_seconds_spent_before_a_cut_count(rows, tmp_path):
     assert times == sorted(times)
 
 
+@pytest.mark.parametrize(("budget", "least", "most"), [({"seconds": 20.0}, 2, 5), ({"iterations": 1000}, 20, 25)])
+def test_a_snapshot_is_worth_a_hundredth_of_the_time_on_a_clock(rows, tmp_path, monkeypatch, budget, least, most):
+    written = []
+
+    def write(path, *arguments):
+        written.append(path)
+        Slow.clock.now += 0.05  # a hundred times that is a quarter of the training
+        path.touch()
+
+    monkeypatch.setattr("genflow.training.snapshots.tensors.write", write)
+    train(Slow(), rows, Budget(**budget, clock=Slow.clock), checkpoint=tmp_path)
+    assert least <= len(written) <= most
+
+
 @pytest.mark.parametrize(
     ("change", "named"),
     [

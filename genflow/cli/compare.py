@@ -34,6 +34,7 @@ DESCRIPTION = """Train models on data sets under one equal budget and say which 
 examples:
   genflow compare customers.csv --budget 60s
   genflow compare two-moons customers.csv --models jko-iflow nsf --budget 60s --out board
+  genflow compare two-moons customers.csv --models jko-iflow nsf maf --out board --resume
 """
 
 
@@ -79,11 +80,33 @@ def add_arguments(parser: ArgumentParser) -> None:
     add_kinds(parser)
     add_condition(parser)
     parser.add_argument("--out", type=str, metavar="DIR", help="new folder for the results (default: comparison)")
+    parser.add_argument(
+        "--resume",
+        action="store_true",
+        help="go on with the comparison in DIR: run what is missing or failed; more data, models and seeds may come",
+    )
+    parser.add_argument(
+        "--jobs",
+        type=int,
+        default=1,
+        metavar="N",
+        help="trials at once, each in a process of its own (default: 1, which has the machine for itself)",
+    )
+    parser.add_argument(
+        "--clock",
+        type=str,
+        metavar="NAME",
+        help="clock of the budgets: wall, or cpu, the time on processors, which other work on the machine takes "
+        "nothing of (default: wall; cpu where several trials run at once)",
+    )
+    parser.add_argument(
+        "--executor", type=str, metavar="NAME", help="a cluster that runs the trials: dask:ADDRESS or ray:ADDRESS"
+    )
 
 
 def run(chosen: Arguments) -> None:
     """Runs the command."""
-    out = Path(chosen.out or fresh("comparison"))
+    out = Path(chosen.out or ("comparison" if chosen.resume else fresh("comparison")))
     from genflow.studies import compare
 
     board = compare(
@@ -102,6 +125,10 @@ def run(chosen: Arguments) -> None:
         velocity=chosen.velocity,
         device=chosen.device,
         autocast=chosen.autocast,
+        jobs=chosen.jobs,
+        executor=chosen.executor,
+        clock=chosen.clock,
+        resume=chosen.resume,
         **loading(chosen),
     )
     with keeping(f"all results are in {out}"):

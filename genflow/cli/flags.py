@@ -36,7 +36,7 @@ def _add_several(parser: ArgumentParser, flag: str, metavar: str, text: str) -> 
 
 def add_budget(parser: ArgumentParser, of: str, default: str = "60s") -> None:
     parser.add_argument(
-        "--budget", type=str, metavar="TIME", help=f"wall time of the {of}: 30s, 2min, 1h (default: {default})"
+        "--budget", type=str, metavar="TIME", help=f"time of the {of}: 30s, 2min, 1h (default: {default})"
     )
     parser.add_argument(
         "--iterations",

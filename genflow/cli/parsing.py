@@ -24,6 +24,7 @@ _DESCRIPTION = "Densities and samplers for your own data, and which method to tr
 _COMMANDS = {
     "describe": "describe",
     "compare": "compare",
+    "board": "board",
     "fit": "fit",
     "sample": "sample",
     "score": "score",

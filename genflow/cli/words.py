@@ -97,7 +97,8 @@ def as_typed(text: str, *, remark: bool = False) -> str:
         return _flags[name.replace("-", "_")]
 
     def assigned(match: re.Match[str]) -> str:
-        values = match[2].strip("[]{}").replace(": ", "=").replace(",", " ").replace('"', "").replace("'", "")
+        given = "" if match[2] == "True" else match[2]  # a switch takes no value
+        values = given.strip("[]{}").replace(": ", "=").replace(",", " ").replace('"', "").replace("'", "")
         return f"{flag(match[1])}{' ' if values else ''}{' '.join(values.split())}"
 
     head = None if remark else re.match(rf"({names})(, ({names}))*(?=: )", text)

@@ -21,12 +21,19 @@ from genflow.training.budget import Budget
 from genflow.training.rows import TrainingData
 from genflow.training.stage import StageState
 
-__all__ = ["FILE", "Resumed", "Snapshots"]
+__all__ = ["FILE", "Resumed", "Snapshots", "snapshot_in"]
 
 FILE = "training.safetensors"
 """The name of a snapshot in its folder."""
 
-_PAUSE = 50  # times what it took to write one until the next: a slow disk holds up no training
+_PAUSE = 100  # times what it took to write one until the next: a slow disk holds up no training
+
+
+def snapshot_in(folder: Path) -> Path | None:
+    """The snapshot that a training has left in a folder, where there is one; what a kill has left of another goes."""
+    path = folder / FILE
+    atomic.sweep(path)
+    return path if path.exists() else None
 
 
 @dataclass
@@ -50,6 +57,8 @@ class _Document(TypedDict):
 class Snapshots:
     """Keeps a training in `training.safetensors`: the model as the running stage found it, and the stage's own state.
 
+    On a clock no more than about a hundredth of the time goes into it: what comes sooner than that is not written.
+
     Args:
         folder: The folder; made if it is missing.
         seed: The training's seed.
@@ -70,6 +79,7 @@ class Snapshots:
     ):
         self.path = Path(folder) / FILE
         self.budget = budget
+        self._next = -math.inf  # on the clock, the moment from which on another is worth its time
         unit = "s" if budget.timed else " iterations"
         self.facts = {
             "format": FORMAT,
@@ -81,7 +91,6 @@ class Snapshots:
             **{f"model.{name}": describe(value) for name, value in {**model.defaults(), **model.given()}.items()},
         }
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        self._due = -math.inf
 
     def begin_stage(self, model: nn.Module, history: list[dict[str, Any]]) -> None:
         """Remembers the model before a stage changes it."""
@@ -93,7 +102,7 @@ class Snapshots:
 
         The state of a running stage is not written where the last was a moment ago: that one serves as well.
         """
-        if run is not None and self.budget.clock() < self._due:
+        if run is not None and self.budget.clock() < self._next:
             return
         began = self.budget.clock()
         state, facts = run or ({}, None)
@@ -101,7 +110,8 @@ class Snapshots:
         everything = {**self.model, **{f"run.{name}": tensor for name, tensor in state.items()}}
         with atomic.file(self.path) as part:
             tensors.write(part, everything, {"training": text, "sha256": tensors.digest(everything, text)})
-        self._due = self.budget.clock() + _PAUSE * (self.budget.clock() - began)
+        ended = self.budget.clock()
+        self._next = ended + _PAUSE * (ended - began)
 
     def read(self, model: nn.Module) -> Resumed | None:
         """Puts the model back to where the running stage began; `None` if there is no snapshot.

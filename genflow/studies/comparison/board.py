@@ -11,6 +11,7 @@ Everything is read from one folder, so that a comparison of last week is the sam
     evaluation/DATA      log density of each test row, samples, density on a grid
     plots/               the pictures, each as PNG, and all as the pages of figures.pdf
     tables/              the tables of the report, as CSV and LaTeX
+    unfinished/          trainings that were cut off, for `--resume`
 """
 
 from __future__ import annotations
@@ -185,6 +186,17 @@ class Board(Outcomes):
             leaderboard(self, data).write(self.folder / "tables", self.home(data))
         if len(self.data_names) > 1:
             ranking(self).write(self.folder / "tables", "ranking")
+
+    def redraw(self) -> list[str]:
+        """Writes tables, pictures and report anew, from what is there; also while the comparison is under way.
+
+        Returns:
+            A line for each that could not be drawn or written.
+        """
+        self.write_tables()
+        notes = self.draw()
+        failure = self.write_report()
+        return [*notes, failure] if failure else notes
 
     def draw(self) -> list[str]:
         """Draws the pictures into the folder.

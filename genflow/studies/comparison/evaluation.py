@@ -88,7 +88,7 @@ def reference(data: Any, *, seed: int = 0, points: int = POINTS) -> dict[str, fl
     z_test, z_train = (data.preprocessor.spread(part, generator)[0] for part in (data.test, data.train))
     test = _some(_join(z_test, data.condition, "test"), points, generator)
     train = _some(_join(z_train, data.condition, "train"), len(test), generator)
-    threshold = _or_nan(lambda x, y: mmd_threshold(x, y, _bandwidth(x)), test, train)
+    threshold = _or_nan(lambda x, y: mmd_threshold(x, y, _bandwidth(x), generator=generator), test, train)
     figures = {"w2_floor": wasserstein2(train, test), "mmd_threshold": threshold}
     if data.true_log_prob is not None:
         figures["nll_true"], figures["nll_true_se"] = mean_and_se(-data.true_log_prob(data.test))

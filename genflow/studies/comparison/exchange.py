@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,18 +12,23 @@ from typing import Any
 import numpy as np
 import torch
 
+from genflow.storage import atomic
 from genflow.storage.checkpoint import load, write_model
 from genflow.storage.components import construct, describe
 
-__all__ = ["GRID", "grid_of", "on_grid", "read_data", "write_data"]
+__all__ = ["GRID", "digest_of", "grid_of", "on_grid", "read_data", "write_data"]
 
 GRID = 80
 """Points along each axis of the grid on which the density of two-dimensional data is drawn."""
 
 
-def write_data(data: Any, folder: Path) -> None:
-    """Writes a data set as a trial reads it: arrays, names, and the preprocessing as a checkpoint."""
-    folder.mkdir(parents=True)
+def write_data(data: Any, folder: Path) -> str:
+    """Writes a data set as a trial reads it: arrays, names, and the preprocessing as a checkpoint.
+
+    Returns:
+        What tells its rows from any others: a digest.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
     arrays = {part: rows.numpy() for part, rows in data.parts().items()}
     if data.condition is not None:
         arrays |= {f"condition.{name}": array for name, array in data.condition.arrays().items()}
@@ -29,7 +36,8 @@ def write_data(data: Any, folder: Path) -> None:
         arrays["true_grid"] = on_grid(data.true_log_prob, data)
     if data.true_log_prob is not None:
         arrays["true_log_prob"] = data.true_log_prob(data.test).double().numpy()
-    np.savez(folder / "data.npz", **arrays)
+    with atomic.file(folder / "data.npz") as part:
+        np.savez(part, **arrays)
     shape = list(data.image_shape) if data.image_shape else None
     cls = type(data.preprocessor)
     document = {
@@ -42,9 +50,24 @@ def write_data(data: Any, folder: Path) -> None:
         "schema": describe(data.schema),
         "trust": f"{cls.__module__}:{cls.__qualname__}",
     }
-    (folder / "data.json").write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+    atomic.write(folder / "data.json", json.dumps(document, indent=1) + "\n")
+    shutil.rmtree(folder / "preprocessor", ignore_errors=True)
     (folder / "preprocessor").mkdir()
     write_model(data.preprocessor, folder / "preprocessor")
+    return digest_of(data)
+
+
+def digest_of(data: Any) -> str:
+    """What tells the rows of a data set, and how they are split, from any others."""
+    digest = hashlib.sha256()
+    arrays = [rows.numpy() for rows in data.parts().values()]
+    if data.condition is not None:
+        arrays += data.condition.arrays().values()
+    for array in arrays:
+        plain = array.astype(str) if array.dtype.kind in "OU" else array
+        digest.update(repr((plain.shape, plain.dtype.str)).encode())
+        digest.update(np.ascontiguousarray(plain).tobytes())
+    return digest.hexdigest()[:16]
 
 
 def read_data(folder: Path) -> Any:

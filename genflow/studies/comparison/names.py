@@ -14,12 +14,13 @@ def slug(name: str) -> str:
     return re.sub(r"[^\w.+-]+", "-", name).strip("-.") or "unnamed"
 
 
-def file_names(names: Iterable[str], longest: int = 60) -> dict[str, str]:
+def file_names(names: Iterable[str], longest: int = 60, taken: Iterable[str] = ()) -> dict[str, str]:
     """Names as the names of files, no two of them alike even where a file system takes `A` for `a`.
 
     Args:
         names: Any texts, each once.
         longest: Characters at most.
+        taken: Names of files that are no longer free.
 
     Example:
         >>> from genflow.studies.comparison.names import file_names
@@ -27,7 +28,7 @@ def file_names(names: Iterable[str], longest: int = 60) -> dict[str, str]:
         {'a/b': 'a-b', 'a b': 'a-b-2', 'A b': 'A-b-3', 'x': 'x'}
     """
     found: dict[str, str] = {}
-    taken: set[str] = set()
+    used = {name.casefold() for name in taken}
     for name in names:
         short = slug(name)[:longest]
         try:
@@ -35,9 +36,9 @@ def file_names(names: Iterable[str], longest: int = 60) -> dict[str, str]:
         except UnicodeEncodeError:  # the locale's file names can't hold it
             short = slug(short.encode("ascii", "replace").decode("ascii"))
         chosen, count = short, 1
-        while chosen.casefold() in taken:
+        while chosen.casefold() in used:
             count += 1
             chosen = f"{short}-{count}"
-        taken.add(chosen.casefold())
+        used.add(chosen.casefold())
         found[name] = chosen
     return found

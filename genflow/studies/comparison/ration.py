@@ -23,7 +23,7 @@ ONE_PLACE = "log p by one place of a row in its cells (a lower bound), several t
 
 _COUNTED = 60.0  # seconds that it has where the training counts steps
 _FIRST_ROWS, _FEWEST_ROWS = 8, 100  # tried first; worth having under the exact estimator
-_BETWEEN = 5.0  # seconds at most, about, between two words on where it stands
+_GROWTH = 8  # of the rows that are scored at once, from part to part
 
 Result = TypeVar("Result")
 
@@ -161,10 +161,9 @@ class Ration:
             left = self.left(share)
             if done + left / self._row_seconds < min(count, enough):
                 return None
-            # In steps that can be told about, and never more than what is left.
-            size = (
-                count if whole else int(min(0.9 * left, _BETWEEN) / self._row_seconds) or int(left >= self._row_seconds)
-            )
+            # In parts that grow alike on any machine, since rounding depends on them; never more than what is left.
+            affordable = int(min(count, 0.9 * left / self._row_seconds)) or int(left >= self._row_seconds)
+            size = count if whole else min(_GROWTH * size, affordable)
         return None if done < min(count, enough) else values
 
     def points(

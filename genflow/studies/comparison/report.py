@@ -27,6 +27,8 @@ def render(board: Outcomes, gallery: Gallery) -> str:
     """
     arguments, config = board.config["arguments"], board.config
     budget = arguments["budget"] or f"{arguments['iterations']:,} steps".replace(",", "\u202f")
+    if arguments["budget"] and arguments.get("clock") == "cpu":
+        budget += " of a processor"
     return template("report.html").render(
         title=headline(contests(board)),
         board=board,

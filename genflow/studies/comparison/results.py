@@ -7,12 +7,14 @@ import os
 import platform
 import shutil
 import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from genflow.storage.documents import printable
 from genflow.studies.comparison.board import Board
+from genflow.studies.comparison.records import Outcome, Trial
 from genflow.studies.reporting.place import Place, write_json
+from genflow.training.snapshots import snapshot_in
 
 __all__ = ["Results"]
 
@@ -22,66 +24,69 @@ class Results:
 
     Args:
         place: The folder.
-        config: What `config.json` says beside how far it got.
+        config: What `config.json` says beside how far it got; what it said already of a comparison that goes on.
         trials: The trials, in their order.
+        outcomes: What is known of them already.
     """
 
-    def __init__(self, place: Place, config: dict[str, Any], trials: list[dict[str, Any]]):
+    def __init__(self, place: Place, config: Mapping[str, Any], trials: Sequence[Trial], outcomes: Sequence[Outcome]):
         self.place, self.folder = place, place.folder
-        self.began = time.time()
+        self.trials, self.outcomes = list(trials), list(outcomes)
+        self.unfinished = self.folder / "unfinished"
+        self._since = time.time()
+        self._before = float(config.get("seconds", 0.0))
         self.config = {
             "study": "comparison",
+            "began": time.strftime("%Y-%m-%d %H:%M:%S %z", time.localtime(self._since)),
+            **config,
             "state": "running",
             "process": os.getpid(),
             "machine": platform.node(),
-            **config,
-            "began": time.strftime("%Y-%m-%d %H:%M:%S %z", time.localtime(self.began)),
-            "seconds": 0.0,
             "notes": [],
         }
-        self.runs = [{**trial, "status": "not done"} for trial in trials]
         self.write()
+        self._keep()
+
+    @property
+    def waiting(self) -> list[int]:
+        """The numbers of the trials that have not ended."""
+        return [index for index, outcome in enumerate(self.outcomes) if not outcome.ended]
 
     @property
     def done(self) -> int:
         """How many trials have ended."""
-        return sum(not run["status"].startswith("not done") for run in self.runs)
+        return len(self.trials) - len(self.waiting)
 
-    @property
-    def trained(self) -> int:
-        """How many trials have not ended and left a model all the same: their evaluation was interrupted."""
-        waiting = [run for run in self.runs if run["status"].startswith("not done")]
-        return sum(self._home_of_model(run).is_dir() for run in waiting)
-
-    def _home_of_model(self, run: dict[str, Any]) -> Path:
-        return self.folder / "models" / run["home"] / run["name"]
+    def workplace(self, trial: Trial) -> Path:
+        """Where a trial works, and what it leaves until it has ended."""
+        return self.unfinished / trial.home / trial.name
 
     def write(self) -> None:
         """Writes how far it got."""
-        self.config["seconds"] = round(time.time() - self.began, 1)
+        self.config["seconds"] = round(self._before + time.time() - self._since, 1)
         write_json(self.folder / "config.json", self.config)
-        write_json(self.folder / "runs.json", self.runs)
+        rows = [trial.to_json() | outcome.to_json() for trial, outcome in zip(self.trials, self.outcomes)]
+        write_json(self.folder / "runs.json", rows)
 
-    def take(self, index: int, result: dict[str, Any], workplace: Path) -> None:
+    def take(self, index: int, outcome: Outcome) -> None:
         """Takes over what a trial found, and what it left: a model that was trained, even if its evaluation failed.
 
         Args:
             index: The trial's number.
-            result: Its status, and figures where it has some.
-            workplace: Where its process worked.
+            outcome: What came of it.
         """
-        run = self.runs[index]
-        run.update(result, status=printable(result["status"]))
-        for source, kept in (
-            (workplace / "model", self._home_of_model(run)),
-            (workplace / "arrays.npz", self.folder / "evaluation" / run["home"] / f"{run['name']}.npz"),
-        ):
-            if source.exists() and (source.is_dir() or run["status"].startswith("ok")):
-                kept.parent.mkdir(parents=True, exist_ok=True)
-                source.rename(kept)
+        trial = self.trials[index]
+        home = self.workplace(trial)
+        arrays = self.folder / "evaluation" / trial.home / f"{trial.name}.npz"
+        _move(home / "model", self._model_of(trial))
+        if outcome.fine:
+            _move(home / "arrays.npz", arrays)
+        self.outcomes[index] = outcome
         self.write()
-        if self.done or self.trained:
-            self.place.kept = self.in_words()
+        # A kill before this line costs an evaluation, none after it anything.
+        if not outcome.cut_off or snapshot_in(home / "snapshot") is None:
+            shutil.rmtree(home, ignore_errors=True)
+        self._keep()
         with contextlib.suppress(Exception):  # they follow from the rest, and are written again at the end
             Board(self.folder).write_tables()
 
@@ -91,20 +96,57 @@ class Results:
         Args:
             state: `done`, `interrupted`, or `broken off` and why.
         """
-        shutil.rmtree(self.folder / ".work", ignore_errors=True)
+        if not any(outcome.cut_off for outcome in self.outcomes):
+            shutil.rmtree(self.unfinished, ignore_errors=True)
+        _remove_empty(self.unfinished)
         self.config["state"] = state
         self.write()
         board = Board(self.folder)
-        board.write_tables()
-        self.config["notes"] = board.config["notes"] = board.draw()
+        self.config["notes"] = board.redraw()
         self.write()
-        if failure := board.write_report():
+        board = Board(self.folder)
+        if failure := board.write_report():  # once more, with the notes
             self.config["notes"].append(failure)
             self.write()
         return Board(self.folder)
 
     def in_words(self) -> str:
-        """How much there is, and where."""
-        further = ", and a model whose evaluation was cut off," if self.trained else ""
+        """How much there is, and where, and how it goes on."""
+        further = ""
+        if any(self._model_of(self.trials[index]).is_dir() for index in self.waiting):
+            further = ", and a model whose evaluation was cut off,"
+        elif any(self._snapshot_of(index) for index in self.waiting):
+            further = ", and a training that was cut off,"
         where = f"are in {self.folder} (see {self.folder / 'report.html'})"
-        return f"{self.done} of {len(self.runs)} trials{further} {where}"
+        onward = "; the same with resume=True goes on" if self.waiting else ""
+        return f"{self.done} of {len(self.trials)} trials{further} {where}{onward}"
+
+    def _model_of(self, trial: Trial) -> Path:
+        return self.folder / "models" / trial.home / trial.name
+
+    def _snapshot_of(self, index: int) -> bool:
+        return snapshot_in(self.workplace(self.trials[index]) / "snapshot") is not None
+
+    def _keep(self) -> None:
+        """Says what an end before the end must not take away."""
+        waiting = self.waiting
+        if self.done or any(self._model_of(self.trials[i]).is_dir() or self._snapshot_of(i) for i in waiting):
+            self.place.kept = self.in_words()
+
+
+def _move(source: Path, target: Path) -> None:
+    """Puts what is there in the place of what an earlier try has left."""
+    if not source.exists():
+        return
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if target.is_dir():
+        shutil.rmtree(target)
+    source.replace(target)
+
+
+def _remove_empty(folder: Path) -> None:
+    """Removes the folders in a folder that hold nothing, and the folder itself."""
+    for path in sorted([folder, *folder.rglob("*")], reverse=True) if folder.is_dir() else []:
+        if path.is_dir():
+            with contextlib.suppress(OSError):
+                path.rmdir()

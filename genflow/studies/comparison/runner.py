@@ -1,34 +1,35 @@
 r"""Models × data sets × seeds under one equal budget.
 
-Every trial runs in a fresh process, one after the other: the clock of the budget is its own, its peak of memory is its
-own, and a model that fails gets its reason in `status` while the others go on. The budget is of training alone;
-evaluation has a time of its own. Early stopping on the validation rows is the training loop's and the same for all.
+Every trial runs in a fresh process: the clock of the budget is its own, its peak of memory is its own, and a model that
+fails gets its reason in `status` while the others go on. The budget is of training alone; evaluation has a time of its
+own. Early stopping on the validation rows is the training loop's and the same for all.
 """
 
 from __future__ import annotations
 
-import json
-import math
-import shlex
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Executor
 from os import PathLike
 from pathlib import Path
 from typing import Any
 
 from genflow.devices import device_named
-from genflow.draws import check_seed
 from genflow.errors import InputError
 from genflow.extras import require
 from genflow.naming import registry
-from genflow.storage.documents import printable
 from genflow.studies.comparison.board import Board
-from genflow.studies.comparison.display import Display, display_for
-from genflow.studies.comparison.names import file_names
+from genflow.studies.comparison.conduct import conduct
+from genflow.studies.comparison.display import display_for
+from genflow.studies.comparison.entrants import entrants
+from genflow.studies.comparison.executors import check_executor, executor_for
+from genflow.studies.comparison.plan import Plan, plan
 from genflow.studies.comparison.ration import evaluation_seconds
+from genflow.studies.comparison.records import Outcome, Terms
+from genflow.studies.comparison.repeat import command, repeatable
 from genflow.studies.comparison.report import render
 from genflow.studies.comparison.results import Results
-from genflow.studies.comparison.workshop import Workshop
+from genflow.studies.comparison.resuming import Continuation, go_on
 from genflow.studies.reporting.drawing import plain
 from genflow.studies.reporting.environment import environment
 from genflow.studies.reporting.gallery import Gallery
@@ -69,6 +70,10 @@ def compare(
     velocity: str | None = None,
     device: str = "cpu",
     autocast: bool = False,
+    jobs: int = 1,
+    executor: Executor | str | None = None,
+    clock: str | None = None,
+    resume: bool = False,
 ) -> Board:
     r"""Trains every model on every data set under one budget, and says which differences are real.
 
@@ -79,14 +84,14 @@ def compare(
     Args:
         data: A data set or a list of them, each anything that `genflow.data.load` takes.
         models: Names, `module:Name`, or classes.
-        budget: Wall time of each training, such as `"60s"`; 60 seconds if neither it nor `iterations` is given.
+        budget: Time of each training, such as `"60s"`; 60 seconds if neither it nor `iterations` is given.
         iterations: Optimizer steps of each training instead.
         seed: Seed of everything random.
         seeds: Several seeds: every trial is run with each of them.
         threads: Threads of each trial, 1 by default: networks of this size gain little from more, and threads that
             wait for each other on a busy machine bring a training to a crawl.
-        out: A folder for the results; it must not exist. Each trial's outcome is in it as soon as the trial ends, and
-            stays there when the comparison is interrupted.
+        out: A folder for the results; it must not exist, unless one goes on with it. Each trial's outcome is in it as
+            soon as the trial ends, and stays there when the comparison is interrupted.
         progress: Whether to show where it stands, on standard error.
         options: Constructor arguments by model, `{"jko-iflow": {"blocks": 6}}`.
         metrics: Further metrics: registered names or `module:Name`, functions `(samples, test rows) -> number`.
@@ -107,12 +112,23 @@ def compare(
             `"unet"` or `"unet,width=16"`.
         device: Where the models compute: `cpu`, `cuda` or `auto`.
         autocast: Whether models that are trained by regression are trained under bfloat16 autocast.
+        jobs: Trials that run at once, each in a process of its own; one by default, which has the machine for itself.
+        executor: Who runs the trials instead: a `concurrent.futures.Executor` such as dask's `Client.get_executor()`,
+            mpi4py's or loky's; or `dask:ADDRESS`, `ray:ADDRESS`. It stays the caller's, and its workers have genflow
+            installed.
+        clock: What tells the seconds of the budgets: `wall`, or `cpu`, the time of the trial's process on processors,
+            which other work on the machine takes nothing of. By default `wall`, `cpu` where several trials may run at
+            once, and that which was there for a comparison that goes on.
+        resume: Whether to go on with the comparison that is in `out`: what is missing there is run, what failed is run
+            again, a training that was cut off goes on from its own snapshot. There may be more data, models and seeds
+            than before; all else must be the same.
 
     Returns:
         The `Board`.
 
     Raises:
-        InputError: Before anything is trained: a data set that can't be read, an unknown model, a folder that exists.
+        InputError: Before anything is trained: a data set that can't be read, an unknown model, a folder that exists,
+            or, to go on with, that of another comparison.
 
     Example:
         >>> import genflow as gf
@@ -121,6 +137,8 @@ def compare(
         ['ok']
     """
     require("studies")
+    if resume and out is None:
+        raise InputError("resume: no folder came to go on with; out=, the folder of the comparison, would do")
     loading = {
         "test": test,
         "columns": [columns] if isinstance(columns, str | int) else columns and list(columns),
@@ -133,25 +151,46 @@ def compare(
         "missing_values": list(missing_values),
         "sheet": sheet,
     }
-    with take_place(out, "comparison") as place:
-        plan = _plan(
-            data, models, budget, iterations, seeds or [seed], threads, options, metrics, points, evaluation, loading,
-            velocity, str(device_named(device)), autocast,
+    if budget is None and iterations is None:
+        budget = "60s"
+    with take_place(out, "comparison", resume=resume) as place:
+        clock = _clock(clock, jobs, executor, device, place.mark.get("arguments"))
+        terms = _terms(
+            budget, iterations, evaluation, threads, points, metrics, str(device_named(device)), autocast, clock
         )  # fmt: skip
+        chosen = entrants([models] if isinstance(models, str) or callable(models) else models, options or {}, velocity)
+        arguments = {
+            "budget": None if budget is None else str(budget),
+            "iterations": iterations,
+            "threads": threads,
+            "metrics": list(metrics),
+            "points": points,
+            "device": terms.device,
+            "autocast": autocast,
+            "clock": clock,
+            "evaluation_budget": None if evaluation is None else str(evaluation),
+        }
+        sources = list(data) if isinstance(data, list | tuple) else [data]
+        planned = plan(sources, chosen, list(seeds or [seed]), terms, loading, arguments)
         # All that the end needs is tried before anything is trained.
-        check([*plan["datasets"], *(column for dataset in plan["datasets"].values() for column in dataset.columns)])
-        results = Results(place, _config(plan), [_without_class(trial) for trial in plan["trials"]])
-        if plan["named"]:
-            write_json(place.folder / "repeat.json", _repeatable(plan["arguments"]))
+        datasets = planned.datasets
+        check([*datasets, *(column for dataset in datasets.values() for column in dataset.columns)])
+        found = Continuation(planned, [Outcome()] * len(planned.trials), {})
+        if (place.folder / "runs.json").exists():
+            found = go_on(planned, place.folder)
+        planned = found.plan
+        results = Results(place, _config(planned, found.config), planned.trials, found.outcomes)
+        if planned.named:
+            write_json(place.folder / "repeat.json", repeatable(planned.arguments))
         render(Board(place.folder), Gallery({}))
         try:
-            _run(plan, results, progress)
+            _run(planned, results, executor, jobs, progress)
         except BaseException as error:
             if place.kept:
                 state = "interrupted" if isinstance(error, KeyboardInterrupt) else f"broken off: {plain(error, 300)}"
                 results.close(state)
             raise
-        board = results.close("done")
+        board = results.close("broken off: some trials have not ended" if results.waiting else "done")
     for note in board.config["notes"]:
         display_for([], None, progress).say(note)
     if out is None:
@@ -170,30 +209,49 @@ class _Temporary:
             shutil.rmtree(self.folder, ignore_errors=True)
 
 
-def _plan(
-    data: Any,
-    models: Sequence[Any],
+def _clock(
+    clock: str | None, jobs: int, executor: Executor | str | None, device: str, before: Mapping[str, Any] | None
+) -> str:
+    """The clock that was asked for; by default what was there, or that of processors for trials that run together.
+
+    Args:
+        clock: What was asked for.
+        jobs: How many trials run at once.
+        executor: Who runs them instead.
+        device: Where they compute.
+        before: The arguments of the comparison that goes on.
+    """
+    if jobs < 1:
+        raise InputError(f"jobs: {jobs} came; at least 1 would do")
+    check_executor(executor)
+    if executor is not None and jobs != 1:
+        raise InputError(f"jobs: {jobs} came beside an executor, which has its own workers; leave one of them out")
+    if clock not in (None, "wall", "cpu"):
+        raise InputError(f"clock: {clock!r} came; wall or cpu would do")
+    if clock is None and before is not None:
+        return str(before.get("clock", "wall"))
+    if clock is None:  # what a graphics card computes, no processor's clock tells
+        return "cpu" if (jobs > 1 or executor is not None) and device == "cpu" else "wall"
+    return clock
+
+
+def _terms(
     budget: str | float | None,
     iterations: int | None,
-    seeds: Sequence[int],
-    threads: int | None,
-    options: Mapping[str, Mapping[str, Any]] | None,
-    metrics: Sequence[str],
-    points: int,
     evaluation: str | float | None,
-    loading: dict[str, Any],
-    velocity: str | None,
+    threads: int | None,
+    points: int,
+    metrics: Sequence[str],
     device: str,
     autocast: bool,
-) -> dict[str, Any]:
-    """Checks every argument, loads the data, and lists the trials."""
+    clock: str,
+) -> Terms:
+    """What all trials have alike, checked."""
     from genflow.numerics.threads import check_threads
     from genflow.training import parse_seconds
 
     if budget is not None and iterations is not None:
         raise InputError("budget, iterations: both came; give one of them")
-    if budget is None and iterations is None:
-        budget = "60s"
     seconds = None if budget is None else parse_seconds(budget)
     if iterations is not None and iterations < 1:
         raise InputError(f"iterations: {iterations} came; at least 1 would do")
@@ -204,303 +262,50 @@ def _plan(
         raise InputError(f"points: {points} came; at least 20 would do")
     for name in metrics:
         registry.lookup("metric", name)
+    return Terms(seconds, iterations, allowed, threads or 1, points, tuple(metrics), device, autocast, clock)
 
-    chosen = _models([models] if isinstance(models, str) or callable(models) else models, options or {}, velocity)
-    sources = list(data) if isinstance(data, list | tuple) else [data]
-    if not sources:
-        raise InputError("data: an empty list came; at least one data set would do")
-    test = loading["test"]
-    if test is not None and len(sources) > 1:
-        raise InputError(f"test: it goes with one data set, {len(sources)} came")
-    datasets = _load_all(sources, loading)
-    _try_options(chosen, datasets)
-    for seed in seeds:
-        check_seed(seed, "seeds")
-    seeds = list(map(int, seeds))
-    if len(set(seeds)) < len(seeds):
-        raise InputError(f"seeds: {' '.join(map(str, seeds))} came; each may come once")
-    homes = file_names(datasets)
-    own = file_names(f"{label}-seed{seed}" if len(seeds) > 1 else label for label in chosen for seed in seeds)
-    trials = [
-        {
-            "data": name,
-            "home": homes[name],
-            "name": own[f"{label}-seed{seed}" if len(seeds) > 1 else label],
-            "label": label,
-            "model": model,
-            "options": dict(arguments),
-            "seed": seed,
-            "several": len(seeds) > 1,
-            "budget": seconds,
-            "iterations": iterations,
-            "threads": threads,
-            "points": points,
-            "evaluation": allowed,
-            "metrics": list(metrics),
-            "device": device,
-            "autocast": autocast,
-            "class": cls,
-        }
-        for name in datasets
-        for label, (model, cls, arguments) in chosen.items()
-        for seed in seeds
-    ]
-    arguments = {
-        "data": [
-            str(source) if isinstance(source, str | PathLike) else name for source, name in zip(sources, datasets)
-        ],
-        "models": [model for model, _, _ in chosen.values()],
-        "budget": None if budget is None else str(budget),
-        "iterations": iterations,
-        "seeds": list(seeds),
-        "threads": threads,
-        "options": {label: dict(arguments) for label, (_, _, arguments) in chosen.items() if arguments},
-        "metrics": list(metrics),
-        "test": str(test) if isinstance(test, str | PathLike) else None,
-        **{key: value for key, value in loading.items() if key != "test"},
-        "points": points,
-        "device": device,
-        "autocast": autocast,
-        "evaluation_budget": None if evaluation is None else str(evaluation),
-    }
-    # What came from memory can be repeated from Python alone.
-    from_names = all(isinstance(source, str | PathLike) for source in [*sources, *([] if test is None else [test])])
+
+def _config(planned: Plan, before: Mapping[str, Any]) -> dict[str, Any]:
+    """What is known at the beginning; of data that were there before, what was known at the end."""
     return {
-        "datasets": datasets,
-        "homes": homes,
-        "trials": trials,
-        "arguments": arguments,
-        "seconds": seconds,
-        "named": from_names,
-    }
-
-
-def _models(
-    models: Sequence[Any], options: Mapping[str, Mapping[str, Any]], velocity: str | None = None
-) -> dict[str, tuple[str, Any, dict]]:
-    """Each model by its label in the tables: its name, its class where it can't be found by a name, its options."""
-    from genflow.naming.options import check_options, check_values, network_of, with_network
-
-    if not models:
-        raise InputError(f"models: none came; some of {', '.join(registry.names('model'))} would do")
-    chosen: dict[str, tuple[str, Any, dict]] = {}
-    for model in models:
-        if isinstance(model, str):
-            found = registry.lookup("model", model)
-            name, cls = registry.name_of(found), None
-        elif callable(model):
-            name, cls = registry.name_of(model), None
-            if model.__module__ == "__main__" or "<locals>" in model.__qualname__:
-                cls = model
-        else:
-            raise InputError(f"models: {model!r} came; a name, module:Name or a class would do")
-        label = name.rpartition(":")[2].rpartition(".")[2] or name
-        if label in chosen:
-            raise InputError(f"models: {label} came twice")
-        chosen[label] = (name, cls, {})
-    for key, arguments in options.items():
-        labels = [label for label, (name, _, _) in chosen.items() if key in (label, name)]
-        if not labels:
-            raise InputError(f"options: {key!r} is not among the models {', '.join(chosen)}")
-        name, cls, kept = chosen[labels[0]]
-        found = registry.lookup("model", name) if cls is None else cls
-        check_options(found, arguments)
-        check_values(found, arguments)
-        kept.update(arguments)
-    if velocity is None:
-        return chosen
-    found = False
-    for name, cls, kept in chosen.values():
-        made = registry.lookup("model", name) if cls is None else cls
-        if network_of(made) is not None:
-            found = True
-            kept.update(with_network(made, {}, velocity) | kept)
-    if not found:
-        raise InputError(f"velocity: {velocity} came, and none of the models is made of a velocity; leave it out")
-    return chosen
-
-
-def _try_options(chosen: Mapping[str, tuple[str, Any, dict]], datasets: Mapping[str, Any]) -> None:
-    """Builds once every model with options, so that what it can't be built with is refused before anything runs."""
-    import torch
-
-    from genflow.naming.options import build
-
-    with torch.random.fork_rng(devices=[]):
-        for name, cls, arguments in chosen.values():
-            if arguments:
-                for dim, *of_data in {(d.dim, d.condition_dim, d.event_shape) for d in datasets.values()}:
-                    build(registry.lookup("model", name) if cls is None else cls, dim, arguments, *of_data)
-
-
-def _load_all(sources: list[Any], loading: dict[str, Any]) -> dict[str, Any]:
-    from genflow.data import load
-
-    datasets: dict[str, Any] = {}
-    for source in sources:
-        dataset = load(source, **loading)
-        own = printable(dataset.name)
-        name, count = own, 2
-        while name in datasets:
-            name, count = f"{own}-{count}", count + 1
-        datasets[name] = dataset
-    return datasets
-
-
-def _config(plan: dict[str, Any]) -> dict[str, Any]:
-    return {
-        "arguments": plan["arguments"],
-        "command": _command(plan["arguments"]) if plan["named"] else None,
+        **before,
+        "arguments": planned.arguments,
+        "command": command(planned.arguments) if planned.named else None,
         "data": {
-            name: {
-                "folder": plan["homes"][name],
-                "rows": {part: len(rows) for part, rows in d.parts().items()},
-                "columns": d.columns,
-                "remarks": d.remarks,
+            name: before.get("data", {}).get(name)
+            or {
+                "folder": planned.homes[name],
+                "rows": {part: len(rows) for part, rows in dataset.parts().items()},
+                "columns": dataset.columns,
+                "remarks": dataset.remarks,
                 "w2_floor": None,
                 "mmd_threshold": None,
             }
-            for name, d in plan["datasets"].items()
+            for name, dataset in planned.datasets.items()
         },
         "environment": environment(),
     }
 
 
-def _run(plan: dict[str, Any], results: Results, progress: bool) -> None:
+def _run(planned: Plan, results: Results, executor: Executor | str | None, jobs: int, progress: bool) -> None:
+    several = len({trial.seed for trial in planned.trials}) > 1
+    rows = [{**results.trials[index].to_json(), "several": several} for index in results.waiting]
+    terms = planned.trials[0].terms
+    if not results.waiting:
+        return
+    with executor_for(executor, jobs, terms.threads) as crew:
+        _write_data(planned, results)
+        with display_for(rows, terms.budget, progress) as display:
+            conduct(planned, results, crew, display)
+
+
+def _write_data(planned: Plan, results: Results) -> None:
+    """Writes the data sets that are still needed, and what figures of samples are held against."""
     from genflow.studies.comparison.evaluation import reference
     from genflow.studies.comparison.exchange import write_data
 
-    with Workshop() as workshop, display_for(plan["trials"], plan["seconds"], progress) as display:
-        for name, dataset in plan["datasets"].items():
-            home = results.folder / ".work" / plan["homes"][name]
-            write_data(dataset, home / "data")
-            kept = results.folder / "evaluation" / plan["homes"][name]
-            kept.mkdir(parents=True, exist_ok=True)
-            shutil.copy(home / "data" / "data.npz", kept / "data.npz")
-            shutil.copy(home / "data" / "data.json", kept / "data.json")
-            results.config["data"][name].update(reference(dataset, points=plan["arguments"]["points"]))
-            for index, trial in enumerate(plan["trials"]):
-                if trial["data"] == name:
-                    _trial(index, trial, dataset, home / "trial", results, workshop, display)
-            shutil.rmtree(home)
-
-
-def _trial(
-    index: int,
-    trial: dict[str, Any],
-    dataset: Any,
-    place: Path,
-    results: Results,
-    workshop: Workshop,
-    display: Display,
-) -> None:
-    """Runs one trial and takes over what it leaves, also where it is interrupted."""
-    cls = trial["class"]
-    trial = _without_class(trial)
-    place.mkdir()
-    (place / "trial.json").write_text(json.dumps(trial, indent=1), encoding="utf-8")
-    doing = "training"
-
-    def notify(event: dict[str, Any]) -> None:
-        nonlocal doing
-        doing = event["what"]
-        display.event(index, event)
-
-    notify({"what": "training", "stage": "starting"})
-    try:
-        if cls is None:
-            result = workshop.run(trial, place.resolve(), notify)
-        else:
-            result = _here(trial, dataset, place, notify, cls)
-    except BaseException:
-        results.take(index, {"status": f"not done: interrupted in its {doing}"}, place)
-        raise
-    results.take(index, result, place)
-    display.done(index, result)
-    _pass_on(result.get("output", ""), display)
-    shutil.rmtree(place)
-
-
-def _without_class(trial: dict[str, Any]) -> dict[str, Any]:
-    """A trial as files hold it: without a class that only this process knows."""
-    return {key: value for key, value in trial.items() if key != "class"}
-
-
-def _pass_on(output: str, display: Display, longest: int = 20) -> None:
-    """Shows the last lines of what a trial's process wrote; runs.json has more of them."""
-    lines = output.splitlines()
-    if len(lines) > longest:
-        lines = [f"({len(lines) - longest} lines more in runs.json)", *lines[-longest:]]
-    for line in lines:
-        display.say(f"  | {line}")
-
-
-def _here(
-    trial: dict[str, Any], dataset: Any, place: Path, notify: Callable[[dict[str, Any]], None], cls: Any
-) -> dict[str, Any]:
-    """A class that only this process knows (defined in a notebook, in a function) is trained here."""
-    import traceback
-
-    from genflow.numerics.threads import chosen
-    from genflow.numerics.tuning import tuned_process
-    from genflow.studies.comparison.trial import reason, run_trial
-
-    try:
-        with chosen(trial["threads"] or 1), tuned_process():
-            result = run_trial(trial, dataset, place, notify, cls)
-    except Exception as error:
-        return {"status": f"failed: {reason(error)}", "traceback": traceback.format_exc()}
-    # This process has held other things before, and more than the training: its peak would not compare.
-    result["figures"]["peak_mb"] = math.nan
-    return result
-
-
-def _repeatable(arguments: Mapping[str, Any]) -> dict[str, Any]:
-    """The arguments as `genflow compare --config` reads them; paths from anywhere."""
-    data = [str(Path(source).resolve()) if Path(source).is_file() else source for source in arguments["data"]]
-    settings = [
-        f"{label}.{option}={json.dumps(value)}"
-        for label, chosen in arguments["options"].items()
-        for option, value in chosen.items()
-    ]
-    test = arguments["test"] and str(Path(arguments["test"]).resolve())
-    kept = {
-        key: arguments[key]
-        for key in (
-            "models",
-            "budget",
-            "iterations",
-            "seeds",
-            "threads",
-            "metrics",
-            "columns",
-            "atoms",
-            "condition",
-            "classes",
-            "drop",
-            "missing",
-            "missing_values",
-            "sheet",
-            "points",
-            "evaluation_budget",
-            "device",
-            "autocast",
-        )
-    }
-    kinds = [f"{column}={kind}" for column, kind in arguments["kinds"].items()]
-    given = {"data": data, **kept, "kind": kinds, "set": settings, "test": test}
-    return {key: value for key, value in given.items() if value and (key, value) != ("device", "cpu")}
-
-
-def _command(arguments: Mapping[str, Any]) -> str:
-    """The command line that repeats a comparison."""
-    words = ["genflow", "compare"]
-    for key, value in _repeatable(arguments).items():
-        if (key, value) in (("atoms", "cells"), ("missing", "value"), ("points", 1000), ("seeds", [0])):
-            continue
-        if value is True:
-            words.append(f"--{key}")
-            continue
-        given = arguments["data"] if key == "data" else value
-        words += [f"--{key.replace('_', '-')}", *(map(str, given) if isinstance(given, list) else [str(given)])]
-    return shlex.join(words)
+    for name in dict.fromkeys(results.trials[index].data for index in results.waiting):
+        dataset, known = planned.datasets[name], results.config["data"][name]
+        known["digest"] = write_data(dataset, results.folder / "evaluation" / planned.homes[name])
+        if known["w2_floor"] is None:
+            known.update(reference(dataset, points=planned.arguments["points"]))

@@ -32,15 +32,17 @@ class Place:
         folder: The folder.
         kept: What is in it that an end before the end must not take away, in words; without any it is removed.
         mark: What its `config.json` says while it is being filled.
+        resumed: Whether it was there before: then it stays, whatever comes.
     """
 
     folder: Path
     kept: str = ""
     mark: dict[str, Any] = field(default_factory=dict)
+    resumed: bool = False
 
 
 @contextmanager
-def take_place(out: str | PathLike[str] | None, what: str) -> Iterator[Place]:
+def take_place(out: str | PathLike[str] | None, what: str, *, resume: bool = False) -> Iterator[Place]:
     """A new folder, there under its own name from the start, so that no other run can take it.
 
     If the block does not end well, the folder is removed, or, where it has something to keep, the error says so.
@@ -48,10 +50,21 @@ def take_place(out: str | PathLike[str] | None, what: str) -> Iterator[Place]:
     Args:
         out: The folder; with `None` a temporary one.
         what: What is being made there, for people.
+        resume: Whether one that was made earlier and not to its end may be gone on with.
 
     Raises:
-        InputError: It exists, or can't be made there.
+        InputError: It exists, or can't be made there; to be resumed, something else is in it, or it is under way.
     """
+    if resume and out is not None and _is_begun(Path(out)):
+        place = _taken_up(Path(out), what)
+        try:
+            with interrupt_on_signals():
+                yield place
+        except BaseException as error:
+            if place.kept:
+                error.add_note(place.kept)
+            raise
+        return
     made: list[Path] = []
     if out is None:
         folder = Path(tempfile.mkdtemp(prefix="genflow-"))
@@ -82,6 +95,24 @@ def take_place(out: str | PathLike[str] | None, what: str) -> Iterator[Place]:
             shutil.rmtree(folder, ignore_errors=True)
             _remove_empty(made)
         raise
+
+
+def _is_begun(folder: Path) -> bool:
+    """Whether something was begun in a folder; one that a kill has left empty goes."""
+    if folder.is_dir() and not (folder / _MARK).exists():
+        atomic.sweep(folder / _MARK)
+        with suppress(OSError):
+            folder.rmdir()
+    return (folder / _MARK).exists()
+
+
+def _taken_up(folder: Path, what: str) -> Place:
+    found = _read(folder / _MARK, dict)
+    if found.get("study", what) != what:
+        raise InputError(f"out: {folder}: a {found['study']} is there, and no {what}; name another folder")
+    if found.get("state") == "running" and _runs(found) and found.get("process") != os.getpid():
+        raise InputError(_refusal(folder))
+    return Place(folder, mark=found, resumed=True)
 
 
 def _remove_empty(folders: list[Path]) -> None:
@@ -117,7 +148,8 @@ def _refusal(folder: Path) -> str:
         return f"{what} is under way there (process {found.get('process')}{where}{far}); name another folder"
     if state != "done":
         how = "cut off" if state == "running" else state
-        return f"{what} that was {how} is there{far}; remove it or name another folder"
+        onward = "go on with resume=True, " if found.get("study") == "comparison" else ""
+        return f"{what} that was {how} is there{far}; {onward}remove it or name another folder"
     return f"out: {folder} exists already; name one that does not, or remove it"
 
 
