@@ -295,11 +295,7 @@ class JKOiFlow(Flow, GenerativeModel):
         width, frequencies = self.network.width, self.network.frequencies
         assert width is not None
         assert frequencies is not None
-        common: dict[str, Any] = {
-            "condition_dim": self.condition_dim,
-            "activation": self.network.activation,
-            "interval": interval,
-        }
+        common: dict[str, Any] = {"activation": self.network.activation, "interval": interval}
         if self.network.depth:
             return ResidualMLP(self.dim, width, self.network.depth, self.condition_dim, **common)
         return Shallow(self.dim, width, self.condition_dim, frequencies=frequencies, **common)
