@@ -205,6 +205,7 @@ def test_the_run_says_how_it_was_made():
     assert record["seed"] == 1
 
 
+@pytest.mark.slow
 def test_rounds_are_two_flags_and_leave_pictures(capsys):
     options = "blocks=2 width=8 steps=2 tolerance=0 matching=0 joint=0.1"
     words = f"fit two-moons --iterations 200 --set {options} --reparameterize 1 --refine 1"

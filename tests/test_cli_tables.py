@@ -128,6 +128,7 @@ def test_the_condition_of_a_table_without_names_is_a_position(place):
     assert pd.read_csv("samples.csv").columns.tolist() == ["x1", "x2", "x3"]
 
 
+@pytest.mark.slow
 def test_a_run_finds_its_table_again(place, capsys):
     words = "--drop ticket day city member --kind children=integer --missing drop --missing-values 0"
     assert run(f"fit people.csv {words} {QUICK} -o run") == 0

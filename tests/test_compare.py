@@ -188,6 +188,7 @@ def test_the_report_stands_alone(board):
     assert not list(board.folder.rglob(".*"))
 
 
+@pytest.mark.slow
 def test_what_is_needed_to_repeat_it_is_kept(board, place, monkeypatch):
     config = json.loads((board.folder / "config.json").read_text())
     assert config["arguments"]["seeds"] == [0]
@@ -220,6 +221,7 @@ def test_a_board_is_read_again_copied_and_keeps_its_models(board, tmp_path):
         Board(tmp_path)
 
 
+@pytest.mark.slow
 def test_a_class_of_this_process_and_several_seeds(place, monkeypatch):
     monkeypatch.chdir(place)
     from genflow.naming import registry

@@ -150,6 +150,7 @@ def test_what_runs_is_ended_where_nobody_waits_for_it():
     assert running.exception() is not None
 
 
+@pytest.mark.slow
 def test_a_script_is_not_run_again_in_the_processes(tmp_path):
     script = "import genflow as gf\nimport numpy as np\nprint('once')\n" + (
         "class Mine(gf.baselines.NSF):\n    pass\n"
@@ -194,6 +195,7 @@ def test_a_model_that_holds_on_to_what_cannot_be_sent_is_refused(tmp_path):
 # What goes on
 
 
+@pytest.mark.slow
 def test_more_names_are_added_and_what_is_done_stays(place):
     first = compare("two-moons", ["acting:Talks"], out="b", **FEW)
     (row,) = first.runs
@@ -225,6 +227,7 @@ def test_more_names_are_added_and_what_is_done_stays(place):
         ({"threads": 2}, "threads 1 is there, 2 came"),
     ],
 )
+@pytest.mark.slow
 def test_another_plan_in_the_same_folder_is_refused_in_one_line(shared_board, change, said):
     before = (shared_board / "runs.json").read_text(encoding="utf-8")
     given = {"data": "two-moons", "models": ["nsf"], **FEW, **change}
@@ -265,6 +268,7 @@ def test_something_else_is_not_gone_on_with(tmp_path):
         compare("two-moons", ["nsf"], out=tmp_path / "mine", resume=True, **FEW)
 
 
+@pytest.mark.slow
 def test_what_failed_is_run_again_and_the_rest_is_not(place, capsys):
     words = "compare two-moons --models acting:Talks acting:FailsOnce --iterations 5 --points 50 --out b --resume"
     assert main(words.split()) == 0
@@ -313,6 +317,7 @@ def test_a_training_that_was_cut_off_goes_on_from_its_own_snapshot(place, number
 # The clock
 
 
+@pytest.mark.slow
 def test_a_clock_of_processors_does_not_count_what_others_take(place):
     board = compare("two-moons", ["acting:Sleeps"], budget="1s", clock="cpu", points=50, progress=False, out="b")
     assert board.frame["status"].str.startswith("ok").all()
@@ -378,6 +383,7 @@ class Elsewhere(Executor):
         return self.threads.submit(fn, replace(order, folder=Path("/nowhere"), data=Path("/nowhere")))
 
 
+@pytest.mark.slow
 def test_any_executor_finds_the_same(by_processes):
     with ThreadPoolExecutor(2) as threads:
         board = compare("two-moons", ["nsf", "maf"], seeds=[0, 1], executor=threads, **FEW)
@@ -385,6 +391,7 @@ def test_any_executor_finds_the_same(by_processes):
     assert json.dumps(figures(board)) == json.dumps(by_processes)
 
 
+@pytest.mark.slow
 def test_a_worker_that_sees_no_folder_of_ours_finds_the_same(by_processes, tmp_path):
     board = compare("two-moons", ["nsf", "maf"], seeds=[0, 1], executor=Elsewhere(), out=tmp_path / "b", **FEW)
     assert json.dumps(figures(board)) == json.dumps(by_processes)

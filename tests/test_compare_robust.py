@@ -142,6 +142,7 @@ def planted(tmp_path):
     return tmp_path
 
 
+@pytest.mark.slow
 def test_no_file_of_the_current_folder_is_run_but_what_was_named(planted):
     words = ["compare", "--data", "two-moons", *SMALL, "--out", "b"]
     words[words.index("nsf")] = "own_flows:Mine"
@@ -160,6 +161,7 @@ def test_python_dash_m_runs_no_file_of_the_current_folder(planted):
     assert not (planted / "ran").exists()
 
 
+@pytest.mark.slow
 def test_the_next_comparison_has_the_same_process_in_its_own_folder_and_environment(tmp_path, monkeypatch):
     code = """
 import os
@@ -248,6 +250,7 @@ def test_hostile_names_reach_the_end(tmp_path):
     assert len(list((tmp_path / "b" / "plots").glob("*.png"))) == 6
 
 
+@pytest.mark.slow
 def test_names_that_are_alike_as_files_stay_apart(tmp_path):
     (tmp_path / "a b").mkdir()
     table(tmp_path / "x+.csv", rows=60)
@@ -311,6 +314,7 @@ def gone(folder):
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
+@pytest.mark.slow
 def test_an_interrupt_keeps_what_is_done(tmp_path):
     process = waiting(tmp_path, "--out", "b")
     # The name is taken from the start, and says by whom.
@@ -360,6 +364,7 @@ def test_an_interrupt_before_the_first_outcome_keeps_a_model_that_was_trained_an
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
+@pytest.mark.slow
 def test_a_kill_leaves_what_is_done_no_orphan_and_an_explanation(tmp_path):
     process = waiting(tmp_path, "--out", "b")
     process.kill()

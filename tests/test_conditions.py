@@ -484,6 +484,7 @@ def test_wrong_words_get_one_line(place, monkeypatch, capsys, words, message):
     assert err.count("\n") == 1
 
 
+@pytest.mark.slow
 def test_a_comparison_is_conditional(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     table(400).to_csv("trees.csv", index=False)

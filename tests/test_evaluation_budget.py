@@ -190,6 +190,7 @@ def test_rows_without_cells_have_no_places(fitted, table):
     assert torch.equal(found.bound, found.log_prob)
 
 
+@pytest.mark.slow
 def test_models_are_compared_by_places_that_all_of_them_have(counts, tmp_path):
     out = tmp_path / "board"
     table = counts[0]
@@ -217,6 +218,7 @@ def test_models_are_compared_by_places_that_all_of_them_have(counts, tmp_path):
     assert "one place of each row" in str(again)
 
 
+@pytest.mark.slow
 def test_pairs_are_taken_of_the_rows_that_both_have(tmp_path):
     board = gf.compare("two-moons", ["maf", "nsf"], iterations=3, points=30, progress=False, out=tmp_path / "board")
     whole = board.paired.iloc[0]
@@ -244,6 +246,7 @@ def test_a_time_that_is_none_is_refused_before_anything_runs(capsys):
         gf.compare("two-moons", ["maf"], iterations=1, evaluation="soon", progress=False)
 
 
+@pytest.mark.slow
 def test_the_commands_take_it(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     words = "compare --data two-moons --models maf --iterations 3 --points 30 --evaluation-budget 20s --out board"

@@ -71,6 +71,7 @@ def ran(tmp_path_factory):
     return folder
 
 
+@pytest.mark.slow
 def test_an_experiment_leaves_a_comparison_with_the_papers_figures_beside_it(ran):
     board = Board(ran)
     assert board.data_names == ["rose"]
@@ -100,6 +101,7 @@ def test_the_options_of_the_scale_come_on_top():
     assert read("mnist-latent").options("full")["latent"]["latent"] == 16
 
 
+@pytest.mark.slow
 def test_a_table_is_held_against_the_paper_in_the_published_units(tmp_path):
     np.save(tmp_path / "data.npy", 3 * np.random.default_rng(0).normal(size=(300, 43)) + 5)
     (tmp_path / "own.yaml").write_text(

@@ -265,6 +265,7 @@ def test_fit_and_compare_say_that_there_is_no_density(tmp_path, monkeypatch, cap
     assert "no density" in out
 
 
+@pytest.mark.slow
 def test_a_comparison_leaves_the_likelihood_empty():
     options = {"latent": {"latent": 1, "width": 8, "flow": {"blocks": 1, "width": 8}}, "maf": {"transforms": 1}}
     data = gf.data.load("two-moons", rows=200)

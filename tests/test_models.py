@@ -146,6 +146,7 @@ def test_kl_never_rises_from_block_to_block(fitted, name):
 
 @pytest.mark.parametrize("kind", ["jko", "cnf"])
 @pytest.mark.parametrize("name", ["two-moons", "gaussian-mixture-2"])
+@pytest.mark.slow
 def test_the_likelihood_comes_close_to_the_true_density(fitted, name, kind):
     model, data = fitted[name, kind]
     with torch.no_grad():
@@ -281,6 +282,7 @@ def rounds(shifted):
     return small(shifted, 330, learning_rate=2e-2, **settings)
 
 
+@pytest.mark.slow
 def test_rounds_move_the_blocks_alike_and_then_halve_them(rounds):
     model, history = rounds
     by_round = {}
@@ -346,10 +348,10 @@ def test_settings_without_sense_are_refused(settings):
 @pytest.mark.parametrize(("dim", "rows", "expected"), [(2, 50, (1, 20)), (3, 350, (1, 3)), (3, 250, (0.5, 0.5))])
 def test_scales_of_the_first_layer_follow_from_rows_and_dimensions(dim, rows, expected):
     x = torch.randn(rows, dim, generator=torch.Generator().manual_seed(0))
-    model = gf.models.JKOiFlow(dim, blocks=1, width=8)
+    model = gf.models.JKOiFlow(dim, blocks=1, width=8, depth=0)
     train(model, TrainingData(x, x), Budget(iterations=2))
     assert model.velocity[0].config()["frequencies"] == expected
-    chosen = gf.models.JKOiFlow(dim, blocks=1, width=8, frequencies=(1.0, 2.0))
+    chosen = gf.models.JKOiFlow(dim, blocks=1, width=8, depth=0, frequencies=(1.0, 2.0))
     train(chosen, TrainingData(x, x), Budget(iterations=2))
     assert chosen.velocity[0].config()["frequencies"] == (1, 2)
 
@@ -525,6 +527,7 @@ def heavy(n, source):
     return x
 
 
+@pytest.mark.slow
 def test_a_chain_that_is_too_long_ends_where_validation_does():
     x = heavy(700, generator(4))
     x = (x - x[:500].mean(0)) / x[:500].std(0)

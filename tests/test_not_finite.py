@@ -120,6 +120,7 @@ def test_evaluate_says_it(run, capsys):
     assert json.loads(out)["nll"] is None
 
 
+@pytest.mark.slow
 def test_a_comparison_ranks_it_last(capsys):
     words = "compare t.csv --models broken:Boundless broken:Broken maf --iterations 2 --points 20 --out board"
     assert main(words.split()) == 0

@@ -128,6 +128,7 @@ def ran(words: str) -> int:
     return main(words.split())
 
 
+@pytest.mark.slow
 def test_they_are_studied():
     own = "my_plugin_parts:Ralston my_plugin_parts:euler rk4"
     assert ran(f"solvers run --integrators {own} --rows 20 --steps 2 4 --repeats 1 --out s") == 0

@@ -43,6 +43,7 @@ def page(board):
     return board.folder / "report.html"
 
 
+@pytest.mark.slow
 def test_the_title_is_the_answer_and_the_sentences_come_first(board, page):
     text = page.read_text(encoding="utf-8")
     assert f"<title>{board.headline}</title>" in text
@@ -82,6 +83,7 @@ def test_files_for_a_paper_lie_beside_it(board):
     assert r"\toprule" in (board.folder / "tables" / "ranking.tex").read_text(encoding="utf-8")
 
 
+@pytest.mark.slow
 def test_a_notebook_shows_verdict_table_and_pictures(board):
     shown = board._repr_html_()
     assert board.headline in shown

@@ -26,7 +26,7 @@ __all__ = ["FILE", "Resumed", "Snapshots", "snapshot_in"]
 FILE = "training.safetensors"
 """The name of a snapshot in its folder."""
 
-_PAUSE = 100  # times what it took to write one until the next: a slow disk holds up no training
+_PAUSE = 100  # times what it took to write one until the next: a slow disk takes little of a budget of time
 
 
 def snapshot_in(folder: Path) -> Path | None:
@@ -100,9 +100,9 @@ class Snapshots:
     def write(self, run: StageState | None = None) -> None:
         """Writes the model as it was at the beginning of the stage, and where the stage is, if it runs.
 
-        The state of a running stage is not written where the last was a moment ago: that one serves as well.
+        On a clock the state of a running stage is not written where the last was a moment ago: that one serves as well.
         """
-        if run is not None and self.budget.clock() < self._next:
+        if self.budget.timed and run is not None and self.budget.clock() < self._next:
             return
         began = self.budget.clock()
         state, facts = run or ({}, None)
