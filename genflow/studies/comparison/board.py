@@ -194,7 +194,7 @@ class Board(Outcomes):
             A line for each that could not be drawn or written.
         """
         self.write_tables()
-        notes = self.draw()
+        notes = self.config["notes"] = self.draw()  # the report says them
         failure = self.write_report()
         return [*notes, failure] if failure else notes
 

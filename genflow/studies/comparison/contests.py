@@ -29,7 +29,7 @@ def contest_on(board: Outcomes, data: str) -> Contest:
         board: The comparison.
         data: The data set's name.
     """
-    rows = records(board.summary[board.summary["data"] == data])
+    rows = board.standings(data)
     fine = [row for row in rows if row["status"].startswith("ok")]
     leader = next((row["model"] for row in rows if row["best"]), "")
     leads = [

@@ -235,6 +235,10 @@ class Outcomes:
         summary["tied"] = [pair in tied for pair in pairs]
         return summary
 
+    def standings(self, data: str) -> list[dict[str, Any]]:
+        """The rows of `summary` of one data set."""
+        return records(self.summary[self.summary["data"] == data])
+
     def home(self, data: str) -> str:
         """The name that a data set goes by in the names of folders and files."""
         return str(self.config["data"][data].get("folder", slug(data)))

@@ -101,13 +101,8 @@ class Results:
         _remove_empty(self.unfinished)
         self.config["state"] = state
         self.write()
-        board = Board(self.folder)
-        self.config["notes"] = board.redraw()
+        self.config["notes"] = Board(self.folder).redraw()
         self.write()
-        board = Board(self.folder)
-        if failure := board.write_report():  # once more, with the notes
-            self.config["notes"].append(failure)
-            self.write()
         return Board(self.folder)
 
     def in_words(self) -> str:

@@ -73,7 +73,7 @@ def section(board: Outcomes, name: str, gallery: Gallery) -> Section:
         gallery: The pictures of the comparison.
     """
     known = board.config["data"][name]
-    rows = _rows(board, name)
+    rows = board.standings(name)
     fine = [row for row in rows if row["status"].startswith("ok")]
     table = name in board.row_log_prob and not board.data(name)[1]["image_shape"]
     view = View(board, name)
@@ -93,10 +93,6 @@ def section(board: Outcomes, name: str, gallery: Gallery) -> Section:
     )
 
 
-def _rows(board: Outcomes, name: str) -> list[dict[str, Any]]:
-    return records(board.summary[board.summary["data"] == name])
-
-
 def leaderboard(board: Outcomes, name: str) -> Sheet:
     """The leaderboard of one data set, with the floor and the ceiling below it.
 
@@ -104,7 +100,7 @@ def leaderboard(board: Outcomes, name: str) -> Sheet:
         board: The comparison.
         name: The data set's name.
     """
-    columns, rows = columns_of(board), _rows(board, name)
+    columns, rows = columns_of(board), board.standings(name)
     fine = [row for row in rows if row["status"].startswith("ok")]
     cells = iter(cells_of(columns, fine))
     lines = []
@@ -172,7 +168,7 @@ def ranking(board: Outcomes) -> Sheet:
     places: dict[str, dict[str, int]] = {model: {} for model in board.model_names}
     above: dict[tuple[str, str], Cell] = {}
     for data in board.data_names:
-        rows = [row for row in _rows(board, data) if math.isfinite(row["nll"])]
+        rows = [row for row in board.standings(data) if math.isfinite(row["nll"])]
         best = next((row["model"] for row in rows if row["best"]), None)
         pairs = {pair["model"]: pair for pair in records(board.paired) if (pair["data"], pair["other"]) == (data, best)}
         for place, row in enumerate(rows, 1):

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from genflow.metrics.tables.shapes import kolmogorov_smirnov
 from genflow.studies.comparison.pictures.view import View, limits
 from genflow.studies.reporting.drawing import plain
 from genflow.studies.reporting.plot import Key, Panel, Picture, Row, Scale
@@ -21,7 +22,7 @@ _CORRELATED = 100  # columns whose correlations are shown
 
 
 def distance(x: np.ndarray, y: np.ndarray) -> float:
-    """The largest difference of two samples' shares below any value: the Kolmogorov-Smirnov distance.
+    """The Kolmogorov-Smirnov distance of what is finite of two samples; NaN where one has nothing.
 
     Args:
         x: A sample, `(n,)`.
@@ -32,12 +33,8 @@ def distance(x: np.ndarray, y: np.ndarray) -> float:
         >>> distance(np.array([0.0, 1.0]), np.array([2.0, 3.0])), distance(np.arange(5), np.arange(5))
         (1.0, 0.0)
     """
-    x, y = (np.sort(values[np.isfinite(values)]) for values in (x, y))
-    if not len(x) or not len(y):
-        return float("nan")
-    at = np.concatenate([x, y])
-    shares = [np.searchsorted(values, at, side="right") / len(values) for values in (x, y)]
-    return float(np.abs(shares[0] - shares[1]).max())
+    x, y = (values[np.isfinite(values)] for values in (x, y))
+    return kolmogorov_smirnov(x, y) if len(x) and len(y) else float("nan")
 
 
 def distances(view: View) -> dict[str, list[float]]:

@@ -20,7 +20,7 @@ def leaderboard(board: Outcomes) -> Picture:
     """NLL with its standard error, and the paired difference from the best, for each data set."""
     rows = []
     for data in board.data_names:
-        found = records(board.summary[board.summary["data"] == data])
+        found = board.standings(data)
         panels = [
             Panel(f"{data}: NLL", partial(_likelihood, board, data, found)),
             Panel(f"{data}: above the best", partial(_differences, board, data, found)),
@@ -86,7 +86,7 @@ def against_work(board: Outcomes) -> Picture:
 
 
 def _work(board: Outcomes, data: str, axis: Any) -> None:
-    rows = [row for row in records(board.summary[board.summary["data"] == data]) if math.isfinite(row["nll"])]
+    rows = [row for row in board.standings(data) if math.isfinite(row["nll"])]
     best = min((row["nll"] for row in rows), default=0.0)
     for row in rows:
         above, colour = row["nll"] - best, colour_of(board, row["model"])
