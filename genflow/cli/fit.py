@@ -26,7 +26,7 @@ from genflow.cli.flags import (
 )
 from genflow.cli.models import mean, set_threads
 from genflow.cli.unfinished import Unfinished
-from genflow.cli.words import note, option, version
+from genflow.cli.words import flag_of, note, option, version
 from genflow.errors import InputError, ResultError, SolverError
 from genflow.interrupts import keeping
 from genflow.naming import registry
@@ -47,7 +47,6 @@ examples:
 """
 
 
-_FLAGS = {"kinds": "--kind"}  # of arguments of `load` that have another name
 _FEW = 64  # samples that a model without a density is judged by
 
 
@@ -157,7 +156,7 @@ def run(chosen: Arguments) -> None:
         "--seed": chosen.seed,
         "--autocast": chosen.autocast,
         "--masks": chosen.masks,
-        **{_FLAGS.get(key, f"--{key.replace('_', '-')}"): value for key, value in options_of_data.items()},
+        **{flag_of(key): value for key, value in options_of_data.items()},
         "data": chosen.data,
         "rows": data.fingerprint,
     }

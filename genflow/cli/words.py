@@ -15,6 +15,7 @@ from genflow.naming.assignments import assignment
 __all__ = [
     "as_typed",
     "console",
+    "flag_of",
     "flags_for",
     "kinds",
     "note",
@@ -41,6 +42,20 @@ def speak_of(flags: Iterable[str]) -> None:
     _flags.update({name[:-1]: flag for name, flag in known.items() if name.endswith("s") and name != "steps"} | known)
     _flags.update({f"{name}s": flag for name, flag in known.items() if f"{name}s" not in _flags})
     _flags.update({_ARGUMENTS[flag]: flag for flag in known.values() if flag in _ARGUMENTS})
+
+
+def flag_of(argument: str) -> str:
+    """The flag of the command that runs by which an argument comes; its own name where there is none.
+
+    Args:
+        argument: Its name in Python.
+
+    Example:
+        >>> speak_of(["--kind", "--missing-values"])
+        >>> flag_of("kinds"), flag_of("missing_values"), flag_of("x")
+        ('--kind', '--missing-values', 'x')
+    """
+    return _flags.get(argument, argument)
 
 
 @contextmanager

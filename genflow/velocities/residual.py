@@ -18,7 +18,7 @@ and none is spent on :math:`W_{in}` and :math:`W_{out}`:
 from __future__ import annotations
 
 import math
-from typing import Any, cast
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -26,10 +26,9 @@ from torch import Tensor, nn
 
 from genflow import interfaces
 from genflow.errors import InputError
-from genflow.interfaces import Velocity
 from genflow.velocities.activations import activation as activation_named
 from genflow.velocities.activations import push_through
-from genflow.velocities.time import modulation
+from genflow.velocities.time import TimeSeries, modulation
 
 __all__ = ["ResidualMLP"]
 
@@ -37,7 +36,7 @@ __all__ = ["ResidualMLP"]
 _CACHED_ELEMENTS = 1 << 17  # on a CPU, columns pushed at once hold at most what its cache does
 
 
-class ResidualMLP(Velocity):
+class ResidualMLP(TimeSeries):
     r"""A time-conditioned residual network. See the formulas above.
 
     Args:
@@ -81,8 +80,7 @@ class ResidualMLP(Velocity):
             )
         self.dim, self.width, self.depth, self.condition_dim = dim, width, depth, condition_dim
         self.time_features = time_features
-        self.interval = (float(interval[0]), float(interval[1]))
-        self.series = self.interval if series is None else (float(series[0]), float(series[1]))
+        self.live(interval, series)
         self.activation = activation_named(activation)
         self.lift = nn.Linear(dim, width)
         self.inner = nn.ModuleList(nn.Linear(width, width, bias=False) for _ in range(depth))
@@ -94,11 +92,6 @@ class ResidualMLP(Velocity):
         )
         nn.init.zeros_(self.readout.weight)
         nn.init.zeros_(self.readout.bias)
-
-    def on(self, interval: tuple[float, float]) -> ResidualMLP:
-        other = cast(ResidualMLP, super().on(interval))
-        other._arguments["series"] = self.series
-        return other
 
     @torch.no_grad()
     def scale_output(self, factor: float) -> None:

@@ -27,13 +27,13 @@ from genflow.errors import InputError
 from genflow.interfaces import Velocity
 from genflow.velocities.activations import activation as activation_named
 from genflow.velocities.fused import layers, split_modulation, velocity_and_divergence, velocity_and_pushed
-from genflow.velocities.time import modulation
+from genflow.velocities.time import TimeSeries, modulation
 from genflow.wrappers import Composed, Question
 
 __all__ = ["Parallel", "Shallow"]
 
 
-class Shallow(Velocity):
+class Shallow(TimeSeries):
     r"""Two hidden layers; time and a condition enter their biases and gains. See the formulas above.
 
     Args:
@@ -80,8 +80,7 @@ class Shallow(Velocity):
             )
         self.dim, self.width, self.condition_dim = dim, width, condition_dim
         self.time_features = time_features
-        self.interval = (float(interval[0]), float(interval[1]))
-        self.series = self.interval if series is None else (float(series[0]), float(series[1]))
+        self.live(interval, series)
         self.activation = activation_named(activation)
         inputs = time_features + condition_dim
         # The short side of w1 and w3 comes first: skinny products are several times faster in that layout.
@@ -98,11 +97,6 @@ class Shallow(Velocity):
 
     def extra_repr(self) -> str:
         return f"dim={self.dim}, width={self.width}, interval={self.interval}"
-
-    def on(self, interval: tuple[float, float]) -> Shallow:
-        other = cast(Shallow, super().on(interval))
-        other._arguments["series"] = self.series
-        return other
 
     @torch.no_grad()
     def scale_output(self, factor: float) -> None:

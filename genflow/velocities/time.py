@@ -10,8 +10,30 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from genflow.errors import InputError
+from genflow.interfaces import Velocity
 
-__all__ = ["check_condition", "cosine_features", "modulation"]
+__all__ = ["TimeSeries", "check_condition", "cosine_features", "modulation"]
+
+
+class TimeSeries(Velocity):
+    """A field that is a cosine series in time, over an interval that its parts keep: a part is the same field there."""
+
+    series: tuple[float, float]
+
+    def live(self, interval: tuple[float, float], series: tuple[float, float] | None) -> None:
+        """Says on which times it lives, for a constructor.
+
+        Args:
+            interval: The times.
+            series: The interval of the series; by default the same.
+        """
+        self.interval = (float(interval[0]), float(interval[1]))
+        self.series = self.interval if series is None else (float(series[0]), float(series[1]))
+
+    def on(self, interval: tuple[float, float]) -> Velocity:
+        other = super().on(interval)
+        other._arguments["series"] = self.series
+        return other
 
 
 def cosine_features(
