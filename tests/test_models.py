@@ -204,6 +204,19 @@ def test_a_first_block_is_kept_for_the_joint_stage():
     assert len(model.velocity) == 1
 
 
+@pytest.mark.parametrize(("joint", "kinds"), [(None, ["block", "joint likelihood"]), (0.0, ["block"])])
+def test_a_chain_that_ends_early_leaves_its_time_to_the_joint_stage(shifted, joint, kinds):
+    model, history = small(shifted, 60, blocks=4, tolerance=10.0, joint=joint)
+    assert [entry["kind"] for entry in history] == kinds
+    assert len(model.velocity) == 1
+    assert sum(entry["steps"] for entry in history) == (60 if joint is None else 15)
+
+
+def test_the_last_block_leaves_nothing(shifted):
+    _, history = small(shifted, 60, blocks=2, tolerance=0.0, joint=None)
+    assert [entry["kind"] for entry in history] == ["block", "block"]
+
+
 def test_a_free_block_goes_all_the_way(shifted):
     # On the grid that it is trained on, a free block would live on the solver's error: it is validated on another.
     settings = {"blocks": 1, "first": 0.5, "learning_rate": 5e-2, "steps": 8}

@@ -121,7 +121,7 @@ class JKOiFlow(Flow, GenerativeModel):
         self.choose(blocks=blocks, first=first, growth=growth)
         if blocks < 1:
             raise InputError(f"blocks: {blocks} came; at least 1 would do")
-        if stages.objective == "matching" and (rounds.reparameterize or rounds.refine):
+        if stages.objective == "matching" and rounds.any:
             raise InputError(
                 f"reparameterize, refine: {rounds.reparameterize}, {rounds.refine} came; objective='matching' has no "
                 "rounds"
@@ -134,6 +134,7 @@ class JKOiFlow(Flow, GenerativeModel):
         self.dim, self.blocks, self.whiten, self.condition_dim = dim, blocks, whiten, condition_dim
         self.proximal_steps = JKOSteps(first, growth, proximal.maximum, steps=blocks)
         self.network, self.proximal, self.rounds, self.stages = network, proximal, rounds, stages
+        self._takes_what_is_left = stages.joint is None  # asked here: a training settles it
         self.discretization, self.optimization = discretization, optimization
 
     def next_stage(self, data: TrainingData, history: list[dict[str, Any]]) -> Stage | None:
@@ -151,9 +152,15 @@ class JKOiFlow(Flow, GenerativeModel):
             following = self._next_round(entries)
             if following is not None:
                 return self._proximal_stage(data, *following, 0)
-        if self.stages.joint and _JOINT not in kinds and len(self.velocity):
+        joint = self.stages.joint or (self._takes_what_is_left and self._ended_early(history))
+        if joint and _JOINT not in kinds and len(self.velocity):
             return self._joint_stage(data)
         return None
+
+    def _ended_early(self, history: list[dict[str, Any]]) -> bool:
+        """Whether the chain has fewer blocks than the budget was divided among."""
+        blocks = [entry["block"] for entry in history if entry["kind"] == _PROXIMAL]
+        return bool(blocks) and not self.rounds.any and blocks[-1] < self.blocks - 1
 
     def _settle(self, rows: int, distinct: int) -> None:
         """Settles, by the number of rows to train on, what was left open about the blocks and their training.
@@ -246,7 +253,8 @@ class JKOiFlow(Flow, GenerativeModel):
             if not rounds:  # the first round finds out how many blocks it takes
                 entry["ended"] |= not entry["kept"] or entry["relative_movement"] < self.proximal.tolerance
                 if entry["ended"]:  # with what is left of the budget, the joint stage makes something of a first block
-                    self.velocity.truncate(max(k + entry["kept"], 1 if self.stages.joint else 0))
+                    joint = self.stages.joint or self._takes_what_is_left
+                    self.velocity.truncate(max(k + entry["kept"], 1 if joint else 0))
 
         return proximal_stage(
             Flow(block, self.scheduler, self.integrator, self.divergence, self.base),

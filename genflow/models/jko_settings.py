@@ -95,6 +95,11 @@ class Rounds(Group):
                 f"reparameterize, refine: {self.reparameterize}, {self.refine} came; numbers of rounds from 0 up"
             )
 
+    @property
+    def any(self) -> bool:
+        """Whether there are rounds after the first."""
+        return bool(self.reparameterize or self.refine)
+
     def unequal(self, movements: Sequence[float]) -> bool:
         """Whether the blocks move so differently that their boundaries should."""
         return len(movements) > 1 and statistics.pstdev(movements) > self.equal * statistics.mean(movements)
@@ -129,7 +134,7 @@ class Stages(Group):
             `warmed`; 0 for none. By default that of `shares`.
         matching_rate: Peak learning rate of local flow matching.
         joint: Share of the budget for the likelihood of the assembled chain, at the end; 0 for none. By default that of
-            `shares`.
+            `shares`, and what is left of the budget where the chain ends before its last block.
         joint_rate: Peak learning rate of the joint training.
         kinetic: Weight of the kinetic energy :math:`\int |v|^2 dt` in the joint stage: straight paths need few steps.
     """
