@@ -212,6 +212,32 @@ def test_the_bound_tightens_towards_the_truth() -> None:
     assert (means[-1] - truth).abs().max() < 0.01
 
 
+def test_a_row_without_cells_has_one_place() -> None:
+    """Rows of a density alone are mapped to one point: taken sixteen times, they would be sixteen times the same."""
+    taken: list[int] = []
+
+    class Counted(gf.baselines.Gaussian):
+        def log_prob(self, x: Tensor, condition: object = None, generator: object = None) -> Tensor:
+            taken.append(len(x))
+            return super().log_prob(x, condition, generator)
+
+    frame = pd.DataFrame(
+        {"a": np.random.default_rng(0).normal(size=300), "b": np.random.default_rng(1).normal(size=300)}
+    )
+    frame.loc[:99, "b"] = 0.0
+    fitted = Counted(2).fit(frame, iterations=1)
+    x = torch.tensor(frame[80:120].to_numpy())
+    taken.clear()
+    log_p, error = fitted.log_prob_with_error(x)
+    assert sum(taken) == 20 * 16 + 20
+    assert (error[:20] > 0).all()
+    assert not error[20:].any()
+    assert fitted.owns_cells(x).tolist() == [True] * 20 + [False] * 20
+    torch.testing.assert_close(torch.cat([fitted.log_prob(x[:20]), fitted.log_prob(x[20:])]), log_p)
+    gradient = fitted.score(x)
+    torch.testing.assert_close(torch.cat([fitted.score(x[:20]), fitted.score(x[20:])]), gradient)
+
+
 def test_shares_of_few_rows_are_those_under_which_rows_are_likely() -> None:
     counts = np.array([50, 0, 50])
     p, _ = smooth(counts, False)

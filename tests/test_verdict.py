@@ -6,11 +6,11 @@ import pytest
 
 from genflow.studies.comparison.verdict import Contest, Lead, headline, verdict_on
 
-SURE, OPEN = Lead("maf", 0.2, 0.05), Lead("cnf", 0.05, 0.05)
+SURE, OPEN = Lead("maf", 0.2, 0.05, 1e-4), Lead("cnf", 0.05, 0.05, 0.3)
 
 
 def test_a_lead_is_told_with_its_size_and_its_error():
-    verdict = verdict_on(Contest("moons", "nsf", [SURE, Lead("cnf", 1.0, 0.1)]))
+    verdict = verdict_on(Contest("moons", "nsf", [SURE, Lead("cnf", 1.0, 0.1, 1e-9)]))
     assert verdict.sentence == "nsf leads on moons, 0.200 ± 0.050 nats per row ahead of maf: more than chance."
     assert not verdict.remarks
 
@@ -22,14 +22,14 @@ def test_a_tie_is_no_lead():
     assert (
         "cnf, which chance would explain; maf, 0.200 ± 0.050 behind, is beaten by more than chance" in verdict.sentence
     )
-    both = verdict_on(Contest("moons", "nsf", [OPEN, Lead("maf", 0.06, 0.05)]))
+    both = verdict_on(Contest("moons", "nsf", [OPEN, Lead("maf", 0.06, 0.05, 0.2)]))
     assert both.sentence.startswith("nsf, cnf and maf are all level on moons")
 
 
-def test_the_border_of_chance_is_two_standard_errors():
-    assert not Lead("b", 2.0, 1.0).sure
-    assert Lead("b", 2.001, 1.0).sure
-    assert not Lead("b", float("inf"), float("nan")).sure
+def test_the_border_of_chance_is_the_corrected_level():
+    assert not Lead("b", 2.0, 1.0, 0.05).sure
+    assert Lead("b", 2.0, 1.0, 0.0499).sure
+    assert not Lead("b", 2.0, 0.1).sure  # not tested
 
 
 def test_one_model_with_a_likelihood_is_compared_with_none():
@@ -50,7 +50,7 @@ def test_the_ceiling_is_named_where_it_is_known():
 
 
 def test_the_best_simple_model_is_named():
-    (remark,) = verdict_on(Contest("moons", "nsf", [SURE, Lead("kde", 0.5, 0.1)], simple=["kde"])).remarks
+    (remark,) = verdict_on(Contest("moons", "nsf", [SURE, Lead("kde", 0.5, 0.1, 1e-5)], simple=["kde"])).remarks
     assert remark == "The best simple model, kde, is 0.50 ± 0.10 nats per row behind."
     (remark,) = verdict_on(Contest("moons", "kde", [SURE], simple=["kde"])).remarks
     assert remark == "kde is a simple model: no flow gains on it here."

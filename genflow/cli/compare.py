@@ -18,7 +18,6 @@ from genflow.cli.flags import (
     add_kinds,
     add_network,
     add_options,
-    add_seed,
     loading,
 )
 from genflow.cli.words import console, options_by_model
@@ -53,9 +52,13 @@ def add_arguments(parser: ArgumentParser) -> None:
         help="names of `genflow list`, or module:Name (default: jko-iflow cnf flow-matching score-sde nsf)",
     )
     add_budget(parser, "training of each model")
-    add_seed(parser)
+    parser.add_argument("--seed", type=int, metavar="N", help="seed of everything random")
     parser.add_argument(
-        "--seeds", nargs="+", type=int, metavar="SEED", help="several: each training is repeated with each"
+        "--seeds",
+        nargs="+",
+        type=int,
+        metavar="SEED",
+        help="several: each training is repeated with each (default: 0 1 2 from a budget of 60s on, 0 below)",
     )
     add_evaluation(parser)
     add_options(parser, "--set", "jko-iflow.blocks=6")

@@ -104,10 +104,17 @@ class Cells(Preprocessor):
             z, log_det = _at(piece, u.reshape(-1, x.shape[-1]).to(piece.low))
             yield z.reshape(x.shape), log_det.reshape(x.shape[:-1])
 
-    @torch.no_grad()
     def cells(self, x: Tensor) -> Tensor:
+        return torch.where(self._are_points(x), 0.0, x)
+
+    def owns_cells(self, x: Tensor) -> Tensor:
+        return ~self._are_points(x).all(-1)
+
+    @torch.no_grad()
+    def _are_points(self, x: Tensor) -> Tensor:
+        """Whether each value is a point of the line, as those with a density are; a cell otherwise."""
         piece = self.pieces(x.reshape(-1, x.shape[-1]).to(torch.float64))
-        return torch.where((piece.low == piece.high).reshape(x.shape), 0.0, x)
+        return (piece.low == piece.high).reshape(x.shape)
 
     def log_unit(self, x: Tensor) -> Tensor:
         flat = x.reshape(-1, x.shape[-1]).to(torch.float64)

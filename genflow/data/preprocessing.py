@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, cast
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from genflow.data.scales import moments, original, refuse_flat, refuse_large, scale_by_power, standardize
@@ -96,6 +96,14 @@ class Preprocessor(Component, nn.Module, ABC):
             x: Rows in the user's units.
         """
         return torch.zeros_like(x)
+
+    def owns_cells(self, x: Float[Tensor, "*batch dim"]) -> Bool[Tensor, "*batch"]:
+        """Whether a row has values that have a probability, and so other places.
+
+        Args:
+            x: Rows in the user's units.
+        """
+        return torch.full(x.shape[:-1], self.random, device=x.device)
 
     def log_unit(self, x: Float[Tensor, "*batch dim"]) -> Float[Tensor, "*batch"]:
         """The part of the log-determinant by which a density in standardized units differs from one in the user's.
@@ -377,6 +385,13 @@ class Compose(Preprocessor):
                 return cast(Preprocessor, part).cells(x)
             x = part(x)[0]
         return torch.zeros_like(x)
+
+    def owns_cells(self, x: Tensor) -> Tensor:
+        for part in self.parts:
+            if cast(Preprocessor, part).random:
+                return cast(Preprocessor, part).owns_cells(x)
+            x = part(x)[0]
+        return super().owns_cells(x)
 
     def log_unit(self, x: Tensor) -> Tensor:
         z = x.to(torch.float64)

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from genflow.divergences import Exact
 from genflow.draws import check_count, check_generator, stratified_draws
 from genflow.errors import InputError
-from genflow.fitted.portions import graph
+from genflow.fitted.portions import graph, of_each
 from genflow.fitted.units import Units
 from genflow.flow import Flow
 
@@ -94,20 +94,25 @@ class DensityOfRows(Units):
         draws = draws if self.places > 1 else 1
         x, condition = self.take_rows(x, condition)
         with graph(differentiable, x, condition) as recorded:
+
+            def mean_over_places(rows: Tensor, given: Any, count: int) -> tuple[Tensor, Tensor]:
+                log_w = []
+                for z, log_det in self._places(rows, count, generator):
+                    far = z.isinf()  # beyond what the model's numbers reach: no density
+                    known = z.masked_fill(far, 0.0)
+                    log_p = self.by_portions.map(("log_prob", recorded), self.model.log_prob, known, given, generator)
+                    log_w.append((log_p.to(log_det) + log_det).masked_fill(far.any(-1).to(log_det.device), -math.inf))
+                if count == 1:
+                    return log_w[0].to(rows), torch.zeros_like(log_w[0]).to(rows)
+                weights = torch.stack(log_w).to(rows.device)
+                mean = weights.logsumexp(0) - math.log(count)
+                relative = (weights - mean).exp()
+                error = (relative.var(0) / count).sqrt()
+                return mean.to(rows.dtype), error.to(rows.dtype)
+
             given = self.encode_condition(condition, x.shape[:-1])
-            log_w = []
-            for z, log_det in self._places(x, draws, generator):
-                far = z.isinf()  # beyond what the model's numbers reach: no density
-                known = z.masked_fill(far, 0.0)
-                log_p = self.by_portions.map(("log_prob", recorded), self.model.log_prob, known, given, generator)
-                log_w.append((log_p.to(log_det) + log_det).masked_fill(far.any(-1).to(log_det.device), -math.inf))
-            if len(log_w) == 1:
-                return log_w[0].to(x.device, x.dtype), torch.zeros_like(log_w[0]).to(x.device, x.dtype)
-            weights = torch.stack(log_w)
-            mean = weights.logsumexp(0) - math.log(draws)
-            relative = (weights - mean).exp()
-            error = (relative.var(0) / draws).sqrt()
-            return mean.to(x.device, x.dtype), error.to(x.device, x.dtype)
+            log_p, error = self._by_places(x, given, draws, mean_over_places)
+            return log_p, error
 
     @property
     def places(self) -> int:
@@ -146,16 +151,19 @@ class DensityOfRows(Units):
         given = self.encode_condition(condition, x.shape[:-1])
         with graph(differentiable, x, given) as recorded:
 
-            def gradient(rows: Tensor, c: Any) -> Tensor:
+            def gradient(rows: Tensor, c: Any, count: int) -> Tensor:
                 with torch.enable_grad():
                     rows = rows if recorded and rows.requires_grad else rows.detach().requires_grad_()
-                    places = self._places(rows, _DRAWS, None)
+                    places = self._places(rows, count, None)
                     log_p = torch.stack([self.model.log_prob(z, c).to(log_det) + log_det for z, log_det in places])
                     return torch.autograd.grad(
                         log_p.logsumexp(0).sum(), rows, create_graph=recorded, allow_unused=True, materialize_grads=True
                     )[0]
 
-            return self.by_portions.map(("score", recorded), gradient, x, given)
+            def score(rows: Tensor, c: Any, count: int) -> tuple[Tensor]:
+                return (self.by_portions.map(("score", recorded), gradient, rows, c, count),)
+
+            return self._by_places(x, given, _DRAWS, score)[0]
 
     def audit(
         self, x: Any, condition: Any = None, generator: torch.Generator | None = None, tolerance: float = 0.01
@@ -179,6 +187,28 @@ class DensityOfRows(Units):
         audit = self.model.audit(z, self.encode_condition(condition, x.shape[:-1]), generator, tolerance)
         log_p, finer = (log_p.to(log_det) + log_det for log_p in (audit.log_prob, audit.finer))
         return dataclasses.replace(audit, log_prob=log_p.to(x.device), finer=finer.to(x.device))
+
+    def owns_cells(self, x: Float[Tensor, "*batch dim"]) -> Bool[Tensor, "*batch"]:
+        """Whether a row has values with a probability, and so several places of the line.
+
+        Args:
+            x: Rows in the user's units.
+        """
+        return self.preprocessor.owns_cells(x.detach().to(self.preprocessing_device, torch.float64)).to(x.device)
+
+    def _by_places(
+        self, x: Tensor, condition: Any, draws: int, compute: Callable[[Tensor, Any, int], tuple[Tensor, ...]]
+    ) -> tuple[Tensor, ...]:
+        """`compute(rows, their condition, how many of their places)`: one for the rows that have no others."""
+        flat, each = x.reshape(-1, x.shape[-1]), of_each(condition, x.shape[:-1])
+        several = self.owns_cells(flat) if draws > 1 else torch.zeros(len(flat), dtype=torch.bool, device=x.device)
+        if several.all() or not several.any():
+            parts = compute(flat, each(slice(None)), draws if several.any() else 1)
+        else:
+            many, once = compute(flat[several], each(several), draws), compute(flat[~several], each(~several), 1)
+            order = torch.cat([several.nonzero(), (~several).nonzero()]).squeeze(1).argsort()
+            parts = tuple(torch.cat(pair)[order] for pair in zip(many, once, strict=True))
+        return tuple(part.reshape((*x.shape[:-1], *part.shape[1:])) for part in parts)
 
     def _places(self, x: Tensor, draws: int, generator: torch.Generator | None) -> Iterator[tuple[Tensor, Tensor]]:
         """Rows in the model's units with their log-determinants: once, or so many of their places."""

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from genflow.numerics.portions import Portions
 
-__all__ = ["FEW_NUMBERS", "ByPortions", "graph"]
+__all__ = ["FEW_NUMBERS", "ByPortions", "graph", "of_each"]
 
 FEW_NUMBERS = 1 << 14
 """Numbers that need no portions, such as 1024 rows of 16 columns."""
@@ -44,11 +44,11 @@ class ByPortions:
             rest: Further arguments.
         """
         flat = x.reshape(-1, x.shape[-1])
-        each = _of_each(condition, x.shape[:-1])
+        each = of_each(condition, x.shape[:-1])
         parts = self._portions.run(
             (operation, flat.dtype, flat.device),
             len(flat),
-            lambda start, stop: compute(flat[start:stop], each(start, stop), *rest),
+            lambda start, stop: compute(flat[start:stop], each(slice(start, stop)), *rest),
             _few(flat.shape[-1]),
         )
         whole = torch.cat(parts)
@@ -71,9 +71,9 @@ class ByPortions:
             dim: The number of columns of a row.
             condition: The condition of each, or the one that all share.
         """
-        each = _of_each(condition, batch)
+        each = of_each(condition, batch)
         parts = self._portions.run(
-            operation, math.prod(batch), lambda start, stop: draw(stop - start, each(start, stop)), _few(dim)
+            operation, math.prod(batch), lambda start, stop: draw(stop - start, each(slice(start, stop))), _few(dim)
         )
         return tuple(torch.cat(part) for part in zip(*parts, strict=True))
 
@@ -96,9 +96,14 @@ def _few(dim: int) -> int:
     return 0 if torch.is_grad_enabled() else FEW_NUMBERS // dim
 
 
-def _of_each(condition: Any, batch: Sequence[int]) -> Callable[[int, int], Any]:
-    """The condition of the rows from `start` to before `stop`: their own vectors, or the one that all share."""
+def of_each(condition: Any, batch: Sequence[int]) -> Callable[[Any], Any]:
+    """The condition of the rows of an index, of those of a batch one below the other: their vectors, or the shared one.
+
+    Args:
+        condition: The condition of each row, or the one that all share.
+        batch: The shape of the batch.
+    """
     if not (isinstance(condition, Tensor) and condition.ndim > 1):
-        return lambda start, stop: condition
+        return lambda index: condition
     vectors = condition.expand(*batch, -1).reshape(-1, condition.shape[-1])
-    return lambda start, stop: vectors[start:stop]
+    return lambda index: vectors[index]

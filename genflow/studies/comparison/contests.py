@@ -33,7 +33,7 @@ def contest_on(board: Outcomes, data: str) -> Contest:
     fine = [row for row in rows if row["status"].startswith("ok")]
     leader = next((row["model"] for row in rows if row["best"]), "")
     leads = [
-        Lead(pair["model"], pair["difference"], pair["se"])
+        Lead(pair["model"], pair["difference"], pair["se"], pair["p_holm"])
         for pair in records(board.paired)
         if pair["data"] == data and pair["other"] == leader and math.isfinite(pair["difference"])
     ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 from functools import cached_property
@@ -17,6 +18,7 @@ from genflow.storage import documents
 from genflow.storage.checkpoint import load
 from genflow.studies.comparison.columns import COLUMNS
 from genflow.studies.comparison.names import slug
+from genflow.studies.comparison.significance import CrossedMean, crossed_difference, crossed_mean, holm
 from genflow.studies.reporting.frames import real, records
 
 if TYPE_CHECKING:
@@ -25,6 +27,9 @@ if TYPE_CHECKING:
 __all__ = ["Outcomes"]
 
 _NLL = ["nll", "nll_standardized"]
+_PAIRED = [
+    "data", "model", "other", "difference", "se", "ratio", "degrees", "p", "p_holm", "rows", "seeds", "seed_sd",
+]  # fmt: skip
 
 
 class _Config(TypedDict):
@@ -176,27 +181,33 @@ class Outcomes:
         """Every two models on the same test rows, those that both were scored on.
 
         `difference` is the NLL of `model` less that of `other`, in nats per row, averaged over the seeds: negative
-        where `model` is better. `se` is its standard error over the test rows, `ratio` the one by the other; with
-        several seeds `seed_sd` is the deviation of the difference between seeds, which `se` knows nothing of.
+        where `model` is better. `se` is its standard error over the test rows and, with several seeds, the trainings,
+        with so many `degrees` of freedom; see `genflow.studies.comparison.significance`. `p` is the probability of such
+        a difference by chance, `p_holm` the same after Holm's correction for all pairs of the data set. `seed_sd` is
+        the deviation of the difference from one training to another.
         """
         import pandas as pd
 
         rows = []
         for data, models in self.row_log_prob.items():
-            for model, own in models.items():
-                for other, their in models.items():
-                    if model == other:
-                        continue
-                    both = self.scored[data][model] & self.scored[data][other]
-                    count = min(len(own), len(their))
-                    with np.errstate(invalid="ignore"):  # an NLL that is not finite differs from none
-                        difference = (their[:count] - own[:count])[:, both]
-                    mean, se = _mean_and_se(difference.mean(0)) if both.any() else (math.nan, math.nan)
-                    spread = float(difference.mean(1).std(ddof=1)) if count > 1 and both.any() else math.nan
-                    ratio = mean / se if se else math.nan
-                    rows.append((data, model, other, mean, se, ratio, difference.shape[1], count, spread))
-        names = ["data", "model", "other", "difference", "se", "ratio", "rows", "seeds", "seed_sd"]
-        return pd.DataFrame(rows, columns=names)
+            found = {pair: self._difference(data, *pair) for pair in itertools.combinations(models, 2)}
+            adjusted = dict(zip(found, holm([mean.p for mean in found.values()]), strict=True))
+            for model, other in itertools.permutations(models, 2):
+                pair, sign = ((model, other), 1) if (model, other) in found else ((other, model), -1)
+                mean = found[pair]
+                difference = sign * mean.mean
+                ratio = difference / mean.se if mean.se else math.nan
+                rows.append(
+                    (data, model, other, difference, mean.se, ratio, mean.degrees, mean.p, adjusted[pair], mean.rows,
+                     mean.seeds, mean.between_seeds)
+                )  # fmt: skip
+        return pd.DataFrame(rows, columns=_PAIRED)
+
+    def _difference(self, data: str, model: str, other: str) -> CrossedMean:
+        """The NLL of a model less that of another."""
+        own, their = self.row_log_prob[data][model], self.row_log_prob[data][other]
+        both = self.scored[data][model] & self.scored[data][other]
+        return crossed_difference(their[:, both], own[:, both])
 
     @cached_property
     def summary(self) -> pd.DataFrame:
@@ -217,8 +228,7 @@ class Outcomes:
             row["nll_seed_sd"] = fine["nll"].std() if len(fine) > 1 else math.nan
             if len(fine) > 1:
                 known = self.scored[str(data)][str(model)]
-                own = self.row_log_prob[str(data)][str(model)].mean(0)[known]
-                se = _mean_and_se(own)[1] if len(own) else math.nan
+                se = crossed_mean(self.row_log_prob[str(data)][str(model)][:, known]).se
                 row["nll_se"] = row["nll_standardized_se"] = se
             rows.append(row)
         summary = self._order(pd.DataFrame(rows))

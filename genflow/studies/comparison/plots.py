@@ -7,6 +7,7 @@ import numpy as np
 from genflow.studies.comparison.outcomes import Outcomes
 from genflow.studies.comparison.pictures import calibration, clouds, columns, images, likelihood, training
 from genflow.studies.comparison.pictures.view import View
+from genflow.studies.comparison.ranks import ranks_of
 from genflow.studies.reporting.plot import Plot
 
 __all__ = ["plots_of"]
@@ -45,6 +46,8 @@ def _of_all(board: Outcomes) -> list[Plot]:
     if not np.isfinite(board.frame["nll"]).any():
         return []
     found = [Plot("leaderboard", "Likelihood", _LEADERBOARD, lambda: likelihood.leaderboard(board))]
+    if (ranks := ranks_of(board)) is not None:
+        found.append(Plot("ranks", "Ranks", _RANKS, lambda: likelihood.ranks(board, ranks)))
     if np.isfinite(board.frame["nfe"]).any() and len(board.model_names) > 1:
         found.append(Plot("work", "Likelihood against work", _WORK, lambda: likelihood.against_work(board)))
     return found
@@ -54,6 +57,10 @@ _LEADERBOARD = (
     "Test NLL of each model with its standard error over the test rows, and how far it lies above the "
     "best model on the same rows; this paired difference has a much smaller standard error, and is the one to "
     "judge by. Lower is better."
+)
+_RANKS = (
+    "The mean rank of each model by NLL, 1 is best. A bar joins models that differ by less than the critical "
+    "difference of Nemenyi's test: chance would explain them."
 )
 _WORK = (
     "How far each model lies above the best, against the evaluations of its velocity that one log density takes with "

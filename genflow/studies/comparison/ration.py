@@ -112,11 +112,13 @@ class Ration:
         self, model: Any, x: Tensor, condition: Any, generator: torch.Generator, share: float
     ) -> Tensor | None:
         """The log density of the rows that were reached at one place, at all of theirs; `None` without the time."""
-        at = self.reached.nonzero().squeeze(-1)
+        values = self.bound.clone()
+        at = (self.reached & model.owns_cells(x)).nonzero().squeeze(-1)
         if len(at) * model.places * self._row_seconds > self.left(share):
             return None
+        if not len(at):
+            return values
         given = None if condition is None else condition[at.numpy()]
-        values = torch.full((len(x),), math.nan, dtype=torch.float64)
         found = self._rows(model, x[at], given, generator, share)
         if found is None or not self.reached.all():
             return None

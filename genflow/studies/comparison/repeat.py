@@ -14,7 +14,7 @@ _KEPT = (
     "models", "budget", "iterations", "seeds", "threads", "metrics", "columns", "atoms", "condition", "classes", "drop",
     "missing", "missing_values", "sheet", "points", "evaluation_budget", "device", "autocast", "clock",
 )  # fmt: skip
-_DEFAULTS = (("atoms", "cells"), ("missing", "value"), ("points", 1000), ("seeds", [0]))
+_DEFAULTS = (("atoms", "cells"), ("missing", "value"), ("points", 1000))
 
 
 def repeatable(arguments: Mapping[str, Any]) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from genflow.studies.comparison.contests import contests
 from genflow.studies.comparison.outcomes import Outcomes
 from genflow.studies.comparison.pictures.view import colour_of
 from genflow.studies.comparison.plots import plots_of
+from genflow.studies.comparison.ranks import ranks_of
 from genflow.studies.comparison.sections import columns_of, ranking, section
 from genflow.studies.comparison.settings import settings_of
 from genflow.studies.comparison.verdict import headline
@@ -41,6 +42,7 @@ def render(board: Outcomes, gallery: Gallery) -> str:
         notes=list(dict.fromkeys([*config.get("notes", []), *gallery.failures])),
         sections=[section(board, name, gallery) for name in board.data_names],
         ranking=ranking(board) if len(board.data_names) > 1 else None,
+        ranks=ranks_of(board),
         overall=[gallery.pictures[plot.name] for plot in plots_of(board) if plot.name in gallery.pictures],
         settings=[(model, colour_of(board, model), settings_of(board, model)) for model in board.model_names],
         experiment=config.get("experiment"),

@@ -38,6 +38,8 @@ from genflow.studies.reporting.requirements import check
 
 __all__ = ["DEFAULT_MODELS", "compare"]
 
+_SEEDS, _LONG = (0, 1, 2), 60.0  # the seeds of trainings that take so many seconds
+
 DEFAULT_MODELS = ("jko-iflow", "cnf", "flow-matching", "score-sde", "nsf")
 """What is compared where no model is named."""
 
@@ -48,7 +50,7 @@ def compare(
     *,
     budget: str | float | None = None,
     iterations: int | None = None,
-    seed: int = 0,
+    seed: int | None = None,
     seeds: Sequence[int] | None = None,
     threads: int | None = None,
     out: str | PathLike[str] | None = None,
@@ -77,17 +79,21 @@ def compare(
 ) -> Board:
     r"""Trains every model on every data set under one budget, and says which differences are real.
 
-    The differences are paired: with :math:`\ell^a_i, \ell^b_i` the log density of test row i under two models,
+    The differences are paired: with :math:`\ell^a_{si}, \ell^b_{si}` the log density of test row i under two models
+    after the seed s,
 
-    .. math:: \bar d = \frac1n \sum_i (\ell^b_i - \ell^a_i), \qquad se(\bar d) = s(d) / \sqrt n .
+    .. math:: \bar d = \frac{1}{S n} \sum_{s,i} (\ell^b_{si} - \ell^a_{si}),
+
+    whose standard error contains rows and trainings; see `genflow.studies.comparison.significance`.
 
     Args:
         data: A data set or a list of them, each anything that `genflow.data.load` takes.
         models: Names, `module:Name`, or classes.
         budget: Time of each training, such as `"60s"`; 60 seconds if neither it nor `iterations` is given.
         iterations: Optimizer steps of each training instead.
-        seed: Seed of everything random.
-        seeds: Several seeds: every trial is run with each of them.
+        seed: Seed of everything random, for one run of each trial.
+        seeds: Several seeds: every trial is run with each of them. Where neither is given they are 0, 1 and 2 from a
+            budget of 60 seconds on, and 0 below; those that were there, where a comparison goes on.
         threads: Threads of each trial, 1 by default: networks of this size gain little from more, and threads that
             wait for each other on a busy machine bring a training to a crawl.
         out: A folder for the results; it must not exist, unless one goes on with it. Each trial's outcome is in it as
@@ -171,7 +177,9 @@ def compare(
             "evaluation_budget": None if evaluation is None else str(evaluation),
         }
         sources = list(data) if isinstance(data, list | tuple) else [data]
-        planned = plan(sources, chosen, list(seeds or [seed]), terms, loading, arguments)
+        planned = plan(
+            sources, chosen, _seeds(seed, seeds, terms, place.mark.get("arguments")), terms, loading, arguments
+        )
         # All that the end needs is tried before anything is trained.
         datasets = planned.datasets
         check([*datasets, *(column for dataset in datasets.values() for column in dataset.columns)])
@@ -233,6 +241,17 @@ def _clock(
     if clock is None:  # what a graphics card computes, no processor's clock tells
         return "cpu" if (jobs > 1 or executor is not None) and device == "cpu" else "wall"
     return clock
+
+
+def _seeds(seed: int | None, seeds: Sequence[int] | None, terms: Terms, before: Mapping[str, Any] | None) -> list[int]:
+    """The seeds that were asked for; by default those that were there, or several where a training is no trifle."""
+    if seeds:
+        return list(seeds)
+    if seed is not None:
+        return [seed]
+    if before is not None:
+        return list(before["seeds"])
+    return list(_SEEDS if terms.budget is not None and terms.budget >= _LONG else _SEEDS[:1])
 
 
 def _terms(

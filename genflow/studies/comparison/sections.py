@@ -16,7 +16,9 @@ from genflow.studies.comparison.outcomes import Outcomes
 from genflow.studies.comparison.pictures.columns import distances
 from genflow.studies.comparison.pictures.view import View, colour_of
 from genflow.studies.comparison.plots import plots_of
-from genflow.studies.comparison.verdict import SURE, Verdict, verdict_on
+from genflow.studies.comparison.ranks import places_of
+from genflow.studies.comparison.significance import LEVEL
+from genflow.studies.comparison.verdict import Verdict, verdict_on
 from genflow.studies.reporting.columns import Column
 from genflow.studies.reporting.frames import real, records
 from genflow.studies.reporting.gallery import Gallery, Hung
@@ -141,7 +143,7 @@ def _differences(board: Outcomes, name: str, order: Sequence[str]) -> Sheet | No
 
 def _pair(pair: Mapping[str, Any]) -> Cell:
     """A paired difference, and how sure it is."""
-    sure = abs(pair["difference"]) > SURE * pair["se"]
+    sure = pair["p_holm"] < LEVEL
     look = ("better" if pair["difference"] < 0 else "worse") if sure else "open"
     note = f"{pair['seed_sd']:.3f} between seeds" if math.isfinite(pair["seed_sd"]) else ""
     return Cell(f"{pair['difference']:+.3f} ± {pair['se']:.3f}", pair["difference"], look=look, note=note)
@@ -165,20 +167,18 @@ def _errors(view: View) -> Sheet:
 
 def ranking(board: Outcomes) -> Sheet:
     """Every model's mean rank, and how far it lies above the best of each data set."""
-    places: dict[str, dict[str, int]] = {model: {} for model in board.model_names}
+    places = places_of(board)
     above: dict[tuple[str, str], Cell] = {}
     for data in board.data_names:
         rows = [row for row in board.standings(data) if math.isfinite(row["nll"])]
         best = next((row["model"] for row in rows if row["best"]), None)
         pairs = {pair["model"]: pair for pair in records(board.paired) if (pair["data"], pair["other"]) == (data, best)}
-        for place, row in enumerate(rows, 1):
-            model = row["model"]
-            places[model][data] = place
+        for model in (row["model"] for row in rows):
             if model == best:
                 above[model, data] = Cell("best", 0.0, True)
             else:
                 pair = pairs[model]
-                look = "open" if pair["difference"] <= SURE * pair["se"] else ""
+                look = "" if pair["p_holm"] < LEVEL else "open"
                 above[model, data] = Cell(difference(pair["difference"], pair["se"]), pair["difference"], look=look)
 
     def mean(model: str) -> float:

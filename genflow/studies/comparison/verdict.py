@@ -1,20 +1,20 @@
 r"""What a comparison says, in a sentence: which model leads on what, by how much, and whether that is more than chance.
 
 A leader is the model of the lowest NLL on a data set. Its lead over another model is the mean of their differences on
-the same test rows, and more than chance where it is above `SURE` standard errors of that mean.
+the same test rows, and more than chance where its probability, after Holm's correction for all pairs of the data set,
+is below the level; see `genflow.studies.comparison.significance`.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from genflow.studies.comparison.significance import LEVEL
 from genflow.studies.reporting.numbers import difference
 
-__all__ = ["SURE", "Contest", "Lead", "Verdict", "headline", "verdict_on"]
-
-SURE = 2.0
-"""Standard errors from which on a difference is taken for more than chance."""
+__all__ = ["Contest", "Lead", "Verdict", "headline", "verdict_on"]
 
 _FEW = 3  # names that a sentence spells out
 
@@ -27,16 +27,18 @@ class Lead:
         over: The other model.
         nats: The difference of their NLL, in nats per row; 0 and more.
         se: Its paired standard error.
+        p: The probability of such a difference by chance, after Holm's correction; NaN where it was not tested.
     """
 
     over: str
     nats: float
     se: float
+    p: float = math.nan
 
     @property
     def sure(self) -> bool:
         """Whether it is more than chance."""
-        return self.nats > SURE * self.se
+        return self.p < LEVEL
 
     def __str__(self) -> str:
         return difference(self.nats, self.se)
@@ -95,7 +97,7 @@ def verdict_on(contest: Contest) -> Verdict:
 
     Example:
         >>> from genflow.studies.comparison.verdict import Contest, Lead, verdict_on
-        >>> print(verdict_on(Contest("moons", "nsf", [Lead("maf", 0.2, 0.05)])).sentence)
+        >>> print(verdict_on(Contest("moons", "nsf", [Lead("maf", 0.2, 0.05, 6e-5)])).sentence)
         nsf leads on moons, 0.200 ± 0.050 nats per row ahead of maf: more than chance.
     """
     data, leader, remarks = contest.data, contest.leader, _remarks(contest)
@@ -131,7 +133,7 @@ def headline(contests: Sequence[Contest]) -> str:
 
     Example:
         >>> from genflow.studies.comparison.verdict import Contest, Lead, headline
-        >>> sure = [Lead("maf", 0.2, 0.05)]
+        >>> sure = [Lead("maf", 0.2, 0.05, 6e-5)]
         >>> headline([Contest("moons", "nsf", sure), Contest("rings", "nsf", sure)])
         'nsf leads on both data sets'
         >>> headline([Contest("moons", "nsf", sure), Contest("rings", "cnf", sure)])

@@ -8,12 +8,13 @@ from typing import Any
 
 from genflow.studies.comparison.outcomes import Outcomes
 from genflow.studies.comparison.pictures.view import colour_of
+from genflow.studies.comparison.ranks import Ranks
 from genflow.studies.reporting.drawing import logarithmic, plain
 from genflow.studies.reporting.frames import records
-from genflow.studies.reporting.plot import Key, Panel, Picture, Row
-from genflow.studies.reporting.tones import DATA, EDGE, FAINT
+from genflow.studies.reporting.plot import WIDE, Key, Panel, Picture, Row
+from genflow.studies.reporting.tones import DATA, EDGE, FAINT, INK
 
-__all__ = ["against_work", "leaderboard"]
+__all__ = ["against_work", "leaderboard", "ranks"]
 
 
 def leaderboard(board: Outcomes) -> Picture:
@@ -98,3 +99,41 @@ def _work(board: Outcomes, data: str, axis: Any) -> None:
     axis.margins(x=0.3)
     logarithmic(axis, "x")
     axis.grid()
+
+
+def ranks(board: Outcomes, found: Ranks) -> Picture:
+    """The mean ranks, with bars over the models that do not differ by more than chance."""
+    size = (2 * WIDE[0], 0.75 + 0.17 * len(found.mean) + 0.08 * len(found.groups))
+    return Picture([Row([Panel("Mean rank", partial(_ranks, board, found))])], size)
+
+
+def _ranks(board: Outcomes, found: Ranks, axis: Any) -> None:
+    """Demšar's diagram: half of the names at each side, each with a line to its rank."""
+    count = len(found.mean)
+    lowest, highest = 0.2, count + 0.8
+    bars = 0.5 * len(found.groups)
+    for place, group in enumerate(found.groups):
+        ends = [found.mean[name] for name in (group[0], group[-1])]
+        axis.plot([ends[0] - 0.04, ends[1] + 0.04], [0.5 * (place + 1)] * 2, lw=3, color=DATA, solid_capstyle="butt")
+    left = (count + 1) // 2
+    for place, (name, mean) in enumerate(found.mean.items()):
+        first = place < left
+        depth = bars + 0.8 + (place if first else count - 1 - place)
+        end = lowest if first else highest
+        colour = colour_of(board, name)
+        axis.plot([mean, mean, end], [0, depth, depth], lw=1, color=colour)
+        axis.annotate(
+            f"{plain(name, 18)}  {mean:.2f}", (end, depth), (-4 if first else 4, 0), textcoords="offset points",
+            ha="right" if first else "left", va="center", color=colour, annotation_clip=False,
+        )  # fmt: skip
+    axis.plot([1, 1 + found.critical], [-1.7, -1.7], lw=2, color=INK)
+    axis.annotate(
+        f"critical difference {found.critical:.2f}", (1, -1.7), (0, 3), textcoords="offset points", va="bottom"
+    )
+    axis.set_xlim(lowest, highest)
+    axis.set_ylim(bars + 0.8 + left, -2.6)
+    axis.xaxis.tick_top()
+    axis.set_xticks(range(1, count + 1))
+    axis.set_yticks([])
+    axis.spines[["left", "bottom", "right"]].set_visible(False)
+    axis.spines["top"].set(visible=True, position=("data", 0), color=INK)
