@@ -21,6 +21,8 @@ EXTRAS = {
     "transport": ("ot",),
     "sde": ("torchsde",),
     "cli": ("jsonargparse", "yaml", "rich"),
+    "tuning": ("optuna",),
+    "tensorboard": ("tensorboard",),
     "dask": ("dask", "distributed"),
     "ray": ("ray",),
 }

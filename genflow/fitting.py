@@ -15,16 +15,17 @@ from torch import Tensor, nn
 
 from genflow.draws import check_seed
 from genflow.errors import InputError, Remark
+from genflow.groups import Group
 from genflow.interfaces import Component
 from genflow.numerics.threads import unhindered
-from genflow.training import Budget, Progress, TrainingData, parse_seconds, train
+from genflow.training import Budget, Progress, Tracked, Tracker, TrainingData, parse_seconds, train
 from genflow.training.closing import Closing, few_steps
 from genflow.training.progress import Line
 
 if TYPE_CHECKING:
     from genflow.data import Dataset, Encoding, Preprocessor
 
-__all__ = ["Fit", "FitRecord", "budget_of", "check_dtype", "fit", "like_of", "warn"]
+__all__ = ["Fit", "FitRecord", "budget_of", "check_dtype", "fit", "like_of", "settings_of", "warn"]
 
 _VALIDATION_ROWS = 2048  # of the validation part, for every model alike: its cost counts against the budget
 _SPREAD_ROWS = 20_000  # that few rows are made into, each at several of its places, where a row has many
@@ -97,6 +98,7 @@ def fit(
     checkpoint: str | PathLike[str] | None = None,
     history: Sequence[dict[str, Any]] = (),
     autocast: bool = False,
+    tracker: Tracker | None = None,
 ) -> Fit:
     """Trains a model, in place, on a data set in the units of a preprocessor, and settles it.
 
@@ -111,6 +113,7 @@ def fit(
         checkpoint: A folder that the state is kept in.
         history: The stages that are behind it, where it goes on from its weights.
         autocast: Whether the losses are computed under bfloat16 autocast.
+        tracker: Is told what the training was given, how it goes, and what came of it.
 
     Raises:
         InputError: Another number of columns, or another condition, than the model was built for; autocast for a model
@@ -127,6 +130,8 @@ def fit(
     like = like_of(model)
     check_dtype(like)
     budget.start()
+    if tracker is not None:
+        tracker.log_params({"data": data.name, "seed": seed, **settings_of(model)})
 
     # Also where the caller has switched gradients off.
     threads = unhindered() if model.stepped else nullcontext()  # what is estimated at once is through before
@@ -135,7 +140,8 @@ def fit(
         closing = Closing(model, plain, log_det, budget)
         settings: dict[str, Any] = {"checkpoint": checkpoint, "history": history, "autocast": autocast}
         with Line() if progress is True else _Given(progress) as shown:
-            entries = train(model, rows, budget, seed=seed, progress=shown, reserve=closing.reserve, **settings)
+            told = shown if tracker is None else Tracked(tracker, shown)
+            entries = train(model, rows, budget, seed=seed, progress=told, reserve=closing.reserve, **settings)
         model.eval()
         closed = closing()
     new = entries[len(history) :]
@@ -143,9 +149,11 @@ def fit(
     if (remark := model.remark_on(plain.train, "training rows")) is not None:
         remarks.append(remark)
     steps = sum(entry.get("steps", 0) for entry in new)
-    return Fit(
-        entries, FitRecord(data.name, budget.seconds, steps, closed.nll, closed.nll_se, closed.nll_rows), remarks
-    )  # fmt: skip
+    record = FitRecord(data.name, budget.seconds, steps, closed.nll, closed.nll_se, closed.nll_rows)
+    if tracker is not None:
+        for name, value in (("validation NLL", record.nll), ("seconds", record.seconds), ("steps", record.steps)):
+            tracker.log_metric(name, float(value))
+    return Fit(entries, record, remarks)
 
 
 def _standardize_parts(
@@ -192,6 +200,28 @@ class _Places(NamedTuple):
     first: Tensor
     given: Tensor | None
     log_det: Tensor
+
+
+def settings_of(model: Any) -> dict[str, Any]:
+    """What a model was built with, its class first: numbers and words as they are, parts by their names.
+
+    Args:
+        model: A component.
+
+    Example:
+        >>> import genflow as gf
+        >>> found = settings_of(gf.baselines.MAF(2, width=8))
+        >>> found["model"], found["width"], found["learning_rate"]
+        ('MAF', 8, 0.005)
+    """
+    found: dict[str, Any] = {"model": type(model).__name__}
+    for name, value in model.config().items():
+        if isinstance(value, Group):
+            found |= {field: inner for field, inner in value.config().items() if not isinstance(inner, nn.Module)}
+        elif value is not None:
+            plain = isinstance(value, bool | int | float | str | tuple | list)
+            found[name] = value if plain else type(value).__name__
+    return found
 
 
 def like_of(model: nn.Module) -> Tensor:

@@ -6,7 +6,7 @@ import copy
 from abc import ABC, abstractmethod
 from functools import partial
 from os import PathLike
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from jaxtyping import Float
@@ -17,8 +17,9 @@ from genflow.errors import InputError
 from genflow.fitted import Transformed
 from genflow.fitting import budget_of, fit, warn
 from genflow.imputation import Masked
+from genflow.naming.search import Space
 from genflow.settling import Settled
-from genflow.training import Budget, Progress, Stage, TrainingData
+from genflow.training import Budget, Progress, Stage, Tracker, TrainingData
 from genflow.training.warming import warm_up
 
 if TYPE_CHECKING:
@@ -47,6 +48,7 @@ class GenerativeModel(Density, ABC):
         stepped: Whether it is trained by optimizer steps.
         settles: Whether `settle` has something to do, so that a training leaves it its time.
         varies: Whether each copy of a row that it is trained on is another, by `varied(z, condition, generator)`.
+        search: The few of its arguments that matter most, each with the range that `genflow compare --trials` tries.
     """
 
     whiten: bool = False
@@ -56,6 +58,7 @@ class GenerativeModel(Density, ABC):
     stepped: bool = True
     settles: bool = True
     varies: bool = False
+    search: ClassVar[Space] = {}
 
     def __init__(self) -> None:
         super().__init__()
@@ -132,6 +135,7 @@ class GenerativeModel(Density, ABC):
         checkpoint: str | PathLike[str] | None = None,
         autocast: bool = False,
         masks: bool = False,
+        tracker: Tracker | None = None,
     ) -> Transformed:
         """Trains a copy on a data set and returns it in the data's own units; this model stays as it is.
 
@@ -152,6 +156,8 @@ class GenerativeModel(Density, ABC):
             masks: Whether to train it on rows of which random entries are seen, so that `Transformed.impute` draws the
                 others at once; see `genflow.imputation.Masked`. Its condition then has two entries more for each
                 column: `condition_dim=data.condition_dim + 2 * data.dim`.
+            tracker: A run of an experiment tracker, such as `genflow.training.TensorBoard`: it is told what the
+                training was given, how it goes, and what came of it.
 
         Raises:
             InputError: Both budget and iterations; data that can't be read; weights in half precision; autocast for a
@@ -179,6 +185,7 @@ class GenerativeModel(Density, ABC):
         done = fit(
             model, dataset, preprocessor, encoding, limit,
             seed=seed, progress=progress, checkpoint=checkpoint, autocast=autocast,
+            tracker=tracker,
         )  # fmt: skip
         self._refuse_inference()
         warn(done.remarks)

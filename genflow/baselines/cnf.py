@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from genflow.divergences import Hutchinson
 from genflow.interfaces import Velocity
 from genflow.models import CNF, HJB, Discretization, JacobianNorm, Kinetic, Optimization, WarmUp
+from genflow.naming.search import Between, OneOf, searched
 from genflow.solvers import RK4, Adaptive
 from genflow.velocities import PotentialGradient
 from genflow.velocities.time import check_condition
@@ -77,6 +78,7 @@ class ConcatSquash(Velocity):
         return u
 
 
+@searched(learning_rate=Between(3e-4, 1e-2, log=True), width=OneOf((32, 64, 128)), depth=OneOf((2, 3, 4)))
 def ffjord(dim: int, width: int = 64, depth: int = 3, condition_dim: int = 0, **options: Any) -> CNF:
     r"""FFJORD: a free-form field, whose divergence is estimated with one Gaussian probe for each solve of a training.
 
@@ -115,6 +117,7 @@ def ffjord(dim: int, width: int = 64, depth: int = 3, condition_dim: int = 0, **
     )
 
 
+@searched(learning_rate=Between(3e-4, 1e-2, log=True), width=OneOf((32, 64, 128)), depth=OneOf((2, 3, 4)))
 def rnode(dim: int, width: int = 64, depth: int = 3, condition_dim: int = 0, **options: Any) -> CNF:
     r"""RNODE: FFJORD with costs that make the field so smooth that few fixed steps solve it.
 
@@ -154,6 +157,7 @@ def rnode(dim: int, width: int = 64, depth: int = 3, condition_dim: int = 0, **o
     )
 
 
+@searched(learning_rate=Between(3e-4, 3e-2, log=True), width=OneOf((32, 64, 128)), depth=OneOf((1, 2, 3)))
 def ot_flow(dim: int, width: int = 64, depth: int = 1, condition_dim: int = 0, **options: Any) -> CNF:
     r"""OT-Flow: a field without rotation, whose divergence is a Laplacian in closed form, on the paths of transport.
 

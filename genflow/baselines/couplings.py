@@ -10,6 +10,7 @@ from __future__ import annotations
 from genflow.baselines.discrete import DiscreteFlow, beyond_spline, spline
 from genflow.errors import InputError
 from genflow.extras import extra
+from genflow.naming.search import OneOf
 
 __all__ = ["CouplingNSF", "RealNVP"]
 
@@ -89,6 +90,8 @@ class CouplingNSF(DiscreteFlow):
         >>> bool((model.encode(far) == far).all())
         True
     """
+
+    search = DiscreteFlow.search | {"bins": OneOf((4, 8, 16))}
 
     def __init__(
         self,

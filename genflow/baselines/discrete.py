@@ -24,6 +24,7 @@ from genflow.draws import batch_shape, check_generator
 from genflow.extras import extra
 from genflow.flow import check_given
 from genflow.model import GenerativeModel
+from genflow.naming.search import Between, OneOf
 from genflow.numerics.tuning import products
 from genflow.training import Optimization, Rows, Stage, TrainingData, pair, unpair
 from genflow.velocities.time import check_condition
@@ -55,6 +56,11 @@ class DiscreteFlow(GenerativeModel):
     settles = False
     bound: float = math.inf
     _beyond = ""
+    search = {
+        "learning_rate": Between(1e-3, 2e-2, log=True),
+        "width": OneOf((64, 128, 256)),
+        "transforms": OneOf((3, 5, 8)),
+    }
 
     def __init__(
         self,
@@ -239,6 +245,8 @@ class NSF(DiscreteFlow):
         >>> bool((model.encode(far) == far).all())
         True
     """
+
+    search = DiscreteFlow.search | {"bins": OneOf((4, 8, 16))}
 
     def __init__(
         self,

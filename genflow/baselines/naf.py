@@ -13,6 +13,7 @@ from torch.distributions import Transform, constraints
 from genflow.baselines.discrete import DiscreteFlow
 from genflow.deadline import check_time
 from genflow.extras import extra
+from genflow.naming.search import OneOf
 
 __all__ = ["NAF"]
 
@@ -50,6 +51,8 @@ class NAF(DiscreteFlow):
         >>> bool(torch.allclose(model.decode(model.encode(x)), x, atol=1e-3))
         True
     """
+
+    search = DiscreteFlow.search | {"width": OneOf((32, 64, 128)), "transforms": OneOf((2, 3, 4))}
 
     def __init__(
         self,

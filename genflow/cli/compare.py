@@ -18,6 +18,7 @@ from genflow.cli.flags import (
     add_kinds,
     add_network,
     add_options,
+    add_tracker,
     loading,
 )
 from genflow.cli.words import console, options_by_model
@@ -60,10 +61,19 @@ def add_arguments(parser: ArgumentParser) -> None:
         metavar="SEED",
         help="several: each training is repeated with each (default: 0 1 2 from a budget of 60s on, 0 below)",
     )
+    parser.add_argument(
+        "--trials",
+        type=int,
+        default=1,
+        metavar="N",
+        help="trainings of each model, with settings that a search suggests; the best on validation rows counts "
+        "(default: 1, with the model's own)",
+    )
     add_evaluation(parser)
     add_options(parser, "--set", "jko-iflow.blocks=6")
     add_network(parser, "every model that has one")
     add_device(parser)
+    add_tracker(parser)
     parser.add_argument(
         "--metrics",
         nargs="+",
@@ -111,29 +121,33 @@ def run(chosen: Arguments) -> None:
     """Runs the command."""
     out = Path(chosen.out or ("comparison" if chosen.resume else fresh("comparison")))
     from genflow.studies import compare
+    from genflow.training.tracking import tracked
 
-    board = compare(
-        chosen.data,
-        chosen.models,
-        budget=chosen.budget,
-        iterations=chosen.iterations,
-        seed=chosen.seed,
-        seeds=chosen.seeds,
-        threads=chosen.threads,
-        out=out,
-        options=options_by_model(chosen.set),
-        metrics=chosen.metrics,
-        points=chosen.points,
-        evaluation=chosen.evaluation_budget,
-        velocity=chosen.velocity,
-        device=chosen.device,
-        autocast=chosen.autocast,
-        jobs=chosen.jobs,
-        executor=chosen.executor,
-        clock=chosen.clock,
-        resume=chosen.resume,
-        **loading(chosen),
-    )
+    with tracked(chosen.tracker) as tracker:
+        board = compare(
+            chosen.data,
+            chosen.models,
+            budget=chosen.budget,
+            iterations=chosen.iterations,
+            seed=chosen.seed,
+            seeds=chosen.seeds,
+            threads=chosen.threads,
+            out=out,
+            options=options_by_model(chosen.set),
+            metrics=chosen.metrics,
+            points=chosen.points,
+            evaluation=chosen.evaluation_budget,
+            velocity=chosen.velocity,
+            device=chosen.device,
+            autocast=chosen.autocast,
+            trials=chosen.trials,
+            jobs=chosen.jobs,
+            executor=chosen.executor,
+            clock=chosen.clock,
+            tracker=tracker,
+            resume=chosen.resume,
+            **loading(chosen),
+        )
     with keeping(f"all results are in {out}"):
         board.print(console())
         if (out / "report.html").exists():

@@ -22,6 +22,7 @@ from genflow.cli.flags import (
     add_network,
     add_options,
     add_seed,
+    add_tracker,
     loading,
 )
 from genflow.cli.models import mean, set_threads
@@ -94,6 +95,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     )
     add_network(parser, "the model")
     add_device(parser)
+    add_tracker(parser)
     add_data_options(parser)
     add_kinds(parser)
     add_condition(parser)
@@ -127,6 +129,7 @@ def run(chosen: Arguments) -> None:
     from genflow.studies.reporting.rounds import write_pictures
     from genflow.training import parse_seconds
     from genflow.training.closing import work
+    from genflow.training.tracking import tracked
 
     if chosen.budget is not None and chosen.iterations is not None:
         raise InputError("budget, iterations: both came; give one of them")
@@ -163,7 +166,7 @@ def run(chosen: Arguments) -> None:
     with unfinished.kept(), atomic.folder(out) as folder:
         if line := unfinished.begin(command):
             note(line)
-        with display_for(trials, budget) as display:
+        with display_for(trials, budget) as display, tracked(chosen.tracker) as tracker:
             fitted = model.fit(
                 data,
                 budget=budget,
@@ -173,6 +176,7 @@ def run(chosen: Arguments) -> None:
                 masks=chosen.masks,
                 checkpoint=unfinished.folder,
                 progress=lambda event: display.event(0, {"what": "training", **event}),
+                tracker=tracker,
             )
         seconds = fitted.record.seconds
         write_model(fitted, folder)

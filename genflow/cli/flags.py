@@ -105,6 +105,12 @@ def add_seed(parser: ArgumentParser, of: str = "everything random") -> None:
     parser.add_argument("--seed", type=int, default=0, metavar="N", help=f"seed of {of} (default: 0)")
 
 
+def add_tracker(parser: ArgumentParser) -> None:
+    parser.add_argument(
+        "--tracker", type=str, metavar="NAME", help="where it is written down as it goes: tensorboard:FOLDER"
+    )
+
+
 def add_data_options(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--test", type=str, metavar="FILE", help="test rows of your own, in the place of the last 10 %%"

@@ -21,7 +21,7 @@ from genflow.fitted.law import LawOfRows
 from genflow.fitting import FitRecord, budget_of, warn
 from genflow.imputation import Masked
 from genflow.interfaces import Component
-from genflow.training import Budget, Progress
+from genflow.training import Budget, Progress, Tracker
 from genflow.training.closing import work
 
 if TYPE_CHECKING:
@@ -98,6 +98,7 @@ class Transformed(Component, LawOfRows):
         progress: Progress | bool | None = None,
         checkpoint: str | PathLike[str] | None = None,
         autocast: bool = False,
+        tracker: Tracker | None = None,
     ) -> Transformed:
         """Goes on from the weights of this model, in its units, and returns the further fitted one.
 
@@ -112,6 +113,7 @@ class Transformed(Component, LawOfRows):
             progress: Likewise.
             checkpoint: Likewise.
             autocast: Likewise.
+            tracker: Likewise.
 
         Raises:
             InputError: `warm_start` is not said; other columns, or other kinds of them; see `GenerativeModel.fit`.
@@ -130,8 +132,9 @@ class Transformed(Component, LawOfRows):
         limit = budget_of(budget, iterations)
         behind = self.model.stages_behind(self.history)
         model, done = train_further(
-            self, data, behind, limit, seed=seed, progress=progress, checkpoint=checkpoint, autocast=autocast
-        )
+            self, data, behind, limit,
+            seed=seed, progress=progress, checkpoint=checkpoint, autocast=autocast, tracker=tracker,
+        )  # fmt: skip
         warn(done.remarks)
         history = [*self.history, *done.history[len(behind) :]]
         changed = {"model": model, "history": history, "remarks": done.remarks, "record": done.record}

@@ -15,6 +15,7 @@ from genflow.model import GenerativeModel
 from genflow.models.costs import JacobianNorm, Kinetic, RunningCost
 from genflow.models.discretization import Discretization
 from genflow.models.stages import initial_frequencies, likelihood_stage, matching_stage
+from genflow.naming.search import Between, OneOf
 from genflow.training import Optimization, Stage, TrainingData
 from genflow.velocities import Shallow
 
@@ -77,6 +78,13 @@ class CNF(Flow, GenerativeModel):
         >>> model.log_prob([[0.0, 0.5]]).shape
         torch.Size([1])
     """
+
+    search = {
+        "learning_rate": Between(3e-3, 3e-2, log=True),
+        "width": OneOf((64, 128, 256)),
+        "matching": Between(0.0, 0.8),
+        "kinetic": OneOf((0.0, 0.01, 0.1)),
+    }
 
     @flatten_groups
     def __init__(

@@ -47,6 +47,7 @@ from genflow.models.jko_settings import BlockNetwork, ProximalStep, Rounds, Stag
 from genflow.models.local_matching import contractions, diffuse, local_path
 from genflow.models.proximal import proximal_stage
 from genflow.models.stages import initial_frequencies, likelihood_stage, matching_stage
+from genflow.naming.search import Between, OneOf
 from genflow.schedulers import JKOSteps, refine, reparameterize
 from genflow.training import Optimization, Stage, TrainingData, pair
 from genflow.velocities import Chain, ResidualMLP, Shallow
@@ -94,6 +95,13 @@ class JKOiFlow(Flow, GenerativeModel):
     """
 
     velocity: Chain
+    search = {
+        "width": OneOf((64, 128, 256)),
+        "depth": OneOf((0, 2, 3)),
+        "joint": Between(0.0, 0.8),
+        "matching_rate": Between(1e-3, 1e-2, log=True),
+        "joint_rate": Between(4e-3, 4e-2, log=True),
+    }
 
     @flatten_groups
     def __init__(

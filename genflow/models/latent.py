@@ -29,6 +29,7 @@ from genflow.errors import InputError
 from genflow.model import GenerativeModel
 from genflow.models.autoencoders import Autoencoder, ConvolutionalAutoencoder
 from genflow.models.jko_iflow import JKOiFlow
+from genflow.naming.search import Between, OneOf
 from genflow.settling import Settled
 from genflow.training import Optimization, Stage, TrainingData
 
@@ -76,6 +77,11 @@ class LatentFlow(GenerativeModel):
     has_log_prob = False
     has_latent = True
     has_parts = True
+    search = {
+        "learning_rate": Between(5e-4, 1e-2, log=True),
+        "width": OneOf((128, 256, 512)),
+        "share": Between(0.2, 0.8),
+    }
 
     def __init__(
         self,

@@ -24,6 +24,7 @@ from genflow.errors import InputError
 from genflow.flow import Flow
 from genflow.interfaces import GaussianPath, Integrator, Path, Scheduler, Velocity
 from genflow.model import GenerativeModel
+from genflow.naming.search import Between, OneOf
 from genflow.paths import Coupling, Linear, Prediction, Rate, Times, UniformTime, Weighting
 from genflow.paths.couplings import coupling as coupling_of
 from genflow.paths.weightings import weighting_of
@@ -122,6 +123,7 @@ class Matching(Flow, GenerativeModel):
     """
 
     autocasts = True
+    search = {"learning_rate": Between(5e-4, 1e-2, log=True), "width": OneOf((64, 128, 256)), "depth": OneOf((2, 3, 4))}
     velocity: Any  # a network, or a ProbabilityFlow, while it is trained; for sampling, anything around one
 
     def __init__(

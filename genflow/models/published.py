@@ -26,6 +26,7 @@ from genflow.interfaces import Velocity
 from genflow.models.discretization import Discretization
 from genflow.models.jko_iflow import JKOiFlow, diffuse
 from genflow.models.jko_settings import BlockNetwork, ProximalStep, Rounds, Stages
+from genflow.naming.search import Between, OneOf
 from genflow.schedulers import Uniform
 from genflow.solvers import Adaptive
 from genflow.training import Optimization, Stage, TrainingData
@@ -100,6 +101,12 @@ class PublishedJKOiFlow(JKOiFlow):
         >>> model.sample(3).shape
         torch.Size([3, 2])
     """
+
+    search = {
+        "learning_rate": Between(3e-5, 3e-3, log=True),
+        "width": OneOf((64, 128, 256)),
+        "blocks": OneOf((4, 8)),
+    }
 
     def __init__(
         self,

@@ -18,7 +18,7 @@ from genflow.naming import registry
 from genflow.naming.parts import for_pictures, network, part
 from genflow.naming.values import expectation, is_plain, quote, types_of
 
-__all__ = ["build", "check_options", "check_values", "class_behind", "network_of", "with_network"]
+__all__ = ["build", "check_options", "check_values", "class_behind", "network_of", "option_names", "with_network"]
 
 _NETWORKS = ("block", "predictor", "velocity")
 """Arguments that take a model's network; the first that it has is the one."""
@@ -118,7 +118,7 @@ def with_network(cls: Any, options: Mapping[str, Any], velocity: str | None) -> 
 
 def network_of(cls: Any) -> str | None:
     """The argument that takes a model's network; `None` of a model that is made of no velocity."""
-    known = _option_names(cls) or []
+    known = option_names(cls) or []
     return next((name for name in _NETWORKS if name in known), None)
 
 
@@ -128,7 +128,7 @@ def check_options(cls: Any, options: Mapping[str, Any]) -> None:
     Raises:
         InputError: With the nearest name, and all of them.
     """
-    known = _option_names(cls)
+    known = option_names(cls)
     if known is None:
         return
     for name in options:
@@ -150,14 +150,18 @@ def check_values(cls: Any, options: Mapping[str, Any]) -> None:
             raise InputError(f"{registry.name_of(cls)}: {name}={quote(value)} came; {other} would do")
 
 
-def _option_names(cls: Any) -> list[str] | None:
-    """The options that a model has; `None` where it takes anything, and knows what to do with it."""
+def option_names(cls: Any) -> list[str] | None:
+    """The options that a model has; `None` where it takes anything, and knows what to do with it.
+
+    Args:
+        cls: The model's class, or a function that returns a model.
+    """
     parameters = dict(list(inspect.signature(cls).parameters.items())[1:])
     known = [name for name, parameter in parameters.items() if parameter.kind is not parameter.VAR_KEYWORD]
     if len(known) == len(parameters):
         return known
     if (returned := class_behind(cls)) is not None:
-        further = _option_names(returned)
+        further = option_names(returned)
         return None if further is None else list(dict.fromkeys([*known, *further]))
     return [*known, *_FLOW] if hasattr(cls, "replace") else None
 

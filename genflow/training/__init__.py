@@ -6,6 +6,7 @@ from genflow.training.progress import Progress
 from genflow.training.rows import Rows, TrainingData, pair, pick, unpair
 from genflow.training.sequence import History, train
 from genflow.training.stage import Refinement, Stage, TrainingError
+from genflow.training.tracking import TensorBoard, Tracked, Tracker
 
 __all__ = [
     "Budget",
@@ -16,6 +17,9 @@ __all__ = [
     "Regime",
     "Rows",
     "Stage",
+    "TensorBoard",
+    "Tracked",
+    "Tracker",
     "TrainingData",
     "TrainingError",
     "pair",

@@ -150,16 +150,16 @@ class Live(Silent):
     def _remaining(self) -> float | None:
         left = sum(result is None for result in self.results)
         running = [state for state, result in zip(self.states, self.results, strict=True) if state and result is None]
-        elapsed = time.monotonic() - running[0]["began"] if running else 0.0
+        elapsed = sum(time.monotonic() - state["began"] for state in running)
         if self.lengths:
             each = sum(self.lengths) / len(self.lengths)
         elif self.budget:
             each = self.budget + 8
         elif running and running[0].get("fraction", 0) > 0.02:
-            each = elapsed / running[0]["fraction"]
+            each = (time.monotonic() - running[0]["began"]) / running[0]["fraction"]
         else:
             return None
-        return max(0.0, each * left - elapsed)
+        return max(0.0, each * left - elapsed) / max(1, len(running))
 
     def _table(self) -> Any:
         from rich import box

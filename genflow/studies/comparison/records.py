@@ -33,6 +33,7 @@ class Terms:
         device: Where the models compute.
         autocast: Whether models that are trained by regression are trained under bfloat16 autocast.
         clock: What tells the seconds: `wall`, or `cpu`, the time of the trial's process on processors.
+        trials: Trainings of each model, of which the best on validation rows counts; each has the budget.
     """
 
     budget: float | None
@@ -44,6 +45,7 @@ class Terms:
     device: str = "cpu"
     autocast: bool = False
     clock: str = "wall"
+    trials: int = 1
 
     @property
     def timer(self) -> Callable[[], float]:
@@ -115,6 +117,7 @@ class Outcome:
         status: `ok`, `ok; a remark`, `failed: the reason`, or `not done` and why.
         figures: By the names of the leaderboard's columns; none of a trial that failed.
         history: The training's history.
+        tries: The trainings of a search, as names with values; see `genflow.studies.comparison.tries.Try`.
         process_peak_mb: Peak resident memory of its process.
         evaluation_seconds: What its evaluation took.
         output: The last lines that its process wrote.
@@ -128,6 +131,7 @@ class Outcome:
     status: str = _WAITING
     figures: Mapping[str, float] = field(default_factory=dict)
     history: Sequence[Mapping[str, Any]] = ()
+    tries: Sequence[Mapping[str, Any]] = ()
     process_peak_mb: float | None = None
     evaluation_seconds: float | None = None
     output: str = ""
@@ -150,7 +154,8 @@ class Outcome:
 
     def to_json(self) -> dict[str, Any]:
         """As names with values, without what is empty."""
-        found = {**asdict(self), "status": printable(self.status), "history": list(self.history)}
+        found = asdict(self) | {"status": printable(self.status)}
+        found |= {"history": list(self.history), "tries": list(self.tries)}
         return {name: value for name, value in found.items() if name == "status" or value not in ({}, [], None, "")}
 
     @classmethod

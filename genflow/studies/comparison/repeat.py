@@ -12,7 +12,7 @@ __all__ = ["command", "repeatable"]
 
 _KEPT = (
     "models", "budget", "iterations", "seeds", "threads", "metrics", "columns", "atoms", "condition", "classes", "drop",
-    "missing", "missing_values", "sheet", "points", "evaluation_budget", "device", "autocast", "clock",
+    "missing", "missing_values", "sheet", "points", "evaluation_budget", "device", "autocast", "clock", "trials",
 )  # fmt: skip
 _DEFAULTS = (("atoms", "cells"), ("missing", "value"), ("points", 1000))
 
@@ -26,10 +26,10 @@ def repeatable(arguments: Mapping[str, Any]) -> dict[str, Any]:
         for option, value in chosen.items()
     ]
     test = arguments["test"] and str(Path(arguments["test"]).resolve())
-    kept = {key: arguments[key] for key in _KEPT}
+    kept = {key: arguments[key] for key in _KEPT if key in arguments}
     kinds = [f"{column}={kind}" for column, kind in arguments["kinds"].items()]
     given = {"data": data, **kept, "kind": kinds, "set": settings, "test": test}
-    usual = (("device", "cpu"), ("clock", "wall"))
+    usual = (("device", "cpu"), ("clock", "wall"), ("trials", 1))
     return {key: value for key, value in given.items() if value and (key, value) not in usual}
 
 

@@ -13,6 +13,7 @@ from typing import Any
 
 from genflow.studies.comparison.board import Board
 from genflow.studies.comparison.records import Outcome, Trial
+from genflow.studies.comparison.tries import FOLDER
 from genflow.studies.reporting.place import Place, write_json
 from genflow.training.snapshots import snapshot_in
 
@@ -84,7 +85,7 @@ class Results:
         self.outcomes[index] = outcome
         self.write()
         # A kill before this line costs an evaluation, none after it anything.
-        if not outcome.cut_off or snapshot_in(home / "snapshot") is None:
+        if not outcome.cut_off or not _goes_on(home):
             shutil.rmtree(home, ignore_errors=True)
         self._keep()
         with contextlib.suppress(Exception):  # they follow from the rest, and are written again at the end
@@ -120,13 +121,18 @@ class Results:
         return self.folder / "models" / trial.home / trial.name
 
     def _snapshot_of(self, index: int) -> bool:
-        return snapshot_in(self.workplace(self.trials[index]) / "snapshot") is not None
+        return _goes_on(self.workplace(self.trials[index]))
 
     def _keep(self) -> None:
         """Says what an end before the end must not take away."""
         waiting = self.waiting
         if self.done or any(self._model_of(self.trials[i]).is_dir() or self._snapshot_of(i) for i in waiting):
             self.place.kept = self.in_words()
+
+
+def _goes_on(home: Path) -> bool:
+    """Whether a trial that was cut off has left what it can go on from: a snapshot, or a search."""
+    return snapshot_in(home / "snapshot") is not None or (home / FOLDER).is_dir()
 
 
 def _move(source: Path, target: Path) -> None:

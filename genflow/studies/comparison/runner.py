@@ -30,11 +30,13 @@ from genflow.studies.comparison.repeat import command, repeatable
 from genflow.studies.comparison.report import render
 from genflow.studies.comparison.results import Results
 from genflow.studies.comparison.resuming import Continuation, go_on
+from genflow.studies.comparison.tracking import Told, log_pictures
 from genflow.studies.reporting.drawing import plain
 from genflow.studies.reporting.environment import environment
 from genflow.studies.reporting.gallery import Gallery
 from genflow.studies.reporting.place import take_place, write_json
 from genflow.studies.reporting.requirements import check
+from genflow.training.tracking import Tracker
 
 __all__ = ["DEFAULT_MODELS", "compare"]
 
@@ -72,9 +74,11 @@ def compare(
     velocity: str | None = None,
     device: str = "cpu",
     autocast: bool = False,
+    trials: int = 1,
     jobs: int = 1,
     executor: Executor | str | None = None,
     clock: str | None = None,
+    tracker: Tracker | None = None,
     resume: bool = False,
 ) -> Board:
     r"""Trains every model on every data set under one budget, and says which differences are real.
@@ -118,6 +122,9 @@ def compare(
             `"unet"` or `"unet,width=16"`.
         device: Where the models compute: `cpu`, `cuda` or `auto`.
         autocast: Whether models that are trained by regression are trained under bfloat16 autocast.
+        trials: Trainings of each model on each data set and seed, each with the budget: the first with its defaults,
+            the others with settings that a search suggests, out of the ranges that the model declares. That of the
+            lowest NLL on validation rows is compared. A model that declares none is trained once.
         jobs: Trials that run at once, each in a process of its own; one by default, which has the machine for itself.
         executor: Who runs the trials instead: a `concurrent.futures.Executor` such as dask's `Client.get_executor()`,
             mpi4py's or loky's; or `dask:ADDRESS`, `ray:ADDRESS`. It stays the caller's, and its workers have genflow
@@ -125,6 +132,8 @@ def compare(
         clock: What tells the seconds of the budgets: `wall`, or `cpu`, the time of the trial's process on processors,
             which other work on the machine takes nothing of. By default `wall`, `cpu` where several trials may run at
             once, and that which was there for a comparison that goes on.
+        tracker: A run of an experiment tracker, such as `genflow.training.TensorBoard`: it is told what was asked for,
+            the figures and curves of each trial as it ends, and the pictures.
         resume: Whether to go on with the comparison that is in `out`: what is missing there is run, what failed is run
             again, a training that was cut off goes on from its own snapshot. There may be more data, models and seeds
             than before; all else must be the same.
@@ -162,7 +171,8 @@ def compare(
     with take_place(out, "comparison", resume=resume) as place:
         clock = _clock(clock, jobs, executor, device, place.mark.get("arguments"))
         terms = _terms(
-            budget, iterations, evaluation, threads, points, metrics, str(device_named(device)), autocast, clock
+            budget, iterations, evaluation, threads, points, metrics, str(device_named(device)), autocast, clock,
+            trials,
         )  # fmt: skip
         chosen = entrants([models] if isinstance(models, str) or callable(models) else models, options or {}, velocity)
         arguments = {
@@ -174,6 +184,7 @@ def compare(
             "device": terms.device,
             "autocast": autocast,
             "clock": clock,
+            "trials": trials,
             "evaluation_budget": None if evaluation is None else str(evaluation),
         }
         sources = list(data) if isinstance(data, list | tuple) else [data]
@@ -192,13 +203,15 @@ def compare(
             write_json(place.folder / "repeat.json", repeatable(planned.arguments))
         render(Board(place.folder), Gallery({}))
         try:
-            _run(planned, results, executor, jobs, progress)
+            _run(planned, results, executor, jobs, progress, tracker)
         except BaseException as error:
             if place.kept:
                 state = "interrupted" if isinstance(error, KeyboardInterrupt) else f"broken off: {plain(error, 300)}"
                 results.close(state)
             raise
         board = results.close("broken off: some trials have not ended" if results.waiting else "done")
+    if tracker is not None:
+        log_pictures(board, tracker)
     for note in board.config["notes"]:
         display_for([], None, progress).say(note)
     if out is None:
@@ -264,6 +277,7 @@ def _terms(
     device: str,
     autocast: bool,
     clock: str,
+    trials: int,
 ) -> Terms:
     """What all trials have alike, checked."""
     from genflow.numerics.threads import check_threads
@@ -281,7 +295,11 @@ def _terms(
         raise InputError(f"points: {points} came; at least 20 would do")
     for name in metrics:
         registry.lookup("metric", name)
-    return Terms(seconds, iterations, allowed, threads or 1, points, tuple(metrics), device, autocast, clock)
+    if trials < 1:
+        raise InputError(f"trials: {trials} came; at least 1 would do")
+    if trials > 1:
+        require("tuning")
+    return Terms(seconds, iterations, allowed, threads or 1, points, tuple(metrics), device, autocast, clock, trials)
 
 
 def _config(planned: Plan, before: Mapping[str, Any]) -> dict[str, Any]:
@@ -306,7 +324,14 @@ def _config(planned: Plan, before: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _run(planned: Plan, results: Results, executor: Executor | str | None, jobs: int, progress: bool) -> None:
+def _run(
+    planned: Plan,
+    results: Results,
+    executor: Executor | str | None,
+    jobs: int,
+    progress: bool,
+    tracker: Tracker | None,
+) -> None:
     several = len({trial.seed for trial in planned.trials}) > 1
     rows = [{**results.trials[index].to_json(), "several": several} for index in results.waiting]
     terms = planned.trials[0].terms
@@ -314,7 +339,11 @@ def _run(planned: Plan, results: Results, executor: Executor | str | None, jobs:
         return
     with executor_for(executor, jobs, terms.threads) as crew:
         _write_data(planned, results)
-        with display_for(rows, terms.budget, progress) as display:
+        display = display_for(rows, terms.budget and terms.trials * terms.budget, progress)
+        if tracker is not None:
+            tracker.log_params(planned.arguments)
+            display = Told(display, tracker, rows)
+        with display:
             conduct(planned, results, crew, display)
 
 

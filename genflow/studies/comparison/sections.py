@@ -17,6 +17,7 @@ from genflow.studies.comparison.pictures.columns import distances
 from genflow.studies.comparison.pictures.view import View, colour_of
 from genflow.studies.comparison.plots import plots_of
 from genflow.studies.comparison.ranks import places_of
+from genflow.studies.comparison.searches import chosen, every_try
 from genflow.studies.comparison.significance import LEVEL
 from genflow.studies.comparison.verdict import Verdict, verdict_on
 from genflow.studies.reporting.columns import Column
@@ -42,6 +43,8 @@ class Section:
         leaderboard: Its leaderboard.
         notes: What the models say of their figures: a model and its remark.
         differences: Every two models, beside each other; `None` for fewer than two.
+        search: What the search for settings chose; `None` without one.
+        tries: All of its tries; likewise.
         pictures: Its pictures.
         errors: How far each column's samples are from its test rows; `None` for pictures and where there is no model.
         examples: Rows and samples; likewise.
@@ -56,6 +59,8 @@ class Section:
     leaderboard: Sheet
     notes: Sequence[tuple[str, str]]
     differences: Sheet | None
+    search: Sheet | None
+    tries: Sheet | None
     pictures: Sequence[Hung]
     errors: Sheet | None
     examples: Sheet | None
@@ -89,6 +94,8 @@ def section(board: Outcomes, name: str, gallery: Gallery) -> Section:
         leaderboard(board, name),
         [(row["model"], row["status"].removeprefix("ok; ")) for row in fine if row["status"] != "ok"],
         _differences(board, name, [row["model"] for row in fine if math.isfinite(row["nll"])]),
+        chosen(board, name),
+        every_try(board, name),
         [gallery.pictures[plot.name] for plot in plots_of(board, name) if plot.name in gallery.pictures],
         _errors(view) if table else None,
         examples(view) if table else None,

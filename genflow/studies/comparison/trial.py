@@ -5,6 +5,7 @@ A pure function of both, but for what it leaves in a folder:
     model/          the trained model, as soon as it is trained
     arrays.npz      log density of each test row, samples, density on a grid
     snapshot/       the training as it stood last, until the trial has ended
+    search/         its tries, where it has several; see `genflow.studies.comparison.tries`
 
 The clock of the budget runs while the model trains, and only then.
 """
@@ -14,7 +15,7 @@ from __future__ import annotations
 import math
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -24,12 +25,14 @@ import torch
 from genflow.deadline import OutOfTime, check_time, deadline
 from genflow.naming import registry
 from genflow.naming.options import build
+from genflow.naming.search import space_of
 from genflow.storage.checkpoint import save, write_structure
 from genflow.studies.comparison.evaluation import evaluate, extra_metrics
 from genflow.studies.comparison.exchange import GRID, on_grid
 from genflow.studies.comparison.memory import reset_peak, resident_peak
 from genflow.studies.comparison.ration import ONE_PLACE
 from genflow.studies.comparison.records import Outcome, Trial
+from genflow.studies.comparison.tries import FOLDER, Try, best_try, judge
 from genflow.training import Budget
 from genflow.training.closing import few_steps
 
@@ -55,25 +58,26 @@ def run_trial(
     """
     terms = trial.terms
     cls = registry.lookup("model", trial.model) if model_class is None else model_class
-    torch.manual_seed(trial.seed)
-    model = build(cls, data.dim, trial.options, data.condition_dim, data.event_shape).to(terms.device)
-    said = 0.0
-
-    def progress(event: dict[str, Any]) -> None:
-        nonlocal said
-        now = time.perf_counter()
-        if now - said > _EVERY:
-            said = now
-            notify({"what": "training", **event})
-
     honest = reset_peak()
     before = resident_peak()
-    limit = Budget(terms.budget, terms.iterations, terms.timer)
-    settings: dict[str, Any] = {"autocast": True} if terms.autocast and model.autocasts else {}
-    fitted = model.fit(
-        data, budget=limit, seed=trial.seed, progress=progress, checkpoint=folder / "snapshot", **settings
-    )
-    seconds = limit.seconds if fitted.record is None else fitted.record.seconds
+    space = {name: values for name, values in space_of(cls).items() if name not in trial.options}
+    tries: list[Try] = []
+    if terms.trials > 1 and space:
+
+        def train(attempt: Try, snapshot: Path) -> Any:
+            def of_all(event: dict[str, Any]) -> None:
+                fraction = (attempt.number - 1 + event.get("fraction", 0.0)) / terms.trials
+                notify(event | {"fraction": fraction, "stage": f"try {attempt.number}: {event.get('stage', '')}"})
+
+            return _trained(trial, cls, data, attempt.settings, snapshot, of_all)
+
+        def loss_of(fitted: Any) -> float:
+            return judge(fitted, data, terms.evaluation, terms.timer)
+
+        trust = trial.model if ":" in trial.model else None
+        fitted, tries = best_try(space, terms.trials, folder / FOLDER, trial.seed, train, loss_of, trust)
+    else:
+        fitted = _trained(trial, cls, data, {}, folder / "snapshot", notify)
     peak = resident_peak()
     trained = time.perf_counter()
     shutil.rmtree(folder / "model", ignore_errors=True)  # of a try whose evaluation was cut off
@@ -93,7 +97,7 @@ def run_trial(
         fitted.keep_scores(evaluation.log_prob[evaluation.scored], evaluation.places)
         write_structure(fitted, folder / "model")
     # Where steps are counted, all have equally many, and the heading says how many.
-    known = [] if limit.timed else few_steps(fitted.history, len(data.train))
+    known = [] if terms.budget is not None else few_steps(fitted.history, len(data.train))
     remarks = [remark for remark in fitted.remarks if remark not in known]
     remarks += [remark for remark in evaluation.remarks if remark != ONE_PLACE]  # the board says it of all models
     arrays: dict[str, Any] = {
@@ -115,7 +119,7 @@ def run_trial(
     np.savez_compressed(folder / "arrays.npz", **arrays)
     figures = {
         **evaluation.figures,
-        "train_seconds": seconds,
+        "train_seconds": math.nan if fitted.record is None else fitted.record.seconds,
         "train_steps": float(sum(entry.get("steps", 0) for entry in fitted.history)),
         "peak_mb": peak - before if honest else math.nan,
     }
@@ -123,9 +127,30 @@ def run_trial(
         status="; ".join(["ok", *remarks]),
         figures={name: float(value) for name, value in figures.items()},
         history=fitted.history,
+        tries=[attempt.to_json() for attempt in tries],
         process_peak_mb=peak,
         evaluation_seconds=round(time.perf_counter() - trained, 2),
     )
+
+
+def _trained(trial: Trial, cls: Any, data: Any, settings: Mapping[str, Any], snapshot: Path, notify: Notify) -> Any:
+    """A model that has been trained within the budget of the trial, with further settings."""
+    terms = trial.terms
+    torch.manual_seed(trial.seed)
+    options = {**trial.options, **settings}
+    model = build(cls, data.dim, options, data.condition_dim, data.event_shape).to(terms.device)
+    said = 0.0
+
+    def progress(event: dict[str, Any]) -> None:
+        nonlocal said
+        now = time.perf_counter()
+        if now - said > _EVERY:
+            said = now
+            notify({"what": "training", **event})
+
+    limit = Budget(terms.budget, terms.iterations, terms.timer)
+    further: dict[str, Any] = {"autocast": True} if terms.autocast and model.autocasts else {}
+    return model.fit(data, budget=limit, seed=trial.seed, progress=progress, checkpoint=snapshot, **further)
 
 
 @torch.no_grad()

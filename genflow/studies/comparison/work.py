@@ -28,6 +28,7 @@ from genflow.numerics.tuning import tuned_process
 from genflow.studies.comparison.exchange import read_data
 from genflow.studies.comparison.records import Outcome, Trial
 from genflow.studies.comparison.trial import run_trial
+from genflow.studies.comparison.tries import FOLDER
 
 __all__ = [
     "OVERRUN",
@@ -100,7 +101,8 @@ def carry_out(order: Order) -> Delivery:
             unpack(order.carried, data)
             folder.mkdir()
             outcome = _outcome(order, data, folder)
-            shutil.rmtree(folder / "snapshot", ignore_errors=True)
+            for name in ("snapshot", FOLDER):
+                shutil.rmtree(folder / name, ignore_errors=True)
             return Delivery(outcome, pack(folder))
 
 
@@ -112,7 +114,7 @@ def carry_out_alone(order: Order) -> Delivery:
     terms = order.trial.terms
     threads.choose(terms.threads)
     if terms.budget is not None:
-        end_after(2 * terms.budget + _GRACE, terms.timer, order.folder)
+        end_after(terms.trials * (2 * terms.budget + _GRACE), terms.timer, order.folder)
     return carry_out(order)
 
 
