@@ -31,10 +31,13 @@ from genflow.base import StandardNormal
 from genflow.errors import InputError, SolverError
 from genflow.metrics import c2st, inversion_error, mean_and_se, mmd, mmd_threshold, wasserstein2
 from genflow.naming import registry
+from genflow.studies.comparison.effort import Effort, efforts
 from genflow.studies.comparison.ration import Ration
 from genflow.training import Budget
 
 __all__ = ["POINTS", "Evaluation", "evaluate", "extra_metrics", "reference"]
+
+_FEW_POINTS = 500  # samples of each of the ways to draw them
 
 POINTS = 1000
 """Samples drawn, and at most as many rows of either side in a figure of samples: seconds, not minutes."""
@@ -56,6 +59,7 @@ class Evaluation:
         bound: The log density of each test row by one place in its cells, `(n,)`: a lower bound, that models are
             compared by where one of them has no more; the log density itself where a row has one place.
         log_unit: The logarithm of the volume of a standardized unit at each test row, `(n,)`.
+        efforts: How good samples are for how many evaluations of the velocity.
         encoded: The noise that test rows are carried to, by the scale of the base, `(m, d)`: N(0, I) where the model is
             right. Without rows where there is no such noise.
     """
@@ -70,6 +74,7 @@ class Evaluation:
     bound: Tensor = field(default_factory=lambda: torch.zeros(0, dtype=torch.float64))
     log_unit: Tensor = field(default_factory=lambda: torch.zeros(0, dtype=torch.float64))
     encoded: Tensor = field(default_factory=lambda: torch.zeros(0, 0, dtype=torch.float64))
+    efforts: list[Effort] = field(default_factory=list)
 
 
 @torch.no_grad()
@@ -236,13 +241,26 @@ def evaluate(
                 )
         except (InputError, SolverError) as error:
             remarks.append(f"inversion: {error}")
+    notify("samples of few evaluations")
+    few = min(_FEW_POINTS, len(z_test), points)
+    where = None if given is None else given[drawn_at[:few]]
+    beside = _some(_join(z_test, condition, "test"), few, generator)
+
+    def distance(way: Any) -> float:
+        drawn = way.sample(few, where, _device_generator(like, seed)).double().cpu()
+        z = _join(data.preprocessor.spread(drawn, torch.Generator().manual_seed(seed))[0].cpu(), condition, "test",
+                  drawn_at[:few])  # fmt: skip
+        return _or_nan(wasserstein2, z, beside) if z.isfinite().all() else math.nan
+
+    found_efforts = efforts(model, distance, ration) if len(drawn_at) >= few else []
     figures["parameters"] = float(sum(parameter.numel() for parameter in inner.parameters()))
     remarks += ration.remarks
     bound = ration.bound if len(ration.bound) else log_p
     encoded = _standard(noise[-1], inner) if noise else torch.zeros(0, data.dim, dtype=torch.float64)
     return Evaluation(
-        figures, log_p, samples, remarks, scored, drawn_at, ration.places, bound, log_unit.double().cpu(), encoded
-    )
+        figures, log_p, samples, remarks, scored, drawn_at, ration.places, bound, log_unit.double().cpu(), encoded,
+        found_efforts,
+    )  # fmt: skip
 
 
 def extra_metrics(names: Sequence[str] = ()) -> dict[str, Callable[[Tensor, Tensor], float]]:

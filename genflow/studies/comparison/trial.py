@@ -27,6 +27,7 @@ from genflow.naming import registry
 from genflow.naming.options import build
 from genflow.naming.search import space_of
 from genflow.storage.checkpoint import save, write_structure
+from genflow.studies.comparison.effort import to_array
 from genflow.studies.comparison.evaluation import evaluate, extra_metrics
 from genflow.studies.comparison.exchange import GRID, on_grid
 from genflow.studies.comparison.memory import reset_peak, resident_peak
@@ -108,6 +109,7 @@ def run_trial(
         "samples": evaluation.samples.numpy(),
         "drawn_at": evaluation.drawn_at,
         "encoded": evaluation.encoded.float().numpy(),
+        "efforts": to_array(evaluation.efforts),
     }
     if data.dim == 2 and data.condition is None and data.preprocessor.random:
         arrays["grid"] = np.full((GRID, GRID), np.nan)  # there is no density between the values
