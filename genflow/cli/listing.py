@@ -80,6 +80,7 @@ def _describe(name: str) -> None:
     import inspect
 
     from genflow.groups import groups_of
+    from genflow.naming.search import space_of
 
     kind, entry = next(((k, e) for k in registry.KINDS for e in registry.entries(k) if e.name == name), ("model", None))
     if entry is None and ":" not in name and _describe_data(name):
@@ -111,6 +112,10 @@ def _describe(name: str) -> None:
         print("\n".join(line.rstrip() for line in [head + body[0], *(_MARGIN + line for line in body[1:])]))
     if kind == "model" and (behind := _inner_model_of(found)):
         print(f"and those of {behind}")
+    if kind == "model" and (space := space_of(found)):
+        print("\nwhat genflow compare --trials N tries beside them")
+        for setting, values in space.items():
+            print(f"  {setting:<28}  {values}")
 
 
 _MARGIN = " " * 32
