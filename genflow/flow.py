@@ -34,7 +34,7 @@ from genflow.numerics.tuning import products
 from genflow.schedulers import Uniform
 from genflow.schedulers.function import as_scheduler
 from genflow.settling import choose_grid
-from genflow.solvers import RK4
+from genflow.solvers import RK4Simpson
 from genflow.solvers.function import as_integrator
 from genflow.solvers.states import is_lost, is_watched
 from genflow.solvers.stochastic import reverse_equation
@@ -63,7 +63,7 @@ class Flow(Density):
     Args:
         velocity: The field :math:`v(x, t)`.
         scheduler: The grid of times, on each piece of the velocity. Eight equal steps by default.
-        integrator: The solver. `RK4` by default.
+        integrator: The solver. `RK4Simpson` by default.
         divergence: The estimator of :math:`\nabla \cdot v`. Exact by default.
         base: The law of the noise, a `Base`. Standard normal by default.
 
@@ -97,7 +97,7 @@ class Flow(Density):
         super().__init__()
         self.velocity = velocity
         self.scheduler = Uniform(8) if scheduler is None else scheduler
-        self.integrator = RK4() if integrator is None else integrator
+        self.integrator = RK4Simpson() if integrator is None else integrator
         self.divergence = Exact() if divergence is None else divergence
         self.base = _base_of(velocity) if base is None else base
         check_base(self.base, velocity.event())
@@ -207,7 +207,7 @@ class Flow(Density):
                 return velocity(state, t, condition)
 
             function: Callable[[Tensor, Any], Any] = augmented_velocity if augmented else plain_velocity
-            return _FlowDynamics(function, velocity, condition, len(batch))
+            return _FlowDynamics(function, velocity, condition, len(batch), plain_velocity if augmented else None)
 
         pieces = self.field().pieces()
         state: Any = x
@@ -464,12 +464,19 @@ def check_given(condition: Any) -> None:
 class _FlowDynamics(Dynamics):
     """A velocity's dynamics; lists its parameters and its condition for the adjoint method."""
 
-    def __init__(self, function: Callable[[Tensor, Any], Any], velocity: Velocity, condition: Any, batch_ndim: int):
+    def __init__(
+        self,
+        function: Callable[[Tensor, Any], Any],
+        velocity: Velocity,
+        condition: Any,
+        batch_ndim: int,
+        path: Callable[[Tensor, Tensor], Tensor] | None,
+    ):
         tensors: list[Tensor] = [parameter for parameter in velocity.parameters() if parameter.requires_grad]
         if isinstance(condition, Tensor) and condition.requires_grad:
             tensors.append(condition)
         super().__init__(function, tensors)
-        self.batch_ndim = batch_ndim
+        self.batch_ndim, self.path = batch_ndim, path
         self.noise, self.diffusion, self.denoise = velocity.noise, velocity.diffusion, velocity.denoise
         if self.denoise is not None and condition is not None:
             self.denoise = partial(self.denoise, condition=condition)

@@ -361,6 +361,8 @@ class Dynamics:
             steps of its own; `None` where the rows can't be told apart.
         controlled: Of how many parts of the state, counted from the first, an adaptive solver controls the error;
             `None` for all.
+        path: The rate of the first part of the state alone, `(t, part)`, where all other parts are integrals along its
+            path, whose rates do not depend on them: a solver may then take them elsewhere than where it takes its own.
 
     Example:
         >>> import torch, genflow as gf
@@ -377,6 +379,7 @@ class Dynamics:
     denoise: Callable[[Tensor, Tensor], Tensor] | None = None
     batch_ndim: int | None = 1
     controlled: int | None = None
+    path: Callable[[Tensor, Tensor], Tensor] | None = None
 
     def __init__(
         self,

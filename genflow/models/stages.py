@@ -15,7 +15,7 @@ from genflow.interfaces import Velocity
 from genflow.models.costs import RunningCost
 from genflow.models.discretization import Discretization
 from genflow.models.likelihood import StageDisagreement
-from genflow.solvers import RK4
+from genflow.solvers import RK4, RK4Simpson
 from genflow.training import Refinement, Regime, Rows, Stage, TrainingData, pair, unpair
 from genflow.wrappers import alike
 
@@ -95,7 +95,12 @@ class CoarseFlow:
     def refine(self, level: int) -> None:
         """Half as many steps more for each level, and three times the weight of the disagreement."""
         steps = math.ceil(self.grid.steps * (1 + level / 2))
-        self.flow = self.fine.replace(scheduler=self.grid.with_steps(steps), divergence=self.divergence)
+        integrator = self.fine.integrator
+        if isinstance(integrator, RK4Simpson):  # its four stages tell of the solver's error, which Simpson's rule can't
+            integrator = RK4(integrator.gradient)
+        self.flow = self.fine.replace(
+            scheduler=self.grid.with_steps(steps), divergence=self.divergence, integrator=integrator
+        )
         self.disagreement = self.base_weight * 3**level
 
     @property

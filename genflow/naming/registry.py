@@ -117,6 +117,7 @@ _BUILT_IN: dict[str, dict[str, tuple[str, str]]] = {
         "heun": ("genflow.solvers:Heun", "fixed steps, order 2"),
         "ralston": ("genflow.solvers:Ralston", "fixed steps, order 2, least error bound"),
         "rk4": ("genflow.solvers:RK4", "fixed steps, order 4"),
+        "rk4-simpson": ("genflow.solvers:RK4Simpson", "RK4 with half of the divergences, at ends and middles"),
         "rk4-38": ("genflow.solvers:RK438", "fixed steps, order 4, the 3/8 rule"),
         "adams-bashforth": ("genflow.solvers:AdamsBashforth", "fixed steps, order 2 to 4, one evaluation a step"),
         "bogacki-shampine": ("genflow.solvers:BogackiShampine", "adaptive, order 3(2), per row if asked"),

@@ -5,7 +5,7 @@ from genflow.solvers.brownian import SRK, Milstein
 from genflow.solvers.elucidated import EDMSampler
 from genflow.solvers.embedded import DOP853, BogackiShampine, DormandPrince, Embedded, Tsitouras
 from genflow.solvers.exponential import DDIM, Ancestral, DPMSolver, PredictorCorrector
-from genflow.solvers.fixed import RK4, RK438, Euler, FixedStep, Heun, Midpoint, Ralston, RungeKutta
+from genflow.solvers.fixed import RK4, RK438, Euler, FixedStep, Heun, Midpoint, Ralston, RK4Simpson, RungeKutta
 from genflow.solvers.function import FunctionIntegrator, as_integrator
 from genflow.solvers.gradients import GRADIENTS
 from genflow.solvers.multistep import AdamsBashforth
@@ -35,6 +35,7 @@ __all__ = [
     "PredictorCorrector",
     "RK4",
     "RK438",
+    "RK4Simpson",
     "Ralston",
     "RungeKutta",
     "SRK",

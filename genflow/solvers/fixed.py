@@ -18,13 +18,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from genflow.interfaces import State
+from genflow.interfaces import Dynamics, State
 from genflow.solvers import tableaus
 from genflow.solvers.grid import Advance, OnGrid
 from genflow.solvers.states import move
 from genflow.solvers.tableaus import Tableau
 
-__all__ = ["RK4", "RK438", "Euler", "FixedStep", "Heun", "Midpoint", "Ralston", "RungeKutta", "stages"]
+__all__ = ["RK4", "RK438", "RK4Simpson", "Euler", "FixedStep", "Heun", "Midpoint", "Ralston", "RungeKutta", "stages"]
 
 
 class FixedStep(OnGrid):
@@ -197,6 +197,68 @@ class RK4(RungeKutta):
     order = 4
     evaluations = 4
     tableau = tableaus.RK4
+
+
+class RK4Simpson(RungeKutta):
+    r"""The classical Runge–Kutta method, with Simpson's rule for what is integrated along the path, of order 4.
+
+    A log-determinant, or a cost, is an integral along the path, and need not be taken at the four stages of each step:
+    it is taken where the path is known to the order of the method, at the ends of the step, of which each is the next
+    step's beginning, and in the middle between them,
+
+    .. math::
+        \ell_{n+1} = \ell_n + \tfrac h6 \bigl(r(t_n, x_n) + 4 r(t_{n+1/2}, \bar x) + r(t_{n+1}, x_{n+1})\bigr), \qquad
+        \bar x = \tfrac12 (x_n + x_{n+1}) + \tfrac h8 (v_n - v_{n+1}),
+
+    where the cubic through both ends with their rates is right to :math:`O(h^4)`. Half of the divergences of `RK4`, for
+    five velocities in the place of four: for an exact divergence in many dimensions that is half of the work.
+
+    Where the dynamics do not say what moves the path alone, `genflow.Dynamics.path`, it is `RK4`.
+
+    Args:
+        gradient: `backprop`, `checkpoint` or `adjoint`; see `genflow.solvers.gradients`. The adjoint equation is solved
+            by `RK4`.
+
+    Example:
+        >>> import torch, genflow as gf
+        >>> flow = gf.Flow(gf.velocities.Shallow(3), integrator=gf.solvers.RK4Simpson())
+        >>> flow.log_prob(torch.zeros(5, 3)).shape
+        torch.Size([5])
+    """
+
+    order = 4
+    evaluations = 4
+    tableau = tableaus.RK4
+
+    def nfe_of(self, dynamics: Dynamics, state: State, steps: int) -> int:
+        return 5 * steps + 1 if _along(dynamics, state) and steps else self.nfe(steps)
+
+    def advancing(
+        self, dynamics: Any, state: State, times: Tensor, h_all: list[Any], generator: torch.Generator | None
+    ) -> Advance:
+        if not _along(dynamics, state):
+            return super().advancing(dynamics, state, times, h_all, generator)
+        t_all = times.unbind()
+
+        def advance(n: int, y: Any, rates: Any) -> tuple[Any, Any]:
+            t, t_next, h = t_all[n], t_all[n + 1], h_all[n]
+            x, *integrals = y
+            rates = rates or dynamics(t, y)
+            k, _ = stages(self.tableau, dynamics.path, t, t_next, h, x, rates[0])
+            x_next = move(x, *((h * b, k[i]) for i, b in self.tableau.weights))
+            after = dynamics(t_next, (x_next, *integrals))
+            middle = move(torch.lerp(x, x_next, 0.5), (h / 8, rates[0]), (-h / 8, after[0]))
+            between = dynamics(t + h / 2, (middle, *integrals))
+            along = zip(integrals, rates[1:], between[1:], after[1:], strict=True)
+            moved = tuple(move(part, (h / 6, a), (2 * h / 3, b), (h / 6, c)) for part, a, b, c in along)
+            return (x_next, *moved), after
+
+        return advance
+
+
+def _along(dynamics: Dynamics, state: State) -> bool:
+    """Whether there is something to be integrated along a path."""
+    return dynamics.path is not None and not isinstance(state, Tensor)
 
 
 class RK438(RungeKutta):

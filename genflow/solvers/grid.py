@@ -68,6 +68,16 @@ class OnGrid(Integrator):
         """Evaluations of the dynamics in a solve of so many steps."""
         return self.evaluations * steps
 
+    def nfe_of(self, dynamics: Dynamics, state: State, steps: int) -> int:
+        """The same of a solve of these dynamics from this state, where that makes a difference.
+
+        Args:
+            dynamics: The dynamics.
+            state: The state.
+            steps: The steps.
+        """
+        return self.nfe(steps)
+
     def solve(
         self,
         dynamics: Callable[[Tensor, State], State],
@@ -117,7 +127,10 @@ class OnGrid(Integrator):
                 source.set_state(begin)
             raise self._failure(self.advancing(dynamics, start, times, h_all, generator), start, times.tolist())
         return Solution(
-            state, states=stack(kept) if save == "all" else None, nfe=self.nfe(len(h_all)), steps=len(h_all)
+            state,
+            states=stack(kept) if save == "all" else None,
+            nfe=self.nfe_of(dynamics, state, len(h_all)),
+            steps=len(h_all),
         )
 
     def _failure(self, advance: Advance, state: Any, values: list[float]) -> SolverError:
