@@ -374,7 +374,7 @@ def test_recomputed_blocks_give_the_same_gradient():
     chain = gf.velocities.Chain([gf.velocities.Shallow(2, 8, interval=(float(k), k + 1.0)) for k in range(6)])
     for parameter in chain.parameters():
         parameter.data += 0.1 * torch.randn_like(parameter)
-    flow = gf.Flow(chain, gf.schedulers.Uniform(2))
+    flow = gf.Flow(chain, gf.schedulers.Uniform(2), gf.solvers.RK4())
     x = torch.randn(32, 2, generator=generator())
 
     def gradient(held):
@@ -455,7 +455,8 @@ def test_stages_agree_on_a_constant_divergence_and_ever_more_with_smaller_steps(
         velocity = gf.as_velocity(function)
         scheduler = gf.schedulers.Uniform(steps)
         watch = StageDisagreement(velocity, scheduler)
-        gf.Flow(velocity, scheduler, base=gf.StandardNormal(2)).integrate(x, costs=[watch])
+        flow = gf.Flow(velocity, scheduler, gf.solvers.RK4(), base=gf.StandardNormal(2))
+        flow.integrate(x, costs=[watch])
         assert watch.total().shape == (16,)
         return watch.total().mean().item()
 
@@ -464,6 +465,14 @@ def test_stages_agree_on_a_constant_divergence_and_ever_more_with_smaller_steps(
     # The stages' points differ by h²: each term falls as h^6, their sum as h^5.
     for coarse, fine in itertools.pairwise(values):
         assert 4.5 < math.log2(coarse / fine) < 5.5
+
+
+def test_the_stages_of_another_solver_are_refused():
+    flow = gf.Flow(gf.velocities.Shallow(2, 8), gf.schedulers.Uniform(3))
+    watch = StageDisagreement(flow.velocity, flow.scheduler)
+    flow.integrate(torch.zeros(4, 2), costs=[watch])
+    with pytest.raises(gf.InputError, match=r"integrator: .* RK4 would do"):
+        watch.total()
 
 
 # Flow matching

@@ -108,7 +108,8 @@ def test_the_standard_error_is_that_of_the_theory():
         # 6000 draws of a standard deviation: 1 % of it is one standard error of that.
         assert row["standard_error"] == pytest.approx(math.sqrt(2 * off / n), rel=0.05)
         assert abs(row["bias"]) < 4 * row["bias_se"]
-        assert row["pushes"] == n * row["nfe"]
+        steps = (row["nfe"] - 1) // 5  # each has two divergences, and the first one more
+        assert row["pushes"] == n * (2 * steps + 1)
     assert frame.loc[("hutchinson", 4), "reported"] == pytest.approx(
         frame.loc[("hutchinson", 4), "standard_error"], rel=0.15
     )

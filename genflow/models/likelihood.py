@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from genflow.errors import InputError
 from genflow.flow import Cost, Flow
 from genflow.interfaces import Estimate, Scheduler, Velocity
 
@@ -65,6 +66,9 @@ class StageDisagreement:
     def total(self) -> Tensor:
         """The sum of each row, `(*batch,)`; the solve is over."""
         self.closed = True
+        if len(self.divergences) != 4 * len(self.steps):
+            of = f"{len(self.divergences)} divergences in {len(self.steps)} steps"
+            raise InputError(f"integrator: one with {of} came; RK4 would do")
         second, third = self.divergences[1::4], self.divergences[2::4]
         squares = [(h * (b - c)).square() for h, b, c in zip(self.steps, second, third, strict=True)]
         return torch.stack(squares).sum(0)
