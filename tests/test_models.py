@@ -569,7 +569,8 @@ def test_a_chain_that_is_too_long_ends_where_validation_does():
 @pytest.mark.parametrize(
     ("dim", "rows", "typed", "expected"),
     [
-        (2, 250, {}, (0.0, 0.0)),
+        (2, 250, {}, (0.2, 0.7)),
+        (2, 250, {"blocks": 2}, (0.0, 0.0)),
         (3, 250, {}, (0.95, 0.02)),
         (3, 1100, {}, (0.7, 0.25)),
         (3, 250, {"joint": 0.51}, (0.95 * 0.49 / 0.98, 0.51)),
@@ -579,9 +580,15 @@ def test_a_chain_that_is_too_long_ends_where_validation_does():
 )
 def test_shares_of_the_stages_follow_from_the_rows_and_from_what_was_typed(dim, rows, typed, expected):
     x = torch.randn(rows, dim, generator=torch.Generator().manual_seed(0))
-    fitted = gf.models.JKOiFlow(dim, blocks=1, width=8, **typed).fit(x, iterations=3)
+    fitted = gf.models.JKOiFlow(dim, **{"blocks": 1, "width": 8, **typed}).fit(x, iterations=3)
     kept = fitted.model.config()
     assert (kept["matching"], kept["joint"]) == pytest.approx(expected)
+
+
+def test_one_block_is_what_short_budgets_suffice_for_in_the_plane():
+    assert gf.models.JKOiFlow(2).blocks == 1
+    assert gf.models.JKOiFlow(2, refine=1).blocks == 4  # what rounds move and halve is a chain
+    assert gf.models.JKOiFlow(3).blocks == gf.models.JKOiFlow(3, refine=1).blocks == 2
 
 
 def test_blocks_are_as_deep_as_was_typed():

@@ -43,7 +43,7 @@ from genflow.interfaces import Velocity
 from genflow.model import GenerativeModel
 from genflow.models.costs import Kinetic
 from genflow.models.discretization import Discretization
-from genflow.models.jko_settings import BlockNetwork, ProximalStep, Rounds, Stages, layers, shares
+from genflow.models.jko_settings import BlockNetwork, ProximalStep, Rounds, Stages, layers, shares, usual_blocks
 from genflow.models.local_matching import contractions, diffuse, local_path
 from genflow.models.proximal import proximal_stage
 from genflow.models.stages import initial_frequencies, likelihood_stage, matching_stage
@@ -72,7 +72,7 @@ class JKOiFlow(Flow, GenerativeModel):
 
     Args:
         dim: Dimension :math:`d` of a point.
-        blocks: The largest number of blocks. By default 4 in the plane, 2 above.
+        blocks: The largest number of blocks. By default 1 in the plane, 2 above; 4 in the plane, where rounds follow.
         first: First step :math:`h_1`. By default 0.2 in the plane, 0.4 above.
         growth: Ratio of one step to the step before. By default 2 in the plane, 4 above.
         whiten: Whether to train on rows without correlation.
@@ -123,7 +123,7 @@ class JKOiFlow(Flow, GenerativeModel):
     ):
         # What was found by trying: a density in the plane has more to it than a few blocks can hold, and more rows.
         plane = dim <= 2
-        blocks = (4 if plane else 2) if blocks is None else blocks
+        blocks = usual_blocks(dim, rounds) if blocks is None else blocks
         first = (0.2 if plane else 0.4) if first is None else first
         growth = (2.0 if plane else 4.0) if growth is None else growth
         self.choose(blocks=blocks, first=first, growth=growth)
@@ -186,7 +186,7 @@ class JKOiFlow(Flow, GenerativeModel):
         )
         if self.optimization.sharpness is None:
             self.optimization = self.optimization.rebuilt(sharpness=0.1 if few else 0.0)
-        self.stages = self.stages.chosen(*shares(self.dim, distinct))
+        self.stages = self.stages.chosen(*shares(self.dim, distinct, self.blocks))
         self.choose(
             depth=depth,
             width=self.network.width,

@@ -13,7 +13,7 @@ from genflow.groups import Group
 from genflow.interfaces import Velocity
 from genflow.models.proximal import TRANSPORTS
 
-__all__ = ["BlockNetwork", "ProximalStep", "Rounds", "Stages", "layers", "shares"]
+__all__ = ["BlockNetwork", "ProximalStep", "Rounds", "Stages", "layers", "shares", "usual_blocks"]
 
 _GAIN = 2.0  # what a round spends, in units of the one before
 # Shares of matching and of the joint likelihood above the plane, below so many rows.
@@ -187,16 +187,31 @@ def layers(dim: int, rows: int) -> int:
     return _LAYERS if dim > 2 and rows < _FEW else 0
 
 
-def shares(dim: int, rows: int) -> tuple[float, float]:
+def usual_blocks(dim: int, rounds: Rounds) -> int:
+    """The largest number of blocks by default.
+
+    In the plane one block has all that short budgets suffice for, and no less than four in long ones; what rounds move
+    and halve is a chain. See docs/experiments.md.
+
+    Args:
+        dim: Dimension of a point.
+        rounds: The rounds that follow.
+    """
+    return 2 if dim > 2 else 4 if rounds.any else 1
+
+
+def shares(dim: int, rows: int, blocks: int) -> tuple[float, float]:
     """The shares of the budget that local matching and the joint likelihood have by default.
 
-    In the plane the proximal steps alone lead further. Few rows are learned by the likelihood in passing, and then by
-    heart: there, cheap steps of matching make the better samples and the better likelihoods. See docs/experiments.md.
+    Few rows are learned by the likelihood in passing, and then by heart: there, cheap steps of matching make the better
+    samples and the better likelihoods. Several blocks in the plane are led further by proximal steps alone. See
+    docs/experiments.md.
 
     Args:
         dim: Dimension of a point.
         rows: Rows to train on.
+        blocks: The largest number of blocks.
     """
     if dim <= 2:
-        return 0.0, 0.0
+        return (0.2, 0.7) if blocks == 1 else (0.0, 0.0)
     return next(found for most, found in _SHARES if rows < most)

@@ -16,8 +16,9 @@ every argument and need no such tables.
 
 
 def _jko_iflow(arguments: dict[str, Any]) -> dict[str, Any]:
-    matching, joint = (0.0, 0.0) if arguments.get("dim") in (1, 2) else (0.1, 0.75)
-    return {"matching": matching, "joint": joint, "depth": 0}
+    plane = arguments.get("dim") in (1, 2)
+    matching, joint = (0.0, 0.0) if plane else (0.1, 0.75)
+    return {"matching": matching, "joint": joint, "depth": 0, "blocks": 4 if plane else 2}
 
 
 RULES: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {"genflow.models.jko_iflow:JKOiFlow": _jko_iflow}
