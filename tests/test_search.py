@@ -13,6 +13,7 @@ import genflow as gf
 from genflow.naming import registry
 from genflow.naming.options import build
 from genflow.naming.search import Between, OneOf, space_of
+from genflow.studies.comparison.records import Recalled
 from genflow.studies.comparison.tries import Try, best_try
 
 pytest.importorskip("optuna")
@@ -88,6 +89,30 @@ def test_a_search_that_was_cut_off_goes_on_as_if_it_had_not_been(tmp_path: Path,
     assert [(made.settings, made.loss) for made in tries] == [(made.settings, made.loss) for made in whole]
     _, more = again.search(tmp_path / "cut", count=6)
     assert more[:5] == tries
+
+
+def test_a_trial_that_is_recalled_leaves_its_tries_as_they_are(tmp_path: Path) -> None:
+    class Away(Trainings):
+        def train(self, attempt: Try, snapshot: Path) -> Any:
+            if attempt.number == 2:
+                raise Recalled("the comparison has ended")
+            return super().train(attempt, snapshot)
+
+    with pytest.raises(Recalled):
+        Away().search(tmp_path)
+    _, tries = Trainings().search(tmp_path)
+    assert [made.status for made in tries] == ["ok"] * 5
+
+
+def test_a_try_that_can_not_be_judged_has_failed(tmp_path: Path) -> None:
+    class Unjudged(Trainings):
+        def loss_of(self, fitted: Any) -> float:
+            if self.made[-1].number == 1:
+                raise gf.SolverError("no finite state", 0.0, None)
+            return super().loss_of(fitted)
+
+    _, tries = Unjudged().search(tmp_path, count=2)
+    assert [made.status.partition(":")[0] for made in tries] == ["failed", "ok"]
 
 
 def test_settings_that_do_not_work_cost_their_try_alone(tmp_path: Path) -> None:

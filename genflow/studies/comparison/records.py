@@ -10,13 +10,17 @@ from typing import Any
 from genflow.storage.documents import printable
 from genflow.studies.reporting.frames import real
 
-__all__ = ["Outcome", "Terms", "Trial"]
+__all__ = ["Outcome", "Recalled", "Terms", "Trial"]
 
 _WAITING = "not done"
 """How the status of a trial begins that has not ended."""
 
 _ENDED_BY = "failed: the process was ended by "
 """How that of one begins whose process was killed."""
+
+
+class Recalled(RuntimeError):
+    """A trial that is not wanted any more: its comparison has ended, or has it carried out anew."""
 
 
 @dataclass(frozen=True)

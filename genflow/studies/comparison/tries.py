@@ -32,6 +32,7 @@ from genflow.extras import extra
 from genflow.naming.search import OneOf, Range, Space
 from genflow.storage import documents
 from genflow.storage.checkpoint import load, save
+from genflow.studies.comparison.records import Recalled
 from genflow.studies.reporting.frames import real
 from genflow.studies.reporting.place import write_json
 
@@ -118,14 +119,14 @@ def best_try(
             write_json(place / "settings.json", replace(made, status="").to_json())
             try:
                 fitted = train(made, place / "snapshot")
+                made = replace(made, loss=loss_of(fitted), seconds=_seconds(fitted), steps=_steps(fitted), status="ok")
+            except Recalled:
+                raise
             except Exception as error:  # settings that do not work: to find that out is what a search is for
+                fitted = None
                 made = replace(made, status=f"failed: {type(error).__name__}: {' '.join(str(error).split())[:200]}")
                 if best is None and number == count:
                     raise
-            else:
-                made = replace(
-                    made, loss=loss_of(fitted), seconds=_seconds(fitted), steps=_steps(fitted), status="ok"
-                )  # fmt: skip
         if fitted is not None and (best is None or made.loss < best[0] or not math.isfinite(best[0])):
             best = made.loss, fitted
             shutil.rmtree(place / "model", ignore_errors=True)

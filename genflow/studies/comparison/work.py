@@ -26,7 +26,7 @@ from genflow.errors import InputError
 from genflow.numerics import threads
 from genflow.numerics.tuning import tuned_process
 from genflow.studies.comparison.exchange import read_data
-from genflow.studies.comparison.records import Outcome, Trial
+from genflow.studies.comparison.records import Outcome, Recalled, Trial
 from genflow.studies.comparison.trial import run_trial
 from genflow.studies.comparison.tries import FOLDER
 
@@ -151,7 +151,7 @@ def _outcome(order: Order, data: Path, folder: Path) -> Outcome:
 
     def notify(event: dict[str, Any]) -> None:
         if folder == order.folder and _text_of(folder / "mark") != order.mark:
-            raise RuntimeError("the comparison has ended, or has this trial carried out anew")
+            raise Recalled("the comparison has ended, or has this trial carried out anew")
         # Replaced, so that nobody reads half of it; not waited for until it is on the disk: the clock runs.
         part = folder / "event.part"
         part.write_text(json.dumps(event, default=float), encoding="utf-8")
