@@ -88,7 +88,7 @@ def main() -> None:
             velocity, x = network(dim, chosen.width), torch.randn(chosen.rows, dim)
             runs = {"unit": evaluations(velocity, x, chosen.steps)}
             for name, estimator in ESTIMATORS.items():
-                flow = gf.Flow(velocity, gf.schedulers.Uniform(chosen.steps), divergence=estimator)
+                flow = gf.Flow(velocity, gf.schedulers.Uniform(chosen.steps), gf.solvers.RK4(), estimator)
                 runs[name] = training_step(flow, x)
                 if chosen.compile:
                     runs[f"{name}, compiled"] = training_step(flow, x, compiled=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import sys
 from types import ModuleType, SimpleNamespace
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 
 import genflow as gf
+from genflow.studies import Board
 from genflow.studies.comparison.contests import contests
 from genflow.studies.comparison.pictures.calibration import from_uniform, norms
 from genflow.studies.comparison.pictures.columns import distance
@@ -63,6 +65,19 @@ def test_a_contest_has_the_paired_differences_of_the_board(board):
     nll = board.summary.query("data == 'two-moons' and best")["nll"].item()
     assert moons.ceiling is not None
     assert moons.ceiling.nats == pytest.approx(nll - board.config["data"]["two-moons"]["nll_true"], abs=1e-6)
+
+
+def test_a_comparison_of_an_earlier_version_has_a_report(board, tmp_path):
+    folder = board.save(tmp_path / "old")
+    config = json.loads((folder / "config.json").read_text())
+    for later in ("trials", "clock"):
+        del config["arguments"][later]
+    (folder / "config.json").write_text(json.dumps(config))
+    for arrays in (folder / "evaluation").rglob("*.npz"):
+        with np.load(arrays) as read:
+            kept = {name: values for name, values in read.items() if name != "efforts"}
+        np.savez(arrays, **kept)
+    assert "training of each model" in Board(folder).report(tmp_path / "report.html").read_text()
 
 
 def test_every_link_of_the_contents_leads_somewhere_and_no_name_is_there_twice(page):

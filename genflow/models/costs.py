@@ -47,8 +47,8 @@ class RunningCost(Component, ABC):
         ...         return lambda t, y, estimate: estimate.velocity.norm(dim=-1)
         >>> flow = gf.Flow(gf.as_velocity(lambda x, t, c: torch.ones_like(x)), base=gf.StandardNormal(4))
         >>> x = torch.zeros(1, 4)
-        >>> flow.integrate(x, costs=[Speed(1.0).of(flow, x)]).costs
-        (tensor([2.]),)
+        >>> [round(cost.item(), 4) for cost in flow.integrate(x, costs=[Speed(1.0).of(flow, x)]).costs]
+        [2.0]
     """
 
     def __init__(self, weight: float):

@@ -121,11 +121,11 @@ class Outcome:
         status: `ok`, `ok; a remark`, `failed: the reason`, or `not done` and why.
         figures: By the names of the leaderboard's columns; none of a trial that failed.
         history: The training's history.
-        tries: The trainings of a search, as names with values; see `genflow.studies.comparison.tries.Try`.
         process_peak_mb: Peak resident memory of its process.
         evaluation_seconds: What its evaluation took.
         output: The last lines that its process wrote.
         traceback: Where it failed.
+        tries: The trainings of a search, as names with values; see `genflow.studies.comparison.tries.Try`.
 
     Example:
         >>> Outcome("ok", {"nll": 1.5}).to_json()
@@ -135,11 +135,11 @@ class Outcome:
     status: str = _WAITING
     figures: Mapping[str, float] = field(default_factory=dict)
     history: Sequence[Mapping[str, Any]] = ()
-    tries: Sequence[Mapping[str, Any]] = ()
     process_peak_mb: float | None = None
     evaluation_seconds: float | None = None
     output: str = ""
     traceback: str = ""
+    tries: Sequence[Mapping[str, Any]] = ()
 
     @property
     def fine(self) -> bool:

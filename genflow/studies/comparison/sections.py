@@ -26,7 +26,26 @@ from genflow.studies.reporting.gallery import Gallery, Hung
 from genflow.studies.reporting.numbers import difference, number, scientific
 from genflow.studies.reporting.sheet import Cell, Heading, Line, Sheet, cells_of, headings_of
 
-__all__ = ["Section", "columns_of", "leaderboard", "ranking", "section"]
+__all__ = ["Section", "Sheets", "columns_of", "leaderboard", "ranking", "section"]
+
+
+@dataclass(frozen=True)
+class Sheets:
+    """The tables of a data set beside its leaderboard, `None` where there is nothing to say.
+
+    Attributes:
+        differences: Every two models, beside each other.
+        search: What the search for settings chose.
+        tries: All of its tries.
+        errors: How far each column's samples are from its test rows.
+        examples: Rows and samples.
+    """
+
+    differences: Sheet | None
+    search: Sheet | None
+    tries: Sheet | None
+    errors: Sheet | None
+    examples: Sheet | None
 
 
 @dataclass(frozen=True)
@@ -42,12 +61,8 @@ class Section:
         remarks: What a reader of the figures should know.
         leaderboard: Its leaderboard.
         notes: What the models say of their figures: a model and its remark.
-        differences: Every two models, beside each other; `None` for fewer than two.
-        search: What the search for settings chose; `None` without one.
-        tries: All of its tries; likewise.
+        sheets: What else there is as a table.
         pictures: Its pictures.
-        errors: How far each column's samples are from its test rows; `None` for pictures and where there is no model.
-        examples: Rows and samples; likewise.
     """
 
     name: str
@@ -58,12 +73,8 @@ class Section:
     remarks: Sequence[str]
     leaderboard: Sheet
     notes: Sequence[tuple[str, str]]
-    differences: Sheet | None
-    search: Sheet | None
-    tries: Sheet | None
+    sheets: Sheets
     pictures: Sequence[Hung]
-    errors: Sheet | None
-    examples: Sheet | None
 
 
 def columns_of(board: Outcomes) -> list[Column]:
@@ -93,12 +104,14 @@ def section(board: Outcomes, name: str, gallery: Gallery) -> Section:
         board.remarks(name),
         leaderboard(board, name),
         [(row["model"], row["status"].removeprefix("ok; ")) for row in fine if row["status"] != "ok"],
-        _differences(board, name, [row["model"] for row in fine if math.isfinite(row["nll"])]),
-        chosen(board, name),
-        every_try(board, name),
+        Sheets(
+            _differences(board, name, [row["model"] for row in fine if math.isfinite(row["nll"])]),
+            chosen(board, name),
+            every_try(board, name),
+            _errors(view) if table else None,
+            examples(view) if table else None,
+        ),
         [gallery.pictures[plot.name] for plot in plots_of(board, name) if plot.name in gallery.pictures],
-        _errors(view) if table else None,
-        examples(view) if table else None,
     )
 
 

@@ -36,7 +36,7 @@ def against_work(board: Outcomes, view: View) -> Picture:
     solvers = [name for name in _DASHES if any(one.solver == name for efforts in found.values() for one in efforts)]
     keys = [Key(label, colour_of(board, label), {"marker": "o", "ls": ""}) for label in found]
     keys += [Key(_IN_WORDS[name], FAINT, {"lw": 1.2, "ls": _DASHES[name]}) for name in solvers]
-    return Picture([Row([Panel("Samples against work", partial(_curves, board, found))])], (2 * WIDE[0], WIDE[1]), keys)
+    return Picture([Row([Panel("Samples against work", partial(_curves, board, found))])], WIDE, keys)
 
 
 def _curves(board: Outcomes, found: dict[str, list[Effort]], axis: Any) -> None:

@@ -103,7 +103,7 @@ def _work(board: Outcomes, data: str, axis: Any) -> None:
 
 def ranks(board: Outcomes, found: Ranks) -> Picture:
     """The mean ranks, with bars over the models that do not differ by more than chance."""
-    size = (2 * WIDE[0], 0.75 + 0.17 * len(found.mean) + 0.08 * len(found.groups))
+    size = (WIDE[0], 0.75 + 0.17 * len(found.mean) + 0.08 * len(found.groups))
     return Picture([Row([Panel("Mean rank", partial(_ranks, board, found))])], size)
 
 
