@@ -286,11 +286,14 @@ class JKOiFlow(Flow, GenerativeModel):
 
     def _joint_stage(self, data: TrainingData) -> Stage:
         """The assembled chain, by maximum likelihood."""
+        # The same displacement takes the more energy, the shorter the time: no more of it than in a unit of time.
+        start, stop = self.velocity.interval
+        kinetic = self.stages.kinetic * min(1.0, stop - start)
         return likelihood_stage(
             self,
             data,
             self.discretization,
-            costs=[Kinetic(self.stages.kinetic)] if self.stages.kinetic else [],
+            costs=[Kinetic(kinetic)] if kinetic else [],
             name=_JOINT,
             finish=lambda entry: entry.update(kind=_JOINT),
             optimization=self.optimization.rebuilt(learning_rate=self.stages.joint_rate),

@@ -137,6 +137,7 @@ class Stages(Group):
             `shares`, and what is left of the budget where the chain ends before its last block.
         joint_rate: Peak learning rate of the joint training.
         kinetic: Weight of the kinetic energy :math:`\int |v|^2 dt` in the joint stage: straight paths need few steps.
+            In a chain shorter than a unit of time it is less by that, or it would hold displacements back.
     """
 
     objective: str = "warmed"
