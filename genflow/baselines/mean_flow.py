@@ -24,7 +24,7 @@ from genflow.errors import InputError
 from genflow.flow import Flow, check_given
 from genflow.interfaces import Velocity
 from genflow.model import GenerativeModel
-from genflow.naming.search import Between, OneOf
+from genflow.models.matching import Matching
 from genflow.paths import LogitNormal, Times
 from genflow.paths.interpolants import Linear
 from genflow.schedulers import Uniform
@@ -121,7 +121,7 @@ class MeanFlow(Flow, GenerativeModel):
     """
 
     velocity: MeanVelocity
-    search = {"learning_rate": Between(5e-4, 1e-2, log=True), "width": OneOf((64, 128, 256)), "depth": OneOf((2, 3, 4))}
+    search = Matching.search
 
     def __init__(
         self,

@@ -71,15 +71,10 @@ def ranks_of(board: Outcomes) -> Ranks | None:
         board: The comparison.
     """
     sets = len(board.data_names)
-    standing = [model for model, places in places_of(board).items() if len(places) == sets]
+    standing = {model: places for model, places in places_of(board).items() if len(places) == sets}
     if sets < _FEWEST or len(standing) < 2:
         return None
-    nll = np.array([[_nll(board, data)[model] for model in standing] for data in board.data_names])
-    ranks = nll.argsort(1).argsort(1) + 1.0
-    order = np.argsort(ranks.mean(0), kind="stable")
-    mean = {standing[j]: float(ranks[:, j].mean()) for j in order}
+    places = np.array([[standing[model][data] for model in standing] for data in board.data_names])
+    ranks = places.argsort(1).argsort(1) + 1.0  # among these alone
+    mean = dict(sorted(zip(standing, ranks.mean(0).tolist(), strict=True), key=lambda item: item[1]))
     return Ranks(mean, sets, friedman(ranks), critical_difference(len(standing), sets))
-
-
-def _nll(board: Outcomes, data: str) -> dict[str, float]:
-    return {row["model"]: row["nll"] for row in board.standings(data)}
