@@ -59,10 +59,9 @@ def run_trial(
     """
     terms = trial.terms
     cls = registry.lookup("model", trial.model) if model_class is None else model_class
-    honest = reset_peak()
-    before = resident_peak()
     space = {name: values for name, values in space_of(cls).items() if name not in trial.options}
     tries: list[Try] = []
+    added: list[float] = []  # megabytes of each training, at its peak
     if terms.trials > 1 and space:
 
         def train(attempt: Try, snapshot: Path) -> Any:
@@ -70,7 +69,7 @@ def run_trial(
                 fraction = (attempt.number - 1 + event.get("fraction", 0.0)) / terms.trials
                 notify(event | {"fraction": fraction, "stage": f"try {attempt.number}: {event.get('stage', '')}"})
 
-            return _trained(trial, cls, data, attempt.settings, snapshot, of_all)
+            return _trained(trial, cls, data, attempt.settings, snapshot, of_all, added)
 
         def loss_of(fitted: Any) -> float:
             return judge(fitted, data, terms.evaluation, terms.timer)
@@ -78,7 +77,7 @@ def run_trial(
         trust = trial.model if ":" in trial.model else None
         fitted, tries = best_try(space, terms.trials, folder / FOLDER, trial.seed, train, loss_of, trust)
     else:
-        fitted = _trained(trial, cls, data, {}, folder / "snapshot", notify)
+        fitted = _trained(trial, cls, data, {}, folder / "snapshot", notify, added)
     peak = resident_peak()
     trained = time.perf_counter()
     shutil.rmtree(folder / "model", ignore_errors=True)  # of a try whose evaluation was cut off
@@ -123,7 +122,7 @@ def run_trial(
         **evaluation.figures,
         "train_seconds": math.nan if fitted.record is None else fitted.record.seconds,
         "train_steps": float(sum(entry.get("steps", 0) for entry in fitted.history)),
-        "peak_mb": peak - before if honest else math.nan,
+        "peak_mb": max(added, default=math.nan),
     }
     return Outcome(
         status="; ".join(["ok", *remarks]),
@@ -135,8 +134,16 @@ def run_trial(
     )
 
 
-def _trained(trial: Trial, cls: Any, data: Any, settings: Mapping[str, Any], snapshot: Path, notify: Notify) -> Any:
-    """A model that has been trained within the budget of the trial, with further settings."""
+def _trained(
+    trial: Trial,
+    cls: Any,
+    data: Any,
+    settings: Mapping[str, Any],
+    snapshot: Path,
+    notify: Notify,
+    added: list[float],
+) -> Any:
+    """A model trained within the budget of the trial, with further settings; what it takes of memory is `added`."""
     terms = trial.terms
     torch.manual_seed(trial.seed)
     options = {**trial.options, **settings}
@@ -152,7 +159,11 @@ def _trained(trial: Trial, cls: Any, data: Any, settings: Mapping[str, Any], sna
 
     limit = Budget(terms.budget, terms.iterations, terms.timer)
     further: dict[str, Any] = {"autocast": True} if terms.autocast and model.autocasts else {}
-    return model.fit(data, budget=limit, seed=trial.seed, progress=progress, checkpoint=snapshot, **further)
+    honest = reset_peak()
+    before = resident_peak()
+    fitted = model.fit(data, budget=limit, seed=trial.seed, progress=progress, checkpoint=snapshot, **further)
+    added.append(resident_peak() - before if honest else math.nan)
+    return fitted
 
 
 @torch.no_grad()
