@@ -1,6 +1,6 @@
 """The two-dimensional table of torchcfm: its code and ours in one run, the same network and batches.
 
-    python benchmarks/two_dimensional.py [--iterations 2000] [--seeds 0 1 2]
+    python benchmarks/two_dimensional.py [--iterations 2000] [--seeds 0 1 2] [--cases NAME …] [--methods NAME …]
 
 Transport from eight Gaussians to moons, and from a normal law to moons and to an S curve, by conditional flow matching
 with independent pairs (CFM), with optimal transport (OT-CFM) and with entropic transport (SB-CFM, deviation 1). The
@@ -149,12 +149,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--iterations", type=int, default=2000)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--cases", nargs="+", choices=list(CASES), default=list(CASES))
+    parser.add_argument("--methods", nargs="+", choices=list(METHODS), default=list(METHODS))
     options = parser.parse_args()
     torch.set_num_threads(1)
     print(f"{options.iterations} iterations, seeds {options.seeds}; mean ± standard error")
     print(f"{'':<22}{'':<8}{'W2 theirs':>16}{'W2 ours':>16}{'energy theirs':>18}{'energy ours':>18}{'time ratio':>12}")
-    for case, (source, target) in CASES.items():
-        for name, (make, path, coupling) in METHODS.items():
+    for case in options.cases:
+        source, target = CASES[case]
+        for name in options.methods:
+            make, path, coupling = METHODS[name]
             figures: dict[str, list[tuple[float, float]]] = {"theirs": [], "ours": []}
             seconds = {"theirs": 0.0, "ours": 0.0}
             for seed in options.seeds:
