@@ -89,6 +89,16 @@ def few_rows() -> Generator[None]:
         yield
 
 
+@pytest.fixture(scope="module")
+def no_pictures() -> Generator[None]:
+    """Comparisons without their pictures, which take most of their time: where a test doesn't look at them."""
+    from genflow.studies.reporting.gallery import Gallery
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("genflow.studies.comparison.board.hang", lambda plots: Gallery({}))
+        yield
+
+
 @pytest.fixture
 def shared_tables() -> Path:
     """The folder of real tables, where there is one."""

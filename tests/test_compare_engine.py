@@ -29,7 +29,7 @@ from genflow.studies.comparison.processes import Died, Processes
 from genflow.studies.comparison.records import Outcome, Terms, Trial
 from genflow.training.snapshots import snapshot_in
 
-pytestmark = pytest.mark.usefixtures("few_rows")
+pytestmark = pytest.mark.usefixtures("few_rows", "no_pictures")
 
 TERMS = Terms(None, 5, 60.0, points=50)
 FEW = {"iterations": 5, "points": 50, "progress": False}

@@ -14,7 +14,7 @@ import genflow as gf
 from genflow.cli import main
 from genflow.numerics.threads import choose, hindrance
 
-pytestmark = pytest.mark.usefixtures("few_rows")
+pytestmark = pytest.mark.usefixtures("few_rows", "no_pictures")
 
 _SCRIPT = """
 import json, sys, torch

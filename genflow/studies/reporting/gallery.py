@@ -15,6 +15,8 @@ from genflow.studies.reporting.svg import Drawn, drawn
 
 __all__ = ["Gallery", "Hung", "hang"]
 
+_AS_LAID_OUT = {"savefig.bbox": None}  # all is inside of the figure; a search for its edges is a drawing more
+
 
 @dataclass(frozen=True)
 class Hung:
@@ -62,7 +64,7 @@ class Gallery:
         from matplotlib.backends.backend_pdf import PdfPages
 
         written = io.BytesIO()
-        with house_style(), PdfPages(written, metadata={"CreationDate": None}) as pages:
+        with house_style(**_AS_LAID_OUT), PdfPages(written, metadata={"CreationDate": None}) as pages:
             for hung in self.pictures.values():
                 pages.savefig(hung.figure)
         return written.getvalue()
@@ -74,10 +76,11 @@ def hang(plots: Iterable[Plot]) -> Gallery:
     for plot in plots:
         try:
             picture = plot.draw()
-            with house_style(**{"savefig.bbox": None}):
+            with house_style(**_AS_LAID_OUT):
                 figure = compose(picture)
+                figure.get_layout_engine().execute(figure)
+                figure.set_layout_engine("none")  # with one, every file would be drawn twice
                 file = png(figure)
-            figure.set_layout_engine("none")  # it is laid out
             pictures[plot.name] = Hung(plot, drawn(picture, plot.name), file, figure)
         except Exception as error:
             failures.append(not_drawn(plot.name, error))
