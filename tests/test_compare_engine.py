@@ -166,17 +166,26 @@ def test_a_script_is_not_run_again_in_the_processes(tmp_path):
     assert ended.stdout.splitlines() == ["once", "ok"]
 
 
-def test_a_training_that_overruns_is_ended(tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    ("limits", "said"),
+    [
+        ("0.1, time.perf_counter, folder", "took more than 0 s"),
+        # Asleep, it takes no time of a processor.
+        ("60, time.process_time, folder, patience=2.0", "did nothing for 2 s"),
+    ],
+)
+def test_a_training_that_overruns_or_sleeps_is_ended(tmp_path, monkeypatch, limits, said):
     (tmp_path / "overrunning.py").write_text(
         "import time\nfrom genflow.studies.comparison.work import end_after\n"
-        "def overrun(folder):\n    end_after(0.1, time.perf_counter, folder)\n    time.sleep(600)\n",
+        f"def overrun(folder):\n    end_after({limits})\n    time.sleep(600)\n",
         encoding="utf-8",
     )
+    monkeypatch.delitem(sys.modules, "overrunning", raising=False)
     monkeypatch.syspath_prepend(tmp_path)
     overrun = importlib.import_module("overrunning").overrun
     with Processes() as processes, pytest.raises(Died):
         processes.submit(overrun, tmp_path).result()
-    assert (tmp_path / "overrun").read_text(encoding="utf-8") == "0"
+    assert (tmp_path / "overrun").read_text(encoding="utf-8") == f"training {said}, its process was ended"
 
 
 def test_a_model_that_holds_on_to_what_cannot_be_sent_is_refused(tmp_path):

@@ -140,8 +140,7 @@ def _failure(error: BaseException, folder: Path, output: str) -> Outcome:
         return Outcome(f"failed: {reason(error)}")
     status = f"failed: {error}"
     if (folder / OVERRUN).exists():
-        limit = (folder / OVERRUN).read_text(encoding="utf-8")
-        status = f"failed: training took more than {limit} s, its process was ended"
+        status = f"failed: {(folder / OVERRUN).read_text(encoding='utf-8')}"
     elif error.code >= 0:
         lines = output.splitlines()
         status += f": {lines[-1] if lines else 'no reason given'}"

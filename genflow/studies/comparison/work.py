@@ -45,9 +45,10 @@ __all__ = [
 ]
 
 OVERRUN = "overrun"
-"""The file in a trial's folder that says by which limit its training was ended."""
+"""The file in a trial's folder that says why its training was ended."""
 
-_GRACE = 120.0  # seconds that a training may overrun twice its budget before its process is ended
+_GRACE = 120.0  # seconds that a training may overrun twice its budget, or do nothing, before its process is ended
+_ASLEEP = 0.01  # of a processor: who takes less does nothing
 _LINES = 200  # what is kept of the words of a process: its last lines
 _ONE = threading.Lock()  # trials of one process take turns: they share its random numbers and its threads
 _trials_before = 0
@@ -193,16 +194,25 @@ def _as_a_trial_needs(order: Order) -> Iterator[None]:
             os.chdir(before)
 
 
-def end_after(limit: float, timer: Callable[[], float], folder: Path) -> None:
-    """Ends this process where its training takes longer."""
+def end_after(limit: float, timer: Callable[[], float], folder: Path, patience: float = _GRACE) -> None:
+    """Ends this process where its training takes longer, or does nothing for so long.
+
+    What waits for a lock or a connection that never comes takes no time of a processor, by whose clock it would wait
+    for ever.
+    """
     began = timer()
 
     def watch() -> None:
-        while timer() - began < limit:
+        idle, known = 0.0, time.process_time()  # seconds that this process has seen: it may be stopped, and go on
+        while timer() - began < limit and idle < patience:
             time.sleep(1.0)
+            idle += 1.0
+            if (now := time.process_time()) - known > _ASLEEP * patience:
+                idle, known = 0.0, now
             if last_event(folder).get("what") == "evaluation":
                 return
-        (folder / OVERRUN).write_text(f"{limit:.0f}", encoding="utf-8")
+        fault = f"took more than {limit:.0f} s" if idle < patience else f"did nothing for {patience:.0f} s"
+        (folder / OVERRUN).write_text(f"training {fault}, its process was ended", encoding="utf-8")
         os.kill(os.getpid(), signal.SIGKILL if sys.platform != "win32" else signal.SIGTERM)
 
     threading.Thread(target=watch, daemon=True).start()
