@@ -19,6 +19,7 @@ from genflow.groups import Group
 from genflow.interfaces import Component
 from genflow.numerics.threads import unhindered
 from genflow.training import Budget, Progress, Tracked, Tracker, TrainingData, parse_seconds, train
+from genflow.training.budget import check_one
 from genflow.training.closing import Closing, few_steps
 from genflow.training.progress import Line
 
@@ -73,17 +74,20 @@ class Fit:
     remarks: list[str] = field(default_factory=list)
 
 
-def budget_of(budget: str | float | Budget | None, iterations: int | None) -> Budget:
-    """The budget that people mean: a time, a number of steps, or 60 seconds where neither is given.
+def budget_of(
+    budget: str | float | Budget | None, iterations: int | None = None, evaluations: int | None = None
+) -> Budget:
+    """The budget that people mean: a time, a number of steps or of evaluations, or 60 seconds where none is given.
 
     Raises:
-        InputError: Both, or something that is no time.
+        InputError: Several, or something that is no time.
     """
-    if isinstance(budget, Budget) and iterations is None:
+    check_one(budget=budget, iterations=iterations, evaluations=evaluations)
+    if isinstance(budget, Budget):
         return budget
-    if budget is None and iterations is None:
+    if budget is None and iterations is None and evaluations is None:
         budget = "60s"
-    return Budget(None if budget is None else parse_seconds(str(budget)), iterations)
+    return Budget(None if budget is None else parse_seconds(str(budget)), iterations, evaluations)
 
 
 def fit(
@@ -107,7 +111,7 @@ def fit(
         data: The data set.
         preprocessor: The units that it is trained in.
         encoding: What makes vectors of the conditions.
-        budget: Seconds or iterations.
+        budget: What the training may take.
         seed: Seed of everything random.
         progress: Called now and then; `True` for a line on standard error.
         checkpoint: A folder that the state is kept in.

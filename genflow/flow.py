@@ -21,6 +21,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from genflow import tally
 from genflow.assembly import Cost, Density, Transport
 from genflow.audit import Audit, run_audit
 from genflow.base import StandardNormal, check_base
@@ -234,6 +235,7 @@ class Flow(Density):
         if save == "all":
             result.times = torch.cat([times for times, _ in kept]) if kept else x.new_zeros(1)
             result.states = torch.cat([points for _, points in kept]) if kept else x[None]
+        tally.add(result.nfe * batch.numel())
         result.x, result.pushes = (state[0], pushes) if augmented else (state, 0)
         if augmented:
             result.log_det = state[1]

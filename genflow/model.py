@@ -130,6 +130,7 @@ class GenerativeModel(Density, ABC):
         *,
         budget: str | float | Budget | None = None,
         iterations: int | None = None,
+        evaluations: int | None = None,
         seed: int = 0,
         progress: Progress | bool | None = None,
         checkpoint: str | PathLike[str] | None = None,
@@ -147,6 +148,8 @@ class GenerativeModel(Density, ABC):
             data: A `Dataset`, or anything that `genflow.data.load` takes: a name, a path, an array.
             budget: Wall time of the training, such as `"60s"`, `"2min"` or a number of seconds; or a `Budget`.
             iterations: Optimizer steps instead of a time.
+            evaluations: Evaluations of the network instead, one for each row and point in time, in the losses of all
+                steps; see `genflow.training.Budget`.
             seed: Seed of everything random in the training.
             progress: `True` for a line on standard error; or a function that is called now and then with where it
                 stands, see `genflow.training.Progress`.
@@ -160,7 +163,7 @@ class GenerativeModel(Density, ABC):
                 training was given, how it goes, and what came of it.
 
         Raises:
-            InputError: Both budget and iterations; data that can't be read; weights in half precision; autocast for a
+            InputError: Several limits; data that can't be read; weights in half precision; autocast for a
                 model that is trained on log densities; masks for a model with another condition.
 
         Warns:
@@ -174,7 +177,7 @@ class GenerativeModel(Density, ABC):
         """
         from genflow.data import load
 
-        limit = budget_of(budget, iterations)
+        limit = budget_of(budget, iterations, evaluations)
         dataset = load(data)
         model: Any = Masked(self._unfitted_copy()) if masks else self._unfitted_copy()
         if limit.timed and model.stepped:

@@ -129,6 +129,7 @@ def run(chosen: Arguments) -> None:
             chosen.models,
             budget=chosen.budget,
             iterations=chosen.iterations,
+            evaluations=chosen.evaluations,
             seed=chosen.seed,
             seeds=chosen.seeds,
             threads=chosen.threads,

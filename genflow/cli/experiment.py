@@ -55,6 +55,7 @@ def run(chosen: Arguments) -> None:
         folder=chosen.folder,
         budget=chosen.budget,
         iterations=chosen.iterations,
+        evaluations=chosen.evaluations,
         seed=chosen.seed,
         threads=chosen.threads,
         out=out,

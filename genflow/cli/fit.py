@@ -127,14 +127,13 @@ def run(chosen: Arguments) -> None:
     from genflow.studies.origin import describe_origin
     from genflow.studies.reporting.place import write_json
     from genflow.studies.reporting.rounds import write_pictures
-    from genflow.training import parse_seconds
+    from genflow.training.budget import check_one, parse_seconds
     from genflow.training.closing import work
     from genflow.training.tracking import tracked
 
-    if chosen.budget is not None and chosen.iterations is not None:
-        raise InputError("budget, iterations: both came; give one of them")
+    check_one(budget=chosen.budget, iterations=chosen.iterations, evaluations=chosen.evaluations)
     budget = None if chosen.budget is None else parse_seconds(chosen.budget)
-    if budget is None and chosen.iterations is None:
+    if budget is None and chosen.iterations is None and chosen.evaluations is None:
         budget = 60.0
     allowed = evaluation_seconds(chosen.evaluation_budget, budget)
     device = device_named(chosen.device)
@@ -156,6 +155,7 @@ def run(chosen: Arguments) -> None:
         "--set": options,
         "--budget": budget and f"{budget:g}s",
         "--iterations": chosen.iterations,
+        "--evaluations": chosen.evaluations,
         "--seed": chosen.seed,
         "--autocast": chosen.autocast,
         "--masks": chosen.masks,
@@ -171,6 +171,7 @@ def run(chosen: Arguments) -> None:
                 data,
                 budget=budget,
                 iterations=chosen.iterations,
+                evaluations=chosen.evaluations,
                 seed=chosen.seed,
                 autocast=chosen.autocast,
                 masks=chosen.masks,
@@ -186,6 +187,7 @@ def run(chosen: Arguments) -> None:
             **describe_origin(chosen.data, data, options_of_data),
             "budget": chosen.budget,
             "iterations": chosen.iterations,
+            "evaluations": chosen.evaluations,
             "seed": chosen.seed,
             "threads": torch.get_num_threads(),
             "device": str(device),

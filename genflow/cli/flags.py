@@ -44,6 +44,12 @@ def add_budget(parser: ArgumentParser, of: str, default: str = "60s") -> None:
         metavar="N",
         help="optimizer steps, or candidates of a model without, in the place of a time",
     )
+    parser.add_argument(
+        "--evaluations",
+        type=int,
+        metavar="N",
+        help="evaluations of the network in all steps instead, one for each row and point in time",
+    )
     parser.add_argument("--threads", type=int, metavar="N", help="threads of torch (default: 1)")
 
 

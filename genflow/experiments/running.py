@@ -25,6 +25,7 @@ def run(
     folder: str | PathLike[str] | None = None,
     budget: str | float | None = None,
     iterations: int | None = None,
+    evaluations: int | None = None,
     seed: int = 0,
     threads: int | None = None,
     out: str | PathLike[str],
@@ -41,6 +42,7 @@ def run(
         folder: Where the files of a download are.
         budget: Wall time of each training, in the place of the scale's.
         iterations: Optimizer steps of each training instead.
+        evaluations: Evaluations of the network in the steps of each training instead.
         seed: Seed of everything random.
         threads: Threads of each training; 1 by default.
         out: The folder for the results; it must not exist.
@@ -66,13 +68,14 @@ def run(
     if experiment.data in downloads():
         where = {"folder": folder, "checksums": experiment.checksums}
     data = load(experiment.data, rows=chosen.rows, **where)
-    if budget is None and iterations is None:
+    if budget is None and iterations is None and evaluations is None:
         budget = chosen.budget
     board = compare(
         data,
         list(experiment.models),
         budget=budget,
         iterations=iterations,
+        evaluations=evaluations,
         seed=seed,
         threads=threads,
         options={model: options for model, options in experiment.options(scale).items() if options},
@@ -81,7 +84,8 @@ def run(
         out=out,
     )
     words = ["genflow", "experiment", name, "--scale", scale]
-    for flag, value in (("folder", folder), ("budget", budget), ("iterations", iterations), ("seed", seed or None)):
+    limits = {"budget": budget, "iterations": iterations, "evaluations": evaluations}
+    for flag, value in {"folder": folder, **limits, "seed": seed or None}.items():
         words += [] if value is None else [f"--{flag}", str(value)]
     with keeping(f"the comparison is in {out}"):
         _add_figures(experiment, scale, shlex.join([*words, "--out", "NEW"]), board.folder)

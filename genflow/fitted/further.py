@@ -28,7 +28,7 @@ def train_further(
         units: The model in the user's units.
         data: What `genflow.data.load` takes, of the same columns.
         behind: The stages that stay behind it; see `GenerativeModel.stages_behind`.
-        budget: Seconds or iterations.
+        budget: What the training may take.
         settings: Passed on to `genflow.fitting.fit`.
 
     Raises:

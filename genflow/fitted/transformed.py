@@ -94,6 +94,7 @@ class Transformed(Component, LawOfRows):
         warm_start: bool = False,
         budget: str | float | Budget | None = None,
         iterations: int | None = None,
+        evaluations: int | None = None,
         seed: int = 0,
         progress: Progress | bool | None = None,
         checkpoint: str | PathLike[str] | None = None,
@@ -109,6 +110,7 @@ class Transformed(Component, LawOfRows):
             warm_start: Says that going on is what is meant.
             budget: As in `GenerativeModel.fit`.
             iterations: Likewise.
+            evaluations: Likewise.
             seed: Likewise.
             progress: Likewise.
             checkpoint: Likewise.
@@ -129,7 +131,7 @@ class Transformed(Component, LawOfRows):
                 "fit: this model is fitted; fit(…, warm_start=True) goes on from its weights, "
                 "fit of the model that it came of begins anew"
             )
-        limit = budget_of(budget, iterations)
+        limit = budget_of(budget, iterations, evaluations)
         behind = self.model.stages_behind(self.history)
         model, done = train_further(
             self, data, behind, limit,

@@ -252,13 +252,18 @@ class Matching(Flow, GenerativeModel):
             rows, partners = self.coupling(x, z, generator, condition)
             return x[rows], z[partners], None if condition is None else condition[rows]
 
-        def uncoupled(rows: Rows, generator: torch.Generator) -> Pairs:
-            x, condition = unpair(rows)
-            return x, self.noise_for(x, generator), condition
+        def coupled_in_batches(rows: Rows, generator: torch.Generator) -> Pairs:
+            # As in training: under another coupling the field that is learned is not the best one, and the weights that
+            # are kept would be early ones.
+            if self.coupling.independent:
+                return coupled(rows, generator)
+            places = torch.arange(len(unpair(rows)[0])).split(self.batch_size)
+            xs, zs, conditions = zip(*(coupled(pick(rows, part), generator) for part in places), strict=True)
+            return torch.cat(xs), torch.cat(zs), None if conditions[0] is None else torch.cat(conditions)
 
         train = pair(data.train, data.train_condition)
         validation = pair(data.validation, data.validation_condition)
-        return self._stage("matching", train, validation, coupled, uncoupled, share)
+        return self._stage("matching", train, validation, coupled, coupled_in_batches, share)
 
     def paired_regression(
         self, train: Sequence[Tensor], validation: Sequence[Tensor], name: str, share: float

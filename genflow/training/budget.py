@@ -1,4 +1,4 @@
-"""What a training may take: seconds, or iterations."""
+"""What a training may take: seconds, iterations, or evaluations of its network."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from collections.abc import Callable
 from genflow.draws import check_count
 from genflow.errors import InputError
 
-__all__ = ["Budget", "parse_seconds"]
+__all__ = ["Budget", "check_one", "parse_seconds"]
 
 _UNITS = {"": 1.0, "s": 1.0, "sec": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
 
@@ -35,15 +35,39 @@ def parse_seconds(text: str | float, name: str = "budget") -> float:
     return float(match[1]) * _UNITS[match[2]]
 
 
+def check_one(**limits: object) -> None:
+    """Refuses more than one limit of a training.
+
+    Args:
+        limits: The limits by their arguments, `None` where they were not given.
+
+    Raises:
+        InputError: Several were given.
+
+    Example:
+        >>> check_one(budget="60s", iterations=10, evaluations=None)
+        Traceback (most recent call last):
+        ...
+        genflow.errors.InputError: budget, iterations: both came; give one of them
+    """
+    given = [name for name, limit in limits.items() if limit is not None]
+    if len(given) > 1:
+        raise InputError(f"{', '.join(given)}: {'both' if len(given) == 2 else 'all'} came; give one of them")
+
+
 class Budget:
-    """What is left of a training's seconds or of its iterations.
+    """What is left of a training's seconds, of its iterations, or of the evaluations of its network.
 
     The clock starts with the model's own work, `start`: what it does until it can be used counts, the reading of the
     data before that does not.
 
     Args:
         seconds: Seconds.
-        iterations: Optimizer steps; exactly one of the two is given.
+        iterations: Optimizer steps.
+        evaluations: Evaluations of the network in the losses of the steps, each row and each point in time counted: a
+            loss that solves an equation takes as many for a row as the solver does, any other takes one. Backward
+            passes, validation and what computes a part again are not counted. The step that reaches it is the last.
+            Exactly one of the three is given.
         clock: What tells the time, wall time by default. On one thread of a busy machine `time.process_time` gives a
             training the seconds that it would have had alone, more or less.
 
@@ -61,33 +85,42 @@ class Budget:
         self,
         seconds: float | None = None,
         iterations: int | None = None,
+        evaluations: int | None = None,
         clock: Callable[[], float] = time.perf_counter,
     ):
-        if (seconds is None) == (iterations is None):
-            raise InputError("budget, iterations: give exactly one of them")
-        if iterations is not None:
-            check_count(iterations, "iterations")
-        self.timed = seconds is not None
-        self.total = float(seconds if seconds is not None else iterations)  # type: ignore[arg-type]
+        limits = {"s": seconds, "iterations": iterations, "evaluations": evaluations}
+        given = {unit: limit for unit, limit in limits.items() if limit is not None}
+        if len(given) != 1:
+            raise InputError("budget, iterations, evaluations: give exactly one of them")
+        ((self.unit, limit),) = given.items()
+        if self.unit != "s":
+            check_count(limit, self.unit)
+        self.timed = self.unit == "s"
+        self.total = float(limit)
         self.clock = clock
         self.reserve = 0.0
         self._begin: float | None = None
         self._before = 0.0  # seconds of earlier sessions
-        self._steps = 0
+        self._spent = 0  # iterations or evaluations
 
     def start(self) -> None:
         """Starts the clock, where it does not run yet."""
         if self._begin is None:
             self._begin = self.clock()
 
-    def step(self) -> None:
-        """Counts an optimizer step."""
-        self._steps += 1
+    def step(self, evaluations: int = 0) -> None:
+        """Counts an optimizer step, and so many evaluations of the network in it."""
+        self._spent += evaluations if self.unit == "evaluations" else 1
 
-    def spend(self, seconds: float = 0.0, steps: int = 0) -> None:
-        """Counts what was spent in an earlier session, or before the clock was started."""
+    def spend(self, seconds: float = 0.0, counted: int = 0) -> None:
+        """Counts what was spent in an earlier session, or before the clock was started.
+
+        Args:
+            seconds: Seconds.
+            counted: Iterations or evaluations, where they are the limit.
+        """
         self._before += seconds
-        self._steps += steps
+        self._spent += counted
 
     @property
     def seconds(self) -> float:
@@ -96,12 +129,12 @@ class Budget:
 
     @property
     def used(self) -> float:
-        """Seconds or steps spent so far."""
-        return self.seconds if self.timed else self._steps
+        """What was spent so far of that which is limited."""
+        return self.seconds if self.timed else self._spent
 
     @property
     def left(self) -> float:
-        """Seconds or steps left, without the reserve."""
+        """What is left, without the reserve."""
         return max(0.0, self.total - self.reserve - self.used)
 
     @property

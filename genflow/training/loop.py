@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from genflow.deadline import OutOfTime, check_time, deadline
 from genflow.errors import InputError, SolverError
+from genflow.tally import tally
 from genflow.training.budget import Budget
 from genflow.training.progress import Progress, event
 from genflow.training.rows import Rows, pick, unpair
@@ -73,6 +74,7 @@ class StageRun:
         self.allowance = allowance if budget.timed else max(1.0, round(allowance))
         self.began, self.seconds_before = self.budget.clock(), 0.0
         self.step, self.skipped, self.retreats, self.refinements = 0, 0, 0, 0
+        self.evaluations = 0  # of the network, in the losses of the steps
         self.rate = self.optimization.learning_rate
         self.next_validation, self.validated = 0.0, 0
         self.curve: list[list[float]] = []
@@ -131,6 +133,7 @@ class StageRun:
         return {
             "stage": self.stage.name,
             "steps": self.step,
+            "evaluations": self.evaluations,
             "batch": min(self.optimization.batch_size, len(self.stage.points)),
             "rows": max(0, self.validated),
             "seconds": self.seconds,
@@ -167,7 +170,7 @@ class StageRun:
         rate = self.rate * (_schedule(fraction, self.regime.warmup) if annealed else 1.0)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
-        batch = self._batch()
+        before, batch = self.evaluations, self._batch()
         drawn = self.generator.get_state() if self._sharp else None
         value = self._gradient(batch)
         if drawn is not None and math.isfinite(value):  # once more with the same draws
@@ -176,7 +179,7 @@ class StageRun:
                 climbed = self._gradient(batch)
             value = value if math.isfinite(climbed) else climbed
         norm = nn.utils.clip_grad_norm_(self.parameters, self.optimization.clip)
-        self.budget.step()
+        self.budget.step(self.evaluations - before)
         if math.isfinite(value) and math.isfinite(norm.item()):
             self.optimizer.step()
             self.step, self.skipped = self.step + 1, 0
@@ -189,11 +192,16 @@ class StageRun:
         """The loss of a batch, with its gradient left in the parameters; not a number where no solver gets through."""
         self.optimizer.zero_grad(set_to_none=not self.regime.lean)
         try:
-            with torch.autocast(self.stage.points.device.type, torch.bfloat16) if self.autocast else nullcontext():
+            precision = (
+                torch.autocast(self.stage.points.device.type, torch.bfloat16) if self.autocast else nullcontext()
+            )
+            with precision, tally() as solves:
                 loss = self.stage.loss(batch, self.generator)
             loss.backward()
         except SolverError:
             return math.nan
+        finally:  # a loss without a solve evaluates it once for each row
+            self.evaluations += solves.count or len(unpair(batch)[0])
         return loss.item()
 
     @property
@@ -412,7 +420,7 @@ class StageRun:
 
 
 _FACTS = (
-    "step", "skipped", "retreats", "refinements", "rate", "next_validation", "validated", "curve",
+    "step", "evaluations", "skipped", "retreats", "refinements", "rate", "next_validation", "validated", "curve",
     "validation", "best_loss", "spent_before", "allowance",
 )  # fmt: skip
 

@@ -123,7 +123,7 @@ class SelectionRun:
                 break
             except ValueError as error:  # such as a covariance that is singular
                 loss, reason = math.inf, f": {' '.join(str(error).split())}"
-            self.budget.step()
+            self.budget.step()  # there is no network in it to evaluate
             taken = self.budget.clock() - began
             self.least_seconds = min(taken, self.least_seconds) if self.trials else taken
             self.trials.append(Trial(options, loss))

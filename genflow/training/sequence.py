@@ -49,11 +49,12 @@ def train(
     Args:
         model: The model; see `genflow.model.GenerativeModel.next_stage`.
         data: Standardized rows.
-        budget: Seconds or iterations.
+        budget: What it may take.
         seed: Seed of batches, probes and of the initial weights of new parts.
         progress: Called now and then; see `Progress`.
-        checkpoint: A folder that the state is kept in. A training that was cut off goes on from there: counted in
-            iterations, to the same weights, bit for bit on the same machine; on a clock, with the seconds it has left.
+        checkpoint: A folder that the state is kept in. A training that was cut off goes on from there: where steps
+            or evaluations are counted, to the same weights, bit for bit on the same machine; on a clock, with the
+            seconds it has left.
         history: The stages that are behind the model, where it goes on from its weights.
         reserve: Asked at the beginning of each stage, on a clock, how many seconds are to be left at the end for what
             comes after the stages.
@@ -71,7 +72,7 @@ def train(
     entries: History = resumed.history if resumed else list(history)
     budget.start()
     if resumed:
-        budget.spend(resumed.seconds, resumed.steps)
+        budget.spend(resumed.seconds, resumed.counted)
     begin = budget.clock() - (entries[-1]["ends"] if entries else 0.0)
     pace = 0.0  # seconds of a step of the stage before
     while len(entries) == len(history) or budget.left > 0 or (resumed and resumed.run):

@@ -42,7 +42,7 @@ class Resumed:
 
     history: list[dict[str, Any]]
     seconds: float
-    steps: int
+    counted: int
     run: StageState | None
 
 
@@ -80,7 +80,7 @@ class Snapshots:
         self.path = Path(folder) / FILE
         self.budget = budget
         self._next = -math.inf  # on the clock, the moment from which on another is worth its time
-        unit = "s" if budget.timed else " iterations"
+        unit = "s" if budget.timed else f" {budget.unit}"
         self.facts = {
             "format": FORMAT,
             "seed": seed,
@@ -147,10 +147,10 @@ class Snapshots:
         run = None
         if document["run"] is not None:
             run = ({n.removeprefix("run."): t for n, t in state.items() if n.startswith("run.")}, document["run"])
-        # On a clock what was used are seconds; where steps are counted, the last entry knows the time.
+        # On a clock what was used are seconds; where something is counted, the last entry knows the time.
         elapsed = run[1]["elapsed"] if run else document["history"][-1]["ends"] if document["history"] else 0.0
-        seconds, steps = (document["used"], 0) if self.budget.timed else (elapsed, int(document["used"]))
-        return Resumed(document["history"], seconds, steps, run)
+        seconds, counted = (document["used"], 0) if self.budget.timed else (elapsed, int(document["used"]))
+        return Resumed(document["history"], seconds, counted, run)
 
 
 def _fingerprint(data: TrainingData) -> str:

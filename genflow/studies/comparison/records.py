@@ -30,6 +30,7 @@ class Terms:
     Attributes:
         budget: Seconds of each training, or `None` where steps are counted.
         iterations: Optimizer steps instead.
+        evaluations: Evaluations of the network instead.
         evaluation: Seconds that the figures of a model may take.
         threads: Threads of torch.
         points: Samples drawn, and at most as many rows in the figures of samples.
@@ -50,6 +51,7 @@ class Terms:
     autocast: bool = False
     clock: str = "wall"
     trials: int = 1
+    evaluations: int | None = None
 
     @property
     def timer(self) -> Callable[[], float]:

@@ -11,8 +11,9 @@ from typing import Any
 __all__ = ["command", "repeatable"]
 
 _KEPT = (
-    "models", "budget", "iterations", "seeds", "threads", "metrics", "columns", "atoms", "condition", "classes", "drop",
-    "missing", "missing_values", "sheet", "points", "evaluation_budget", "device", "autocast", "clock", "trials",
+    "models", "budget", "iterations", "evaluations", "seeds", "threads", "metrics", "columns", "atoms", "condition",
+    "classes", "drop", "missing", "missing_values", "sheet", "points", "evaluation_budget", "device", "autocast",
+    "clock", "trials",
 )  # fmt: skip
 _DEFAULTS = (("atoms", "cells"), ("missing", "value"), ("points", 1000))
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import base64
+from collections.abc import Mapping
+from typing import Any
 
 from genflow.studies.comparison.contests import contests
 from genflow.studies.comparison.outcomes import Outcomes
@@ -27,7 +29,7 @@ def render(board: Outcomes, gallery: Gallery) -> str:
         gallery: Its pictures.
     """
     arguments, config = board.config["arguments"], board.config
-    budget = arguments["budget"] or f"{arguments['iterations']:,} steps".replace(",", "\u202f")
+    budget = arguments["budget"] or _counted(arguments)
     if arguments["budget"] and arguments.get("clock") == "cpu":
         budget += " of a processor"
     return template("report.html").render(
@@ -66,6 +68,14 @@ def summary(board: Outcomes, gallery: Gallery) -> str:
         sections=[section(board, name, gallery) for name in board.data_names],
         overall=[gallery.pictures["leaderboard"]] if "leaderboard" in gallery.pictures else [],
     )
+
+
+def _counted(arguments: Mapping[str, Any]) -> str:
+    """The limit of each training that is no time."""
+    count, unit = arguments["iterations"], "steps"
+    if count is None:
+        count, unit = arguments["evaluations"], "evaluations of the network"
+    return f"{count:,} {unit}".replace(",", "\u202f")
 
 
 def _embed(board: Outcomes, name: str) -> str:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from genflow.devices import device_named
+from genflow.draws import check_count
 from genflow.errors import InputError
 from genflow.extras import require
 from genflow.naming import registry
@@ -52,6 +53,7 @@ def compare(
     *,
     budget: str | float | None = None,
     iterations: int | None = None,
+    evaluations: int | None = None,
     seed: int | None = None,
     seeds: Sequence[int] | None = None,
     threads: int | None = None,
@@ -93,8 +95,10 @@ def compare(
     Args:
         data: A data set or a list of them, each anything that `genflow.data.load` takes.
         models: Names, `module:Name`, or classes.
-        budget: Time of each training, such as `"60s"`; 60 seconds if neither it nor `iterations` is given.
+        budget: Time of each training, such as `"60s"`; 60 seconds if none of the three is given.
         iterations: Optimizer steps of each training instead.
+        evaluations: Evaluations of the network in the steps of each training instead, one for each row and point in
+            time: what a step takes of them differs from model to model. See `genflow.training.Budget`.
         seed: Seed of everything random, for one run of each trial.
         seeds: Several seeds: every trial is run with each of them. Where neither is given they are 0, 1 and 2 from a
             budget of 60 seconds on, and 0 below; those that were there, where a comparison goes on.
@@ -166,18 +170,19 @@ def compare(
         "missing_values": list(missing_values),
         "sheet": sheet,
     }
-    if budget is None and iterations is None:
+    if budget is None and iterations is None and evaluations is None:
         budget = "60s"
     with take_place(out, "comparison", resume=resume) as place:
         clock = _clock(clock, jobs, executor, device, place.mark.get("arguments"))
         terms = _terms(
-            budget, iterations, evaluation, threads, points, metrics, str(device_named(device)), autocast, clock,
-            trials,
+            budget, iterations, evaluations, evaluation, threads, points, metrics, str(device_named(device)), autocast,
+            clock, trials,
         )  # fmt: skip
         chosen = entrants([models] if isinstance(models, str) or callable(models) else models, options or {}, velocity)
         arguments = {
             "budget": None if budget is None else str(budget),
             "iterations": iterations,
+            "evaluations": evaluations,
             "threads": threads,
             "metrics": list(metrics),
             "points": points,
@@ -270,6 +275,7 @@ def _seeds(seed: int | None, seeds: Sequence[int] | None, terms: Terms, before: 
 def _terms(
     budget: str | float | None,
     iterations: int | None,
+    evaluations: int | None,
     evaluation: str | float | None,
     threads: int | None,
     points: int,
@@ -281,13 +287,13 @@ def _terms(
 ) -> Terms:
     """What all trials have alike, checked."""
     from genflow.numerics.threads import check_threads
-    from genflow.training import parse_seconds
+    from genflow.training.budget import check_one, parse_seconds
 
-    if budget is not None and iterations is not None:
-        raise InputError("budget, iterations: both came; give one of them")
+    check_one(budget=budget, iterations=iterations, evaluations=evaluations)
     seconds = None if budget is None else parse_seconds(budget)
-    if iterations is not None and iterations < 1:
-        raise InputError(f"iterations: {iterations} came; at least 1 would do")
+    for name, count in (("iterations", iterations), ("evaluations", evaluations)):
+        if count is not None:
+            check_count(count, name)
     if threads is not None:
         check_threads(threads)
     allowed = evaluation_seconds(evaluation, seconds)
@@ -299,7 +305,9 @@ def _terms(
         raise InputError(f"trials: {trials} came; at least 1 would do")
     if trials > 1:
         require("tuning")
-    return Terms(seconds, iterations, allowed, threads or 1, points, tuple(metrics), device, autocast, clock, trials)
+    return Terms(
+        seconds, iterations, allowed, threads or 1, points, tuple(metrics), device, autocast, clock, trials, evaluations
+    )  # fmt: skip
 
 
 def _config(planned: Plan, before: Mapping[str, Any]) -> dict[str, Any]:

@@ -97,7 +97,7 @@ def run_trial(
         fitted.keep_scores(evaluation.log_prob[evaluation.scored], evaluation.places)
         write_structure(fitted, folder / "model")
     # Where steps are counted, all have equally many, and the heading says how many.
-    known = [] if terms.budget is not None else few_steps(fitted.history, len(data.train))
+    known = [] if terms.iterations is None else few_steps(fitted.history, len(data.train))
     remarks = [remark for remark in fitted.remarks if remark not in known]
     remarks += [remark for remark in evaluation.remarks if remark != ONE_PLACE]  # the board says it of all models
     arrays: dict[str, Any] = {
@@ -157,7 +157,7 @@ def _trained(
             said = now
             notify({"what": "training", **event})
 
-    limit = Budget(terms.budget, terms.iterations, terms.timer)
+    limit = Budget(terms.budget, terms.iterations, terms.evaluations, terms.timer)
     further: dict[str, Any] = {"autocast": True} if terms.autocast and model.autocasts else {}
     honest = reset_peak()
     before = resident_peak()
