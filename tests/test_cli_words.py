@@ -75,6 +75,8 @@ def refused(capsys, words: str) -> str:
         ("fitt t.csv", ["did you mean fit?"]),
         ("fit t.csv -o run --threads 0", ["--threads: 0 came"]),
         ("fit t.csv -o run --budget 3s --iterations 3", ["--budget, --iterations: both came"]),
+        ("fit t.csv -o run --budget 3s --evaluations 3", ["--budget, --evaluations: both came"]),
+        ("compare t.csv --evaluations 0", ["--evaluations: 0 came; a whole number from 1 on"]),
         ("fit t.csv -o run --atoms maybe", ["--atoms: 'maybe' came"]),
         ("compare t.csv --points 3", ["--points: 3 came"]),
         ("fit t.csv -o run --budget -1s", ["--budget: '-1s' came; a time"]),

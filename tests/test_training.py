@@ -106,7 +106,10 @@ def test_a_budget_that_is_none_is_refused(text):
     assert "\n" not in str(error.value)
 
 
-@pytest.mark.parametrize("arguments", [{}, {"seconds": 1.0, "iterations": 1}, {"iterations": 0}])
+@pytest.mark.parametrize(
+    "arguments",
+    [{}, {"seconds": 1.0, "iterations": 1}, {"iterations": 0}, {"iterations": 1, "evaluations": 9}],
+)
 def test_exactly_one_limit_is_given(arguments):
     with pytest.raises(InputError, match="iterations"):
         Budget(**arguments)
@@ -142,6 +145,33 @@ def test_models_take_the_iterations_they_were_given(moons, model):
     history = model.fit(moons, iterations=53).history
     assert len(history) >= 2
     assert sum(entry["steps"] for entry in history) == 53
+
+
+def test_evaluations_are_those_of_every_row_and_time(moons):
+    model = gf.models.CNF(2, width=8, batch_size=100, train_steps=3)
+    matching, likelihood = model.fit(moons, evaluations=40_000).history
+    stages = 4 * 3  # of RK4, in each of its steps
+    assert matching["evaluations"] == 100 * matching["steps"]
+    assert likelihood["evaluations"] == 100 * stages * likelihood["steps"]
+    total = matching["evaluations"] + likelihood["evaluations"]
+    assert 40_000 <= total < 40_000 + 100 * stages  # the step that reaches it is the last
+    (nsf,) = gf.baselines.NSF(2, transforms=1, width=8, batch_size=100).fit(moons, evaluations=1000).history
+    assert nsf["steps"] == 10
+    (free,) = gf.baselines.GaussianMixture(2).fit(moons, evaluations=1).history  # without a network
+    assert free["candidates"] > 1
+
+
+def test_a_training_of_so_many_evaluations_goes_on_to_the_same_weights(moons, tmp_path):
+    def trained(**options):
+        torch.manual_seed(0)
+        return gf.models.CNF(2, width=8, batch_size=100).fit(moons, evaluations=150_000, seed=5, **options)
+
+    whole = trained()
+    with pytest.raises(Cut):
+        trained(checkpoint=tmp_path, progress=cut_at(3))
+    resumed = trained(checkpoint=tmp_path)
+    assert same(whole, resumed)
+    assert without_seconds(whole.history) == without_seconds(resumed.history)
 
 
 # What a step and a stage do
