@@ -44,7 +44,7 @@ Pairs = tuple[Tensor, Tensor, Tensor | None]
 
 _SLACK = 0.01  # of a deviation, between the law that the noise leads to and the base: 1e-4 nats in each dimension
 _ENDED = 1e-6  # of the signal: none
-_DRAWS = 8  # of each row in a validation
+_DRAWS, _COUPLED_DRAWS = 8, 2  # of each row in a validation; to pair a batch takes as long as to train on it
 _RATE = Rate()  # what a plain field predicts
 
 
@@ -314,7 +314,8 @@ class Matching(Flow, GenerativeModel):
         def validate(rows: Rows, generator: torch.Generator) -> Tensor:
             # Several draws for each row, spread evenly over time.
             first = unpair(rows)[0]
-            again = torch.arange(len(first), device=first.device).repeat(_DRAWS)
+            draws = _DRAWS if self.coupling.independent else _COUPLED_DRAWS
+            again = torch.arange(len(first), device=first.device).repeat(draws)
             x, z, condition = pairs_of_validation(pick(rows, again), generator)
             u = _spread(x)[torch.randperm(len(x), generator=generator, device=x.device)]
             return self.losses(x, z, u, condition, self._latent(x, generator))
