@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from os import PathLike
@@ -18,13 +18,13 @@ from genflow.errors import InputError, Remark
 from genflow.groups import Group
 from genflow.interfaces import Component
 from genflow.numerics.threads import unhindered
-from genflow.training import Budget, Progress, Tracked, Tracker, TrainingData, parse_seconds, train
+from genflow.training import Budget, Progress, Rows, Stream, Tracked, Tracker, TrainingData, pair, parse_seconds, train
 from genflow.training.budget import check_one
 from genflow.training.closing import Closing, few_steps
 from genflow.training.progress import Line
 
 if TYPE_CHECKING:
-    from genflow.data import Dataset, Encoding, Preprocessor
+    from genflow.data import Conditions, Dataset, Encoding, Preprocessor, Source
 
 __all__ = ["Fit", "FitRecord", "budget_of", "check_dtype", "fit", "like_of", "settings_of", "warn"]
 
@@ -191,9 +191,36 @@ def _standardize_parts(
         of_validation,
     )
     copies = len(train.z) // max(len(train.first), 1)
-    rows = TrainingData(train.z, validation.z, train.condition, validation.condition, copies)
+    stream = None
+    if data.stream is not None:
+        stream = _Standardized(data.stream, pair(train.first, train.given), preprocessor, given, model)
+    rows = TrainingData(train.z, validation.z, train.condition, validation.condition, copies, stream)
     plain = TrainingData(train.first, validation.first, train.given, validation.given)
     return rows, plain, validation.log_det
+
+
+class _Standardized(Stream):
+    """Rows of a stream in the units that a model is trained in, with the vectors of their conditions.
+
+    Args:
+        source: The rows in the user's units.
+        sample: Some of them, in those units.
+        preprocessor: What makes the units.
+        given: The conditions of the data set, where there are some.
+        model: The model; rows are where it is.
+    """
+
+    def __init__(self, source: Source, sample: Rows, preprocessor: Preprocessor, given: Conditions | None, model: Any):
+        self.source, self.sample, self.preprocessor, self.given, self.model = source, sample, preprocessor, given, model
+
+    def batches(self, size: int, seed: int, skip: int = 0) -> Iterator[Rows]:
+        like = like_of(self.model)
+        for number, (x, condition) in enumerate(self.source.batches(size, seed, skip), skip):
+            # Of the batch alone, so that a training that was cut off finds the same places of its rows.
+            generator = torch.Generator().manual_seed((seed * 1_000_003 + number) % (1 << 62))
+            z = self.preprocessor.spread(x, generator)[0].to(like.device, like.dtype)
+            vectors = None if self.given is None else self.given.vectors(condition).to(like.device, like.dtype)
+            yield pair(*(self.model.varied(z, vectors, generator) if self.model.varies else (z, vectors)))
 
 
 class _Places(NamedTuple):

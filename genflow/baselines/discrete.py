@@ -156,7 +156,7 @@ class DiscreteFlow(GenerativeModel):
         return Stage(
             name="likelihood",
             parameters=[parameter for parameter in self.parameters() if parameter.requires_grad],
-            train=pair(data.train, data.train_condition),
+            train=data.batched,
             validation=pair(data.validation, data.validation_condition),
             loss=loss,
             validate=validate,

@@ -200,7 +200,7 @@ class MeanFlow(Flow, GenerativeModel):
         return Stage(
             name="mean flow",
             parameters=list(self.velocity.parameters()),
-            train=pair(data.train, data.train_condition),
+            train=data.batched,
             validation=pair(data.validation, data.validation_condition),
             loss=loss,
             validate=validate,

@@ -93,6 +93,13 @@ def add_arguments(parser: ArgumentParser) -> None:
         action="store_true",
         help="train on rows of which random entries are seen, so that `genflow impute` draws the others at once",
     )
+    parser.add_argument(
+        "--workers",
+        type=int,
+        metavar="N",
+        help="of a folder of pictures: read them while the model trains, in so many processes (0: in this one), and "
+        "keep a sample alone in memory",
+    )
     add_network(parser, "the model")
     add_device(parser)
     add_tracker(parser)
@@ -142,7 +149,7 @@ def run(chosen: Arguments) -> None:
     check_values(cls, options)
     set_threads(1 if chosen.threads is None else chosen.threads)
     options_of_data = loading(chosen)
-    data = load(chosen.data, **options_of_data)
+    data = load(chosen.data, **options_of_data) if chosen.workers is None else _streamed(chosen, options_of_data)
     for remark in data.remarks:
         note(remark)
     torch.manual_seed(chosen.seed)
@@ -160,6 +167,7 @@ def run(chosen: Arguments) -> None:
         "--autocast": chosen.autocast,
         "--masks": chosen.masks,
         **{flag_of(key): value for key, value in options_of_data.items()},
+        "--workers": chosen.workers,
         "data": chosen.data,
         "rows": data.fingerprint,
     }
@@ -185,6 +193,7 @@ def run(chosen: Arguments) -> None:
             "model": name,
             "options": options,
             **describe_origin(chosen.data, data, options_of_data),
+            "workers": chosen.workers,
             "budget": chosen.budget,
             "iterations": chosen.iterations,
             "evaluations": chosen.evaluations,
@@ -212,6 +221,19 @@ def run(chosen: Arguments) -> None:
         print(f"model: {out}" + "".join(f", {picture}" for picture in drawn))
     if found.failure:
         raise ResultError(f"{found.failure}; the model is kept in {out} for a look")
+
+
+def _streamed(chosen: Arguments, loading: dict[str, Any]) -> Any:
+    """A folder of pictures that is read while the model trains."""
+    from genflow.data import holds_pictures, stream
+
+    usual = {"atoms": "cells", "missing": "value"}
+    for name, value in loading.items():
+        if name not in ("condition", "classes") and value and usual.get(name) != value:
+            raise InputError(f"{name}: it does not go with workers, which read pictures; leave one of them out")
+    if not holds_pictures(chosen.data):
+        raise InputError(f"workers: {chosen.data} is no folder of pictures; leave it out")
+    return stream(chosen.data, condition=loading["condition"], workers=chosen.workers)
 
 
 @dataclass

@@ -20,6 +20,7 @@ from genflow.data.preprocessing import Compose, Logit, Preprocessor, Standardize
 from genflow.data.reading import TABLES
 from genflow.data.rows import rows_of
 from genflow.data.sensors import SensorNetwork
+from genflow.data.streams import Source, stream
 from genflow.data.tables import read, read_columns, read_with_condition
 from genflow.data.writing import WRITABLE, write
 
@@ -38,6 +39,7 @@ __all__ = [
     "Preprocessor",
     "Schema",
     "SensorNetwork",
+    "Source",
     "Standardize",
     "Whiten",
     "downloads",
@@ -50,5 +52,6 @@ __all__ = [
     "read_with_condition",
     "rows_of",
     "split",
+    "stream",
     "write",
 ]

@@ -6,6 +6,7 @@ import hashlib
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import torch
@@ -44,6 +45,8 @@ class Dataset:
         condition: What each row is conditioned on, where there is a condition; see `genflow.data.Conditions`.
         schema: The columns of the table that the rows come of, those that are left out among them; `columns` are the
             names of those that are modelled. `None` of what is generated.
+        stream: Where training rows are read while a model trains, of which `train` is a sample then; see
+            `genflow.data.stream`.
 
     Example:
         >>> from genflow.data import load
@@ -63,6 +66,7 @@ class Dataset:
     image_shape: tuple[int, int] | None = None
     condition: Conditions | None = None
     schema: Schema | None = None
+    stream: Any = None
 
     @property
     def condition_dim(self) -> int:

@@ -11,6 +11,7 @@ from os import PathLike
 from pathlib import Path
 
 import numpy as np
+from torch.utils.data import Dataset as Items
 
 from genflow.data.dataset import FEWEST_ROWS, Dataset, split
 from genflow.data.grey_levels import LABEL, dequantize
@@ -19,8 +20,9 @@ from genflow.data.sampling import fewer
 from genflow.errors import InputError
 from genflow.extras import extra
 
-__all__ = ["folder_images", "has_pictures"]
+__all__ = ["PictureFiles", "folder_images", "has_pictures"]
 
+_LOOKED_AT = 200  # pictures, to tell grey ones from those in colours
 _DEEP = ("I", "F")  # modes of more than eight bits, whose levels are not 0 to 255
 
 
@@ -90,6 +92,40 @@ def folder_images(
     if classes and not condition:
         data.remarks.append(f"{name}: its sub-folders are taken together; condition={LABEL} makes them classes")
     return data
+
+
+class PictureFiles(Items[tuple[np.ndarray, int | str]]):
+    """The pictures of a folder, each read from its file when it is asked for: bytes, and the place of its class.
+
+    Args:
+        folder: The folder; all of its pictures have one size.
+
+    Attributes:
+        classes: The names of the sub-folders, where the pictures are in some.
+
+    Raises:
+        InputError: Too few pictures; pictures beside sub-folders of pictures.
+    """
+
+    def __init__(self, folder: Path):
+        if not folder.is_dir():
+            raise InputError(f"data: {folder} is no folder; one of pictures would do")
+        self.paths, self.places, self.classes = _list_pictures(folder)
+        if len(self.paths) < FEWEST_ROWS:
+            raise InputError(f"{folder}: {len(self.paths)} pictures came; at least {FEWEST_ROWS} would do")
+        ends = _read(self.paths[:: max(1, len(self.paths) // _LOOKED_AT)])
+        self._size = ends.shape[1:3]
+        self.grey = bool((ends == ends[..., :1]).all())
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __getitem__(self, place: int) -> tuple[np.ndarray, int | str]:
+        picture = _read([self.paths[place]], like=(self.paths[0], self._size))[0]
+        if self.grey and not (picture == picture[..., :1]).all():
+            raise InputError(f"{self.paths[place]}: a picture in colours came among grey ones; one kind would do")
+        channels = np.moveaxis(picture, -1, 0)[: 1 if self.grey else None]
+        return channels, self.classes[self.places[place]] if self.classes else 0
 
 
 def _list_pictures(folder: Path) -> tuple[list[Path], np.ndarray, list[str]]:

@@ -29,7 +29,7 @@ from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
@@ -49,7 +49,7 @@ from genflow.models.proximal import proximal_stage
 from genflow.models.stages import initial_frequencies, likelihood_stage, matching_stage
 from genflow.naming.search import Between, OneOf
 from genflow.schedulers import JKOSteps, refine, reparameterize
-from genflow.training import Optimization, Stage, TrainingData, pair
+from genflow.training import Optimization, Rows, Stage, Stream, TrainingData, pair, unpair
 from genflow.velocities import Chain, ResidualMLP, Shallow
 
 __all__ = ["JKOiFlow", "diffuse"]
@@ -266,7 +266,7 @@ class JKOiFlow(Flow, GenerativeModel):
 
         return proximal_stage(
             Flow(block, self.scheduler, self.integrator, self.divergence, self.base),
-            pair(x_train, condition),
+            self._pushed_batches(data, k, pair(x_train, condition)),
             pair(x_validation, data.validation_condition),
             self.discretization,
             h=self._weight(block, k),
@@ -277,6 +277,13 @@ class JKOiFlow(Flow, GenerativeModel):
             share=self.rounds.share(moves, halvings, k, count, self._joint_per_rounds),
             optimization=self.optimization.rebuilt(sharpness=0.0),
         )
+
+    def _pushed_batches(self, data: TrainingData, k: int, pushed: Rows) -> Rows | Stream:
+        """What block k takes its batches from: the rows that were pushed, or batches that are as they come."""
+        if data.stream is None:
+            return pushed
+        parts = (self.scheduler, self.integrator, self.divergence, self.base)
+        return _Pushed(data.stream, [Flow(block, *parts) for block in list(self.velocity)[:k]], pushed)
 
     @property
     def _joint_per_rounds(self) -> float:
@@ -367,6 +374,27 @@ class JKOiFlow(Flow, GenerativeModel):
             x_validation = _encode(flow, x_validation, data.validation_condition)
         data.cache["pushed"] = (blocks, x_train, x_validation)
         return x_train, x_validation, condition
+
+
+class _Pushed(Stream):
+    """A stream behind the first blocks of a chain.
+
+    Args:
+        stream: The stream.
+        flows: The blocks.
+        sample: Some of the rows, pushed.
+    """
+
+    def __init__(self, stream: Stream, flows: Sequence[Flow], sample: Rows):
+        self.stream, self.flows, self.sample = stream, flows, sample
+
+    def batches(self, size: int, seed: int, skip: int = 0) -> Iterator[Rows]:
+        for rows in self.stream.batches(size, seed, skip):
+            x, condition = unpair(rows)
+            with torch.no_grad():
+                for flow in self.flows:
+                    x = _encode(flow, x, condition)
+            yield pair(x, condition)
 
 
 def _event_shape(block: Velocity, dim: int) -> tuple[int, ...]:

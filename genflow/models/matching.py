@@ -30,7 +30,7 @@ from genflow.paths.couplings import coupling as coupling_of
 from genflow.paths.weightings import weighting_of
 from genflow.schedulers import EqualLogSNR, Uniform
 from genflow.solvers import EulerMaruyama
-from genflow.training import Optimization, Rows, Stage, TrainingData, pair, pick, unpair
+from genflow.training import Optimization, Rows, Stage, Stream, TrainingData, pair, pick, unpair
 from genflow.velocities import ProbabilityFlow, optional, strike_out
 from genflow.wrappers import alike
 
@@ -261,9 +261,8 @@ class Matching(Flow, GenerativeModel):
             xs, zs, conditions = zip(*(coupled(pick(rows, part), generator) for part in places), strict=True)
             return torch.cat(xs), torch.cat(zs), None if conditions[0] is None else torch.cat(conditions)
 
-        train = pair(data.train, data.train_condition)
         validation = pair(data.validation, data.validation_condition)
-        return self._stage("matching", train, validation, coupled, coupled_in_batches, share)
+        return self._stage("matching", data.batched, validation, coupled, coupled_in_batches, share)
 
     def paired_regression(
         self, train: Sequence[Tensor], validation: Sequence[Tensor], name: str, share: float
@@ -286,7 +285,7 @@ class Matching(Flow, GenerativeModel):
     def _stage(
         self,
         name: str,
-        train: Rows,
+        train: Rows | Stream,
         validation: Rows,
         pairs: Callable[[Rows, torch.Generator], Pairs],
         pairs_of_validation: Callable[[Rows, torch.Generator], Pairs],

@@ -24,7 +24,7 @@ from genflow.flow import Flow
 from genflow.models.discretization import Discretization
 from genflow.models.likelihood import kinetic_energy
 from genflow.models.stages import CoarseFlow
-from genflow.training import Refinement, Rows, Stage, pick, unpair
+from genflow.training import Refinement, Rows, Stage, Stream, pick, unpair
 
 __all__ = ["TRANSPORTS", "proximal_stage"]
 
@@ -35,7 +35,7 @@ _FIGURES = ("movement", "relative_movement", "kl_change", "dissipation", "dissip
 
 def proximal_stage(
     flow: Flow,
-    train: Rows,
+    train: Rows | Stream,
     validation: Rows,
     discretization: Discretization,
     *,

@@ -62,7 +62,7 @@ def likelihood_stage(
     refinement = Refinement(lambda rows, g: -coarse.judged.log_prob(*unpair(rows), g), coarse.refine)
     return Stage(
         parameters=list(flow.velocity.parameters()),
-        train=pair(data.train, data.train_condition),
+        train=data.batched,
         validation=pair(data.validation, data.validation_condition),
         loss=loss,
         validate=lambda rows, generator: -flow.log_prob(*unpair(rows), generator),
@@ -164,7 +164,7 @@ def matching_stage(
 
     return Stage(
         parameters=list(velocity.parameters()),
-        train=pair(data.train, data.train_condition),
+        train=data.batched,
         validation=pair(data.validation, data.validation_condition),
         loss=loss,
         validate=validate,

@@ -32,6 +32,7 @@ class _Record(TypedDict):
     missing: NotRequired[str | None]
     missing_values: NotRequired[list[str] | None]
     sheet: NotRequired[str | None]
+    workers: NotRequired[int | None]
     paths: NotRequired[dict[str, str] | None]
     fingerprint: NotRequired[str | None]
 
@@ -74,9 +75,12 @@ def reload(run: str | PathLike[str], *, test: str | None = None) -> Any:
     source = _find(run, source, places.get("data"))
     if test is not None or loading["test"] is not None:
         loading["test"] = test or _find(run, loading["test"], places.get("test"))
-    from genflow.data import load
+    from genflow.data import load, stream
 
-    data = load(source, **{name: value for name, value in loading.items() if value})
+    if kept.get("workers") is None:
+        data = load(source, **{name: value for name, value in loading.items() if value})
+    else:  # the parts of a stream are others
+        data = stream(source, condition=loading["condition"] or ())
     if test is None and fingerprint is not None and data.fingerprint != fingerprint:
         raise InputError(
             f"data: {source} holds another table than {run} was trained on; name the data set to take it nevertheless"

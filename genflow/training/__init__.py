@@ -3,7 +3,7 @@
 from genflow.training.budget import Budget, parse_seconds
 from genflow.training.optimization import Optimization, Regime
 from genflow.training.progress import Progress
-from genflow.training.rows import Rows, TrainingData, pair, pick, unpair
+from genflow.training.rows import Rows, Stream, TrainingData, pair, pick, unpair
 from genflow.training.sequence import History, train
 from genflow.training.stage import Refinement, Stage, TrainingError
 from genflow.training.tracking import TensorBoard, Tracked, Tracker
@@ -17,6 +17,7 @@ __all__ = [
     "Regime",
     "Rows",
     "Stage",
+    "Stream",
     "TensorBoard",
     "Tracked",
     "Tracker",

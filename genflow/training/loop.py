@@ -16,7 +16,7 @@ from genflow.errors import InputError, SolverError
 from genflow.tally import tally
 from genflow.training.budget import Budget
 from genflow.training.progress import Progress, event
-from genflow.training.rows import Rows, pick, unpair
+from genflow.training.rows import Rows, Stream, pick, unpair
 from genflow.training.soap import SOAP
 from genflow.training.stage import Stage, StageState, TrainingError
 
@@ -69,6 +69,8 @@ class StageRun:
         self.best_loss = math.inf
         self.rows = torch.empty(0, dtype=torch.long, device=stage.points.device)  # of this epoch, not yet drawn
         budget.start()
+        self.batches: Iterator[Rows] | None = None  # of a stream, from the first one on
+        self.drawn = 0  # of them
         self.spent_before = budget.used
         allowance = stage.share * budget.left
         self.allowance = allowance if budget.timed else max(1.0, round(allowance))
@@ -263,6 +265,12 @@ class StageRun:
 
     def _batch(self) -> Rows:
         """The next rows of this epoch; a new permutation begins where too few are left."""
+        if isinstance(self.stage.train, Stream):
+            if self.batches is None:
+                size, seed = self.optimization.batch_size, self.generator.initial_seed()
+                self.batches = self.stage.train.batches(size, seed, skip=self.drawn)
+            self.drawn += 1
+            return next(self.batches)
         count = len(self.stage.points)
         size = min(self.optimization.batch_size, count)
         if len(self.rows) < size:
@@ -420,8 +428,8 @@ class StageRun:
 
 
 _FACTS = (
-    "step", "evaluations", "skipped", "retreats", "refinements", "rate", "next_validation", "validated", "curve",
-    "validation", "best_loss", "spent_before", "allowance",
+    "step", "drawn", "evaluations", "skipped", "retreats", "refinements", "rate", "next_validation", "validated",
+    "curve", "validation", "best_loss", "spent_before", "allowance",
 )  # fmt: skip
 
 

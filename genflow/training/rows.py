@@ -2,16 +2,38 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 from jaxtyping import Float
 from torch import Tensor
 
-__all__ = ["Rows", "TrainingData", "pair", "pick", "unpair"]
+__all__ = ["Rows", "Stream", "TrainingData", "pair", "pick", "unpair"]
 
 Rows = Tensor | tuple[Tensor, ...]
 """Points, or several tensors that share their leading axis: points and the condition of each."""
+
+
+class Stream(ABC):
+    """Training rows that do not lie in memory: batches of them, one after the other.
+
+    Attributes:
+        sample: Some of them, which do. What is asked of a stage's rows beside batches is asked of them.
+    """
+
+    sample: Rows
+
+    @abstractmethod
+    def batches(self, size: int, seed: int, skip: int = 0) -> Iterator[Rows]:
+        """Batches without an end, in an order that the seed decides.
+
+        Args:
+            size: Rows in a batch.
+            seed: The seed.
+            skip: How many batches of that order are behind.
+        """
 
 
 @dataclass(frozen=True)
@@ -24,6 +46,7 @@ class TrainingData:
         train_condition: The condition of each training row, `(n, k)`, where there is one.
         validation_condition: That of each validation row, `(m, k)`.
         copies: How often each training row stands there, at other places or under other masks.
+        stream: Where training rows are read while the model trains; `train` is a sample of them then.
         cache: What a model wants to keep from one stage to the next and can make again, such as pushed samples.
     """
 
@@ -32,7 +55,13 @@ class TrainingData:
     train_condition: Float[Tensor, "n k"] | None = None
     validation_condition: Float[Tensor, "m k"] | None = None
     copies: int = 1
+    stream: Stream | None = None
     cache: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def batched(self) -> Rows | Stream:
+        """What a stage takes its batches from: the training rows with their conditions, or a stream."""
+        return pair(self.train, self.train_condition) if self.stream is None else self.stream
 
 
 def pair(x: Tensor, condition: Tensor | None) -> Rows:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from genflow.groups import FieldOf, flatten_groups
 from genflow.training.optimization import Optimization, Regime
-from genflow.training.rows import Rows
+from genflow.training.rows import Rows, Stream
 
 __all__ = ["Refinement", "Stage", "StageState", "TrainingError"]
 
@@ -59,7 +59,8 @@ class Stage:
     Args:
         name: What the progress display calls it.
         parameters: What is trained.
-        train: Training rows, one tensor or several that share their leading axis; a batch is drawn from them.
+        train: Training rows, one tensor or several that share their leading axis; a batch is drawn from them. Or a
+            `Stream` of batches.
         validation: Validation rows in the form of `train`. On a clock, the first of them that it can afford are used.
         loss: `(batch, generator) -> scalar`, the mean loss of a batch, which has the form of `train`.
         validate: `(rows, generator) -> (m,)`, the loss of each of these validation rows; the weights that are best on
@@ -110,7 +111,7 @@ class Stage:
         self,
         name: str,
         parameters: list[nn.Parameter],
-        train: Rows,
+        train: Rows | Stream,
         validation: Rows,
         loss: Callable[[Any, torch.Generator], Tensor],
         validate: Callable[[Any, torch.Generator], Tensor],
@@ -133,5 +134,6 @@ class Stage:
 
     @property
     def points(self) -> Tensor:
-        """The first of the tensors that `train` consists of."""
-        return self.train if isinstance(self.train, Tensor) else self.train[0]
+        """The first of the tensors that `train`, or the sample of a stream, consists of."""
+        rows = self.train.sample if isinstance(self.train, Stream) else self.train
+        return rows if isinstance(rows, Tensor) else rows[0]

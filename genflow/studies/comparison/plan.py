@@ -108,6 +108,11 @@ def _load_all(sources: Sequence[Any], loading: Mapping[str, Any]) -> dict[str, A
     datasets: dict[str, Any] = {}
     for source in sources:
         dataset = load(source, **loading)
+        if dataset.stream is not None:
+            raise InputError(
+                f"data: {dataset.name} is read while a model trains, a comparison trains on rows in memory; "
+                "dataclasses.replace(data, stream=None), with its sample, would do"
+            )
         own = printable(dataset.name)
         name, count = own, 2
         while name in datasets:
