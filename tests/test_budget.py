@@ -124,12 +124,15 @@ UNUSUAL = [
 ]
 # One solve is more than the budget has; an evaluation can't be given up.
 ENDLESS = [(name, 0.1, 0.05, 0.4) for name in ("jko-iflow", "jko-iflow-published", "cnf", "flow-matching", "score-sde")]
+DEAR = ("ffjord", "ot-flow")  # ten seconds each
 BUILT_IN = [entry.name for entry in registry.entries("model") if entry.source == "genflow"]
 
 
 @pytest.mark.parametrize(
     ("name", "step", "validation", "evaluation"),
-    [(name, *ORDINARY) for name in BUILT_IN] + [(name, *seconds) for seconds in UNUSUAL for name in FAMILIES] + ENDLESS,
+    [pytest.param(name, *ORDINARY, marks=[pytest.mark.slow] if name in DEAR else []) for name in BUILT_IN]
+    + [(name, *seconds) for seconds in UNUSUAL for name in FAMILIES]
+    + ENDLESS,
 )
 def test_every_model_ends_at_its_budget(clock, monkeypatch, table, name, step, validation, evaluation):
     model = model_on(clock, monkeypatch, name, table.dim, step, validation, evaluation)

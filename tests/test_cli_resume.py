@@ -80,6 +80,7 @@ def test_a_fit_that_was_killed_goes_on_to_the_same_weights(copy, capsys):
     assert steps[0] == steps[1] == 400
 
 
+@pytest.mark.slow
 def test_hours_of_work_are_not_replaced_unasked(copy, capsys):
     before = (copy / "run.unfinished" / FILE).read_bytes()
     assert main([*COMMAND, "--iterations", "400", "-o", "run"]) == 2

@@ -423,7 +423,10 @@ def test_progress_is_said_where_there_is_no_terminal(monkeypatch, capsys):
 
 
 @pytest.mark.skipif(os.name != "posix", reason="written in the shell's words")
-@pytest.mark.parametrize("streams", ["2>&1 | true", "2> >(true)", ">&-", ">&- 2>&- <&-"])
+@pytest.mark.parametrize(
+    "streams",
+    ["2>&1 | true", *(pytest.param(s, marks=pytest.mark.slow) for s in ("2> >(true)", ">&-", ">&- 2>&- <&-"))],
+)
 def test_a_model_is_not_lost_with_those_who_read_of_it(tmp_path, streams):
     code = "import sys; from genflow.cli import main; sys.exit(main())"
     fit = f"{sys.executable} -c '{code}' fit two-moons --model gaussian --iterations 1 -o run"

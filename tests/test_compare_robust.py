@@ -83,7 +83,14 @@ def test_the_style_is_ours_whatever_the_users_is():
         assert drawn() == plainly
 
 
-@pytest.mark.parametrize("backend", ["TkAgg", "module://absent_backend", "no-such-backend"])
+@pytest.mark.parametrize(
+    "backend",
+    [
+        "module://absent_backend",
+        pytest.param("TkAgg", marks=pytest.mark.slow),
+        pytest.param("no-such-backend", marks=pytest.mark.slow),
+    ],
+)
 def test_no_backend_of_the_users_is_asked(backend):
     # In a fresh process: matplotlib reads MPLBACKEND when it is imported, and refuses names that it does not know.
     script = (
@@ -153,6 +160,7 @@ def test_no_file_of_the_current_folder_is_run_but_what_was_named(planted):
     assert "said while sampling" in ended.stderr
 
 
+@pytest.mark.slow
 def test_python_dash_m_runs_no_file_of_the_current_folder(planted):
     known = {**os.environ, "PYTHONPATH": str(PACKAGE.parent)}
     words = [sys.executable, "-m", "genflow", "fit", "two-moons", "--model", "nsf", "--iterations", "1", "-o", "run"]

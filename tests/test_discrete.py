@@ -78,6 +78,7 @@ def test_the_density_of_a_row_does_not_depend_on_the_others(cls: type[DiscreteFl
     assert torch.allclose(model.log_prob(x), alone, atol=1e-10)
 
 
+@pytest.mark.slow
 @torch.no_grad()
 def test_the_density_integrates_to_one(trained: DiscreteFlow):
     axis = torch.linspace(-8, 12, 601)

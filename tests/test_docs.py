@@ -24,6 +24,7 @@ pytestmark = pytest.mark.usefixtures("few_rows")
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+LONG = ("README", "models", "studies", "comparison")  # pages that train many models
 _named = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 
 
@@ -39,7 +40,10 @@ def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-@_named
+@pytest.mark.parametrize(
+    "page",
+    [pytest.param(page, marks=[pytest.mark.slow] if page.stem in LONG else [], id=page.name) for page in PAGES],
+)
 def test_python_blocks_run(page: Path, workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     torch.manual_seed(0)
     module = ModuleType("my_flows")  # what a page defines is importable, as it is from a file of that name

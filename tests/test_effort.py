@@ -64,6 +64,7 @@ def test_ways_that_there_is_no_time_for_are_left_out(moons: gf.data.Dataset) -> 
 
 
 @pytest.mark.usefixtures("few_rows")
+@pytest.mark.slow
 def test_the_report_shows_samples_against_work() -> None:
     board = gf.compare("two-moons", ["flow-matching", "nsf"], iterations=4, points=50, progress=False)
     assert "two-moons-effort" in board.pictures.pictures
