@@ -149,7 +149,8 @@ def fit(
         model.eval()
         closed = closing()
     new = entries[len(history) :]
-    remarks = [*few_steps(new, len(data.train)), *filter(None, [hindered]), *closed.remarks]
+    in_a_pass = len(data.train) if data.stream is None else data.stream.count or 0
+    remarks = [*few_steps(new, in_a_pass), *filter(None, [hindered]), *closed.remarks]
     if (remark := model.remark_on(plain.train, "training rows")) is not None:
         remarks.append(remark)
     steps = sum(entry.get("steps", 0) for entry in new)

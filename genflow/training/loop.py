@@ -136,7 +136,7 @@ class StageRun:
             "stage": self.stage.name,
             "steps": self.step,
             "evaluations": self.evaluations,
-            "batch": min(self.optimization.batch_size, len(self.stage.points)),
+            "batch": self._batch_size,
             "rows": max(0, self.validated),
             "seconds": self.seconds,
             "validation": self.best_loss,
@@ -263,16 +263,20 @@ class StageRun:
             refinement.refine(self.refinements)
             self._retreat()
 
+    @property
+    def _batch_size(self) -> int:
+        """Rows in a batch: no more than there are."""
+        wanted = self.optimization.batch_size
+        return wanted if isinstance(self.stage.train, Stream) else min(wanted, len(self.stage.points))
+
     def _batch(self) -> Rows:
         """The next rows of this epoch; a new permutation begins where too few are left."""
+        count, size = len(self.stage.points), self._batch_size
         if isinstance(self.stage.train, Stream):
             if self.batches is None:
-                size, seed = self.optimization.batch_size, self.generator.initial_seed()
-                self.batches = self.stage.train.batches(size, seed, skip=self.drawn)
+                self.batches = self.stage.train.batches(size, self.generator.initial_seed(), skip=self.drawn)
             self.drawn += 1
             return next(self.batches)
-        count = len(self.stage.points)
-        size = min(self.optimization.batch_size, count)
         if len(self.rows) < size:
             self.rows = torch.randperm(count, generator=self.generator, device=self.rows.device)
         drawn, self.rows = self.rows[:size], self.rows[size:]
