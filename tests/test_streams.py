@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import itertools
 
 import numpy as np
@@ -229,5 +228,3 @@ def test_wrong_arguments_get_one_line():
     ):
         with pytest.raises(InputError, match=said):
             wrong()
-    plain = dataclasses.replace(stream(Numbered(), sample=100), stream=None)
-    assert gf.baselines.MAF(2, width=8).fit(plain, iterations=2).dim == 2

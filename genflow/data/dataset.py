@@ -66,7 +66,7 @@ class Dataset:
     image_shape: tuple[int, int] | None = None
     condition: Conditions | None = None
     schema: Schema | None = None
-    stream: Any = None
+    stream: Any = field(default=None, init=False)
 
     @property
     def condition_dim(self) -> int:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -172,7 +172,8 @@ def stream(
     if wanted:
         places = [np.array([[classes.index(class_name(label))] for label in part]) for part in labels]
         data.condition = conditions((places[0], places[1], places[2]), [LABEL], [classes])
-    return replace(data, stream=Source(source, workers, columns, held_out, classes if wanted else (), grey))
+    data.stream = Source(source, workers, columns, held_out, classes if wanted else (), grey)
+    return data
 
 
 def _kept(source: Any, sample: int) -> tuple[list[list[Any]], frozenset[Any]]:

@@ -110,8 +110,8 @@ def _load_all(sources: Sequence[Any], loading: Mapping[str, Any]) -> dict[str, A
         dataset = load(source, **loading)
         if dataset.stream is not None:
             raise InputError(
-                f"data: {dataset.name} is read while a model trains, a comparison trains on rows in memory; "
-                "dataclasses.replace(data, stream=None), with its sample, would do"
+                f"data: {dataset.name} is read while a model trains, a comparison trains on rows in memory; as many of "
+                "them as fit would do"
             )
         own = printable(dataset.name)
         name, count = own, 2
