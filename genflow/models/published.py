@@ -145,7 +145,7 @@ class PublishedJKOiFlow(JKOiFlow):
         if "diffused" not in data.cache:
             generator = torch.Generator(data.train.device).manual_seed(0)
             rows = diffuse(data.train, _DIFFUSION, generator)
-            data.cache["diffused"] = dataclasses.replace(data, train=rows, cache={})
+            data.cache["diffused"] = dataclasses.replace(data, train=rows, stream=None, cache={})
         return super().next_stage(data.cache["diffused"], history)
 
     def _interval(self, k: int) -> tuple[float, float]:
