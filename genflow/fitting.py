@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from os import PathLike
@@ -87,7 +87,7 @@ def budget_of(
         return budget
     if budget is None and iterations is None and evaluations is None:
         budget = "60s"
-    return Budget(None if budget is None else parse_seconds(str(budget)), iterations, evaluations)
+    return Budget(None if budget is None else parse_seconds(str(budget)), iterations, evaluations=evaluations)
 
 
 def fit(
@@ -149,8 +149,10 @@ def fit(
         model.eval()
         closed = closing()
     new = entries[len(history) :]
-    in_a_pass = len(data.train) if data.stream is None else data.stream.count or 0
-    remarks = [*few_steps(new, in_a_pass), *filter(None, [hindered]), *closed.remarks]
+    streamed = isinstance(rows.stream, _Standardized) and rows.stream.read
+    remarks = [*few_steps(new, rows.count if streamed else len(data.train)), *filter(None, [hindered]), *closed.remarks]
+    if rows.stream is not None and not streamed:
+        remarks.append(f"it takes no batches of a stream: trained on the {len(data.train):,} rows of its sample")
     if (remark := model.remark_on(plain.train, "training rows")) is not None:
         remarks.append(remark)
     steps = sum(entry.get("steps", 0) for entry in new)
@@ -213,11 +215,13 @@ class _Standardized(Stream):
 
     def __init__(self, source: Source, sample: Rows, preprocessor: Preprocessor, given: Conditions | None, model: Any):
         self.source, self.sample, self.preprocessor, self.given, self.model = source, sample, preprocessor, given, model
+        self.count, self.read = source.count, False
 
-    def batches(self, size: int, seed: int, skip: int = 0) -> Iterator[Rows]:
+    def batches(self, size: int, seed: int, skip: int = 0) -> Generator[Rows]:
         like = like_of(self.model)
         for number, (x, condition) in enumerate(self.source.batches(size, seed, skip), skip):
             # Of the batch alone, so that a training that was cut off finds the same places of its rows.
+            self.read = True
             generator = torch.Generator().manual_seed((seed * 1_000_003 + number) % (1 << 62))
             z = self.preprocessor.spread(x, generator)[0].to(like.device, like.dtype)
             vectors = None if self.given is None else self.given.vectors(condition).to(like.device, like.dtype)

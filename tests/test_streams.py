@@ -89,13 +89,95 @@ def test_an_iterable_comes_in_its_own_order_again_and_again():
     assert firsts(data, 3, skip=11) == firsts(data, 14)[11:]
 
 
-def test_what_is_held_out_of_an_iterable_is_so_wherever_it_comes():
-    class Twice(Line):
-        def __iter__(self):
-            return itertools.chain(super().__iter__(), super().__iter__())
+def test_rows_that_repeat_keep_their_shares():
+    """Those of an iterable are held out by their place: a value that many rows have is trained on all the same."""
 
-    data = stream(Twice(), sample=100)
-    assert not kept(data) & set(flat(firsts(data, 40)))
+    class Coins(IterableDataset):
+        def __iter__(self):
+            rng = np.random.default_rng(0)
+            return iter(rng.integers(2, size=(1000, 1)).astype(float))
+
+    data = stream(Coins(), sample=500)
+    x = torch.cat([rows for rows, _ in itertools.islice(data.stream.batches(80, 0), 10)])
+    assert x.mean().item() == pytest.approx(0.5, abs=4 * 0.5 / 800**0.5)
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_batch_comes_through_one_file(workers):
+    """Of as many rows as models take; each row by itself would take a file of its own from one process to the other."""
+    data = stream(Numbered(3000), sample=100, workers=workers)
+    x, _ = next(data.stream.batches(1024, 0))
+    assert x.shape == (1024, 2)
+
+
+def test_items_are_taken_as_people_have_them():
+    from PIL import Image
+    from torch.utils.data import TensorDataset
+
+    rows = torch.arange(200.0).reshape(100, 2)
+    x, _ = next(stream(TensorDataset(rows), sample=50).stream.batches(80, 0))
+    assert (x.diff(dim=1) == 1).all()
+    labelled = stream(TensorDataset(rows, torch.arange(100) % 2), sample=50, condition="label")
+    assert labelled.condition.encoding.classes == [["0", "1"]]
+
+    class Listed(Items):
+        def __init__(self, make):
+            self.make = make
+
+        def __len__(self):
+            return 100
+
+        def __getitem__(self, i):
+            return self.make(i)
+
+    assert stream(Listed(lambda i: [i / 7, i % 5 / 3, i * i % 11]), sample=50).dim == 3
+    shade = lambda i: np.random.default_rng(i).integers(256, size=(8, 6, 3), dtype=np.uint8)
+    coloured = stream(Listed(lambda i: (Image.fromarray(shade(i)), i % 3)), sample=50)
+    assert coloured.event_shape == (3, 8, 6)
+    assert coloured.images(coloured.test[:1]).shape == (1, 3, 8, 6)
+    assert stream(Listed(lambda i: Image.fromarray(shade(i)[..., 0])), sample=50).event_shape == (1, 8, 6)
+    for make, said in (
+        (lambda i: {"x": 1.0}, "an item that is a dict came"),
+        (lambda i: "red", "an item that is a str came"),
+        (lambda i: (torch.zeros(2), 1, 0.5), "an item of 3 parts came"),
+        (lambda i: torch.rand(3, 4, 4), r"an item of the shape \(3, 4, 4\), float32, came"),
+        (lambda i: shade(i), r"an item of the shape \(8, 6, 3\), uint8, came"),
+        (lambda i: (torch.rand(2), torch.rand(1)), "condition: the label 0.* came; the number or the name of a class"),
+        (lambda i: (torch.rand(2), torch.eye(3)[0]), "condition: the label a Tensor came"),
+        (lambda i: torch.rand(2 + i % 2), r"items of the shapes"),
+    ):
+        with pytest.raises(InputError, match=said):
+            stream(Listed(make), sample=50, condition="label")
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_row_of_another_kind_is_one_line(workers):
+    class Broken(Numbered):
+        def __init__(self, last, labelled=False):
+            super().__init__(3000, labelled)
+            self.last, self.places = last, []
+
+        def __getitem__(self, i):
+            return self.last if self.places and i in self.places else super().__getitem__(i)
+
+    for last, said in (
+        (torch.tensor([np.nan, 1.0]), "data: nan came in column 1 of a row of Broken"),
+        (torch.tensor([1.0, np.inf]), "data: inf came in column 2"),
+        (torch.zeros(3), "items of the shapes"),
+        ((torch.zeros(2), 7), "condition: the label '7' of a row of Broken came"),
+    ):
+        items = Broken(last, labelled=isinstance(last, tuple))
+        data = stream(items, sample=100, workers=workers, condition="label" if items.labelled else ())
+        items.places = data.stream.places.tolist()[200:]
+        with pytest.raises(InputError, match=said) as error:
+            for _ in itertools.islice(data.stream.batches(100, 0), 40):
+                pass
+        assert "\n" not in str(error.value)
+
+
+def test_what_takes_no_batches_says_so():
+    with pytest.warns(gf.Remark, match="trained on the 100 rows of its sample"):
+        gf.baselines.Gaussian(2).fit(stream(Numbered(3000), sample=100), iterations=1)
 
 
 def test_an_iterable_that_does_not_begin_again_is_one_line():
@@ -107,6 +189,8 @@ def test_an_iterable_that_does_not_begin_again_is_one_line():
 
     with pytest.raises(InputError, match="gave no more rows"):
         firsts(stream(Once(), sample=10), 30, size=4)
+    with pytest.raises(InputError, match="workers: 2 came for an iterable"):
+        stream(Line(), workers=2)
 
 
 def test_labels_are_conditions():
@@ -209,6 +293,7 @@ def test_a_folder_of_pictures_is_read_while_a_model_trains(tmp_path, monkeypatch
     capsys.readouterr()
     for wrong, said in (
         ("fit p --workers 0 --drop x -o r2", "--drop: it does not go with workers"),
+        ("evaluate run --test p", "--test: run was fitted with workers"),
         ("fit two-moons --workers 1 -o r2", "--workers: two-moons is no folder of pictures"),
         ("fit p --workers -1 -o r2", "--workers: -1 came"),
     ):
@@ -221,8 +306,10 @@ def test_wrong_arguments_get_one_line():
         (lambda: stream([1.0, 2.0]), "data: a list came; a torch.utils.data.Dataset"),
         (lambda: stream(Numbered(5)), "rows came; at least 10"),
         (lambda: stream(Numbered(), sample=0), "sample: 0 came"),
+        (lambda: stream(Numbered(), sample=5), "sample: 5 came; at least 10"),
+        (lambda: stream(Numbered(), workers=True), "workers: True came"),
         (lambda: stream(Numbered(), workers=-1), "workers: -1 came"),
-        (lambda: stream(Numbered(), condition="label"), "condition: the items of Numbered have no labels"),
+        (lambda: stream(Numbered(), condition="label"), "condition: items of Numbered have no labels"),
         (lambda: stream(Numbered(), condition="digit"), "condition: 'digit' came"),
         (lambda: gf.compare(stream(Numbered()), ["maf"], iterations=1), "a comparison trains on rows in memory"),
     ):

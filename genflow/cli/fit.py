@@ -229,7 +229,8 @@ def _streamed(chosen: Arguments, loading: dict[str, Any]) -> Any:
 
     usual = {"atoms": "cells", "missing": "value"}
     for name, value in loading.items():
-        if name not in ("condition", "classes") and value and usual.get(name) != value:
+        labelled = name == "classes" and value == loading["condition"]
+        if name != "condition" and not labelled and value and usual.get(name) != value:
             raise InputError(f"{name}: it does not go with workers, which read pictures; leave one of them out")
     if not holds_pictures(chosen.data):
         raise InputError(f"workers: {chosen.data} is no folder of pictures; leave it out")

@@ -22,7 +22,7 @@ from genflow.extras import extra
 
 __all__ = ["PictureFiles", "folder_images", "has_pictures"]
 
-_LOOKED_AT = 200  # pictures, to tell grey ones from those in colours
+_GREY = ("1", "L", "LA")  # modes without colours
 _DEEP = ("I", "F")  # modes of more than eight bits, whose levels are not 0 to 255
 
 
@@ -94,8 +94,10 @@ def folder_images(
     return data
 
 
-class PictureFiles(Items[tuple[np.ndarray, int | str]]):
-    """The pictures of a folder, each read from its file when it is asked for: bytes, and the place of its class.
+class PictureFiles(Items[tuple[np.ndarray, str]]):
+    """The pictures of a folder, each read from its file when it is asked for: bytes, and the name of its class.
+
+    They are grey where the files say so, all of them; else in colours.
 
     Args:
         folder: The folder; all of its pictures have one size.
@@ -104,7 +106,7 @@ class PictureFiles(Items[tuple[np.ndarray, int | str]]):
         classes: The names of the sub-folders, where the pictures are in some.
 
     Raises:
-        InputError: Too few pictures; pictures beside sub-folders of pictures.
+        InputError: Too few pictures; pictures beside sub-folders of pictures; pictures of different sizes.
     """
 
     def __init__(self, folder: Path):
@@ -113,19 +115,19 @@ class PictureFiles(Items[tuple[np.ndarray, int | str]]):
         self.paths, self.places, self.classes = _list_pictures(folder)
         if len(self.paths) < FEWEST_ROWS:
             raise InputError(f"{folder}: {len(self.paths)} pictures came; at least {FEWEST_ROWS} would do")
-        ends = _read(self.paths[:: max(1, len(self.paths) // _LOOKED_AT)])
-        self._size = ends.shape[1:3]
-        self.grey = bool((ends == ends[..., :1]).all())
+        heads = [_head(path) for path in self.paths]
+        self._size = heads[0][0]
+        for path, (size, _) in zip(self.paths, heads, strict=True):
+            _check_size(path, size, (self.paths[0], self._size))
+        self.grey = all(mode in _GREY for _, mode in heads)
 
     def __len__(self) -> int:
         return len(self.paths)
 
-    def __getitem__(self, place: int) -> tuple[np.ndarray, int | str]:
+    def __getitem__(self, place: int) -> tuple[np.ndarray, str]:
         picture = _read([self.paths[place]], like=(self.paths[0], self._size))[0]
-        if self.grey and not (picture == picture[..., :1]).all():
-            raise InputError(f"{self.paths[place]}: a picture in colours came among grey ones; one kind would do")
         channels = np.moveaxis(picture, -1, 0)[: 1 if self.grey else None]
-        return channels, self.classes[self.places[place]] if self.classes else 0
+        return channels, self.classes[self.places[place]] if self.classes else ""
 
 
 def _list_pictures(folder: Path) -> tuple[list[Path], np.ndarray, list[str]]:
@@ -160,14 +162,31 @@ def _read(paths: list[Path], like: tuple[Path, tuple[int, ...]] | None = None) -
     for i, path in enumerate(paths):
         picture = _colours(path)
         first, size = like or (path, picture.shape[:2])
-        if picture.shape[:2] != size:
-            (a, b), (c, d) = picture.shape[:2], size
-            raise InputError(f"{path}: {b} x {a} pixels came, {first} has {d} x {c}; pictures of one size would do")
+        _check_size(path, picture.shape[:2], (first, size))
         like = first, size
         if not i:
             pictures = np.empty((len(paths), *picture.shape), np.uint8)
         pictures[i] = picture
     return pictures
+
+
+def _check_size(path: Path, came: tuple[int, ...], like: tuple[Path, tuple[int, ...]]) -> None:
+    first, size = like
+    if came != size:
+        (a, b), (c, d) = came, size
+        raise InputError(f"{path}: {b} x {a} pixels came, {first} has {d} x {c}; pictures of one size would do")
+
+
+def _head(path: Path) -> tuple[tuple[int, int], str]:
+    """Height and width of a picture, and its mode, from the beginning of its file."""
+    with extra("data"):
+        from PIL import Image, UnidentifiedImageError
+
+    try:
+        with Image.open(path) as image:
+            return (image.height, image.width), image.mode
+    except (OSError, ValueError, SyntaxError, UnidentifiedImageError, Image.DecompressionBombError) as error:
+        raise InputError(f"{path}: it can't be read as a picture ({type(error).__name__})") from None
 
 
 def _colours(path: Path) -> np.ndarray:

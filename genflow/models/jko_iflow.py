@@ -29,7 +29,7 @@ from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from typing import Any
 
 import torch
@@ -146,7 +146,7 @@ class JKOiFlow(Flow, GenerativeModel):
         self.discretization, self.optimization = discretization, optimization
 
     def next_stage(self, data: TrainingData, history: list[dict[str, Any]]) -> Stage | None:
-        self._settle(len(data.train), len(data.train) // data.copies)
+        self._settle(data.count, data.count // data.copies)
         kinds = [entry["kind"] for entry in history]
         if self.stages.matched and kinds.count(_LOCAL) < self.blocks:
             return self._local_stage(data, kinds.count(_LOCAL))
@@ -386,9 +386,9 @@ class _Pushed(Stream):
     """
 
     def __init__(self, stream: Stream, flows: Sequence[Flow], sample: Rows):
-        self.stream, self.flows, self.sample = stream, flows, sample
+        self.stream, self.flows, self.sample, self.count = stream, flows, sample, stream.count
 
-    def batches(self, size: int, seed: int, skip: int = 0) -> Iterator[Rows]:
+    def batches(self, size: int, seed: int, skip: int = 0) -> Generator[Rows]:
         for rows in self.stream.batches(size, seed, skip):
             x, condition = unpair(rows)
             with torch.no_grad():

@@ -79,6 +79,8 @@ def reload(run: str | PathLike[str], *, test: str | None = None) -> Any:
 
     if kept.get("workers") is None:
         data = load(source, **{name: value for name, value in loading.items() if value})
+    elif test is not None:
+        raise InputError(f"test: {run} was fitted with workers, whose own test part it has; leave it out")
     else:  # the parts of a stream are others
         data = stream(source, condition=loading["condition"] or ())
     if test is None and fingerprint is not None and data.fingerprint != fingerprint:

@@ -85,6 +85,7 @@ class Budget:
         self,
         seconds: float | None = None,
         iterations: int | None = None,
+        *,
         evaluations: int | None = None,
         clock: Callable[[], float] = time.perf_counter,
     ):

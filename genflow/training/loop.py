@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager, nullcontext
 from typing import Any
 
@@ -69,7 +69,7 @@ class StageRun:
         self.best_loss = math.inf
         self.rows = torch.empty(0, dtype=torch.long, device=stage.points.device)  # of this epoch, not yet drawn
         budget.start()
-        self.batches: Iterator[Rows] | None = None  # of a stream, from the first one on
+        self.batches: Generator[Rows] | None = None  # of a stream, from the first one on
         self.drawn = 0  # of them
         self.spent_before = budget.used
         allowance = stage.share * budget.left
@@ -111,19 +111,22 @@ class StageRun:
             save: Called after each validation with all that a resumed run needs.
         """
         self.began, loss = self.budget.clock(), math.nan
-        while (fraction := self.fraction) < 1:
-            if fraction >= self.next_validation and self._affords(self.validation_seconds + self.pace):
-                self._validate(fraction)
-                if save is not None:
-                    save(self.state())
-            if not self._affords(self.pace):
-                break
-            try:
+        try:
+            while (fraction := self.fraction) < 1:
+                if fraction >= self.next_validation and self._affords(self.validation_seconds + self.pace):
+                    self._validate(fraction)
+                    if save is not None:
+                        save(self.state())
+                if not self._affords(self.pace):
+                    break
                 loss = self._timed_step(fraction)
-            except OutOfTime:
-                break
-            if progress is not None and self.step % _REPORT_EVERY == 0:
-                progress(self._event(loss))
+                if progress is not None and self.step % _REPORT_EVERY == 0:
+                    progress(self._event(loss))
+        except OutOfTime:
+            pass
+        finally:  # the processes of a stream end with the stage
+            if self.batches is not None:
+                self.batches.close()
         if not self.budget.timed or not self.curve or self.curve[-1][1] != self.step:
             self._validate(1.0, last=True)
         if self.curve:
@@ -193,23 +196,23 @@ class StageRun:
     def _gradient(self, batch: Rows) -> float:
         """The loss of a batch, with its gradient left in the parameters; not a number where no solver gets through."""
         self.optimizer.zero_grad(set_to_none=not self.regime.lean)
-        try:
-            precision = (
-                torch.autocast(self.stage.points.device.type, torch.bfloat16) if self.autocast else nullcontext()
-            )
-            with precision, tally() as solves:
-                loss = self.stage.loss(batch, self.generator)
-            loss.backward()
-        except SolverError:
-            return math.nan
-        finally:  # a loss without a solve evaluates it once for each row
-            self.evaluations += solves.count or len(unpair(batch)[0])
+        device = self.stage.points.device.type
+        precision = torch.autocast(device, torch.bfloat16) if self.autocast else nullcontext()
+        with tally() as solves:
+            try:
+                with precision:
+                    loss = self.stage.loss(batch, self.generator)
+                loss.backward()
+            except SolverError:
+                return math.nan
+            finally:  # a loss without a solve evaluates it once for each row
+                self.evaluations += solves.count or len(unpair(batch)[0])
         return loss.item()
 
     @property
     def _sharp(self) -> bool:
         """Whether to look for a flat minimum by now."""
-        seen = self.step * self.optimization.batch_size / len(self.stage.points)
+        seen = self.step * self.optimization.batch_size / self.stage.count
         return (self.optimization.sharpness or 0.0) > 0 and seen >= self.regime.sharp_after
 
     @contextmanager
@@ -266,8 +269,8 @@ class StageRun:
     @property
     def _batch_size(self) -> int:
         """Rows in a batch: no more than there are."""
-        wanted = self.optimization.batch_size
-        return wanted if isinstance(self.stage.train, Stream) else min(wanted, len(self.stage.points))
+        unknown = isinstance(self.stage.train, Stream) and self.stage.train.count is None
+        return self.optimization.batch_size if unknown else min(self.optimization.batch_size, self.stage.count)
 
     def _batch(self) -> Rows:
         """The next rows of this epoch; a new permutation begins where too few are left."""
@@ -425,7 +428,7 @@ class StageRun:
         self.rows = tensors["rows"].to(self.rows.device)
         self.generator.set_state(tensors["generator"])
         for name in (*_FACTS, "seconds_before"):
-            setattr(self, name, facts[name])
+            setattr(self, name, facts.get(name, 0))  # snapshots of earlier versions count no evaluations
         if self.refinements and self.stage.refinement:
             self.stage.refinement.refine(self.refinements)
         self.begin = self.budget.clock() - facts["elapsed"]

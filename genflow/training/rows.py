@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Generator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,12 +21,14 @@ class Stream(ABC):
 
     Attributes:
         sample: Some of them, which do. What is asked of a stage's rows beside batches is asked of them.
+        count: How many they are in a pass, where that is known.
     """
 
     sample: Rows
+    count: int | None = None
 
     @abstractmethod
-    def batches(self, size: int, seed: int, skip: int = 0) -> Iterator[Rows]:
+    def batches(self, size: int, seed: int, skip: int = 0) -> Generator[Rows]:
         """Batches without an end, in an order that the seed decides.
 
         Args:
@@ -57,6 +59,11 @@ class TrainingData:
     copies: int = 1
     stream: Stream | None = None
     cache: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def count(self) -> int:
+        """How many training rows there are, as far as is known."""
+        return (self.stream and self.stream.count) or len(self.train)
 
     @property
     def batched(self) -> Rows | Stream:

@@ -84,7 +84,7 @@ class Snapshots:
         self.facts = {
             "format": FORMAT,
             "seed": seed,
-            "budget": f"{budget.total:g}{unit}",
+            "budget": f"{budget.total:.15g}{unit}",
             "model": type(model).__name__,
             "data": _fingerprint(data),
             **({"autocast": True} if autocast else {}),

@@ -133,6 +133,11 @@ class Stage:
         self.refinement, self.optimization, self.regime = refinement, optimization, regime
 
     @property
+    def count(self) -> int:
+        """How many training rows there are, as far as is known."""
+        return (isinstance(self.train, Stream) and self.train.count) or len(self.points)
+
+    @property
     def points(self) -> Tensor:
         """The first of the tensors that `train`, or the sample of a stream, consists of."""
         rows = self.train.sample if isinstance(self.train, Stream) else self.train

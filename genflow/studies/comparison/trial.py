@@ -157,7 +157,7 @@ def _trained(
             said = now
             notify({"what": "training", **event})
 
-    limit = Budget(terms.budget, terms.iterations, terms.evaluations, terms.timer)
+    limit = Budget(terms.budget, terms.iterations, evaluations=terms.evaluations, clock=terms.timer)
     further: dict[str, Any] = {"autocast": True} if terms.autocast and model.autocasts else {}
     honest = reset_peak()
     before = resident_peak()
