@@ -37,7 +37,7 @@ def item_of(given: Any) -> Item:
         if len(given) not in (1, 2):
             raise InputError(f"data: an item of {len(given)} parts came; a row, or a row and its label, would do")
         given, label = given[0], (_label(given[1]) if len(given) == 2 else None)
-    picture = hasattr(given, "getbands")  # of PIL
+    picture = not isinstance(given, Tensor | np.ndarray | list | tuple)  # of PIL
     if isinstance(given, Tensor):
         given = given.detach().float() if given.dtype.itemsize < 4 and given.is_floating_point() else given.detach()
         given = given.cpu()
@@ -53,8 +53,8 @@ def item_of(given: Any) -> Item:
     row = row if row.ndim == 3 else row[None]
     if row.dtype != np.uint8 or row.ndim != 3 or len(row) not in (1, 3):
         raise InputError(
-            f"data: an item of the shape {tuple(np.shape(given))}, {row.dtype}, came; a row of numbers, or a picture of bytes "
-            "(height, width) or (1 or 3 channels, height, width), would do"
+            f"data: an item of the shape {tuple(np.shape(given))}, {row.dtype}, came; a row of numbers, or a picture "
+            "of bytes (height, width) or (1 or 3 channels, height, width), would do"
         )
     return row, label
 

@@ -355,12 +355,11 @@ def _table(source: Any, argument: str, selection: Selection, hints: Hints = NO_H
 
 
 def _only_for_tables(what: str, test: Any, selection: Selection, labelled: bool = False) -> None:
-    plain = Selection()
-    said = {name: getattr(selection, name) for name in vars(plain)}
+    plain, said = vars(Selection()), dict(vars(selection))
     if labelled:  # a label is a class, and may be said to be one
-        said |= {"condition": plain.condition, "classes": plain.classes}
-    said["like"] = plain.like
-    unlike = [name for name, value in said.items() if (value or None) != (getattr(plain, name) or None)]
+        said |= {"condition": plain["condition"], "classes": plain["classes"]}
+    said["like"] = plain["like"]
+    unlike = [name for name, value in said.items() if (value or None) != (plain[name] or None)]
     for argument in [*(["test"] if test is not None else []), *unlike]:
         raise InputError(f"{argument}: it goes with a table, not with {what}; leave it out")
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Sized
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
@@ -178,7 +178,7 @@ def stream(
         source = PictureFiles(Path(source))
         if wanted and not source.classes:
             raise InputError("condition: the folder has no sub-folders, of which each would be a class; leave it out")
-    if not isinstance(source, Items) or not (isinstance(source, IterableDataset) or hasattr(source, "__len__")):
+    if not isinstance(source, Items) or not isinstance(source, IterableDataset | Sized):
         kind = type(source).__name__
         raise InputError(f"data: a {kind} came; a torch.utils.data.Dataset with a length, or a folder, would do")
     if isinstance(source, IterableDataset) and workers > 1:
@@ -198,7 +198,7 @@ def stream(
     if wanted:
         if any(label is None for part in labels for label in part):
             raise InputError(f"condition: items of {name} have no labels; pairs (row, label) would do")
-        classes = list(getattr(source, "classes", ())) if isinstance(source, PictureFiles) else _classes(labels)
+        classes = source.classes if isinstance(source, PictureFiles) else _classes(labels)
         found = [np.array([[classes.index(label)] for label in part]) for part in labels]
         data.condition = conditions((found[0], found[1], found[2]), [LABEL], [classes])
     data.stream = Source(name, items, places, workers, columns, gaps, classes, grey)

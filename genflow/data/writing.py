@@ -127,7 +127,7 @@ def _write_excel(path: Path, frame: pd.DataFrame) -> None:
 
     plain = {}
     for name, column in frame.items():
-        if getattr(column.dtype, "tz", None) is not None:
+        if isinstance(column.dtype, pd.DatetimeTZDtype):
             column = column.dt.tz_localize(None)
         if isinstance(column.dtype, pd.PeriodDtype):
             column = column.dt.to_timestamp()

@@ -243,7 +243,7 @@ def _dates(column: pd.Series, name: str, dtype: str, gone: np.ndarray) -> tuple[
 
     if isinstance(column.dtype, pd.PeriodDtype):
         column = column.dt.to_timestamp()
-    elif getattr(column.dtype, "tz", None) is not None:
+    elif isinstance(column.dtype, pd.DatetimeTZDtype):
         column = column.dt.tz_convert("UTC").dt.tz_localize(None)
     elif isinstance(column.dtype, pd.ArrowDtype):
         column = column.astype("datetime64[us]")

@@ -285,7 +285,7 @@ def _join(z: Tensor, condition: Any, part: str, rows: Any = slice(None)) -> Tens
     """Standardized rows of a part, followed by the vectors of their conditions where there are some."""
     if condition is None:
         return z.double()
-    return torch.cat([z.double(), condition.vectors(getattr(condition, part)[rows]).to(z.device)], -1)
+    return torch.cat([z.double(), condition.vectors(vars(condition)[part][rows]).to(z.device)], -1)
 
 
 def _cycle(count: int, points: int, seed: int) -> np.ndarray:

@@ -105,7 +105,7 @@ class Trial:
 
     def to_json(self) -> dict[str, Any]:
         """As names with values, the terms among them."""
-        own = {part.name: getattr(self, part.name) for part in fields(self) if part.name != "terms"}
+        own = {name: value for name, value in vars(self).items() if name != "terms"}
         return {**own, "options": dict(self.options), **self.terms.to_json()}
 
     @classmethod

@@ -68,7 +68,7 @@ def _differences(plan: Plan, found: Outcomes, trials: list[Trial]) -> Iterable[t
     if trials:
         there, came = trials[0].terms, plan.trials[0].terms
         for part in fields(Terms):
-            if (old := getattr(there, part.name)) != (new := getattr(came, part.name)):
+            if (old := vars(there)[part.name]) != (new := vars(came)[part.name]):
                 yield part.name, _said(old), _said(new)
     arguments = found.config["arguments"]
     for name in _READING:
