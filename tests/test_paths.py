@@ -326,6 +326,31 @@ def test_entropic_pairs_of_gaussians_have_the_covariance_of_the_schroedinger_bri
     assert found[0] > found[1] > found[2]
 
 
+@pytest.mark.parametrize("scale", [1.0, 30.0])
+def test_an_entropic_plan_has_its_form_and_margins_however_large_the_cost(scale):
+    """π = diag(r) exp(-c / ε) diag(s) with margins 1 / n: so log π + c / ε is a sum of two potentials, wherever π is no
+    zero, also where exp(-c / ε) is one in every entry."""
+    x, z = (scale * torch.randn(12, 3, generator=seeded(i), dtype=torch.float64) for i in (1, 2))
+    cost = torch.cdist(x, z + 10 * scale).square()
+    assert (torch.exp(-cost) == 0).all() or scale == 1.0
+    regularization = 0.2 * torch.cdist(x, z).square().mean().item() if scale == 1.0 else 40.0
+    plan = paths.EntropicTransport(regularization).plan(x, z + 10 * scale)
+    # After k iterations one margin is exact, and for the other |m - 1/n|₁² <= 2 log(sum / least entry of the kernel) / k
+    # (Altschuler et al. 2017, https://arxiv.org/abs/1705.09634); the kernel's exponents are at most the cost's range.
+    off = sorted((plan.sum(axis) - 1 / 12).abs().sum().item() for axis in (0, 1))
+    exponents = (cost.max() - cost.min()).item() / regularization + math.log(144)
+    assert off[0] < 1e-9
+    assert off[1] < math.sqrt(2 * exponents / 1000)
+    seen = plan > 1e-12
+    table = torch.where(seen, plan.clamp_min(1e-300).log() + cost / regularization, 0.0)
+    i, j = seen.nonzero().T
+    for k in range(12):  # of four entries that are there, the two sums over the diagonals agree
+        both = seen[i, k] & seen[k, j]
+        gap = table[i, j] + table[k, k] - table[i, k] - table[k, j]
+        gap = gap[both & seen[k, k]]
+        assert gap.numel() == 0 or gap.abs().max() < 1e-6
+
+
 def test_entropic_pairs_are_drawn_from_the_plan():
     x, z = torch.tensor([[0.0], [1.0]]), torch.tensor([[0.0], [1.0]])
     pairs = paths.EntropicTransport(1.0)

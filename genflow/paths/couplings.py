@@ -21,7 +21,6 @@ from genflow.interfaces import Component
 
 __all__ = ["COUPLINGS", "Coupling", "EntropicTransport", "Independent", "OptimalTransport", "coupling"]
 
-_SMALLEST = 300.0  # exponent of a kernel's entry: products of two of them are no zeros yet
 _APART = 100.0  # the weight of a squared distance of conditions against one of points, both in standard deviations
 
 
@@ -143,7 +142,11 @@ class EntropicTransport(Coupling):
         self.regularization = regularization
 
     def plan(self, x: Tensor, z: Tensor, condition: Tensor | None = None) -> Tensor:
-        """The plan, `(n, m)` in float64, by Sinkhorn's iterations; in the logarithm where a kernel would be zero.
+        r"""The plan, `(n, m)` in float64, by Sinkhorn's iterations.
+
+        They begin at the duals :math:`u, v` of the transport without entropy: of the cost :math:`|x_i - z_j|^2 - u_i -
+        v_j`, which has the same plan, an entry in each row and column is zero, so that no kernel
+        :math:`e^{-c / \epsilon}` vanishes, however small :math:`\epsilon` is.
 
         Args:
             x: Data, `(n, *event)`.
@@ -153,11 +156,12 @@ class EntropicTransport(Coupling):
         with extra("transport"):
             import ot
 
-        cost = _cost(x, z, condition)
+        cost = _cost(x, z, condition).cpu().numpy()
         a, b = (np.full(n, 1 / n) for n in cost.shape)
-        method = "sinkhorn" if cost.max() < _SMALLEST * self.regularization else "sinkhorn_log"
-        plan = ot.sinkhorn(a, b, cost.cpu().numpy(), self.regularization, method, numItermax=1000, warn=False)
-        return torch.from_numpy(plan).to(cost.device)
+        duals = ot.emd(a, b, cost, numItermax=1_000_000, log=True)[1]
+        cost = np.maximum(cost - duals["u"][:, None] - duals["v"], 0.0)
+        plan = ot.sinkhorn(a, b, cost, self.regularization, numItermax=1000, warn=False)
+        return torch.from_numpy(plan).to(x.device)
 
     def __call__(
         self,
