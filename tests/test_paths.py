@@ -335,7 +335,7 @@ def test_an_entropic_plan_has_its_form_and_margins_however_large_the_cost(scale)
     assert (torch.exp(-cost) == 0).all() or scale == 1.0
     regularization = 0.2 * torch.cdist(x, z).square().mean().item() if scale == 1.0 else 40.0
     plan = paths.EntropicTransport(regularization).plan(x, z + 10 * scale)
-    # After k iterations one margin is exact, and for the other |m - 1/n|₁² <= 2 log(sum / least entry of the kernel) / k
+    # After k iterations one margin is exact, the other has |m - 1/n|₁² <= 2 log(sum / least entry of the kernel) / k
     # (Altschuler et al. 2017, https://arxiv.org/abs/1705.09634); the kernel's exponents are at most the cost's range.
     off = sorted((plan.sum(axis) - 1 / 12).abs().sum().item() for axis in (0, 1))
     exponents = (cost.max() - cost.min()).item() / regularization + math.log(144)
