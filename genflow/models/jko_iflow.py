@@ -146,7 +146,7 @@ class JKOiFlow(Flow, GenerativeModel):
         self.discretization, self.optimization = discretization, optimization
 
     def next_stage(self, data: TrainingData, history: list[dict[str, Any]]) -> Stage | None:
-        self._settle(data.count, data.count // data.copies)
+        self._settle(data.count, data.distinct)
         kinds = [entry["kind"] for entry in history]
         if self.stages.matched and kinds.count(_LOCAL) < self.blocks:
             return self._local_stage(data, kinds.count(_LOCAL))

@@ -62,8 +62,13 @@ class TrainingData:
 
     @property
     def count(self) -> int:
-        """How many training rows there are, as far as is known."""
+        """How many training rows there are, as far as is known, each of its copies counted."""
         return (self.stream and self.stream.count) or len(self.train)
+
+    @property
+    def distinct(self) -> int:
+        """The same without the copies."""
+        return (self.stream and self.stream.count) or len(self.train) // self.copies
 
     @property
     def batched(self) -> Rows | Stream:
