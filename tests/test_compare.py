@@ -251,7 +251,7 @@ def test_a_class_of_this_process_and_several_seeds(place, monkeypatch):
         ({"models": ["nsf", "nsf"]}, "twice"),
         ({"budget": "soon"}, "budget"),
         ({"budget": "1s", "iterations": 1}, "both"),
-        ({"iterations": 0}, "at least 1"),
+        ({"iterations": 0}, "a whole number from 1 on"),
         ({"threads": 0}, "threads"),
         ({"options": {"nsf": {"transformz": 3}}}, "did you mean transforms"),
         ({"options": {"maf": {"transforms": 3}}}, "not among"),
