@@ -51,6 +51,7 @@ ADAPTIVE = st.sampled_from(["dopri5", "bosh3", "dopri8"])
 FIXED = {"Euler": gf.solvers.Euler, "Midpoint": gf.solvers.Midpoint, "Heun": gf.solvers.Heun, "RK4": gf.solvers.RK4}
 
 
+@pytest.mark.slow
 @settings(max_examples=9)
 @given(st.integers(1, 5), st.integers(0, 10**6), KINDS, ADAPTIVE, st.sampled_from([torch.float32, torch.float64]))
 def test_adaptive_inverse_and_log_determinant_are_exact_within_the_tolerance(dim, seed, kind, method, dtype):

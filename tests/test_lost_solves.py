@@ -109,6 +109,7 @@ def test_a_solve_of_tensors_without_numbers_is_not_asked_for_them():
             assert gf.solvers.RK4().solve(lambda t, y: -y, x, times).state.shape == (3, 2)
 
 
+@pytest.mark.slow
 def test_a_solve_can_be_compiled():
     """In a process of its own: the checks of shapes that run in the tests can't be compiled."""
     code = """

@@ -217,6 +217,7 @@ def test_the_last_block_leaves_nothing(shifted):
     assert [entry["kind"] for entry in history] == ["block", "block"]
 
 
+@pytest.mark.slow
 def test_a_free_block_goes_all_the_way(shifted):
     # On the grid that it is trained on, a free block would live on the solver's error: it is validated on another.
     settings = {"blocks": 1, "first": 0.5, "learning_rate": 5e-2, "steps": 8}
@@ -314,6 +315,7 @@ def test_rounds_move_the_blocks_alike_and_then_halve_them(rounds):
     assert spread((2, 0)) < spread((0, 0))
 
 
+@pytest.mark.slow
 def test_what_rounds_say_of_the_nll_is_true(rounds, shifted):
     model, history = rounds
     with torch.no_grad():

@@ -259,6 +259,7 @@ def test_a_training_that_was_cut_off_goes_on_with_the_batches_that_are_left(tmp_
         assert torch.equal(a, b)
 
 
+@pytest.mark.slow
 def test_a_law_is_learned_from_batches():
     """Those of the sample alone would leave it farther off."""
 
