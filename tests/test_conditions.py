@@ -179,7 +179,9 @@ def test_guidance_agrees_with_automatic_differentiation(kind, dim, conditions, s
         torch.testing.assert_close(v, expected, **close)
 
 
-@pytest.mark.parametrize("activation", ["silu", "softplus", "tanh"])
+@pytest.mark.parametrize(
+    "activation", ["silu", *(pytest.param(a, marks=pytest.mark.slow) for a in ("softplus", "tanh"))]
+)
 def test_the_fused_divergence_under_a_condition_has_right_first_and_second_derivatives(activation):
     velocity = Shallow(2, 4, condition_dim=2, activation=activation).double()
     generator = torch.Generator().manual_seed(0)

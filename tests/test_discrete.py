@@ -87,6 +87,7 @@ def test_the_density_integrates_to_one(trained: DiscreteFlow):
     assert mass.item() == pytest.approx(1, abs=1e-3)
 
 
+@pytest.mark.slow
 @torch.no_grad()
 def test_training_comes_near_the_best_possible_density(trained: DiscreteFlow):
     """The ridge's entropy: H(x) + H(y | x) = log(2 pi e) + log(0.2)."""

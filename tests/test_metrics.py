@@ -207,6 +207,7 @@ def test_the_threshold_is_exceeded_by_another_law():
 # Classifier two-sample test
 
 
+@pytest.mark.slow
 def test_c2st_is_a_half_on_equal_laws():
     trials = [c2st(normal(200, 2, seed=2 * i), normal(200, 2, seed=2 * i + 1), seed=i) for i in range(20)]
     error = sum(t.standard_error for t in trials) / len(trials)

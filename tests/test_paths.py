@@ -43,6 +43,7 @@ PATHS = {
 # A path with a noise of its own has its rate only; one that is learned is slow.
 FEWER = {"stochastic-interpolant": ["rate"], "learned": ["epsilon", "v"]}
 CASES = [(name, prediction) for name in PATHS for prediction in FEWER.get(name, PREDICTIONS)]
+QUICK = [*CASES[::3], CASES[-1]]  # all paths and all predictions are among them
 every_path = pytest.mark.parametrize("name", PATHS)
 
 
@@ -101,7 +102,10 @@ def exact_flow(name, prediction="rate"):
     return path, ProbabilityFlow(Exact(path, kind), path, kind)
 
 
-@pytest.mark.parametrize(("name", "prediction"), CASES)
+@pytest.mark.parametrize(
+    ("name", "prediction"),
+    [case if case in QUICK else pytest.param(*case, marks=pytest.mark.slow) for case in CASES],
+)
 def test_the_likelihood_of_a_gaussian(name, prediction):
     """log p by the probability flow is that of the law at the earliest time, the base being that of the latest."""
     path, velocity = exact_flow(name, prediction)
@@ -130,6 +134,7 @@ def test_the_likelihood_of_a_gaussian(name, prediction):
         torch.testing.assert_close(flow.encode(x), z, rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.slow
 @every_path
 def test_the_stochastic_sampler_has_the_laws_of_the_path_at_five_times(name):
     """Means and covariances of the reverse equation, from the exact law of the latest time on.

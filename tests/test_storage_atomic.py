@@ -163,6 +163,7 @@ except WriteError as error:
     assert names(tmp_path) == []
 
 
+@pytest.mark.slow
 def test_a_command_on_a_full_disk_ends_with_one_line(tmp_path):
     words = ["fit", "two-moons", "--model", "flow-matching", "--iterations", "2", "--out", str(tmp_path / "run")]
     code = "import sys, genflow.cli; sys.exit(genflow.cli.main(sys.argv[1:]))"

@@ -239,6 +239,7 @@ def test_models_see_rows_that_are_not_in_the_sample(name):
     assert fitted.sample(3, condition="1").shape == (3, 2)
 
 
+@pytest.mark.slow
 def test_a_training_that_was_cut_off_goes_on_with_the_batches_that_are_left(tmp_path):
     data = stream(Numbered(3000), sample=200)
 

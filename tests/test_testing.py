@@ -23,6 +23,19 @@ from genflow.testing import (
     check_velocity,
 )
 
+ONE_OF_A_KIND = (
+    "jko-iflow",
+    "cnf",
+    "flow-matching",
+    "score-sde",
+    "mean-flow",
+    "latent",
+    "nsf",
+    "gaussian-mixture",
+    "kde",
+)
+"""Models of which the others are relatives: those are checked among the slow tests."""
+
 
 def built_in(kind):
     return pytest.mark.parametrize(
@@ -113,7 +126,14 @@ SMALL = {
 }
 
 
-@built_in("model")
+@pytest.mark.parametrize(
+    "entry",
+    [
+        pytest.param(e, id=e.name, marks=[] if e.name in ONE_OF_A_KIND else [pytest.mark.slow])
+        for e in registry.entries("model")
+        if e.source == "genflow"
+    ],
+)
 def test_every_model_keeps_its_promises(entry):
     if entry.name == "latent":
         pytest.skip("an autoencoder into fewer dimensions needs more than two columns; it has tests of its own")

@@ -161,6 +161,7 @@ def test_evaluations_are_those_of_every_row_and_time(moons):
     assert free["candidates"] > 1
 
 
+@pytest.mark.slow
 def test_a_training_of_so_many_evaluations_goes_on_to_the_same_weights(moons, tmp_path):
     def trained(**options):
         torch.manual_seed(0)
