@@ -43,11 +43,21 @@ from genflow.interfaces import Velocity
 from genflow.model import GenerativeModel
 from genflow.models.costs import Kinetic
 from genflow.models.discretization import Discretization
-from genflow.models.jko_settings import BlockNetwork, ProximalStep, Rounds, Stages, layers, shares, usual_blocks
+from genflow.models.jko_settings import (
+    BlockNetwork,
+    ProximalStep,
+    Rounds,
+    Stages,
+    layers,
+    most_components,
+    shares,
+    usual_blocks,
+)
 from genflow.models.local_matching import contractions, diffuse, local_path
 from genflow.models.proximal import proximal_stage
 from genflow.models.stages import initial_frequencies, likelihood_stage, matching_stage
 from genflow.naming.search import Between, OneOf
+from genflow.normal_mixture import NormalMixture, fit_mixture
 from genflow.schedulers import JKOSteps, refine, reparameterize
 from genflow.training import Optimization, Rows, Stage, Stream, TrainingData, pair, unpair
 from genflow.velocities import Chain, ResidualMLP, Shallow
@@ -80,7 +90,7 @@ class JKOiFlow(Flow, GenerativeModel):
         network: What a block is, a `BlockNetwork`: `width`, `activation`, `frequencies`, `depth`, `block`.
         proximal: How it steps, a `ProximalStep`: `maximum`, `transport`, `tolerance`, `free_block`.
         rounds: What follows when all have, `Rounds`: `reparameterize`, `equal`, `damping`, `refine`.
-        stages: What comes before and after, `Stages`: `objective`, `matching`, `joint`, `kinetic` and their rates.
+        stages: What comes before and after, `Stages`: `objective`, `components`, `matching`, `joint`, `kinetic`, rates.
         discretization: The grids of a block, a `Discretization`: `steps`, `train_steps`, `warp`, `disagreement`, …
         optimization: The optimizer, for everything but the matching, an `Optimization`: `optimizer`, `learning_rate`
             (of a proximal step), `batch_size`, `weight_decay`, … By default `sharpness`, which is that of the joint
@@ -98,6 +108,7 @@ class JKOiFlow(Flow, GenerativeModel):
     search = {
         "width": OneOf((64, 128, 256)),
         "depth": OneOf((0, 2, 3)),
+        "components": OneOf((1, 8, 64)),
         "joint": Between(0.0, 0.8),
         "matching_rate": Between(1e-3, 1e-2, log=True),
         "joint_rate": Between(4e-3, 4e-2, log=True),
@@ -146,6 +157,8 @@ class JKOiFlow(Flow, GenerativeModel):
         self.discretization, self.optimization = discretization, optimization
 
     def next_stage(self, data: TrainingData, history: list[dict[str, Any]]) -> Stage | None:
+        if not history and not len(self.velocity):
+            self._estimate_base(data)
         self._settle(data.count, data.distinct)
         kinds = [entry["kind"] for entry in history]
         if self.stages.matched and kinds.count(_LOCAL) < self.blocks:
@@ -164,6 +177,19 @@ class JKOiFlow(Flow, GenerativeModel):
         if joint and _JOINT not in kinds and len(self.velocity):
             return self._joint_stage(data)
         return None
+
+    def _estimate_base(self, data: TrainingData) -> None:
+        """Where the rows are many, the scheme leads to a mixture that they have been told."""
+        most = self.stages.components
+        if most is None:
+            plain = self.network.block is None and not self.condition_dim and self.stages.objective == "warmed"
+            most = most_components(data.distinct) if plain and "base" not in self.given() else 1
+            self.stages = self.stages.rebuilt(components=most)
+            self.choose(components=most)
+        if most > 1:
+            mixture = fit_mixture(data.train, data.validation, most)
+            if mixture.components > 1:
+                self.base = mixture
 
     def _ended_early(self, history: list[dict[str, Any]]) -> bool:
         """Whether the chain has fewer blocks than the budget was divided among."""
@@ -186,7 +212,7 @@ class JKOiFlow(Flow, GenerativeModel):
         )
         if self.optimization.sharpness is None:
             self.optimization = self.optimization.rebuilt(sharpness=0.1 if few else 0.0)
-        self.stages = self.stages.chosen(*shares(self.dim, distinct, self.blocks))
+        self.stages = self.stages.chosen(*shares(self.dim, distinct, self.blocks, isinstance(self.base, NormalMixture)))
         self.choose(
             depth=depth,
             width=self.network.width,
@@ -296,7 +322,7 @@ class JKOiFlow(Flow, GenerativeModel):
         # The same displacement takes the more energy, the shorter the time: no more of it than in a unit of time.
         start, stop = self.velocity.interval
         kinetic = self.stages.kinetic * min(1.0, stop - start)
-        return likelihood_stage(
+        stage = likelihood_stage(
             self,
             data,
             self.discretization,
@@ -305,6 +331,9 @@ class JKOiFlow(Flow, GenerativeModel):
             finish=lambda entry: entry.update(kind=_JOINT),
             optimization=self.optimization.rebuilt(learning_rate=self.stages.joint_rate),
         )
+        if isinstance(self.base, NormalMixture):
+            stage.parameters = [*stage.parameters, *self.base.parameters()]
+        return stage
 
     def _interval(self, k: int) -> tuple[float, float]:
         """Where block k lives in the first round."""

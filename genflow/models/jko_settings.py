@@ -13,12 +13,13 @@ from genflow.groups import Group
 from genflow.interfaces import Velocity
 from genflow.models.proximal import TRANSPORTS
 
-__all__ = ["BlockNetwork", "ProximalStep", "Rounds", "Stages", "layers", "shares", "usual_blocks"]
+__all__ = ["BlockNetwork", "ProximalStep", "Rounds", "Stages", "layers", "most_components", "shares", "usual_blocks"]
 
 _GAIN = 2.0  # what a round spends, in units of the one before
 # Shares of matching and of the joint likelihood above the plane, below so many rows.
 _SHARES = ((300, (0.95, 0.02)), (1000, (0.7, 0.25)), (3000, (0.2, 0.65)), (math.inf, (0.1, 0.75)))
 _FEW, _LAYERS = 1000, 3  # rows of which a block learns more by so many residual layers
+_MANY, _COMPONENTS = 3000, 64  # rows of which a mixture says something, and of how many components at most
 _OBJECTIVES = ("warmed", "proximal", "matching")
 
 
@@ -138,6 +139,10 @@ class Stages(Group):
         joint_rate: Peak learning rate of the joint training.
         kinetic: Weight of the kinetic energy :math:`\int |v|^2 dt` in the joint stage: straight paths need few steps.
             In a chain shorter than a unit of time it is less by that, or it would hold displacements back.
+        components: The most components of the base that the scheme leads to: a mixture of normal laws, which is
+            estimated first and trained with the blocks in the joint stage; 1 for the standard normal law. By default
+            64 for vectors without conditions of which there are 3000 rows and more; see `genflow.normal_mixture`. A
+            base that is typed stays.
     """
 
     objective: str = "warmed"
@@ -146,8 +151,11 @@ class Stages(Group):
     joint: float | None = None
     joint_rate: float = 1.2e-2
     kinetic: float = 0.1
+    components: int | None = None
 
     def __post_init__(self) -> None:
+        if self.components is not None and self.components < 1:
+            raise InputError(f"components: {self.components} came; 1 for a standard normal base, or more, would do")
         if self.objective not in _OBJECTIVES:
             raise InputError(f"objective: {self.objective!r} came; {' or '.join(_OBJECTIVES)} would do")
         matching, joint = self.matching or 0.0, self.joint or 0.0
@@ -201,7 +209,16 @@ def usual_blocks(dim: int, rounds: Rounds) -> int:
     return 2 if dim > 2 else 4 if rounds.any else 1
 
 
-def shares(dim: int, rows: int, blocks: int) -> tuple[float, float]:
+def most_components(rows: int) -> int:
+    """The most components of the base by default: what they can be told from takes rows.
+
+    Args:
+        rows: Rows to train on.
+    """
+    return _COMPONENTS if rows >= _MANY else 1
+
+
+def shares(dim: int, rows: int, blocks: int, mixture: bool = False) -> tuple[float, float]:
     """The shares of the budget that local matching and the joint likelihood have by default.
 
     Few rows are learned by the likelihood in passing, and then by heart: there, cheap steps of matching make the better
@@ -212,7 +229,11 @@ def shares(dim: int, rows: int, blocks: int) -> tuple[float, float]:
         dim: Dimension of a point.
         rows: Rows to train on.
         blocks: The largest number of blocks.
+        mixture: Whether the base is a mixture. That is near the rows from the beginning, and what is left is the
+            likelihood's.
     """
+    if mixture:
+        return 0.0, 0.8
     if dim <= 2:
         return (0.2, 0.7) if blocks == 1 else (0.0, 0.0)
     return next(found for most, found in _SHARES if rows < most)

@@ -133,7 +133,7 @@ class PublishedJKOiFlow(JKOiFlow):
             network=BlockNetwork(width, depth=0),
             proximal=ProximalStep(maximum, "endpoint", tolerance),
             rounds=Rounds(reparameterize, refine=refine),
-            stages=Stages("proximal", joint=0.0),
+            stages=Stages("proximal", joint=0.0, components=1),
             discretization=Discretization(steps, train_steps=3, disagreement=0.0),
             optimization=Optimization(
                 "adam", learning_rate, batch_size, annealed=False, clip=1.0, average=0.0, sharpness=0.0

@@ -31,6 +31,7 @@ from genflow.base import StandardNormal
 from genflow.errors import InputError, SolverError
 from genflow.metrics import c2st, inversion_error, mean_and_se, mmd, mmd_threshold, wasserstein2
 from genflow.naming import registry
+from genflow.normal_mixture import NormalMixture
 from genflow.studies.comparison.effort import Effort, efforts
 from genflow.studies.comparison.ration import Ration
 from genflow.training import Budget
@@ -274,9 +275,11 @@ def extra_metrics(names: Sequence[str] = ()) -> dict[str, Callable[[Tensor, Tens
 
 
 def _standard(noise: Tensor, inner: Any) -> Tensor:
-    """Noise by the scale of its base, `(n, d)`; without rows where the base is no normal law."""
+    """Noise as N(0, I) where the model is right, `(n, d)`; without rows where the base is another law."""
+    if inner.integrates and isinstance(inner.base, NormalMixture):
+        noise = inner.base.standardize(noise)
     rows = noise.flatten(1).double().cpu()
-    if not inner.integrates:
+    if not inner.integrates or isinstance(inner.base, NormalMixture):
         return rows
     return rows / inner.base.scale if isinstance(inner.base, StandardNormal) else rows[:0]
 
