@@ -19,7 +19,7 @@ _GAIN = 2.0  # what a round spends, in units of the one before
 # Shares of matching and of the joint likelihood above the plane, below so many rows.
 _SHARES = ((300, (0.95, 0.02)), (1000, (0.7, 0.25)), (3000, (0.2, 0.65)), (math.inf, (0.1, 0.75)))
 _FEW, _LAYERS = 1000, 3  # rows of which a block learns more by so many residual layers
-_MANY, _COMPONENTS = 3000, 64  # rows of which a mixture says something, and of how many components at most
+_MANY, _COMPONENTS = 5000, 64  # rows of which a mixture says something, and of how many components at most
 _OBJECTIVES = ("warmed", "proximal", "matching")
 
 
@@ -141,7 +141,7 @@ class Stages(Group):
             In a chain shorter than a unit of time it is less by that, or it would hold displacements back.
         components: The most components of the base that the scheme leads to: a mixture of normal laws, which is
             estimated first and trained with the blocks in the joint stage; 1 for the standard normal law. By default
-            64 for vectors without conditions of which there are 3000 rows and more; see `genflow.normal_mixture`. A
+            64 for vectors without conditions of which there are 5000 rows and more; see `genflow.normal_mixture`. A
             base that is typed stays.
     """
 
