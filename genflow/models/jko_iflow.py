@@ -110,7 +110,6 @@ class JKOiFlow(Flow, GenerativeModel):
         "depth": OneOf((0, 2, 3)),
         "components": OneOf((1, 8, 64)),
         "joint": Between(0.0, 0.8),
-        "matching_rate": Between(1e-3, 1e-2, log=True),
         "joint_rate": Between(4e-3, 4e-2, log=True),
     }
 
