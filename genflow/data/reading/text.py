@@ -178,7 +178,7 @@ class Sheet:
         self.separator = given or separator_of(text, start, comments)
         records = Records(text, self.separator, start, comments)
         self._read(records)
-        if not self.rows:
+        if not any(field.strip() for row in self.rows for field in row):
             raise InputError(f"{origin}: the file holds no numbers")
         self._skip_what_stands_around()
         self._name(records.comments or [])
