@@ -181,7 +181,7 @@ def test_any_hostile_table(tmp_path_factory, content, ending):
     check_a_hostile_table(tmp_path_factory.mktemp("table"), content, ending)
 
 
-@pytest.mark.parametrize("text", [",", ";", '""', ",\n,", ",\n,\n,\n", ' , \n""'])
+@pytest.mark.parametrize("text", [",", ";", '""', ",\n,", ",\n,\n,\n"])
 def test_separators_alone_are_no_table(tmp_path, text):
     (tmp_path / "empty.csv").write_text(text)
     with pytest.raises(InputError, match="the file holds no numbers"):
