@@ -51,6 +51,7 @@ if TYPE_CHECKING:
         Solution,
         Velocity,
     )
+    from genflow.normal_mixture import NormalMixture
     from genflow.schedulers.function import as_scheduler
     from genflow.solvers.function import as_integrator
     from genflow.storage.checkpoint import load
@@ -69,6 +70,7 @@ __all__ = [
     "InputError",
     "Integrator",
     "NoiseSchedule",
+    "NormalMixture",
     "Path",
     "Remark",
     "Scheduler",
@@ -104,6 +106,7 @@ _HOME = {
     "Base": "genflow.base",
     "DensityEstimator": "genflow.estimator",
     "Flow": "genflow.flow",
+    "NormalMixture": "genflow.normal_mixture",
     "StandardNormal": "genflow.base",
     "as_divergence": "genflow.divergences",
     "as_integrator": "genflow.solvers.function",

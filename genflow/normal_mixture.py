@@ -52,8 +52,7 @@ class NormalMixture(Base):
 
     Example:
         >>> import torch, genflow as gf
-        >>> from genflow.normal_mixture import NormalMixture
-        >>> two = NormalMixture.of(torch.tensor([0.5, 0.5]), torch.tensor([[-3.0], [3.0]]), torch.ones(2, 1, 1))
+        >>> two = gf.NormalMixture.of(torch.tensor([0.5, 0.5]), torch.tensor([[-3.0], [3.0]]), torch.ones(2, 1, 1))
         >>> round(two.log_prob(torch.tensor([3.0])).exp().item(), 4)  # half of the density of N(0, 1) at 0
         0.1995
         >>> two.sample((4,)).shape
