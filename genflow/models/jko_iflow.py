@@ -17,7 +17,9 @@ Blocks are trained one after another on samples that are pushed forward once, so
 all have been trained, a round is over, and another may follow: the boundaries move towards equal movement of the
 blocks (re-parameterization), or every interval is halved (refinement), and the blocks go on from where they were.
 
-In front of that, each block may learn by local flow matching between two states of the Ornstein–Uhlenbeck flow, which
+Where the rows are many, :math:`p_Z` is a mixture of normal laws that is estimated on them first
+(`genflow.normal_mixture`): the blocks begin at its likelihood. Towards a normal law, each block may learn before its
+step by local flow matching between two states of the Ornstein–Uhlenbeck flow, which
 the scheme discretizes (of straight paths to draws from the base, where that is not normal); behind it, the assembled
 chain may be trained on by maximum likelihood.
 
