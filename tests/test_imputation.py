@@ -214,6 +214,26 @@ class Correlated(gf.baselines.Gaussian):
         self.factor.copy_(torch.tensor([[1.0, 0.0], [0.8, 0.6]]))
 
 
+class Breaking(gf.baselines.Gaussian):
+    """N(0, I), whose density can't be had for rows beyond 2, nor for any that come with one."""
+
+    def log_prob(self, x, condition=None, generator=None):
+        if (x.abs() > 2).any():
+            raise gf.SolverError("the state is not finite")
+        return super().log_prob(x, condition, generator)
+
+
+def test_what_can_not_be_solved_is_not_drawn():
+    """The law that is left is N(0, 1) cut off at -2 and 2; without an end of all by one proposal."""
+    fitted = Transformed(Breaking(2).double(), gf.data.Standardize(2), ["a", "b"])
+    draws = fitted.impute([[0.5, NAN], [NAN, -1.0]], draws=1500, generator=seeded())
+    found = torch.cat([draws[:, 0, 1], draws[:, 1, 0]])
+    assert (found.abs() <= 2).all()
+    cut = 2 * math.exp(-2.0) / math.sqrt(2 * math.pi) * 2 / math.erf(math.sqrt(2.0))  # of the variance 1
+    assert abs(found.mean()) < 4 / math.sqrt(len(found))
+    assert abs(found.var() - (1 - cut)) < 4 * math.sqrt(2 / len(found))
+
+
 def test_classes_have_the_probabilities_of_their_cells():
     """Two coins: given one, the other is the same with the orthant probability of a bivariate normal law, doubled."""
     coins = Cells([Levels(2, [0.0, 1.0], [0.5, 0.5]), Levels(2, [0.0, 1.0], [0.5, 0.5])])

@@ -21,6 +21,7 @@ from torch import Tensor
 
 from genflow.data import Compose, Preprocessor
 from genflow.draws import draw_seed
+from genflow.errors import SolverError
 from genflow.imputation.chains import Acceptance, Chains
 from genflow.imputation.kernels import KernelLaw
 from genflow.imputation.masked import Masked
@@ -172,8 +173,12 @@ class Imputation:
             rows, shift = cut(z), torch.zeros(len(z), dtype=torch.float64)
             if self.rest is not None:
                 rows, shift = self.rest(rows)
-            source = torch.Generator(self.like.device).manual_seed(probes)
-            log_p = self.log_prob(rows.to(self.like), condition, source).cpu().double() + shift
+
+            def of(rows: Tensor, given: Tensor | None) -> Tensor:
+                source = torch.Generator(self.like.device).manual_seed(probes)
+                return self.log_prob(rows.to(self.like), given, source).cpu().double()
+
+            log_p = _where_solved(of, rows, condition) + shift
             return torch.where(self._gap(cut(z), missing).any(-1), -math.inf, log_p)
 
         def places(z: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -231,6 +236,26 @@ def _columnwise(preprocessor: Preprocessor) -> tuple[Preprocessor, Preprocessor 
 
 def _device_generator(generator: torch.Generator, like: Tensor) -> torch.Generator:
     return torch.Generator(like.device).manual_seed(draw_seed(generator))
+
+
+def _where_solved(
+    log_prob: Callable[[Tensor, Tensor | None], Tensor], rows: Tensor, condition: Tensor | None
+) -> Tensor:
+    """Log densities of rows; none, minus infinity, where a flow's equation can't be solved: too far out to be proposed.
+
+    One such row ends the solve of all, so the others are found by halving.
+    """
+    try:
+        return log_prob(rows, condition)
+    except SolverError:
+        if len(rows) == 1:
+            return torch.full((1,), -math.inf, dtype=torch.float64)
+    middle = len(rows) // 2
+    parts = []
+    for part in (slice(0, middle), slice(middle, None)):
+        own = condition if condition is None or condition.ndim == 1 else condition[part]
+        parts.append(_where_solved(log_prob, rows[part], own))
+    return torch.cat(parts)
 
 
 def _forced_in_words(count: int, of: int) -> str:
