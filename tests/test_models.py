@@ -616,3 +616,12 @@ def test_a_row_at_several_places_counts_once_for_the_shares():
     x = torch.randint(0, 5, (250, 3), generator=torch.Generator().manual_seed(0)).double()
     fitted = gf.models.JKOiFlow(3, blocks=1, width=8).fit(x, iterations=3)
     assert fitted.model.config()["matching"] == 0.95
+
+
+@pytest.mark.parametrize(("rows", "validations"), [(400, 100), (2000, 20)])
+def test_few_rows_are_validated_often_while_they_are_matched(rows, validations):
+    """It knows few rows by heart within seconds: looked at rarely, the best weights were those of no step."""
+    x = torch.randn(rows, 3, generator=torch.Generator().manual_seed(0))
+    stage = gf.models.JKOiFlow(3, width=8).next_stage(TrainingData(x, x[:100]), [])
+    assert stage.name.startswith("local matching")
+    assert stage.regime.validations == validations

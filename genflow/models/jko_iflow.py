@@ -61,11 +61,12 @@ from genflow.models.stages import initial_frequencies, likelihood_stage, matchin
 from genflow.naming.search import Between, OneOf
 from genflow.normal_mixture import NormalMixture, fit_mixture
 from genflow.schedulers import JKOSteps, refine, reparameterize
-from genflow.training import Optimization, Rows, Stage, Stream, TrainingData, pair, unpair
+from genflow.training import Optimization, Regime, Rows, Stage, Stream, TrainingData, pair, unpair
 from genflow.velocities import Chain, ResidualMLP, Shallow
 
 __all__ = ["JKOiFlow", "diffuse"]
 
+_BY_HEART = 1000  # rows that local matching overfits within seconds
 _FEW = 10_000  # rows that a flow overfits within minutes
 _SPARE = 2  # rows pushed for a block, in units of those that it is expected to see
 _PUSHED_ROWS = 1024  # rows pushed at once, so that memory does not grow with the table
@@ -266,6 +267,8 @@ class JKOiFlow(Flow, GenerativeModel):
             share=1 / (self.blocks - k + later),
             finish=lambda entry: entry.update(kind=_LOCAL),
             optimization=Optimization("adam", self.stages.matching_rate, self.optimization.batch_size),
+            # A thousand rows are known by heart before a twentieth of a long stage is over.
+            regime=Regime(validations=100 if data.distinct < _BY_HEART else Regime().validations),
         )
 
     def _proximal_stage(
