@@ -40,7 +40,8 @@ def moved(base: NormalMixture) -> NormalMixture:
 def test_its_density_is_that_of_the_mixture():
     base, of_torch = law()
     z = 3 * torch.randn(4, 5, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
-    torch.testing.assert_close(base.log_prob(z), of_torch.log_prob(z), rtol=1e-12, atol=1e-12)
+    # Squares of up to 10³ of coordinates that roots of condition 10² give to some 10² units of the last place.
+    torch.testing.assert_close(base.log_prob(z), of_torch.log_prob(z), rtol=0, atol=1e-9)
 
 
 def test_it_stays_a_density_when_it_is_trained():
