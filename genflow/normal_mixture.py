@@ -15,14 +15,14 @@ import math
 from collections.abc import Sequence
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from genflow.base import Base, check_events
 from genflow.deadline import time_left
 from genflow.errors import InputError
 
-__all__ = ["NormalMixture", "fit_mixture"]
+__all__ = ["NormalMixture", "choose_components", "component_log_densities", "fit_mixture", "place_in_components"]
 
 _ROWS = 10_000  # by which the number of components is chosen
 _ALL = 50_000  # by which the chosen one is estimated in the end
@@ -96,6 +96,7 @@ class NormalMixture(Base):
         check_events(z, self.shape, "z")
         factors, log_diagonals = self._precision_factors()
         rows = z.reshape(-1, *self.shape)
+        # All components at once: rows are few in a step of a training, and components many.
         standard = torch.baddbmm(-self.shifts[:, None], rows - self.means[:, None], factors)  # (k, n, d)
         parts = self.logits.log_softmax(0) + log_diagonals.sum(-1)
         logs = torch.logsumexp(parts[:, None] - 0.5 * standard.square().sum(-1), 0)
@@ -112,21 +113,15 @@ class NormalMixture(Base):
     ) -> Float[Tensor, "*shape"]:
         source = device if generator is None else generator.device
         count = math.prod(batch)
+        which = choose_components(self.logits.softmax(0), count, generator)
         standard = torch.randn(count, *self.shape, generator=generator, dtype=dtype, device=source).to(self.means)
-        point = torch.rand(count, generator=generator, dtype=torch.float64, device=source).to(self.means.device)
-        ends = self.logits.double().softmax(0).cumsum(0)
-        which = torch.bucketize(point, ends[:-1], right=True)
         factors, _ = self._precision_factors()
-        drawn = torch.empty_like(standard)
-        for k in range(self.components):
-            mine = which == k
-            moved = standard[mine] + self.shifts[k]
-            drawn[mine] = self.means[k] + torch.linalg.solve_triangular(factors[k], moved, upper=True, left=False)
+        drawn = place_in_components(standard + self.shifts[which], which, self.means, factors)
         return drawn.to(device, dtype).reshape(*batch, *self.shape)
 
     @torch.no_grad()
     def standardize(self, z: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
-        r"""Points of the base made standard normal, coordinate by coordinate.
+        r"""Points made standard normal coordinate by coordinate.
 
         .. math:: u_j = F(z_j \mid z_1, \dots, z_{j-1}), \qquad \Phi^{-1}(u) \sim N(0, I) \text{ for } z \sim p_Z
 
@@ -150,6 +145,58 @@ class NormalMixture(Base):
         logs = self.triangles.diagonal(dim1=-2, dim2=-1)
         factors = self.factors @ (self.triangles.triu(1) + torch.diag_embed(logs.exp()))
         return factors, logs + self.factors.diagonal(dim1=-2, dim2=-1).log()
+
+
+def component_log_densities(
+    x: Float[Tensor, "*batch d"], weights: Float[Tensor, "k"], means: Float[Tensor, "k d"], factors: Tensor
+) -> Float[Tensor, "k *batch"]:
+    r"""What each component adds to a density, but for the constant :math:`(2 \pi)^{-d/2}` of all.
+
+    .. math:: \log \pi_k + \log |\det P_k| - \tfrac12 |P_k^\top (x - \mu_k)|^2
+
+    Args:
+        x: Points.
+        weights: The probabilities :math:`\pi_k`.
+        means: The means :math:`\mu_k`.
+        factors: :math:`P_k` of the precisions :math:`P_k P_k^\top`, `(k, d, d)`; or their diagonals, `(k, d)`.
+    """
+    parts = []
+    for weight, mean, factor in zip(weights, means, factors, strict=True):
+        diagonal = factor.ndim == 1
+        z = (x - mean) * factor if diagonal else (x - mean) @ factor
+        scale = (factor if diagonal else factor.diagonal()).log().sum()
+        parts.append(weight.log() + scale - 0.5 * z.square().sum(-1))
+    return torch.stack(parts)
+
+
+def choose_components(weights: Float[Tensor, "k"], count: int, generator: torch.Generator | None) -> Int[Tensor, " n"]:
+    """A component for each of so many draws, by the weights; drawn where the generator lives."""
+    source = weights.device if generator is None else generator.device
+    if not count:
+        return torch.zeros(0, dtype=torch.long, device=weights.device)
+    return torch.multinomial(weights.to(source), count, replacement=True, generator=generator).to(weights.device)
+
+
+def place_in_components(
+    noise: Float[Tensor, "n d"], which: Int[Tensor, " n"], means: Float[Tensor, "k d"], factors: Tensor
+) -> Float[Tensor, "n d"]:
+    r"""Standard normal points as points of their components, :math:`\mu_k + P_k^{-\top} z`.
+
+    Args:
+        noise: Standard normal points.
+        which: The component of each.
+        means: The means.
+        factors: As in `component_log_densities`, upper triangular.
+    """
+    placed = noise
+    for k, (mean, factor) in enumerate(zip(means, factors, strict=True)):
+        z = noise[which == k]
+        if factor.ndim == 1:
+            drawn = z / factor
+        else:
+            drawn = torch.linalg.solve_triangular(factor, z, upper=True, left=False)
+        placed = placed.index_put((which == k,), mean + drawn)
+    return placed
 
 
 def fit_mixture(
@@ -177,25 +224,26 @@ def fit_mixture(
         >>> fit_mixture(rows[:300], rows[300:]).components
         2
     """
-    x, everything, held_out = rows[:_ROWS].double(), rows[:_ALL].double(), validation.double()
+    x, held_out = rows[:_ROWS].double(), validation.double()
     ends = time_left() * (1 - share)
-    law = best = _maximization(x, torch.ones_like(x[:, :1]))
-    highest, lost, count, last = _log_densities(held_out, *best).logsumexp(1), 0, 2, 0.0
+    law = best = _maximization(x, torch.ones_like(x[:, 0])[None])
+    highest, lost, count, last = component_log_densities(held_out, *best).logsumexp(0), 0, 2, 0.0
     while count <= min(most, len(x) // (2 * x.shape[1])) and lost < _PATIENCE:
         began = time_left()
         if not _fits(x, count, began - ends, 2 * last):  # a doubling takes twice as long as the one before it
             break
         law = _expectation_maximization(x, _halves(law), ends)
-        value = _log_densities(held_out, *law).logsumexp(1)
+        value = component_log_densities(held_out, *law).logsumexp(0)
         if _likelier(value, highest):
             best, highest, lost = law, value, 0
         else:
             lost += 1
         last = began - time_left() if began < math.inf else 0.0
         count *= 2
-    if len(everything) > len(x) and len(best[0]) > 1 and _fits(everything, len(best[0]), time_left() - ends):
-        law = _expectation_maximization(everything, best, ends)
-        if _likelier(_log_densities(held_out, *law).logsumexp(1), highest):
+    x, found = rows[:_ALL], len(best[0])
+    if len(x) > _ROWS and found > 1 and _fits(x, found, time_left() - ends):
+        law = _expectation_maximization(x.double(), best, ends)
+        if _likelier(component_log_densities(held_out, *law).logsumexp(0), highest):
             best = law
     weights, means, factors = best
     return NormalMixture.of(weights.to(rows), means.to(rows), factors.to(rows))
@@ -221,12 +269,12 @@ def _expectation_maximization(x: Tensor, law: _Law, ends: float) -> _Law:
     """From these laws to those that they become; what was there when the time had come."""
     before = -math.inf
     for _ in range(_ROUNDS):
-        logs = _log_densities(x, *law)
-        totals = logs.logsumexp(1)
+        logs = component_log_densities(x, *law)
+        totals = logs.logsumexp(0)
         now = totals.mean().item()
         if now - before < _SMALL or time_left() < ends:
             break
-        before, law = now, _maximization(x, (logs - totals[:, None]).exp())
+        before, law = now, _maximization(x, (logs - totals).exp())
     return law
 
 
@@ -247,24 +295,15 @@ def _halves(law: _Law) -> _Law:
 
 def _maximization(x: Tensor, shares: Tensor) -> _Law:
     """The laws of rows that belong to each by a share. One without rows is wide, and has next to no weight."""
-    counts = shares.sum(0).clamp(min=1e-6)
-    means = shares.mT @ x / counts[:, None]
+    counts = shares.sum(1).clamp(min=1e-6)
+    means = shares @ x / counts[:, None]
     identity = torch.eye(x.shape[1], dtype=x.dtype, device=x.device)
     covariances = []
-    for k in range(shares.shape[1]):
-        centred = x - means[k]
+    for share, count, mean in zip(shares, counts, means, strict=True):
+        centred = x - mean
         # As one row more, at unit distance from the mean: rows of fewer than d directions still have a law.
-        covariances.append(((centred * shares[:, k, None]).mT @ centred + identity) / (counts[k] + 1))
+        covariances.append(((centred * share[:, None]).mT @ centred + identity) / (count + 1))
     covariance = torch.stack(covariances) + _FLOOR * identity
     root = torch.linalg.cholesky(covariance)
     factors = torch.linalg.solve_triangular(root, identity.expand_as(root), upper=False).mT
     return counts / counts.sum(), means, factors
-
-
-def _log_densities(x: Tensor, weights: Tensor, means: Tensor, factors: Tensor) -> Tensor:
-    """The logarithm of each component's part of the density, `(n, k)`."""
-    parts = []
-    for weight, mean, factor in zip(weights, means, factors, strict=True):
-        square = ((x - mean) @ factor).square().sum(1)
-        parts.append(weight.log() + factor.diagonal().log().sum() - 0.5 * square)
-    return torch.stack(parts, 1) - 0.5 * x.shape[1] * math.log(2 * math.pi)

@@ -16,6 +16,7 @@ from genflow.baselines.classical.estimated import Estimated, frozen_parameter, r
 from genflow.deadline import time_left
 from genflow.errors import InputError
 from genflow.extras import extra
+from genflow.normal_mixture import choose_components, component_log_densities, place_in_components
 from genflow.training import TrainingData
 from genflow.training.selection import Trial
 
@@ -104,13 +105,8 @@ class GaussianMixture(Estimated):
         """
         check_events(x, (self.dim,))
         self._refuse_condition(condition)
-        parts = []
-        for weight, mean, factor in zip(self.weights, self.means, self._factor_of_each(), strict=True):
-            diagonal = self.covariance == "diag"
-            z = (x - mean) * factor if diagonal else (x - mean) @ factor
-            scale = (factor if diagonal else factor.diagonal()).log().sum()
-            parts.append(weight.log() + scale - 0.5 * z.square().sum(-1))
-        return torch.logsumexp(torch.stack(parts), 0) - 0.5 * self.dim * math.log(2 * math.pi)
+        parts = component_log_densities(x, self.weights, self.means, self._factor_of_each())
+        return torch.logsumexp(parts, 0) - 0.5 * self.dim * math.log(2 * math.pi)
 
     def sample(
         self, shape: int | Sequence[int], condition: Any = None, generator: torch.Generator | None = None
@@ -119,19 +115,8 @@ class GaussianMixture(Estimated):
         self._refuse_condition(condition)
         batch = self._batch(shape, generator)
         count = math.prod(batch)
-        source = self.means.device if generator is None else generator.device
-        weights = self.weights.detach().to(source)
-        which = torch.zeros(0, dtype=torch.long, device=source)
-        if count:
-            which = torch.multinomial(weights, count, replacement=True, generator=generator)
-        which, x = which.to(self.means.device), self._noise((count,), generator)
-        for k, factor in enumerate(self._factor_of_each()):
-            z = x[which == k]
-            if self.covariance == "diag":
-                drawn = z / factor
-            else:
-                drawn = torch.linalg.solve_triangular(factor, z, upper=True, left=False)
-            x = x.index_put((which == k,), self.means[k] + drawn)
+        which = choose_components(self.weights.detach(), count, generator)
+        x = place_in_components(self._noise((count,), generator), which, self.means, self._factor_of_each())
         return x.reshape(*batch, self.dim)
 
     def propose(self, trials: Sequence[Trial], rows: int) -> dict[str, Any] | None:
