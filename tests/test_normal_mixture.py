@@ -160,7 +160,12 @@ def test_where_rows_are_many_the_scheme_leads_to_a_mixture(tmp_path):
 
 @pytest.mark.parametrize(
     "options",
-    [{"components": 1}, {"base": gf.StandardNormal(2)}, {"objective": "proximal"}],
+    [
+        {"components": 1},
+        {"base": gf.StandardNormal(2)},
+        {"base": gf.StandardNormal(2), "components": 8},
+        {"objective": "proximal"},
+    ],
     ids=str,
 )
 def test_a_base_that_is_asked_for_stays(options):

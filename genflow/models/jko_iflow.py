@@ -181,11 +181,13 @@ class JKOiFlow(Flow, GenerativeModel):
         return None
 
     def _estimate_base(self, data: TrainingData) -> None:
-        """Where the rows are many, the scheme leads to a mixture that they have been told."""
+        """Where the rows are many, the scheme leads to a mixture that is estimated on them; a typed base stays."""
+        if "base" in self.given():
+            return
         most = self.stages.components
         if most is None:
             plain = self.network.block is None and not self.condition_dim and self.stages.objective == "warmed"
-            most = most_components(data.distinct) if plain and "base" not in self.given() else 1
+            most = most_components(data.distinct) if plain else 1
             self.stages = self.stages.rebuilt(components=most)
             self.choose(components=most)
         if most > 1:
@@ -268,7 +270,7 @@ class JKOiFlow(Flow, GenerativeModel):
             finish=lambda entry: entry.update(kind=_LOCAL),
             optimization=Optimization("adam", self.stages.matching_rate, self.optimization.batch_size),
             # A thousand rows are known by heart before a twentieth of a long stage is over.
-            regime=Regime(validations=100 if data.distinct < _BY_HEART else Regime().validations),
+            regime=Regime(validations=100) if data.distinct < _BY_HEART else Regime(),
         )
 
     def _proximal_stage(
