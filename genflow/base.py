@@ -58,6 +58,10 @@ class Base(Component, nn.Module, ABC):
     def log_prob(self, z: Float[Tensor, "*shape"]) -> Float[Tensor, "*batch"]:
         r"""The log density :math:`\log p_Z(z)`, in nats."""
 
+    def standardize(self, z: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"] | None:
+        """Points whose law is N(0, I) where that of z is this one; `None` where no such map is known, as by default."""
+        return None
+
 
 class StandardNormal(Base):
     r"""The base :math:`N(0, \sigma^2 I)`.
@@ -101,6 +105,9 @@ class StandardNormal(Base):
         check_events(z, self.shape, "z")
         square = (z * z).flatten(z.ndim - len(self.shape)).sum(-1)
         return -0.5 * square / self.scale**2 - math.prod(self.shape) * math.log(self.scale * math.sqrt(2 * math.pi))
+
+    def standardize(self, z: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
+        return z / self.scale
 
 
 def check_base(base: Any, event: Sequence[int] | None) -> None:

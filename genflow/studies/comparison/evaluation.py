@@ -27,11 +27,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from genflow.base import StandardNormal
+from genflow.base import Base
 from genflow.errors import InputError, SolverError
 from genflow.metrics import c2st, inversion_error, mean_and_se, mmd, mmd_threshold, wasserstein2
 from genflow.naming import registry
-from genflow.normal_mixture import NormalMixture
 from genflow.studies.comparison.effort import Effort, efforts
 from genflow.studies.comparison.ration import Ration
 from genflow.training import Budget
@@ -275,13 +274,12 @@ def extra_metrics(names: Sequence[str] = ()) -> dict[str, Callable[[Tensor, Tens
 
 
 def _standard(noise: Tensor, inner: Any) -> Tensor:
-    """Noise as N(0, I) where the model is right, `(n, d)`; without rows where the base is another law."""
-    if inner.integrates and isinstance(inner.base, NormalMixture):
-        noise = inner.base.standardize(noise)
-    rows = noise.flatten(1).double().cpu()
-    if not inner.integrates or isinstance(inner.base, NormalMixture):
-        return rows
-    return rows / inner.base.scale if isinstance(inner.base, StandardNormal) else rows[:0]
+    """Noise as N(0, I) where the model is right, `(n, d)`; without rows where its base knows no such map."""
+    noise = noise.double()
+    if inner.integrates:  # any object with draws and a density may be a base
+        rows = inner.base.standardize(noise) if isinstance(inner.base, Base) else None
+        noise = noise[:0] if rows is None else rows
+    return noise.flatten(1).cpu()
 
 
 def _join(z: Tensor, condition: Any, part: str, rows: Any = slice(None)) -> Tensor:
