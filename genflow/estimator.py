@@ -38,6 +38,7 @@ class DensityEstimator(DensityMixin, BaseEstimator):
         budget: Wall time of a fit, such as `"1min"`.
         iterations: Optimizer steps; where they are given, `budget` is of no meaning, and two fits are alike.
         seed: Seed of the weights and of the training.
+        refit: Whether half of the budget goes into a second training on all rows, also those that say when to stop.
         options: Options of the model, such as `width=64`; see `genflow list MODEL`.
 
     Attributes:
@@ -66,12 +67,14 @@ class DensityEstimator(DensityMixin, BaseEstimator):
         budget: str | float = "1min",
         iterations: int | None = None,
         seed: int = 0,
+        refit: bool = False,
         **options: Any,
     ):
         self.model = model
         self.budget = budget
         self.iterations = iterations
         self.seed = seed
+        self.refit = refit
         # Private: scikit-learn knows no parameters that a signature does not name.
         self._options = options
 
@@ -102,7 +105,7 @@ class DensityEstimator(DensityMixin, BaseEstimator):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.seed)
             unfitted = build(kind, data.dim, self._options)
-        self.model_ = unfitted.fit(data, seed=self.seed, **limit)
+        self.model_ = unfitted.fit(data, seed=self.seed, refit=self.refit, **limit)
         # In single precision the last digits of a row's log density depend on the rows beside it.
         self.model_.model.double()
         self._in_frames = hasattr(X, "columns")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from os import PathLike
@@ -22,6 +22,7 @@ from genflow.training import Budget, Progress, Rows, Stream, Tracked, Tracker, T
 from genflow.training.budget import check_one
 from genflow.training.closing import Closing, few_steps
 from genflow.training.progress import Line
+from genflow.training.replay import Recipe
 
 if TYPE_CHECKING:
     from genflow.data import Conditions, Dataset, Encoding, Preprocessor, Source
@@ -103,6 +104,7 @@ def fit(
     history: Sequence[dict[str, Any]] = (),
     autocast: bool = False,
     tracker: Tracker | None = None,
+    again: Mapping[str, Recipe] | None = None,
 ) -> Fit:
     """Trains a model, in place, on a data set in the units of a preprocessor, and settles it.
 
@@ -118,6 +120,7 @@ def fit(
         history: The stages that are behind it, where it goes on from its weights.
         autocast: Whether the losses are computed under bfloat16 autocast.
         tracker: Is told what the training was given, how it goes, and what came of it.
+        again: What its stages are to do again; see `genflow.training.replay`.
 
     Raises:
         InputError: Another number of columns, or another condition, than the model was built for; autocast for a model
@@ -142,7 +145,7 @@ def fit(
     with torch.inference_mode(False), torch.enable_grad(), threads as hindered:
         rows, plain, log_det = _standardize_parts(model, data, preprocessor, encoding, like, seed)
         closing = Closing(model, plain, log_det, budget)
-        settings: dict[str, Any] = {"checkpoint": checkpoint, "history": history, "autocast": autocast}
+        settings: dict[str, Any] = {"checkpoint": checkpoint, "history": history, "autocast": autocast, "again": again}
         with Line() if progress is True else _Given(progress) as shown:
             told = shown if tracker is None else Tracked(tracker, shown)
             entries = train(model, rows, budget, seed=seed, progress=told, reserve=closing.reserve, **settings)

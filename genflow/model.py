@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from functools import partial
 from os import PathLike
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -18,8 +19,10 @@ from genflow.fitted import Transformed
 from genflow.fitting import budget_of, fit, warn
 from genflow.imputation import Masked
 from genflow.naming.search import Space
+from genflow.refitting import refit as refit_on_all
 from genflow.settling import Settled
 from genflow.training import Budget, Progress, Stage, Tracker, TrainingData
+from genflow.training.replay import Recipe
 from genflow.training.warming import warm_up
 
 if TYPE_CHECKING:
@@ -136,6 +139,7 @@ class GenerativeModel(Density, ABC):
         checkpoint: str | PathLike[str] | None = None,
         autocast: bool = False,
         masks: bool = False,
+        refit: bool = False,
         tracker: Tracker | None = None,
     ) -> Transformed:
         """Trains a copy on a data set and returns it in the data's own units; this model stays as it is.
@@ -159,6 +163,9 @@ class GenerativeModel(Density, ABC):
             masks: Whether to train it on rows of which random entries are seen, so that `Transformed.impute` draws the
                 others at once; see `genflow.imputation.Masked`. Its condition then has two entries more for each
                 column: `condition_dim=data.condition_dim + 2 * data.dim`.
+            refit: Whether to train twice, with half of the budget each: the second time on the validation rows, too,
+                for as many steps as were best the first time. For few rows, of which each counts; see
+                `genflow.refitting`.
             tracker: A run of an experiment tracker, such as `genflow.training.TensorBoard`: it is told what the
                 training was given, how it goes, and what came of it.
 
@@ -177,25 +184,32 @@ class GenerativeModel(Density, ABC):
         """
         from genflow.data import load
 
-        limit = budget_of(budget, iterations, evaluations)
-        dataset = load(data)
-        model: Any = Masked(self._unfitted_copy()) if masks else self._unfitted_copy()
-        if limit.timed and model.stepped:
-            warm_up()
-        limit.start()
-        preprocessor = model.preprocessing(dataset)
-        encoding = None if dataset.condition is None else dataset.condition.encoding
-        done = fit(
-            model, dataset, preprocessor, encoding, limit,
-            seed=seed, progress=progress, checkpoint=checkpoint, autocast=autocast,
-            tracker=tracker,
-        )  # fmt: skip
+        dataset, limit = load(data), budget_of(budget, iterations, evaluations)
+
+        def train(dataset: Dataset, limit: Budget, checkpoint: Any, again: Mapping[str, Recipe] | None) -> Transformed:
+            model: Any = Masked(self._unfitted_copy()) if masks else self._unfitted_copy()
+            if limit.timed and model.stepped:
+                warm_up()
+            limit.start()
+            preprocessor = model.preprocessing(dataset)
+            encoding = None if dataset.condition is None else dataset.condition.encoding
+            done = fit(
+                model, dataset, preprocessor, encoding, limit,
+                seed=seed, progress=progress, checkpoint=checkpoint, autocast=autocast,
+                tracker=tracker if again is None else None, again=again,
+            )  # fmt: skip
+            fitted = Transformed(
+                model, preprocessor, dataset.columns, done.history, encoding, done.remarks, done.record, dataset.schema
+            )  # fmt: skip
+            fitted.hold_out(dataset.validation, None if dataset.condition is None else dataset.condition.validation)
+            return fitted
+
+        if refit:
+            fitted = refit_on_all(train, dataset, limit, checkpoint)
+        else:
+            fitted = train(dataset, limit, checkpoint, None)
         self._refuse_inference()
-        warn(done.remarks)
-        fitted = Transformed(
-            model, preprocessor, dataset.columns, done.history, encoding, done.remarks, done.record, dataset.schema
-        )  # fmt: skip
-        fitted.hold_out(dataset.validation, None if dataset.condition is None else dataset.condition.validation)
+        warn(fitted.remarks)
         return fitted
 
     def _unfitted_copy(self) -> Self:

@@ -89,7 +89,7 @@ def test_two_fits_of_one_seed_are_alike_and_touch_no_other_randomness(rows):
 
 def test_options_of_the_model_are_parameters():
     estimator = gf.DensityEstimator("maf", **SMALL)
-    assert estimator.get_params() == {"model": "maf", "budget": "1min", "seed": 0, **SMALL}
+    assert estimator.get_params() == {"model": "maf", "budget": "1min", "seed": 0, "refit": False, **SMALL}
     twin = clone(estimator)
     assert twin.get_params() == estimator.get_params()
     assert estimator.set_params(width=8, batch_size=16, seed=2) is estimator

@@ -94,6 +94,12 @@ def add_arguments(parser: ArgumentParser) -> None:
         help="train on rows of which random entries are seen, so that `genflow impute` draws the others at once",
     )
     parser.add_argument(
+        "--refit",
+        action="store_true",
+        help="for few rows: train twice, with half of the budget each; the second time on the validation rows, too, "
+        "for as many steps as were best the first time",
+    )
+    parser.add_argument(
         "--workers",
         type=int,
         metavar="N",
@@ -166,6 +172,7 @@ def run(chosen: Arguments) -> None:
         "--seed": chosen.seed,
         "--autocast": chosen.autocast,
         "--masks": chosen.masks,
+        "--refit": chosen.refit,
         **{flag_of(key): value for key, value in options_of_data.items()},
         "--workers": chosen.workers,
         "data": chosen.data,
@@ -183,6 +190,7 @@ def run(chosen: Arguments) -> None:
                 seed=chosen.seed,
                 autocast=chosen.autocast,
                 masks=chosen.masks,
+                refit=chosen.refit,
                 checkpoint=unfinished.folder,
                 progress=lambda event: display.event(0, {"what": "training", **event}),
                 tracker=tracker,
@@ -202,6 +210,7 @@ def run(chosen: Arguments) -> None:
             "device": str(device),
             "autocast": chosen.autocast,
             "masks": chosen.masks,
+            "refit": chosen.refit,
             "seconds": round(seconds, 1),
             "versions": {"genflow": version(), "torch": torch.__version__, "python": sys.version.split()[0]},
         }

@@ -36,11 +36,12 @@ class Unfinished:
     """
 
     def __init__(self, out: Path, folder: str | None, resume: bool, anew: bool):
+        from genflow.refitting import SECOND
         from genflow.training.snapshots import FILE
 
         self.folder = out.with_name(f"{out.name}.unfinished") if folder is None else Path(folder)
         self.resume, self.anew = resume, anew
-        self.file = self.folder / FILE
+        self.file, self.second = self.folder / FILE, self.folder / SECOND / FILE
         self.ours = False  # whether this process has made what lies there
         if resume and anew:
             raise InputError("resume, anew: both came; give one of them")
@@ -99,11 +100,12 @@ class Unfinished:
         """Removes the snapshot, and the folder if nothing else is in it."""
         if not self.folder.is_dir():
             return
-        for path in (self.file, self.folder / _COMMAND):
+        for path in (self.second, self.file, self.folder / _COMMAND):
             atomic.sweep(path)
             path.unlink(missing_ok=True)
-        with suppress(OSError):
-            self.folder.rmdir()
+        for folder in (self.second.parent, self.folder):
+            with suppress(OSError):
+                folder.rmdir()
 
     @property
     def _begun(self) -> bool:

@@ -104,6 +104,20 @@ class Budget:
         self._before = 0.0  # seconds of earlier sessions
         self._spent = 0  # iterations or evaluations
 
+    def like(self, limit: float) -> Budget:
+        """A new one in the same unit, on the same clock.
+
+        Args:
+            limit: Seconds, iterations or evaluations.
+
+        Example:
+            >>> Budget(iterations=9).like(4).total
+            4.0
+        """
+        if self.timed:
+            return Budget(limit, clock=self.clock)
+        return Budget(**{self.unit: int(limit)}, clock=self.clock)
+
     def start(self) -> None:
         """Starts the clock, where it does not run yet."""
         if self._begin is None:

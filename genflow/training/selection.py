@@ -9,9 +9,9 @@ of them may cost is bounded by a `draft`, an estimate on fewer rows, and the bes
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import torch
@@ -75,6 +75,12 @@ class Selection:
     def points(self) -> Tensor:
         """The first of the tensors that `train` consists of."""
         return unpair(self.train)[0]
+
+    def only(self, options: Mapping[str, Any] | None) -> Selection:
+        """The same with one candidate, estimated on all rows; with its own candidates where there are no options."""
+        if options is None:
+            return self
+        return replace(self, propose=lambda trials: None if trials else dict(options), draft=None)
 
 
 class SelectionRun:
@@ -144,6 +150,7 @@ class SelectionRun:
             "stage": self.stage.name,
             "steps": 0,
             "candidates": len(self.trials) or int(self.best is not None),
+            "options": min(self.trials, key=lambda trial: trial.loss).options if self.trials else None,
             "rows": self.rows,
             "seconds": self.seconds,
             "validation": self.best_loss,

@@ -8,7 +8,7 @@ learning rate, clipping, averaging of the weights, early stopping, progress, che
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from os import PathLike
 from typing import Any
@@ -20,6 +20,7 @@ from genflow.numerics.tuning import products
 from genflow.training.budget import Budget
 from genflow.training.loop import StageRun
 from genflow.training.progress import Progress
+from genflow.training.replay import Recipe, ReplayRun
 from genflow.training.rows import TrainingData
 from genflow.training.selection import Selection, SelectionRun
 from genflow.training.snapshots import Snapshots
@@ -41,6 +42,7 @@ def train(
     history: Sequence[dict[str, Any]] = (),
     reserve: Callable[[], float] = lambda: 0.0,
     autocast: bool = False,
+    again: Mapping[str, Recipe] | None = None,
 ) -> History:
     """Runs a model's stages until it has no more, or the budget is spent.
 
@@ -59,6 +61,8 @@ def train(
         reserve: Asked at the beginning of each stage, on a clock, how many seconds are to be left at the end for what
             comes after the stages.
         autocast: Whether losses are computed under bfloat16 autocast; weights and validation keep their precision.
+        again: What its stages are to do again, by their names; a stage without a recipe takes no steps. See
+            `genflow.training.replay`.
 
     Returns:
         One entry for each stage: its name, steps, seconds, validation loss, curve, and what the model remembers of it.
@@ -94,7 +98,11 @@ def train(
         # Who runs it: an optimizer, or the choice among candidates that have no gradient.
         run: Any
         if isinstance(stage, Selection):
+            if again is not None:
+                stage = stage.only(again.get(stage.name, Recipe()).options)
             run = SelectionRun(stage, budget, generator, begin)
+        elif again is not None:
+            run = ReplayRun(stage, budget, generator, begin, autocast, pace, recipe=again.get(stage.name, Recipe()))
         else:
             run = StageRun(stage, budget, generator, begin, autocast, pace)
         if resumed and resumed.run:
