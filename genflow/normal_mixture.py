@@ -3,8 +3,13 @@ r"""A mixture of normal laws as a base, estimated on rows before a flow is train
 A gradient flow of :math:`KL(\rho \| p_Z)` has the less to move, the nearer :math:`p_Z` is to the rows. What the mixture
 leaves is the flow's; and a likelihood that trains the flow may train the mixture with it.
 
+Each component may have its law at several scales: contrast varies from one patch of a photograph to the next, and tails
+are heavier than those of a normal law. A mixture over scales is as elliptical as its parts, and costs no more than one.
+
 | A. P. Dempster, N. M. Laird, D. B. Rubin, Maximum likelihood from incomplete data via the EM algorithm, 1977,
   https://doi.org/10.1111/j.2517-6161.1977.tb01600.x
+| J. Portilla, V. Strela, M. J. Wainwright, E. P. Simoncelli, Image denoising using scale mixtures of Gaussians in the
+  wavelet domain, 2003, https://doi.org/10.1109/TIP.2003.818640
 | P. Izmailov, P. Kirichenko, M. Finzi, A. G. Wilson, Semi-supervised learning with normalizing flows, ICML 2020
   (flows to mixtures), https://arxiv.org/abs/1912.13025
 """
@@ -13,6 +18,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Float, Int
@@ -28,16 +34,21 @@ _ROWS = 10_000  # by which the number of components is chosen
 _ALL = 50_000  # by which the chosen one is estimated in the end
 _ROUNDS = 40  # of EM, at most
 _SMALL = 1e-3  # gain of a round, in nats, below which it ends
+_RELATIVE = 0.01  # the same, as a share of all gains, where more components at several scales are to come
 _PATIENCE = 2  # doublings in a row that may lose
+_SCALES = (0.125, 0.25, 0.5, 1.0, 2.0, 4.0)
+_CLEARLY = 3.0  # standard errors by which one component is to be likelier at these scales
+_WORTH = 1e-2  # nats that twice as many components are to gain: each of them takes its time in a training
 _FLOOR = 1e-2  # of every variance, in units of the rows': narrow laws make much of the solver's error
 _WORK = 3e10  # products that a number of components may cost where no clock bounds it
 _ELEMENTWISE = 30  # what exponentials and the like of an entry cost, in products
 
 
 class NormalMixture(Base):
-    r"""The base :math:`\sum_k \pi_k \, N(\mu_k, \Sigma_k)`.
+    r"""The base :math:`\sum_{k, j} \pi_{kj} \, N(\mu_k, s_j^2 \Sigma_k)`.
 
-    .. math:: \log p_Z(z) = \log \sum_k \pi_k \, |\det P_k| \, N\bigl(P_k^\top (z - \mu_k) - b_k; 0, I\bigr)
+    .. math::
+        \log p_Z(z) = \log \sum_{k, j} \pi_{kj} \, |\det P_k| \, N\bigl(P_k^\top (z - \mu_k) - b_k; 0, s_j^2 I\bigr)
 
     It is trained in the coordinates in which each of its laws was standard normal, where a step of an optimizer means
     the same for narrow and wide ones: :math:`P_k = F_k A_k` with the factors :math:`F_k` that it was made with,
@@ -46,9 +57,10 @@ class NormalMixture(Base):
     Args:
         dim: Dimension :math:`d` of an event.
         components: Their number.
+        scales: The scales :math:`s_j` that all have their law at.
 
     Raises:
-        InputError: No component.
+        InputError: No component; scales that are not above 0.
 
     Example:
         >>> import torch, genflow as gf
@@ -63,31 +75,38 @@ class NormalMixture(Base):
     means: Tensor
     factors: Tensor
 
-    def __init__(self, dim: int, components: int = 1):
+    def __init__(self, dim: int, components: int = 1, scales: Sequence[float] = (1.0,)):
         super().__init__()
         if components < 1:
             raise InputError(f"components: {components} came; at least 1 would do")
-        self.shape, self.components = (dim,), components
+        if not scales or not all(0 < scale < math.inf for scale in scales):
+            raise InputError(f"scales: {scales} came; numbers above 0, such as (0.5, 1, 2), would do")
+        self.shape, self.components, self.scales = (dim,), components, tuple(scales)
         self.register_buffer("means", torch.zeros(components, dim))
         self.register_buffer("factors", torch.eye(dim).repeat(components, 1, 1))
-        self.logits = nn.Parameter(torch.zeros(components))
+        self.logits = nn.Parameter(torch.zeros(components, len(scales)))
         self.shifts = nn.Parameter(torch.zeros(components, dim))
         self.triangles = nn.Parameter(torch.zeros(components, dim, dim))  # above their diagonal A, on it log A
 
     @classmethod
     def of(
-        cls, weights: Float[Tensor, "k"], means: Float[Tensor, "k d"], factors: Float[Tensor, "k d d"]
+        cls,
+        weights: Float[Tensor, "k *j"],
+        means: Float[Tensor, "k d"],
+        factors: Float[Tensor, "k d d"],
+        scales: Sequence[float] = (1.0,),
     ) -> NormalMixture:
         r"""The mixture of these laws.
 
         Args:
-            weights: Their probabilities :math:`\pi_k`.
+            weights: Their probabilities :math:`\pi_{kj}`, `(k, j)`, or `(k,)` of one scale.
             means: Their means.
             factors: Upper triangular :math:`F_k` with positive diagonals, :math:`F_k F_k^\top = \Sigma_k^{-1}`.
+            scales: The scales :math:`s_j`.
         """
-        made = cls(means.shape[1], len(means)).to(means)
+        made = cls(means.shape[1], len(means), scales).to(means)
         with torch.no_grad():
-            made.logits.copy_(weights.log())
+            made.logits.copy_(weights.log().reshape(made.logits.shape))
             made.means.copy_(means)
             made.factors.copy_(factors)
         return made
@@ -98,8 +117,9 @@ class NormalMixture(Base):
         rows = z.reshape(-1, *self.shape)
         # All components at once: rows are few in a step of a training, and components many.
         standard = torch.baddbmm(-self.shifts[:, None], rows - self.means[:, None], factors)  # (k, n, d)
-        parts = self.logits.log_softmax(0) + log_diagonals.sum(-1)
-        logs = torch.logsumexp(parts[:, None] - 0.5 * standard.square().sum(-1), 0)
+        log_weights, scales = self._log_weights(), z.new_tensor(self.scales)
+        parts = _at_scales(log_weights, log_diagonals.sum(-1), standard.square().sum(-1), scales, *self.shape)
+        logs = parts.flatten(0, 1).logsumexp(0)
         return (logs - 0.5 * self.shape[0] * math.log(2 * math.pi)).reshape(z.shape[:-1])
 
     @torch.no_grad()
@@ -113,10 +133,11 @@ class NormalMixture(Base):
     ) -> Float[Tensor, "*shape"]:
         source = device if generator is None else generator.device
         count = math.prod(batch)
-        which = choose_components(self.logits.softmax(0), count, generator)
+        chosen = choose_components(self._log_weights().exp().flatten(), count, generator)
+        which, scale = chosen // len(self.scales), self.means.new_tensor(self.scales)[chosen % len(self.scales)]
         standard = torch.randn(count, *self.shape, generator=generator, dtype=dtype, device=source).to(self.means)
         factors, _ = self._precision_factors()
-        drawn = place_in_components(standard + self.shifts[which], which, self.means, factors)
+        drawn = place_in_components(scale[:, None] * standard + self.shifts[which], which, self.means, factors)
         return drawn.to(device, dtype).reshape(*batch, *self.shape)
 
     @torch.no_grad()
@@ -132,13 +153,21 @@ class NormalMixture(Base):
         rows = z.reshape(-1, *self.shape).double()
         # Factors are triangular: each column of a component depends on the columns before it alone.
         standard = (rows - self.means[:, None].double()) @ factors.double() - self.shifts[:, None].double()
-        logs = factors.double().diagonal(dim1=-2, dim2=-1).log()[:, None] - 0.5 * standard.square()
-        before = self.logits.double().log_softmax(0)[:, None, None] + logs.cumsum(-1) - logs
-        weights = before.softmax(0)
+        scales = rows.new_tensor(self.scales)[:, None, None]
+        standard = standard[:, None] / scales  # (k, j, n, d)
+        diagonals = factors.double().diagonal(dim1=-2, dim2=-1).log()
+        logs = diagonals[:, None, None] - scales.log() - 0.5 * standard.square()
+        before = self._log_weights().double()[:, :, None, None] + logs.cumsum(-1) - logs
+        weights = before.flatten(0, 1).softmax(0)
+        standard = standard.flatten(0, 1)
         below = (weights * torch.special.ndtr(standard)).sum(0)
         above = (weights * torch.special.ndtr(-standard)).sum(0)  # precise where `below` is nearly 1
         places = torch.where(below < 0.5, torch.special.ndtri(below), -torch.special.ndtri(above))
         return places.to(z).reshape(z.shape)
+
+    def _log_weights(self) -> Tensor:
+        """All log probabilities, `(k, j)`."""
+        return self.logits.flatten().log_softmax(0).view_as(self.logits)
 
     def _precision_factors(self) -> tuple[Tensor, Tensor]:
         """All :math:`P_k` and the logarithms of their diagonals."""
@@ -148,25 +177,40 @@ class NormalMixture(Base):
 
 
 def component_log_densities(
-    x: Float[Tensor, "*batch d"], weights: Float[Tensor, "k"], means: Float[Tensor, "k d"], factors: Tensor
-) -> Float[Tensor, "k *batch"]:
+    x: Float[Tensor, "*batch d"],
+    weights: Float[Tensor, "k *j"],
+    means: Float[Tensor, "k d"],
+    factors: Tensor,
+    scales: Float[Tensor, "j"] | None = None,
+) -> Float[Tensor, "k *j *batch"]:
     r"""What each component adds to a density, but for the constant :math:`(2 \pi)^{-d/2}` of all.
 
-    .. math:: \log \pi_k + \log |\det P_k| - \tfrac12 |P_k^\top (x - \mu_k)|^2
+    .. math:: \log \pi_{kj} + \log |\det P_k| - d \log s_j - |P_k^\top (x - \mu_k)|^2 / 2 s_j^2
 
     Args:
         x: Points.
-        weights: The probabilities :math:`\pi_k`.
+        weights: The probabilities :math:`\pi_{kj}`; `(k,)` without scales.
         means: The means :math:`\mu_k`.
         factors: :math:`P_k` of the precisions :math:`P_k P_k^\top`, `(k, d, d)`; or their diagonals, `(k, d)`.
+        scales: The scales :math:`s_j`; by default the scale 1 alone.
     """
-    parts = []
-    for weight, mean, factor in zip(weights, means, factors, strict=True):
+    squares, log_dets = [], []
+    for mean, factor in zip(means, factors, strict=True):
         diagonal = factor.ndim == 1
         z = (x - mean) * factor if diagonal else (x - mean) @ factor
-        scale = (factor if diagonal else factor.diagonal()).log().sum()
-        parts.append(weight.log() + scale - 0.5 * z.square().sum(-1))
-    return torch.stack(parts)
+        squares.append(z.square().sum(-1))
+        log_dets.append((factor if diagonal else factor.diagonal()).log().sum())
+    one = x.new_ones(1) if scales is None else scales
+    logs = weights.log() if weights.ndim == 2 else weights.log()[:, None]
+    parts = _at_scales(logs, torch.stack(log_dets), torch.stack(squares), one, x.shape[-1])
+    return parts[:, 0] if scales is None else parts
+
+
+def _at_scales(log_weights: Tensor, log_dets: Tensor, squares: Tensor, scales: Tensor, dim: int) -> Tensor:
+    """The same of squared distances `(k, *batch)`: `(k, j, *batch)`."""
+    ones = (1,) * (squares.ndim - 1)
+    heights = log_weights + log_dets[:, None] - dim * scales.log()
+    return heights.view(*heights.shape, *ones) - 0.5 * squares[:, None] / scales.square().view(-1, *ones)
 
 
 def choose_components(weights: Float[Tensor, "k"], count: int, generator: torch.Generator | None) -> Int[Tensor, " n"]:
@@ -207,8 +251,10 @@ def fit_mixture(
 ) -> NormalMixture:
     """The mixture under which validation rows are likeliest, of 1, 2, 4, … components, each by the EM algorithm.
 
-    It ends when two doublings in a row have lost. Within a `genflow.deadline.deadline` no more is begun than fits into
-    a share of the time that is left; without one, no more than a fixed number of products, so that it can be repeated.
+    It ends when two doublings in a row have lost. Where one component is clearly likelier at several scales, all have
+    them.
+    Within a `genflow.deadline.deadline` no more is begun than fits into a share of the time that is left; without one,
+    no more than a fixed number of products, so that it can be repeated.
 
     Args:
         rows: Rows of about unit variance. The number is chosen by the first 10 000, the laws by the first 50 000.
@@ -224,29 +270,33 @@ def fit_mixture(
         >>> fit_mixture(rows[:300], rows[300:]).components
         2
     """
-    x, held_out = rows[:_ROWS].double(), validation.double()
+    x, held_out = rows[:_ROWS], validation
     ends = time_left() * (1 - share)
-    law = best = _maximization(x, torch.ones_like(x[:, 0])[None])
-    highest, lost, count, last = component_log_densities(held_out, *best).logsumexp(0), 0, 2, 0.0
+    law = best = _Law.around(x)
+    highest, lost, count, last = law.log_densities(held_out), 0, 2, 0.0
+    several = law.at_scales(_SCALES).improved(x, ends)
+    if _likelier(value := several.log_densities(held_out), highest, errors=_CLEARLY):
+        law, best, highest = several, several, value
     while count <= min(most, len(x) // (2 * x.shape[1])) and lost < _PATIENCE:
         began = time_left()
         if not _fits(x, count, began - ends, 2 * last):  # a doubling takes twice as long as the one before it
             break
-        law = _expectation_maximization(x, _halves(law), ends)
-        value = component_log_densities(held_out, *law).logsumexp(0)
-        if _likelier(value, highest):
+        law = law.halved().improved(x, ends, relative=_RELATIVE if len(law.scales) > 1 else 0.0)
+        value = law.log_densities(held_out)
+        if _likelier(value, highest, least=_WORTH):
             best, highest, lost = law, value, 0
         else:
             lost += 1
         last = began - time_left() if began < math.inf else 0.0
         count *= 2
-    x, found = rows[:_ALL], len(best[0])
-    if len(x) > _ROWS and found > 1 and _fits(x, found, time_left() - ends):
-        law = _expectation_maximization(x.double(), best, ends)
-        if _likelier(component_log_densities(held_out, *law).logsumexp(0), highest):
+    x = rows[:_ALL]
+    if best.parts > 1 and _fits(x, len(best.means), time_left() - ends):
+        law = best.improved(x, ends)
+        if _likelier(law.log_densities(held_out), highest):
             best = law
-    weights, means, factors = best
-    return NormalMixture.of(weights.to(rows), means.to(rows), factors.to(rows))
+    return NormalMixture.of(
+        best.weights.to(rows), best.means.to(rows), best.factors.to(rows), tuple(best.scales.tolist())
+    )
 
 
 def _fits(x: Tensor, count: int, left: float, expected: float = 0.0) -> bool:
@@ -256,54 +306,96 @@ def _fits(x: Tensor, count: int, left: float, expected: float = 0.0) -> bool:
     return 2 * _ROUNDS * count * x.numel() * (x.shape[1] + _ELEMENTWISE) <= _WORK
 
 
-def _likelier(value: Tensor, highest: Tensor) -> bool:
-    """Whether rows are likelier by more than a standard error of the difference."""
+def _likelier(value: Tensor, highest: Tensor, errors: float = 1.0, least: float = 0.0) -> bool:
+    """Whether rows are likelier by so many nats, and by more than so many standard errors of the difference."""
     gain = value - highest
-    return bool(gain.mean() > gain.std() / math.sqrt(len(gain)))
+    return gain.mean().item() > max(least, errors * gain.std().item() / math.sqrt(len(gain)))
 
 
-_Law = tuple[Tensor, Tensor, Tensor]  # weights, means, factors of the precision
+class _Law(NamedTuple):
+    """Weights `(k, j)`, means `(k, d)`, factors of the precision `(k, d, d)`, and scales `(j,)`."""
 
+    weights: Tensor
+    means: Tensor
+    factors: Tensor
+    scales: Tensor
 
-def _expectation_maximization(x: Tensor, law: _Law, ends: float) -> _Law:
-    """From these laws to those that they become; what was there when the time had come."""
-    before = -math.inf
-    for _ in range(_ROUNDS):
-        logs = component_log_densities(x, *law)
-        totals = logs.logsumexp(0)
-        now = totals.mean().item()
-        if now - before < _SMALL or time_left() < ends:
-            break
-        before, law = now, _maximization(x, (logs - totals).exp())
-    return law
+    @classmethod
+    def around(cls, x: Tensor) -> _Law:
+        """One component at one scale, that of all rows."""
+        one, identity = x.new_ones(1), torch.eye(x.shape[1], dtype=x.dtype, device=x.device)
+        return cls(one[:, None], x.mean(0)[None], identity[None], one).of_rows(x, x.new_ones(1, 1, len(x)))
 
+    def at_scales(self, scales: Sequence[float]) -> _Law:
+        """The same components at several scales, of which none is more likely than another."""
+        return self._replace(
+            weights=self.weights.sum(1, keepdim=True).repeat(1, len(scales)) / len(scales),
+            scales=self.means.new_tensor(scales),
+        )
 
-def _halves(law: _Law) -> _Law:
-    """Two components in the place of each: apart along its longest axis, one narrower and one wider than it was.
+    @property
+    def parts(self) -> int:
+        """How many normal laws it is made of."""
+        return self.weights.numel()
 
-    So both clusters and heavy tails are found, and what was found stays.
-    """
-    weights, means, factors = law
-    lengths, axes = torch.linalg.eigh(factors @ factors.mT)  # of the precision: the first axis is the longest
-    apart = 0.5 * axes[:, :, 0] / lengths[:, :1].sqrt()
-    return (
-        torch.cat([weights, weights]) / 2,
-        torch.cat([means + apart, means - apart]),
-        torch.cat([factors * math.sqrt(2), factors / math.sqrt(2)]),
-    )
+    def log_parts(self, x: Tensor) -> Tensor:
+        """What each of them adds to the density, `(k, j, n)`."""
+        return component_log_densities(x, *self)
 
+    def log_densities(self, x: Tensor) -> Tensor:
+        """The log density of rows, but for a constant."""
+        return self.log_parts(x).flatten(0, 1).logsumexp(0)
 
-def _maximization(x: Tensor, shares: Tensor) -> _Law:
-    """The laws of rows that belong to each by a share. One without rows is wide, and has next to no weight."""
-    counts = shares.sum(1).clamp(min=1e-6)
-    means = shares @ x / counts[:, None]
-    identity = torch.eye(x.shape[1], dtype=x.dtype, device=x.device)
-    covariances = []
-    for share, count, mean in zip(shares, counts, means, strict=True):
-        centred = x - mean
-        # As one row more, at unit distance from the mean: rows of fewer than d directions still have a law.
-        covariances.append(((centred * share[:, None]).mT @ centred + identity) / (count + 1))
-    covariance = torch.stack(covariances) + _FLOOR * identity
-    root = torch.linalg.cholesky(covariance)
-    factors = torch.linalg.solve_triangular(root, identity.expand_as(root), upper=False).mT
-    return counts / counts.sum(), means, factors
+    def improved(self, x: Tensor, ends: float, relative: float = 0.0) -> _Law:
+        """What EM makes of it; what was there when the time had come.
+
+        Args:
+            x: Rows.
+            ends: Where on the clock the time has come.
+            relative: It ends at a round that gains less than this share of what all have gained.
+        """
+        law, first, before = self, math.inf, -math.inf
+        for _ in range(_ROUNDS):
+            logs = law.log_parts(x)
+            totals = logs.flatten(0, 1).logsumexp(0)
+            now = totals.double().mean().item()
+            first = min(first, now)
+            if now - before < max(_SMALL, relative * (now - first)) or time_left() < ends:
+                break
+            before, law = now, law.of_rows(x, (logs - totals).exp())
+        return law
+
+    def halved(self) -> _Law:
+        """Two components in the place of each: apart along its longest axis, one narrower and one wider than it was.
+
+        So both clusters and heavy tails are found, and what was found stays.
+        """
+        weights, means, factors, scales = self
+        lengths, axes = torch.linalg.eigh(factors @ factors.mT)  # of the precision: the first axis is the longest
+        apart = 0.5 * axes[:, :, 0] / lengths[:, :1].sqrt()
+        return _Law(
+            torch.cat([weights, weights]) / 2,
+            torch.cat([means + apart, means - apart]),
+            torch.cat([factors * math.sqrt(2), factors / math.sqrt(2)]),
+            scales,
+        )
+
+    def of_rows(self, x: Tensor, shares: Tensor) -> _Law:
+        """That of rows which belong to each by a share `(k, j, n)`. One without rows is wide, with next to no weight.
+
+        A row counts for a mean and a covariance by the inverse square of its scale.
+        """
+        weights = shares.sum(-1).clamp(min=1e-6)
+        precise = (shares / self.scales.square()[:, None]).sum(1)
+        sums = precise.sum(1).clamp(min=1e-6)
+        means = precise @ x / sums[:, None]
+        identity = torch.eye(x.shape[1], dtype=x.dtype, device=x.device)
+        covariances = []
+        for share, count, mean in zip(precise, weights.sum(1), means, strict=True):
+            centred = x - mean
+            # As one row more, at unit distance from the mean: rows of fewer than d directions still have a law.
+            covariances.append(((centred * share[:, None]).mT @ centred + identity) / (count + 1))
+        # In double precision: some directions may be a million times as wide as others.
+        root = torch.linalg.cholesky(torch.stack(covariances).double() + _FLOOR * identity.double())
+        factors = torch.linalg.solve_triangular(root, identity.to(root).expand_as(root), upper=False).mT
+        return _Law(weights / weights.sum(), means, factors.to(x), self.scales)

@@ -210,3 +210,63 @@ def test_a_training_that_was_cut_off_finds_its_mixture_again(tmp_path):
     resumed = train(tmp_path)
     assert whole.keys() == resumed.keys()
     assert all(torch.equal(whole[name], resumed[name]) for name in whole)
+
+
+SCALES = (0.25, 1.0, 3.0)
+
+
+def scaled(dim: int = 3) -> tuple[NormalMixture, distributions.Distribution]:
+    """Two laws at three scales, and the same of torch's."""
+    generator = torch.Generator().manual_seed(0)
+    means = torch.randn(2, dim, generator=generator, dtype=torch.float64)
+    roots = torch.randn(2, dim, dim, generator=generator, dtype=torch.float64)
+    covariances = roots @ roots.mT / dim + 0.1 * torch.eye(dim, dtype=torch.float64)
+    weights = torch.tensor([[0.1, 0.2, 0.1], [0.3, 0.1, 0.2]], dtype=torch.float64)
+    squares = torch.tensor(SCALES, dtype=torch.float64).square()
+    of_torch = distributions.MixtureSameFamily(
+        distributions.Categorical(weights.flatten()),
+        distributions.MultivariateNormal(
+            means.repeat_interleave(3, 0), (squares[:, None, None] * covariances[:, None]).flatten(0, 1)
+        ),
+    )
+    factors = torch.linalg.inv(torch.linalg.cholesky(covariances)).mT
+    return NormalMixture.of(weights, means, factors, SCALES), of_torch
+
+
+def test_components_at_several_scales_are_a_mixture_of_their_products():
+    base, of_torch = scaled()
+    z = 3 * torch.randn(4, 5, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    torch.testing.assert_close(base.log_prob(z), of_torch.log_prob(z), rtol=0, atol=1e-9)
+    x = base.sample((40_000,), torch.Generator().manual_seed(2), dtype=torch.float64)
+    error = x.std(0) / math.sqrt(len(x))
+    assert ((x.mean(0) - of_torch.mean).abs() < 4 * error).all()
+    fourth = (x - x.mean(0)).pow(4).mean(0)
+    variance_error = (fourth - x.var(0).square()).sqrt() / math.sqrt(len(x))
+    assert ((x.var(0) - of_torch.variance).abs() < 4 * variance_error).all()
+    places = base.standardize(x)
+    ranks = torch.arange(1, len(x) + 1, dtype=torch.float64) / len(x)
+    for column in places.mT:  # Kolmogorov's law: 1 in 1000
+        assert (torch.special.ndtr(column.sort().values) - ranks).abs().max() < 1.95 / math.sqrt(len(x))
+    assert ((places.mT.corrcoef() - torch.eye(3)).abs() < 4 / math.sqrt(len(x))).all()
+
+
+def test_scales_are_found_where_tails_are_heavy_and_left_alone_where_they_are_not():
+    generator = torch.Generator().manual_seed(0)
+    normal = torch.randn(6000, 5, generator=generator, dtype=torch.float64)
+    # Student's law with 3 degrees of freedom: normal at a scale whose inverse square is Gamma(3/2, 3/2).
+    inverse = torch.randn(6000, 3, generator=generator, dtype=torch.float64).square().sum(1) / 3
+    heavy = normal / inverse.sqrt()[:, None] / math.sqrt(3)  # of unit variance
+    found = fit_mixture(heavy[:4000], heavy[4000:5000])
+    assert len(found.scales) > 1
+    assert len(fit_mixture(normal[:4000], normal[4000:5000]).scales) == 1
+    q = heavy[5000:].square().sum(1)  # of that law, whose scale matrix is I / 3, log p = c - 4 log(1 + q)
+    constant = math.lgamma(4) - math.lgamma(1.5) - 2.5 * math.log(math.pi)
+    difference = constant - 4 * torch.log1p(q) - found.log_prob(heavy[5000:])
+    # Six scales from 1/8 to 4 hold a law of all scales within some hundredths; p parameters cost p / 2n.
+    parameters = found.components * (5 + 5 + 15)
+    assert difference.mean() < parameters / 4000 + 0.05 + 3 * difference.std() / math.sqrt(len(difference))
+
+
+def test_scales_are_numbers_above_0():
+    with pytest.raises(InputError, match=r"scales: \(0.0,\) came"):
+        NormalMixture(2, 1, (0.0,))

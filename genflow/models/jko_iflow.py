@@ -85,7 +85,8 @@ class JKOiFlow(Flow, GenerativeModel):
 
     Args:
         dim: Dimension :math:`d` of a point.
-        blocks: The largest number of blocks. By default 1 in the plane, 2 above; 4 in the plane, where rounds follow.
+        blocks: The largest number of blocks. By default 1 in the plane and towards a mixture, 2 elsewhere; 4 in the
+            plane, where rounds follow.
         first: First step :math:`h_1`. By default 0.2 in the plane, 0.4 above.
         growth: Ratio of one step to the step before. By default 2 in the plane, 4 above.
         whiten: Whether to train on rows without correlation.
@@ -192,8 +193,11 @@ class JKOiFlow(Flow, GenerativeModel):
             self.choose(components=most)
         if most > 1:
             mixture = fit_mixture(data.train, data.validation, most)
-            if mixture.components > 1:
+            if len(mixture.logits.flatten()) > 1:
                 self.base = mixture
+                if "blocks" not in self.given() and not self.rounds.any:  # what is left to move is little
+                    self.blocks = 1
+                    self.choose(blocks=1)
 
     def _ended_early(self, history: list[dict[str, Any]]) -> bool:
         """Whether the chain has fewer blocks than the budget was divided among."""
