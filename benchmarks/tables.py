@@ -115,6 +115,9 @@ def shrunk(train: np.ndarray, task: Task) -> np.ndarray:
     return found
 
 
+REFERENCES: dict[str, Callable[[np.ndarray, Task], np.ndarray]] = {REAL: lambda train, task: train, SHRUNK: shrunk}
+
+
 def forest_flow(train: np.ndarray, test: np.ndarray, task: Task, seed: int, options: argparse.Namespace) -> Draw:
     """ForestDiffusion, as its authors call it."""
     from ForestDiffusion import ForestDiffusionModel
@@ -149,17 +152,16 @@ def ours(name: str) -> Callable[[np.ndarray, np.ndarray, Task, int, argparse.Nam
     return fit
 
 
-def run(name: str, method: Callable[..., Draw] | None, options: argparse.Namespace) -> Outcome:
-    """One method on all splits of a table; `None` is the training rows themselves."""
+def run(name: str, label: str, options: argparse.Namespace) -> Outcome:
+    """One method, or a reference, on all splits of a table."""
     task, found = Task.named(name), Outcome()
     for seed in range(options.splits):
         train, test = task.split(seed)
         wall, processor = time.perf_counter(), time.process_time()
-        if method is None:
-            draws = [train]
-        elif method is shrunk:
-            draws = [shrunk(train, task)]
+        if label in REFERENCES:
+            draws = [REFERENCES[label](train, task)]
         else:
+            method = forest_flow if label == FOREST else ours(label)
             draw = method(train, test, task, seed, options)
             draws = np.split(draw(options.draws * len(train)), options.draws)
         found.wall.append(time.perf_counter() - wall)
@@ -189,21 +191,17 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(1)
     warnings.simplefilter("ignore")
-    methods: dict[str, Callable[..., Draw] | None] = {REAL: None, SHRUNK: shrunk}
-    for name in options.models:
-        if name != FOREST:
-            methods[name] = ours(name)
-        elif importlib.util.find_spec("ForestDiffusion") is not None:
-            methods[name] = forest_flow
-        else:
-            print("forest-flow: ForestDiffusion is not installed; it is left out")
+    models = list(options.models)
+    if FOREST in models and importlib.util.find_spec("ForestDiffusion") is None:
+        models.remove(FOREST)
+        print("forest-flow: ForestDiffusion is not installed; it is left out")
     print(f"{'data':<15}{'model':<21}{'W1':>15}{'shapes':>15}{'trends':>15}{'wall s':>14}{'processor s':>14}")
     for data in options.data:
-        for name, method in methods.items():
-            found = run(data, method, options)
+        for name in (*REFERENCES, *models):
+            found = run(data, name, options)
             figures = "".join(f"{found.text(figure):>15}" for figure in ("w1", "shapes", "trends"))
             seconds = "".join(f"{found.text(figure, 1):>14}" for figure in ("wall", "processor"))
-            print(f"{data:<15}{name:<21}{figures}{seconds if method not in (None, shrunk) else ''}", flush=True)
+            print(f"{data:<15}{name:<21}{figures}{'' if name in REFERENCES else seconds}", flush=True)
 
 
 if __name__ == "__main__":

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import inspect
 from typing import TYPE_CHECKING, Any
 
@@ -18,8 +17,6 @@ with extra("data"):
 
 if TYPE_CHECKING:
     from typing import Self
-
-    from genflow.data import Dataset
 
 __all__ = ["DensityEstimator"]
 
@@ -100,7 +97,7 @@ class DensityEstimator(DensityMixin, BaseEstimator):
         X = self._check(X, reset=True)
         check_seed(self.seed)
         limit = {"budget": self.budget} if self.iterations is None else {"iterations": self.iterations}
-        data = _join_test_rows(load(X))
+        data = load(X).trained_also_on("test")  # who scores has rows of his own
         kind = registry.lookup("model", self.model)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.seed)
@@ -176,8 +173,3 @@ class DensityEstimator(DensityMixin, BaseEstimator):
             return X
         least = _FEWEST_ROWS if reset else 1
         return validate_data(self, X, reset=reset, dtype=[np.float64, np.float32], ensure_min_samples=least)
-
-
-def _join_test_rows(data: Dataset) -> Dataset:
-    """The same data set with its test rows among those that are trained on: who scores has rows of his own."""
-    return dataclasses.replace(data, train=torch.cat([data.train, data.test]))

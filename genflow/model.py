@@ -184,32 +184,39 @@ class GenerativeModel(Density, ABC):
         """
         from genflow.data import load
 
-        dataset, limit = load(data), budget_of(budget, iterations, evaluations)
-
-        def train(dataset: Dataset, limit: Budget, checkpoint: Any, again: Mapping[str, Recipe] | None) -> Transformed:
-            model: Any = Masked(self._unfitted_copy()) if masks else self._unfitted_copy()
-            if limit.timed and model.stepped:
-                warm_up()
-            limit.start()
-            preprocessor = model.preprocessing(dataset)
-            encoding = None if dataset.condition is None else dataset.condition.encoding
-            done = fit(
-                model, dataset, preprocessor, encoding, limit,
-                seed=seed, progress=progress, checkpoint=checkpoint, autocast=autocast,
-                tracker=tracker if again is None else None, again=again,
-            )  # fmt: skip
-            fitted = Transformed(
-                model, preprocessor, dataset.columns, done.history, encoding, done.remarks, done.record, dataset.schema
-            )  # fmt: skip
-            fitted.hold_out(dataset.validation, None if dataset.condition is None else dataset.condition.validation)
-            return fitted
-
-        if refit:
-            fitted = refit_on_all(train, dataset, limit, checkpoint)
-        else:
-            fitted = train(dataset, limit, checkpoint, None)
+        limit = budget_of(budget, iterations, evaluations)
+        dataset = load(data)
+        settings = {"seed": seed, "progress": progress, "autocast": autocast, "tracker": tracker}
+        train = partial(self._train, masks, settings)
+        fitted = refit_on_all(train, dataset, limit, checkpoint) if refit else train(dataset, limit, checkpoint)
         self._refuse_inference()
         warn(fitted.remarks)
+        return fitted
+
+    def _train(
+        self,
+        masks: bool,
+        settings: Mapping[str, Any],
+        data: Dataset,
+        limit: Budget,
+        checkpoint: str | PathLike[str] | None,
+        again: Mapping[str, Recipe] | None = None,
+    ) -> Transformed:
+        """One training of a copy: what `fit` was told, with these data, within this budget, by these recipes."""
+        model: Any = Masked(self._unfitted_copy()) if masks else self._unfitted_copy()
+        if limit.timed and model.stepped:
+            warm_up()
+        limit.start()
+        preprocessor = model.preprocessing(data)
+        given = data.condition
+        encoding = None if given is None else given.encoding
+        # A tracker is told of the training whose figures are kept.
+        told = settings if again is None else {**settings, "tracker": None}
+        done = fit(model, data, preprocessor, encoding, limit, checkpoint=checkpoint, again=again, **told)
+        fitted = Transformed(
+            model, preprocessor, data.columns, done.history, encoding, done.remarks, done.record, data.schema
+        )
+        fitted.hold_out(data.validation, None if given is None else given.validation)
         return fitted
 
     def _unfitted_copy(self) -> Self:

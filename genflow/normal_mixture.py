@@ -36,7 +36,7 @@ _ROUNDS = 40  # of EM, at most
 _SMALL = 1e-3  # gain of a round, in nats, below which it ends
 _RELATIVE = 0.01  # the same, as a share of all gains, where more components at several scales are to come
 _PATIENCE = 2  # doublings in a row that may lose
-_SCALES = (0.125, 0.25, 0.5, 1.0, 2.0, 4.0)
+_SCALES = (0.125, 0.25, 0.5, 1.0, 2.0, 4.0)  # that components have their law at, where they have several
 _CLEARLY = 3.0  # standard errors by which one component is to be likelier at these scales
 _WORTH = 1e-2  # nats that twice as many components are to gain: each of them takes its time in a training
 _FLOOR = 1e-2  # of every variance, in units of the rows': narrow laws make much of the solver's error
@@ -165,6 +165,11 @@ class NormalMixture(Base):
         places = torch.where(below < 0.5, torch.special.ndtri(below), -torch.special.ndtri(above))
         return places.to(z).reshape(z.shape)
 
+    @property
+    def parts(self) -> int:
+        """How many normal laws it is made of: each component at each scale."""
+        return self.logits.numel()
+
     def _log_weights(self) -> Tensor:
         """All log probabilities, `(k, j)`."""
         return self.logits.flatten().log_softmax(0).view_as(self.logits)
@@ -200,9 +205,10 @@ def component_log_densities(
         z = (x - mean) * factor if diagonal else (x - mean) @ factor
         squares.append(z.square().sum(-1))
         log_dets.append((factor if diagonal else factor.diagonal()).log().sum())
-    one = x.new_ones(1) if scales is None else scales
-    logs = weights.log() if weights.ndim == 2 else weights.log()[:, None]
-    parts = _at_scales(logs, torch.stack(log_dets), torch.stack(squares), one, x.shape[-1])
+    logs, one = weights.log().reshape(len(means), -1), x.new_ones(1)
+    parts = _at_scales(
+        logs, torch.stack(log_dets), torch.stack(squares), one if scales is None else scales, x.shape[-1]
+    )
     return parts[:, 0] if scales is None else parts
 
 
@@ -252,9 +258,8 @@ def fit_mixture(
     """The mixture under which validation rows are likeliest, of 1, 2, 4, … components, each by the EM algorithm.
 
     It ends when two doublings in a row have lost. Where one component is clearly likelier at several scales, all have
-    them.
-    Within a `genflow.deadline.deadline` no more is begun than fits into a share of the time that is left; without one,
-    no more than a fixed number of products, so that it can be repeated.
+    them. Within a `genflow.deadline.deadline` no more is begun than fits into a share of the time that is left; without
+    one, no more than a fixed number of products, so that it can be repeated.
 
     Args:
         rows: Rows of about unit variance. The number is chosen by the first 10 000, the laws by the first 50 000.

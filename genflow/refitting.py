@@ -7,10 +7,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-import numpy as np
-import torch
+from typing import TYPE_CHECKING
 
 from genflow.errors import InputError
 from genflow.fitted import Transformed
@@ -20,7 +17,7 @@ from genflow.training.replay import complete, recipes
 if TYPE_CHECKING:
     from genflow.data import Dataset
 
-__all__ = ["SECOND", "refit", "with_validation_rows"]
+__all__ = ["SECOND", "refit"]
 
 SECOND = "second"
 """The folder of the second training's snapshot, in that of the first."""
@@ -48,39 +45,17 @@ def refit(
     half = budget.total / 2 if budget.timed else math.ceil(budget.total / 2)
     if half == budget.total:
         raise InputError(f"refit: {budget.unit}={half:.0f} came; at least 2 would do, one for each training")
-    first = train(data, budget.like(half), checkpoint, None)
+    first = train(data, budget.like(half), checkpoint)
     if first.has_log_prob:
         first.scores()  # now, while there are rows that it has not seen
     wanted = recipes(first.history)
     folder = None if checkpoint is None else Path(checkpoint) / SECOND
-    second = train(with_validation_rows(data), budget.like(budget.total - half), folder, wanted)
+    second = train(data.trained_also_on("validation"), budget.like(budget.total - half), folder, wanted)
     assert first.record is not None
     assert second.record is not None
     seconds = first.record.seconds + second.record.seconds
     if not complete(second.history, wanted):
         remark = "no time was left to train on the validation rows, too; it has seen the training rows alone"
-        return _changed(first, remarks=[*first.remarks, remark], record=replace(first.record, seconds=seconds))
+        return first.rebuilt(remarks=[*first.remarks, remark], record=replace(first.record, seconds=seconds))
     steps = first.record.steps + second.record.steps
-    return _changed(second, record=replace(first.record, seconds=seconds, steps=steps))
-
-
-def with_validation_rows(data: Dataset) -> Dataset:
-    """The same data set with its validation rows among those that are trained on.
-
-    Args:
-        data: The data set.
-
-    Example:
-        >>> import genflow as gf
-        >>> len(with_validation_rows(gf.data.load("gaussian-mixture-3", rows=100)).train)
-        90
-    """
-    given = data.condition
-    if given is not None:
-        joined = np.concatenate if isinstance(given.train, np.ndarray) else torch.cat
-        given = replace(given, train=joined([given.train, given.validation]))
-    return replace(data, train=torch.cat([data.train, data.validation]), condition=given)
-
-
-def _changed(fitted: Transformed, **changes: Any) -> Transformed:
-    return Transformed(**{**fitted.config(), **changes})
+    return second.rebuilt(record=replace(first.record, seconds=seconds, steps=steps))

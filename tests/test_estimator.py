@@ -87,6 +87,11 @@ def test_two_fits_of_one_seed_are_alike_and_touch_no_other_randomness(rows):
     assert not np.array_equal(other, first)
 
 
+def test_it_is_trained_twice_where_that_is_asked_for(rows):
+    fitted = gf.DensityEstimator("maf", refit=True, **SMALL).fit(rows)
+    assert fitted.model_.history[-1]["replayed"]
+
+
 def test_options_of_the_model_are_parameters():
     estimator = gf.DensityEstimator("maf", **SMALL)
     assert estimator.get_params() == {"model": "maf", "budget": "1min", "seed": 0, "refit": False, **SMALL}

@@ -6,7 +6,6 @@ import pytest
 import torch
 
 import genflow as gf
-from genflow.refitting import with_validation_rows
 from genflow.training import Budget, Stage, TrainingData, train
 from genflow.training.replay import Recipe, complete, recipes
 from tests.test_budget import Clock
@@ -86,7 +85,7 @@ def test_what_it_says_of_itself_is_of_rows_that_it_had_not_seen(name):
 
 def test_conditions_come_with_their_rows():
     data = gf.data.load("digits", condition="digit")
-    joined = with_validation_rows(data)
+    joined = data.trained_also_on("validation")
     assert len(joined.condition.train) == len(joined.train) == len(data.train) + len(data.validation)
     torch.manual_seed(0)
     model = gf.models.FlowMatching(data.dim, width=8, depth=1, condition_dim=data.condition_dim)

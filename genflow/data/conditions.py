@@ -216,12 +216,15 @@ class Conditions:
         """
         return self.encoding(rows, (len(rows),)).expand(len(rows), -1)
 
+    def parts(self) -> dict[str, Any]:
+        """The conditions of the three parts, by their names."""
+        return {"train": self.train, "validation": self.validation, "test": self.test}
+
     def arrays(self) -> dict[str, np.ndarray]:
         """The columns of all parts, as arrays of numbers or of words, by `part.position`."""
-        parts = {"train": self.train, "validation": self.validation, "test": self.test}
         return {
             f"{part}.{j}": np.array(rows[:, j].tolist())
-            for part, rows in parts.items()
+            for part, rows in self.parts().items()
             for j in range(len(self.columns))
         }
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -95,6 +95,23 @@ class Dataset:
         """
         pixels = math.prod(self.image_shape or ())
         return None if self.image_shape is None or self.dim % pixels else (self.dim // pixels, *self.image_shape)
+
+    def trained_also_on(self, part: str) -> Dataset:
+        """The same data set with the rows of another part, and their conditions, among those that are trained on.
+
+        Args:
+            part: `validation` or `test`.
+
+        Example:
+            >>> from genflow.data import load
+            >>> len(load("gaussian-mixture-3", rows=100).trained_also_on("validation").train)
+            90
+        """
+        given = self.condition
+        if given is not None:
+            join = np.concatenate if isinstance(given.train, np.ndarray) else torch.cat
+            given = replace(given, train=join([given.train, given.parts()[part]]))
+        return replace(self, train=torch.cat([self.train, self.parts()[part]]), condition=given)
 
     @property
     def fingerprint(self) -> str:

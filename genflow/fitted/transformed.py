@@ -139,8 +139,7 @@ class Transformed(Component, LawOfRows):
         )  # fmt: skip
         warn(done.remarks)
         history = [*self.history, *done.history[len(behind) :]]
-        changed = {"model": model, "history": history, "remarks": done.remarks, "record": done.record}
-        return Transformed(**{**self.config(), **changed})
+        return self.rebuilt(model=model, history=history, remarks=done.remarks, record=done.record)
 
     @torch.no_grad()
     def remark_on(self, x: Any, rows: str = "rows") -> str | None:

@@ -19,9 +19,9 @@ blocks (re-parameterization), or every interval is halved (refinement), and the 
 
 Where the rows are many, :math:`p_Z` is a mixture of normal laws that is estimated on them first
 (`genflow.normal_mixture`): the blocks begin at its likelihood. Towards a normal law, each block may learn before its
-step by local flow matching between two states of the Ornstein–Uhlenbeck flow, which
-the scheme discretizes (of straight paths to draws from the base, where that is not normal); behind it, the assembled
-chain may be trained on by maximum likelihood.
+step by local flow matching between two states of the Ornstein–Uhlenbeck flow, which the scheme discretizes (of straight
+paths to draws from the base, where that is not normal). Behind the steps, the assembled chain may be trained on by
+maximum likelihood.
 
 | C. Xu, X. Cheng, Y. Xie, Normalizing flow neural networks by JKO scheme, NeurIPS 2023, https://arxiv.org/abs/2212.14424
 | C. Xu, X. Cheng, Y. Xie, Local flow matching generative models, 2024, https://arxiv.org/abs/2410.02548
@@ -193,7 +193,7 @@ class JKOiFlow(Flow, GenerativeModel):
             self.choose(components=most)
         if most > 1:
             mixture = fit_mixture(data.train, data.validation, most)
-            if len(mixture.logits.flatten()) > 1:
+            if mixture.parts > 1:
                 self.base = mixture
                 if "blocks" not in self.given() and not self.rounds.any:  # what is left to move is little
                     self.blocks = 1

@@ -84,7 +84,7 @@ class ReplayRun(StageRun):
 
     def __init__(self, *arguments: Any, recipe: Recipe):
         super().__init__(*arguments)
-        self.recipe = recipe
+        self.recipe, self.scheduled, self.last = recipe, recipe.steps, recipe.best
         self.validated = recipe.entry.get("rows", 0)  # no more of them are looked at when the stage ends
         refinement, level = self.stage.refinement, recipe.entry.get("refinements", 0)
         if refinement is not None and level and not self.refinements:
@@ -93,7 +93,7 @@ class ReplayRun(StageRun):
 
     @property
     def fraction(self) -> float:
-        return self.step / self.recipe.steps if self.step < self.recipe.best else 1.0
+        return self.step / self.scheduled if self.step < self.last else 1.0
 
     @property
     def left(self) -> float:

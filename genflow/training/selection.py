@@ -141,7 +141,7 @@ class SelectionRun:
                 save(self.state())
         if draft is not None and self.best is not None:
             with suppress(ValueError):
-                self._try(min(self.trials, key=lambda trial: trial.loss).options, self.stage.estimate)
+                self._try(self._likeliest.options, self.stage.estimate)
         if self.best is not None:
             self.stage.keep(self.best)
         elif self.trials:
@@ -150,12 +150,16 @@ class SelectionRun:
             "stage": self.stage.name,
             "steps": 0,
             "candidates": len(self.trials) or int(self.best is not None),
-            "options": min(self.trials, key=lambda trial: trial.loss).options if self.trials else None,
+            "options": self._likeliest.options if self.trials else None,
             "rows": self.rows,
             "seconds": self.seconds,
             "validation": self.best_loss,
             "curve": self.curve,
         }
+
+    @property
+    def _likeliest(self) -> Trial:
+        return min(self.trials, key=lambda trial: trial.loss)
 
     def _try(self, options: dict[str, Any], work: Callable[[Any, torch.Generator], None]) -> float:
         """The loss of a candidate of some options; the better of it and the best so far is the best from there on.
