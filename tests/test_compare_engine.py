@@ -124,6 +124,13 @@ def test_a_row_of_an_earlier_version_is_read():
 # Processes
 
 
+def test_what_ended_a_process_is_known_while_others_start():
+    """Its server says an exit code once: read by two threads, one of them had 255 for it, a fifth of 300."""
+    with Processes(6) as processes:
+        calls = [processes.submit(os.kill, 0, signal.SIGKILL) for _ in range(60)]
+        assert {call.exception().code for call in calls} == {-signal.SIGKILL}
+
+
 def test_each_call_has_a_process_of_its_own_and_what_ends_one_ends_no_other():
     with Processes(2) as processes:
         killed = processes.submit(os.kill, 0, signal.SIGKILL)

@@ -184,12 +184,19 @@ def _answer_of(process: Any, receiver: Connection) -> Any:
             raise EOFError
         fine, answer = receiver.recv()
     except (EOFError, OSError):
-        process.join()
+        _await_end(process)
         raise Died(process.exitcode) from None
-    process.join()
+    _await_end(process)
     if fine:
         return answer
     raise answer
+
+
+def _await_end(process: Any) -> None:
+    """Joins a process. Its server says its exit code once, and a start looks at all that have ended, too."""
+    wait([process.sentinel])
+    with _STARTING:
+        process.join()
 
 
 def _answer(sender: Connection, surroundings: _Surroundings, call: bytes) -> None:
