@@ -207,7 +207,8 @@ def test_the_run_says_how_it_was_made():
 
 @pytest.mark.slow
 def test_rounds_are_two_flags_and_leave_pictures(capsys):
-    options = "blocks=2 width=8 steps=2 tolerance=0 matching=0 joint=0.1"
+    # From a normal base, both blocks gain at once, which is what keeps them.
+    options = "components=1 blocks=2 width=8 steps=2 tolerance=0 matching=0 joint=0.1"
     words = f"fit two-moons --iterations 200 --set {options} --reparameterize 1 --refine 1"
     code, out, _ = run(capsys, f"{words} --threads 1 -o rounds")
     assert code == 0
