@@ -593,6 +593,39 @@ def test_one_block_is_what_short_budgets_suffice_for_in_the_plane():
     assert gf.models.JKOiFlow(3).blocks == gf.models.JKOiFlow(3, refine=1).blocks == 2
 
 
+@pytest.mark.parametrize(
+    ("rows", "typed", "blocks", "first"),
+    [
+        (900, {}, 2, 0.4),
+        (1100, {}, 1, 1.0),
+        (1100, {"blocks": 2}, 2, 0.4),
+        (1100, {"first": 0.3}, 1, 0.3),
+        (1100, {"refine": 1}, 2, 0.4),
+        (1100, {"components": 2}, 1, 0.4),
+        (1100, {"objective": "matching"}, 2, 0.4),
+    ],
+)
+def test_one_block_is_what_many_rows_lead_by_the_likelihood(rows, typed, blocks, first):
+    x = torch.randn(rows, 3, generator=torch.Generator().manual_seed(0))
+    x[::2] += 9.0  # two groups
+    model = gf.models.JKOiFlow(3, width=8, **typed)
+    model.next_stage(TrainingData(x, x[:200]), [])
+    assert (model.blocks, model.proximal_steps.step(0)) == (blocks, first)
+    assert (model.config()["blocks"], model.config()["first"]) == (blocks, first)
+
+
+@pytest.mark.parametrize(("distance", "expected"), [(0.5, 1), (9.0, 64)])
+def test_a_mixture_is_the_base_of_rows_in_groups(distance, expected):
+    """Two groups far apart have log 2 nats less than one normal law of all, and 3 log(variance) / 2 more."""
+    x = torch.randn(6000, 3, generator=torch.Generator().manual_seed(0))
+    x[::2] += distance
+    x = (x - x.mean(0)) / x.std(0)
+    model = gf.models.JKOiFlow(3, width=8)
+    model.next_stage(TrainingData(x, x[:500]), [])
+    assert model.config()["components"] == expected
+    assert isinstance(model.base, gf.NormalMixture) == (expected > 1)
+
+
 def test_blocks_are_as_deep_as_was_typed():
     x = torch.randn(60, 3, generator=torch.Generator().manual_seed(0))
     for depth, kind in ((0, gf.velocities.Shallow), (2, gf.velocities.ResidualMLP)):

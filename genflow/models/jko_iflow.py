@@ -50,10 +50,12 @@ from genflow.models.jko_settings import (
     ProximalStep,
     Rounds,
     Stages,
+    is_clustered,
     layers,
     most_components,
     shares,
     usual_blocks,
+    usual_step,
 )
 from genflow.models.local_matching import contractions, diffuse, local_path
 from genflow.models.proximal import proximal_stage
@@ -85,9 +87,10 @@ class JKOiFlow(Flow, GenerativeModel):
 
     Args:
         dim: Dimension :math:`d` of a point.
-        blocks: The largest number of blocks. By default 1 in the plane and towards a mixture, 2 elsewhere; 4 in the
-            plane, where rounds follow.
-        first: First step :math:`h_1`. By default 0.2 in the plane, 0.4 above.
+        blocks: The largest number of blocks. By default 1 in the plane, towards a mixture and of 1000 rows and more, 2
+            elsewhere; 4 in the plane, where rounds follow.
+        first: First step :math:`h_1`. By default 0.2 in the plane, 0.4 above, and 1 of a single block towards a normal
+            law there.
         growth: Ratio of one step to the step before. By default 2 in the plane, 4 above.
         whiten: Whether to train on rows without correlation.
         condition_dim: Dimension of a condition, 0 for none: `data.condition_dim`.
@@ -138,7 +141,7 @@ class JKOiFlow(Flow, GenerativeModel):
         # What was found by trying: a density in the plane has more to it than a few blocks can hold, and more rows.
         plane = dim <= 2
         blocks = usual_blocks(dim, rounds) if blocks is None else blocks
-        first = (0.2 if plane else 0.4) if first is None else first
+        first = usual_step(dim, blocks) if first is None else first
         growth = (2.0 if plane else 4.0) if growth is None else growth
         self.choose(blocks=blocks, first=first, growth=growth)
         if blocks < 1:
@@ -154,7 +157,7 @@ class JKOiFlow(Flow, GenerativeModel):
         )
         check_base(self.base, shape)
         self.dim, self.blocks, self.whiten, self.condition_dim = dim, blocks, whiten, condition_dim
-        self.proximal_steps = JKOSteps(first, growth, proximal.maximum, steps=blocks)
+        self.proximal_steps = JKOSteps(first, growth, proximal.maximum, steps=blocks)  # what the rows say may change it
         self.network, self.proximal, self.rounds, self.stages = network, proximal, rounds, stages
         self._takes_what_is_left = stages.joint is None  # asked here: a training settles it
         self.discretization, self.optimization = discretization, optimization
@@ -162,6 +165,7 @@ class JKOiFlow(Flow, GenerativeModel):
     def next_stage(self, data: TrainingData, history: list[dict[str, Any]]) -> Stage | None:
         if not history and not len(self.velocity):
             self._estimate_base(data)
+            self._settle_chain(data.distinct)
         self._settle(data.count, data.distinct)
         kinds = [entry["kind"] for entry in history]
         if self.stages.matched and kinds.count(_LOCAL) < self.blocks:
@@ -185,19 +189,36 @@ class JKOiFlow(Flow, GenerativeModel):
         """Where the rows are many, the scheme leads to a mixture that is estimated on them; a typed base stays."""
         if "base" in self.given():
             return
-        most = self.stages.components
+        most, typed = self.stages.components, self.stages.components is not None
         if most is None:
-            plain = self.network.block is None and not self.condition_dim and self.stages.objective == "warmed"
-            most = most_components(data.distinct) if plain else 1
-            self.stages = self.stages.rebuilt(components=most)
-            self.choose(components=most)
+            most = most_components(data.distinct) if self._is_plain and not self.condition_dim else 1
         if most > 1:
             mixture = fit_mixture(data.train, data.validation, most)
-            if mixture.parts > 1:
+            gain = (mixture.log_prob(data.validation) - self.base.log_prob(data.validation)).mean().item()
+            if mixture.parts > 1 and (typed or is_clustered(self.dim, gain)):
                 self.base = mixture
-                if "blocks" not in self.given() and not self.rounds.any:  # what is left to move is little
-                    self.blocks = 1
-                    self.choose(blocks=1)
+            elif not typed:
+                most = 1
+        if not typed:
+            self.stages = self.stages.rebuilt(components=most)
+            self.choose(components=most)
+
+    @property
+    def _is_plain(self) -> bool:
+        """Whether what was found by trying, of blocks of the usual network and all stages, says something of it."""
+        return self.network.block is None and self.stages.objective == "warmed"
+
+    def _settle_chain(self, rows: int) -> None:
+        """Settles, by the rows and the base, how many blocks there are and how far the first one goes."""
+        typed, mixture = self.given(), isinstance(self.base, NormalMixture)
+        if not self._is_plain:
+            return
+        if "blocks" not in typed:
+            self.blocks = usual_blocks(self.dim, self.rounds, rows, mixture)
+        first = self.proximal_steps.first if "first" in typed else usual_step(self.dim, self.blocks, mixture)
+        steps = self.proximal_steps
+        self.proximal_steps = JKOSteps(first, steps.growth, steps.maximum, steps=self.blocks)
+        self.choose(blocks=self.blocks, first=first)
 
     def _ended_early(self, history: list[dict[str, Any]]) -> bool:
         """Whether the chain has fewer blocks than the budget was divided among."""

@@ -13,13 +13,17 @@ from genflow.groups import Group
 from genflow.interfaces import Velocity
 from genflow.models.proximal import TRANSPORTS
 
-__all__ = ["BlockNetwork", "ProximalStep", "Rounds", "Stages", "layers", "most_components", "shares", "usual_blocks"]
+__all__ = [
+    "BlockNetwork", "ProximalStep", "Rounds", "Stages", "is_clustered", "layers", "most_components", "shares",
+    "usual_blocks", "usual_step",
+]  # fmt: skip
 
 _GAIN = 2.0  # what a round spends, in units of the one before
 # Shares of matching and of the joint likelihood above the plane, below so many rows.
 _SHARES = ((300, (0.95, 0.02)), (1000, (0.7, 0.25)), (3000, (0.2, 0.65)), (math.inf, (0.1, 0.75)))
 _FEW, _LAYERS = 1000, 3  # rows of which a block learns more by so many residual layers
 _MANY, _COMPONENTS = 5000, 64  # rows of which a mixture says something, and of how many components at most
+_CLUSTERED = 0.25  # nats a dimension that a mixture is to gain: of laws of one piece, a flow learns more without
 _OBJECTIVES = ("warmed", "proximal", "matching")
 
 
@@ -196,17 +200,34 @@ def layers(dim: int, rows: int) -> int:
     return _LAYERS if dim > 2 and rows < _FEW else 0
 
 
-def usual_blocks(dim: int, rounds: Rounds) -> int:
+def usual_blocks(dim: int, rounds: Rounds, rows: float = 0, mixture: bool = False) -> int:
     """The largest number of blocks by default.
 
-    In the plane one block has all that short budgets suffice for, and no less than four in long ones; what rounds move
-    and halve is a chain. See docs/experiments.md.
+    One block has all that short budgets suffice for, in the plane, towards a mixture, and where the rows are many
+    enough for the likelihood to lead it; what rounds move and halve is a chain. See docs/experiments.md.
 
     Args:
         dim: Dimension of a point.
         rounds: The rounds that follow.
+        rows: Rows to train on, as far as they are known.
+        mixture: Whether the base is a mixture.
     """
-    return 2 if dim > 2 else 4 if rounds.any else 1
+    if rounds.any:
+        return 2 if dim > 2 else 4
+    return 1 if dim <= 2 or mixture or rows >= _FEW else 2
+
+
+def usual_step(dim: int, blocks: int, mixture: bool = False) -> float:
+    """The first step by default: above the plane, a block that is alone is led further towards a normal law.
+
+    Args:
+        dim: Dimension of a point.
+        blocks: The largest number of blocks.
+        mixture: Whether the base is a mixture.
+    """
+    if dim <= 2:
+        return 0.2
+    return 1.0 if blocks == 1 and not mixture else 0.4
 
 
 def most_components(rows: int) -> int:
@@ -216,6 +237,16 @@ def most_components(rows: int) -> int:
         rows: Rows to train on.
     """
     return _COMPONENTS if rows >= _MANY else 1
+
+
+def is_clustered(dim: int, gain: float) -> bool:
+    """Whether a mixture is the base by default: it gains much over a normal law, as it does of rows in groups.
+
+    Args:
+        dim: Dimension of a point.
+        gain: What it gains, in nats per validation row.
+    """
+    return dim <= 2 or gain >= _CLUSTERED * dim
 
 
 def shares(dim: int, rows: int, blocks: int, mixture: bool = False) -> tuple[float, float]:
