@@ -50,7 +50,7 @@ from genflow.models.jko_settings import (
     ProximalStep,
     Rounds,
     Stages,
-    is_clustered,
+    is_worth_a_base,
     layers,
     most_components,
     shares,
@@ -195,7 +195,7 @@ class JKOiFlow(Flow, GenerativeModel):
         if most > 1:
             mixture = fit_mixture(data.train, data.validation, most)
             gain = (mixture.log_prob(data.validation) - self.base.log_prob(data.validation)).mean().item()
-            if mixture.parts > 1 and (typed or is_clustered(self.dim, gain)):
+            if mixture.parts > 1 and (typed or is_worth_a_base(self.dim, mixture.components, gain)):
                 self.base = mixture
             elif not typed:
                 most = 1

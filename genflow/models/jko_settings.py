@@ -14,7 +14,7 @@ from genflow.interfaces import Velocity
 from genflow.models.proximal import TRANSPORTS
 
 __all__ = [
-    "BlockNetwork", "ProximalStep", "Rounds", "Stages", "is_clustered", "layers", "most_components", "shares",
+    "BlockNetwork", "ProximalStep", "Rounds", "Stages", "is_worth_a_base", "layers", "most_components", "shares",
     "usual_blocks", "usual_step",
 ]  # fmt: skip
 
@@ -23,7 +23,7 @@ _GAIN = 2.0  # what a round spends, in units of the one before
 _SHARES = ((300, (0.95, 0.02)), (1000, (0.7, 0.25)), (3000, (0.2, 0.65)), (math.inf, (0.1, 0.75)))
 _FEW, _LAYERS = 1000, 3  # rows of which a block learns more by so many residual layers
 _MANY, _COMPONENTS = 5000, 64  # rows of which a mixture says something, and of how many components at most
-_CLUSTERED = 0.25  # nats a dimension that a mixture is to gain: of laws of one piece, a flow learns more without
+_CLUSTERED, _GROUPS = 0.25, 4  # nats a dimension that a mixture is to gain, unless it has so few components
 _OBJECTIVES = ("warmed", "proximal", "matching")
 
 
@@ -239,14 +239,18 @@ def most_components(rows: int) -> int:
     return _COMPONENTS if rows >= _MANY else 1
 
 
-def is_clustered(dim: int, gain: float) -> bool:
-    """Whether a mixture is the base by default: it gains much over a normal law, as it does of rows in groups.
+def is_worth_a_base(dim: int, components: int, gain: float) -> bool:
+    """Whether a mixture is the base by default: of rows in groups, not where it tiles a law of one piece.
+
+    Many components that gain little have seams that a flow is longer to mend than it would have been to bend one
+    normal law. See docs/experiments.md.
 
     Args:
         dim: Dimension of a point.
-        gain: What it gains, in nats per validation row.
+        components: The number of its components.
+        gain: What it gains over one normal law, in nats per validation row.
     """
-    return dim <= 2 or gain >= _CLUSTERED * dim
+    return dim <= 2 or components <= _GROUPS or gain >= _CLUSTERED * dim
 
 
 def shares(dim: int, rows: int, blocks: int, mixture: bool = False) -> tuple[float, float]:
