@@ -10,7 +10,7 @@ removed. Of the draws of each row the mean and the covariance, against those of 
     floor       both of as many draws of the exact law
     marginal    both of the law without what is seen, for the scale
 
-Both ways of a model: `chains`, under its density; `masks`, trained with random masks.
+Both ways of a model: `chains`, under its density; `masks`, trained with random masks. Budgets are of processor time.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from torch import Tensor
 from genflow.naming import registry
 from genflow.naming.options import build
 from genflow.numerics.tuning import tuned_process
+from genflow.training import Budget, parse_seconds
 
 Mixture = tuple[Tensor, Tensor, Tensor]
 
@@ -134,7 +135,8 @@ def main() -> None:
                 torch.manual_seed(0)
                 dim = x.shape[-1]
                 model = build(registry.lookup("model", name), dim, {}, 2 * dim if masks else 0)
-                fitted = model.fit(x, budget=chosen.budget, masks=masks)
+                budget = Budget(parse_seconds(chosen.budget), clock=time.process_time)
+                fitted = model.fit(x, budget=budget, masks=masks)
                 for steps in [1] if masks else chosen.steps:
                     began = time.perf_counter()
                     draws = fitted.impute(rows, chosen.draws, generator=torch.Generator().manual_seed(0), steps=steps)
