@@ -236,7 +236,6 @@ class JKOiFlow(Flow, GenerativeModel):
         depth = layers(self.dim, distinct) if depth is None else depth
         self.network = self.network.rebuilt(
             depth=depth,
-            width=self.network.width or (256 if few and not depth else 128),
             frequencies=self.network.frequencies or initial_frequencies(self.dim, rows),
         )
         if self.optimization.sharpness is None:
@@ -244,7 +243,6 @@ class JKOiFlow(Flow, GenerativeModel):
         self.stages = self.stages.chosen(*shares(self.dim, distinct, self.blocks, isinstance(self.base, NormalMixture)))
         self.choose(
             depth=depth,
-            width=self.network.width,
             frequencies=self.network.frequencies,
             sharpness=self.optimization.sharpness,
             matching=self.stages.matching,
@@ -379,7 +377,6 @@ class JKOiFlow(Flow, GenerativeModel):
         if (like := self.network.block) is not None:
             return type(like)(**{**like.config(), "interval": interval})
         width, frequencies = self.network.width, self.network.frequencies
-        assert width is not None
         assert frequencies is not None
         common: dict[str, Any] = {"activation": self.network.activation, "interval": interval}
         if self.network.depth:
