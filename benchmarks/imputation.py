@@ -27,6 +27,7 @@ from torch import Tensor
 from genflow.naming import registry
 from genflow.naming.options import build
 from genflow.numerics.tuning import tuned_process
+from genflow.schedulers import Uniform
 from genflow.training import Budget, parse_seconds
 
 Mixture = tuple[Tensor, Tensor, Tensor]
@@ -113,6 +114,8 @@ def main() -> None:
     parser.add_argument("--steps", type=int, nargs="+", default=[20])
     parser.add_argument("--ways", nargs="+", default=["chains", "masks"])
     parser.add_argument("--models", nargs="+", default=["flow-matching", "edm", "nsf"])
+    parser.add_argument("--solver", help="integrator of flows and diffusions, such as rk4 (default: their own)")
+    parser.add_argument("--solver-steps", type=int, default=32)
     parser.add_argument("--laws", nargs="+", default=list(LAWS), choices=list(LAWS))
     chosen = parser.parse_args()
     warnings.simplefilter("ignore")
@@ -137,6 +140,9 @@ def main() -> None:
                 model = build(registry.lookup("model", name), dim, {}, 2 * dim if masks else 0)
                 budget = Budget(parse_seconds(chosen.budget), clock=time.process_time)
                 fitted = model.fit(x, budget=budget, masks=masks)
+                if chosen.solver is not None and fitted.model.has_parts:
+                    integrator = registry.lookup("integrator", chosen.solver)()
+                    fitted = fitted.replace(integrator=integrator, scheduler=Uniform(chosen.solver_steps))
                 for steps in [1] if masks else chosen.steps:
                     began = time.perf_counter()
                     draws = fitted.impute(rows, chosen.draws, generator=torch.Generator().manual_seed(0), steps=steps)
