@@ -69,6 +69,7 @@ from genflow.velocities import Chain, ResidualMLP, Shallow
 __all__ = ["JKOiFlow", "diffuse"]
 
 _BY_HEART = 1000  # rows that local matching overfits within seconds
+_WIDTH = 128  # of the blocks' hidden layers
 _FEW = 10_000  # rows that a flow overfits within minutes
 _SPARE = 2  # rows pushed for a block, in units of those that it is expected to see
 _PUSHED_ROWS = 1024  # rows pushed at once, so that memory does not grow with the table
@@ -236,6 +237,7 @@ class JKOiFlow(Flow, GenerativeModel):
         depth = layers(self.dim, distinct) if depth is None else depth
         self.network = self.network.rebuilt(
             depth=depth,
+            width=self.network.width or _WIDTH,
             frequencies=self.network.frequencies or initial_frequencies(self.dim, rows),
         )
         if self.optimization.sharpness is None:
@@ -243,6 +245,7 @@ class JKOiFlow(Flow, GenerativeModel):
         self.stages = self.stages.chosen(*shares(self.dim, distinct, self.blocks, isinstance(self.base, NormalMixture)))
         self.choose(
             depth=depth,
+            width=self.network.width,
             frequencies=self.network.frequencies,
             sharpness=self.optimization.sharpness,
             matching=self.stages.matching,
@@ -377,6 +380,7 @@ class JKOiFlow(Flow, GenerativeModel):
         if (like := self.network.block) is not None:
             return type(like)(**{**like.config(), "interval": interval})
         width, frequencies = self.network.width, self.network.frequencies
+        assert width is not None
         assert frequencies is not None
         common: dict[str, Any] = {"activation": self.network.activation, "interval": interval}
         if self.network.depth:

@@ -32,8 +32,8 @@ class BlockNetwork(Group):
     """The network of a block.
 
     Args:
-        width: Width of the hidden layers of a block: a wide network varies less from one training to another, a narrow
-            one takes more steps.
+        width: Width of the hidden layers of a block, by default 128: a wide network varies less from one training to
+            another, a narrow one takes more steps.
         activation: Their activation; see `genflow.velocities.Shallow`.
         frequencies: Range of the scales of a shallow block's first layer; see `genflow.velocities.Shallow`. By default
             (1, 20) in the plane, where pictures live, and (1, 3) above; (0.5, 0.5) where there are fewer than 100 rows
@@ -45,7 +45,7 @@ class BlockNetwork(Group):
             all. Blocks without a method `scale_output` are not warm-started.
     """
 
-    width: int = 128
+    width: int | None = None
     activation: str = "silu"
     frequencies: tuple[float, float] | None = None
     depth: int | None = None

@@ -157,6 +157,7 @@ class PublishedJKOiFlow(JKOiFlow):
         return self.proximal_steps.step(k) if length == 1 else length
 
     def _new_block(self, interval: tuple[float, float]) -> Velocity:
+        assert self.network.width is not None
         return PublishedNetwork(self.dim, self.network.width, interval)
 
     def _proximal_stage(
