@@ -158,7 +158,9 @@ class JKOiFlow(Flow, GenerativeModel):
         )
         check_base(self.base, shape)
         self.dim, self.blocks, self.whiten, self.condition_dim = dim, blocks, whiten, condition_dim
-        self.proximal_steps = JKOSteps(first, growth, proximal.maximum, steps=blocks)  # what the rows say may change it
+        self.proximal_steps = JKOSteps(
+            first, growth, proximal.maximum, steps=blocks
+        )  # the rows settle what was not typed
         self.network, self.proximal, self.rounds, self.stages = network, proximal, rounds, stages
         self._takes_what_is_left = stages.joint is None  # asked here: a training settles it
         self.discretization, self.optimization = discretization, optimization
@@ -190,19 +192,22 @@ class JKOiFlow(Flow, GenerativeModel):
         """Where the rows are many, the scheme leads to a mixture that is estimated on them; a typed base stays."""
         if "base" in self.given():
             return
-        most, typed = self.stages.components, self.stages.components is not None
-        if most is None:
-            most = most_components(data.distinct) if self._is_plain and not self.condition_dim else 1
-        if most > 1:
-            mixture = fit_mixture(data.train, data.validation, most)
-            gain = (mixture.log_prob(data.validation) - self.base.log_prob(data.validation)).mean().item()
-            if mixture.parts > 1 and (typed or is_worth_a_base(self.dim, mixture.components, gain)):
-                self.base = mixture
-            elif not typed:
-                most = 1
-        if not typed:
-            self.stages = self.stages.rebuilt(components=most)
-            self.choose(components=most)
+        typed = self.stages.components
+        usual = most_components(data.distinct) if self._is_plain and not self.condition_dim else 1
+        most = usual if typed is None else typed
+        mixture = fit_mixture(data.train, data.validation, most) if most > 1 else None
+        if mixture is not None and mixture.parts > 1 and (typed or self._is_worth(mixture, data.validation)):
+            self.base = mixture
+        if typed is None:
+            components = most if self.base is mixture else 1
+            self.stages = self.stages.rebuilt(components=components)
+            self.choose(components=components)
+
+    @torch.no_grad()
+    def _is_worth(self, mixture: NormalMixture, x: Tensor) -> bool:
+        """Whether a mixture is to be the base in the place of the one that there is, by what it gains on these rows."""
+        gains = [mixture.log_prob(rows) - self.base.log_prob(rows) for rows in x.split(_PUSHED_ROWS)]
+        return is_worth_a_base(self.dim, mixture.components, torch.cat(gains).mean().item())
 
     @property
     def _is_plain(self) -> bool:
@@ -211,14 +216,15 @@ class JKOiFlow(Flow, GenerativeModel):
 
     def _settle_chain(self, rows: int) -> None:
         """Settles, by the rows and the base, how many blocks there are and how far the first one goes."""
-        typed, mixture = self.given(), isinstance(self.base, NormalMixture)
         if not self._is_plain:
             return
-        if "blocks" not in typed:
+        typed, mixture = self.given(), isinstance(self.base, NormalMixture)
+        if typed.get("blocks") is None:
             self.blocks = usual_blocks(self.dim, self.rounds, rows, mixture)
-        first = self.proximal_steps.first if "first" in typed else usual_step(self.dim, self.blocks, mixture)
-        steps = self.proximal_steps
-        self.proximal_steps = JKOSteps(first, steps.growth, steps.maximum, steps=self.blocks)
+        first = typed.get("first")
+        if first is None:
+            first = usual_step(self.dim, self.blocks, mixture)
+        self.proximal_steps = self.proximal_steps.rebuilt(first=first, steps=self.blocks)
         self.choose(blocks=self.blocks, first=first)
 
     def _ended_early(self, history: list[dict[str, Any]]) -> bool:

@@ -145,8 +145,8 @@ class Stages(Group):
             In a chain shorter than a unit of time it is less by that, or it would hold displacements back.
         components: The most components of the base that the scheme leads to: a mixture of normal laws, which is
             estimated first and trained with the blocks in the joint stage; 1 for the standard normal law. By default
-            64 for vectors without conditions of which there are 5000 rows and more; see `genflow.normal_mixture`. A
-            base that is typed stays.
+            64 for vectors without conditions of which there are 5000 rows and more, where that is worth it
+            (`is_worth_a_base`); see `genflow.normal_mixture`. A base that is typed stays.
     """
 
     objective: str = "warmed"
@@ -200,7 +200,7 @@ def layers(dim: int, rows: int) -> int:
     return _LAYERS if dim > 2 and rows < _FEW else 0
 
 
-def usual_blocks(dim: int, rounds: Rounds, rows: float = 0, mixture: bool = False) -> int:
+def usual_blocks(dim: int, rounds: Rounds, rows: int = 0, mixture: bool = False) -> int:
     """The largest number of blocks by default.
 
     One block has all that short budgets suffice for, in the plane, towards a mixture, and where the rows are many
