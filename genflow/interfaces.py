@@ -164,6 +164,8 @@ class Velocity(Component, nn.Module, ABC):
         event_ndim: Rank of the event: 1 for a vector, 3 for an image.
         interval: The times :math:`(t_0, t_1)` on which it lives, data first.
         closed_form: Whether `divergence` is computed without pushing tangents.
+        spatial: Whether it knows where each entry of an event is, such as a pixel or a node among its neighbours: rows
+            for it are not whitened, which mixes entries.
         channels: Numbers that a layer holds for each entry of a tangent, where they are many: it bounds how many
             tangents are pushed at once.
         dim: How many numbers an event has; `None` where it does not say.
@@ -181,6 +183,7 @@ class Velocity(Component, nn.Module, ABC):
     event_ndim: int = 1
     interval: tuple[float, float] = (0.0, 1.0)
     closed_form: bool = False
+    spatial: bool = False
     channels: int = 1
     dim: int | None = _declare_nothing()
     event_shape: tuple[int, ...] | None = _declare_nothing()

@@ -19,6 +19,7 @@ from genflow.models.coupling import coupling
 from genflow.models.flow_matching import matching_loss
 from genflow.models.jko_settings import layers
 from genflow.models.likelihood import jacobian_norm, kinetic_energy
+from genflow.models.local_matching import local_path
 from genflow.training import Budget, TrainingData, train
 
 
@@ -654,10 +655,52 @@ def test_a_row_at_several_places_counts_once_for_the_shares():
     assert fitted.model.config()["matching"] == 0.95
 
 
-@pytest.mark.parametrize(("rows", "validations"), [(400, 100), (2000, 20)])
-def test_few_rows_are_validated_often_while_they_are_matched(rows, validations):
-    """It knows few rows by heart within seconds: looked at rarely, the best weights were those of no step."""
-    x = torch.randn(rows, 3, generator=torch.Generator().manual_seed(0))
-    stage = gf.models.JKOiFlow(3, width=8).next_stage(TrainingData(x, x[:100]), [])
-    assert stage.name.startswith("local matching")
-    assert stage.regime.validations == validations
+# Blocks on pictures
+
+
+def _unet(**options):
+    return gf.velocities.Flattened(gf.velocities.UNet((1, 4, 4), width=8, groups=4, levels=2, **options))
+
+
+def test_blocks_on_pictures_are_one_that_is_matched_all_the_way():
+    model = gf.models.JKOiFlow(16, block=_unet(), divergence=gf.divergences.Hutchinson())
+    wanted = {"blocks": 1, "whiten": False, "objective": "matching", "free_block": True, "matching_path": "circular"}
+    assert wanted.items() <= model.config().items()
+    fitted = model.fit(torch.randn(80, 16, generator=torch.Generator().manual_seed(0)), iterations=3)
+    assert [entry["kind"] for entry in fitted.history] == ["local matching"]
+    assert [entry["steps"] for entry in fitted.history] == [3]
+    typed = gf.models.JKOiFlow(16, block=_unet(), blocks=2, whiten=True, objective="warmed", free_block=False)
+    assert {"blocks": 2, "whiten": True, "objective": "warmed", "free_block": False}.items() <= typed.config().items()
+    with_rounds = gf.models.JKOiFlow(16, block=_unet(), refine=1)
+    assert {"blocks": 2, "whiten": False, "objective": "warmed"}.items() <= with_rounds.config().items()
+
+
+def test_rows_whose_entries_have_places_are_not_whitened():
+    ring = [[0, 1, 1], [1, 0, 1], [1, 1, 0]]
+    nodes = gf.velocities.Flattened(gf.velocities.Chebyshev(ring, features=1, width=4))
+    assert nodes.spatial
+    assert not gf.velocities.ResidualMLP(3, 4, 1).spatial
+    assert not gf.models.JKOiFlow(3, block=nodes).whiten
+    assert gf.models.JKOiFlow(3, block=nodes).config()["objective"] == "warmed"  # its divergence is in closed form
+    assert not gf.models.CNF(3, velocity=nodes).whiten
+    assert gf.models.CNF(3).whiten
+    assert gf.models.JKOiFlow(3, block=gf.velocities.ResidualMLP(3, 4, 1)).whiten
+
+
+@pytest.mark.parametrize("circular", [False, True])
+def test_local_paths_lead_from_state_to_state_at_their_rate(circular):
+    """At its ends a path has the moments of the Ornstein-Uhlenbeck flow; its rate is that of its points."""
+    base, gammas = gf.StandardNormal(1, scale=2.0), [0.4, 0.7]
+    path = local_path(gf.Flow(gf.velocities.Shallow(1, 4), base=base), gammas, circular)
+    x = torch.ones(20_000, 1, dtype=torch.double)
+
+    def at(u):
+        return path(x, torch.full((len(x),), u, dtype=torch.double), torch.Generator().manual_seed(0))
+
+    for u, gamma in ((1e-9, 0.4), (1 - 1e-9, 1.1)):
+        end, deviation = at(u).point, 2.0 * math.sqrt(-math.expm1(-2 * gamma))
+        assert abs(end.mean().item() - math.exp(-gamma)) < 4 * deviation / math.sqrt(len(x))
+        assert abs(end.std().item() / deviation - 1) < 4 / math.sqrt(2 * len(x))
+    low, mid, high = at(0.5 - 1e-4), at(0.5), at(0.5 + 1e-4)
+    slope = (high.point - low.point) / (high.tau - low.tau)[:, None]
+    torch.testing.assert_close(slope, mid.rate, rtol=1e-5, atol=1e-5)  # central differences, of second order

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 import subprocess
@@ -211,6 +212,15 @@ def test_the_weights_that_validate_best_are_kept(rows):
     assert history[0]["validation"] == min(curve) == curve[0]
     assert curve[-1] > curve[0] + 1
     assert [step for _, step, _ in history[0]["curve"]] == sorted(step for _, step, _ in history[0]["curve"])
+
+
+def test_validations_are_early_first_and_then_regular(rows):
+    """A thousand steps: the distances grow by a quarter of what is over, up to a twentieth of the stage."""
+    history = train(Line(), rows, Budget(iterations=1000))
+    steps = [step for _, step, _ in history[0]["curve"]]
+    assert steps[:6] == [0, 1, 2, 3, 4, 5]
+    for before, after in itertools.pairwise(steps[:-1]):  # the last one is where the training ends
+        assert 0 <= after - before - min(max(before / 4, 1), 50) < 1 + 1e-9  # rounded up to a step
 
 
 @pytest.mark.parametrize("start", [-1.0, 5.0])

@@ -14,7 +14,7 @@ from genflow.interfaces import Velocity
 from genflow.model import GenerativeModel
 from genflow.models.costs import JacobianNorm, Kinetic, RunningCost
 from genflow.models.discretization import Discretization
-from genflow.models.stages import initial_frequencies, likelihood_stage, matching_stage
+from genflow.models.stages import initial_frequencies, likelihood_stage, matching_stage, straight
 from genflow.naming.search import Between, OneOf
 from genflow.training import Optimization, Stage, TrainingData
 from genflow.velocities import Shallow
@@ -55,7 +55,7 @@ class CNF(Flow, GenerativeModel):
         kinetic: Weight :math:`\lambda_K` of the kinetic energy.
         jacobian: Weight :math:`\lambda_J` of the Jacobian's squared norm.
         costs: From Python, further running costs :math:`c_i`; see `genflow.models.costs`.
-        whiten: Whether to train on rows without correlation.
+        whiten: Whether to train on rows without correlation; by default, where the velocity is not `spatial`.
         frequencies: Range of the first layer's scales; see `genflow.velocities.Shallow`. By default (1, 20) in the
             plane, where pictures live, and (1, 3) above.
         condition_dim: Dimension of a condition, 0 for none: `data.condition_dim`.
@@ -94,7 +94,7 @@ class CNF(Flow, GenerativeModel):
         kinetic: float = 0.0,
         jacobian: float = 0.0,
         costs: Sequence[RunningCost] = (),
-        whiten: bool = True,
+        whiten: bool | None = None,
         frequencies: tuple[float, float] | None = None,
         condition_dim: int = 0,
         *,
@@ -108,7 +108,8 @@ class CNF(Flow, GenerativeModel):
         velocity: Velocity = parts.pop("velocity", None) or Shallow(dim, width, condition_dim, frequencies=frequencies)
         super().__init__(velocity, **{"scheduler": discretization.grid, "base": StandardNormal(dim), **parts})
         check_base(self.base, velocity.event() or (dim,))
-        self.dim, self.condition_dim, self.whiten = dim, condition_dim, whiten
+        self.dim, self.condition_dim = dim, condition_dim
+        self.whiten = not velocity.spatial if whiten is None else whiten
         self.costs = [*_check_costs(costs, velocity)]
         self.costs += [Kinetic(kinetic)] if kinetic else []
         self.costs += [JacobianNorm(jacobian)] if jacobian else []
@@ -119,7 +120,7 @@ class CNF(Flow, GenerativeModel):
             return matching_stage(
                 self.velocity,
                 data,
-                lambda x, generator: (x, self.noise_like(x, generator)),
+                straight(lambda x, generator: (x, self.noise_like(x, generator))),
                 name="matching",
                 share=self.warm_up.matching,
                 optimization=Optimization("adam", self.warm_up.matching_rate, self.optimization.batch_size),

@@ -46,10 +46,12 @@ from genflow.model import GenerativeModel
 from genflow.models.costs import Kinetic
 from genflow.models.discretization import Discretization
 from genflow.models.jko_settings import (
+    MATCHED_SHARES,
     BlockNetwork,
     ProximalStep,
     Rounds,
     Stages,
+    is_matched,
     is_worth_a_base,
     layers,
     most_components,
@@ -63,13 +65,13 @@ from genflow.models.stages import initial_frequencies, likelihood_stage, matchin
 from genflow.naming.search import Between, OneOf
 from genflow.normal_mixture import NormalMixture, fit_mixture
 from genflow.schedulers import JKOSteps, refine, reparameterize
-from genflow.training import Optimization, Regime, Rows, Stage, Stream, TrainingData, pair, unpair
+from genflow.training import Optimization, Rows, Stage, Stream, TrainingData, pair, unpair
 from genflow.velocities import Chain, ResidualMLP, Shallow
 
 __all__ = ["JKOiFlow", "diffuse"]
 
-_BY_HEART = 1000  # rows that local matching overfits within seconds
 _WIDTH = 128  # of the blocks' hidden layers
+_LONG_AVERAGE = 0.999  # decay of the weights' average where matching leads, as diffusions have it
 _FEW = 10_000  # rows that a flow overfits within minutes
 _SPARE = 2  # rows pushed for a block, in units of those that it is expected to see
 _PUSHED_ROWS = 1024  # rows pushed at once, so that memory does not grow with the table
@@ -89,11 +91,11 @@ class JKOiFlow(Flow, GenerativeModel):
     Args:
         dim: Dimension :math:`d` of a point.
         blocks: The largest number of blocks. By default 1 in the plane, towards a mixture and of 1000 rows and more, 2
-            elsewhere; 4 in the plane, where rounds follow.
+            elsewhere; 4 in the plane, where rounds follow. Of blocks on pictures 1, which goes all the way.
         first: First step :math:`h_1`. By default 0.2 in the plane, 0.4 above, and 1 of a single block towards a normal
             law there.
         growth: Ratio of one step to the step before. By default 2 in the plane, 4 above.
-        whiten: Whether to train on rows without correlation.
+        whiten: Whether to train on rows without correlation; by default, where the blocks are not `spatial`.
         condition_dim: Dimension of a condition, 0 for none: `data.condition_dim`.
         network: What a block is, a `BlockNetwork`: `width`, `activation`, `frequencies`, `depth`, `block`.
         proximal: How it steps, a `ProximalStep`: `maximum`, `transport`, `tolerance`, `free_block`.
@@ -128,7 +130,7 @@ class JKOiFlow(Flow, GenerativeModel):
         blocks: int | None = None,
         first: float | None = None,
         growth: float | None = None,
-        whiten: bool = True,
+        whiten: bool | None = None,
         condition_dim: int = 0,
         *,
         network: BlockNetwork = BlockNetwork(),
@@ -141,10 +143,23 @@ class JKOiFlow(Flow, GenerativeModel):
     ):
         # What was found by trying: a density in the plane has more to it than a few blocks can hold, and more rows.
         plane = dim <= 2
-        blocks = usual_blocks(dim, rounds) if blocks is None else blocks
+        self._by_matching = not rounds.any and is_matched(network.block)
+        if blocks is None:
+            blocks = 1 if self._by_matching else usual_blocks(dim, rounds)
+        stages = stages.usual(self._by_matching)
+        if proximal.free_block is None:
+            proximal = proximal.rebuilt(free_block=self._by_matching)
+        if whiten is None:
+            whiten = network.block is None or not network.block.spatial
         first = usual_step(dim, blocks) if first is None else first
         growth = (2.0 if plane else 4.0) if growth is None else growth
-        self.choose(blocks=blocks, first=first, growth=growth)
+        self.choose(blocks=blocks, first=first, growth=growth, whiten=whiten)
+        self.choose(
+            objective=stages.objective,
+            matching_rate=stages.matching_rate,
+            matching_path=stages.matching_path,
+            free_block=proximal.free_block,
+        )
         if blocks < 1:
             raise InputError(f"blocks: {blocks} came; at least 1 would do")
         if stages.objective == "matching" and rounds.any:
@@ -248,7 +263,8 @@ class JKOiFlow(Flow, GenerativeModel):
         )
         if self.optimization.sharpness is None:
             self.optimization = self.optimization.rebuilt(sharpness=0.1 if few else 0.0)
-        self.stages = self.stages.chosen(*shares(self.dim, distinct, self.blocks, isinstance(self.base, NormalMixture)))
+        usual = shares(self.dim, distinct, self.blocks, isinstance(self.base, NormalMixture))
+        self.stages = self.stages.chosen(*(MATCHED_SHARES if self._by_matching else usual))
         self.choose(
             depth=depth,
             width=self.network.width,
@@ -296,13 +312,16 @@ class JKOiFlow(Flow, GenerativeModel):
         return matching_stage(
             self._block(k, data.train),
             data,
-            local_path(self, gammas),
+            local_path(self, gammas, circular=self.stages.matching_path == "circular"),
             name=f"{_LOCAL} {k + 1}",
             share=1 / (self.blocks - k + later),
             finish=lambda entry: entry.update(kind=_LOCAL),
-            optimization=Optimization("adam", self.stages.matching_rate, self.optimization.batch_size),
-            # A thousand rows are known by heart before a twentieth of a long stage is over.
-            regime=Regime(validations=100) if data.distinct < _BY_HEART else Regime(),
+            optimization=Optimization(
+                "adam",
+                self.stages.matching_rate or 0.0,
+                self.optimization.batch_size,
+                average=_LONG_AVERAGE if self._by_matching else Optimization.average,
+            ),
         )
 
     def _proximal_stage(
@@ -335,7 +354,7 @@ class JKOiFlow(Flow, GenerativeModel):
             self.discretization,
             h=self._weight(block, k),
             transport=self.proximal.transport,
-            free=self.proximal.free_block and k == count - 1,
+            free=bool(self.proximal.free_block) and k == count - 1,
             finish=finish,
             name=f"{_PROXIMAL} {k + 1}" + (f", round {rounds + 1}" if rounds else ""),
             share=self.rounds.share(moves, halvings, k, count, self._joint_per_rounds),

@@ -14,16 +14,19 @@ from genflow.interfaces import Velocity
 from genflow.models.proximal import TRANSPORTS
 
 __all__ = [
-    "BlockNetwork", "ProximalStep", "Rounds", "Stages", "is_worth_a_base", "layers", "most_components", "shares",
-    "usual_blocks", "usual_step",
+    "MATCHED_SHARES", "BlockNetwork", "ProximalStep", "Rounds", "Stages", "is_matched", "is_worth_a_base", "layers",
+    "most_components", "shares", "usual_blocks", "usual_step",
 ]  # fmt: skip
 
 _GAIN = 2.0  # what a round spends, in units of the one before
 # Shares of matching and of the joint likelihood above the plane, below so many rows.
 _SHARES = ((300, (0.95, 0.02)), (1000, (0.7, 0.25)), (3000, (0.2, 0.65)), (math.inf, (0.1, 0.75)))
+MATCHED_SHARES = (0.95, 0.0)
+"""The same shares where matching leads."""
 _FEW, _LAYERS = 1000, 3  # rows of which a block learns more by so many residual layers
 _MANY, _COMPONENTS = 5000, 64  # rows of which a mixture says something, and of how many components at most
 _CLUSTERED, _GROUPS = 0.25, 4  # nats a dimension that a mixture is to gain, unless it has so few components
+_PATHS = ("straight", "circular")
 _OBJECTIVES = ("warmed", "proximal", "matching")
 
 
@@ -65,13 +68,14 @@ class ProximalStep(Group):
         transport: The proximal term: `dynamic`, :math:`\frac{1}{2} \int |v|^2 dt`, or `endpoint`,
             :math:`|T_k x - x|^2 / 2 h_k`. They have one minimizer, the straight one of the first.
         tolerance: Relative movement :math:`E|T_k x - x|^2 / E|T_k x|^2` at which the chain ends.
-        free_block: Whether the last block goes all the way: without the proximal term, or matched to the noise.
+        free_block: Whether the last block goes all the way: without the proximal term, or matched to the noise. By
+            default where matching leads; see `is_matched`.
     """
 
     maximum: float = 3.0
     transport: str = "dynamic"
     tolerance: float = 1e-4
-    free_block: bool = False
+    free_block: bool | None = None
 
     def __post_init__(self) -> None:
         if self.transport not in TRANSPORTS:
@@ -134,10 +138,12 @@ class Stages(Group):
 
     Args:
         objective: Of a block: `proximal`; `matching`, local flow matching alone; or `warmed`, matching and then the
-            proximal step.
+            proximal step. By default `warmed`, and `matching` of blocks on pictures; see `is_matched`.
         matching: Share of the budget for local flow matching before the proximal steps, where the objective is
             `warmed`; 0 for none. By default that of `shares`.
-        matching_rate: Peak learning rate of local flow matching.
+        matching_rate: Peak learning rate of local flow matching, by default 3e-3, and 6e-3 where `is_matched`.
+        matching_path: The path that it follows between two states of the Ornstein–Uhlenbeck flow: `straight`, or
+            `circular`, that flow itself, as a diffusion has it. By default straight, and circular where `is_matched`.
         joint: Share of the budget for the likelihood of the assembled chain, at the end; 0 for none. By default that of
             `shares`, and what is left of the budget where the chain ends before its last block.
         joint_rate: Peak learning rate of the joint training.
@@ -149,9 +155,10 @@ class Stages(Group):
             (`is_worth_a_base`); see `genflow.normal_mixture`. A base that is typed stays.
     """
 
-    objective: str = "warmed"
+    objective: str | None = None
     matching: float | None = None
-    matching_rate: float = 3e-3
+    matching_rate: float | None = None
+    matching_path: str | None = None
     joint: float | None = None
     joint_rate: float = 1.2e-2
     kinetic: float = 0.1
@@ -160,13 +167,27 @@ class Stages(Group):
     def __post_init__(self) -> None:
         if self.components is not None and self.components < 1:
             raise InputError(f"components: {self.components} came; 1 for a standard normal base, or more, would do")
-        if self.objective not in _OBJECTIVES:
+        if self.objective not in (None, *_OBJECTIVES):
             raise InputError(f"objective: {self.objective!r} came; {' or '.join(_OBJECTIVES)} would do")
+        if self.matching_path not in (None, *_PATHS):
+            raise InputError(f"matching_path: {self.matching_path!r} came; {' or '.join(_PATHS)} would do")
         matching, joint = self.matching or 0.0, self.joint or 0.0
         if not (matching >= 0 and joint >= 0 and matching + joint < 1):
             raise InputError(
                 f"matching, joint: {matching}, {joint} came; shares of the budget that leave some for blocks"
             )
+
+    def usual(self, matched: bool) -> Any:
+        """The same with what was left open about the matching.
+
+        Args:
+            matched: Whether it leads; see `is_matched`.
+        """
+        return self.rebuilt(
+            objective=self.objective or ("matching" if matched else "warmed"),
+            matching_rate=self.matching_rate or (6e-3 if matched else 3e-3),
+            matching_path=self.matching_path or ("circular" if matched else "straight"),
+        )
 
     def chosen(self, matching: float, joint: float) -> Any:
         """The same with these shares where none were typed; of what a typed one leaves, the other has its part."""
@@ -182,9 +203,22 @@ class Stages(Group):
     @property
     def matched(self) -> float:
         """The share of the budget that local matching has."""
+        assert self.objective is not None
         assert self.matching is not None
         assert self.joint is not None
         return {"warmed": self.matching, "proximal": 0.0, "matching": 1 - self.joint}[self.objective]
+
+
+def is_matched(block: Velocity | None) -> bool:
+    """Whether matching leads a chain of such blocks by default, and not the likelihood.
+
+    So it is where places have to be known and a divergence is a random estimate, as with a U-Net on pictures: a step of
+    the likelihood takes as long as some thirty of matching. See docs/experiments.md.
+
+    Args:
+        block: The block, `None` for the usual one.
+    """
+    return block is not None and block.spatial and not block.closed_form
 
 
 def layers(dim: int, rows: int) -> int:

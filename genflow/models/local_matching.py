@@ -14,8 +14,12 @@ from torch import Tensor
 
 from genflow.base import StandardNormal
 from genflow.flow import Flow
+from genflow.models.stages import MatchingPath, OnPath, beside, straight
+from genflow.paths import LogNormal, Trigonometric
 
 __all__ = ["contractions", "diffuse", "local_path"]
+
+_TIMES = LogNormal(-0.5, 1.2)  # of an unpreconditioned network at data of one unit; see docs/experiments.md
 
 
 def contractions(steps: Sequence[float], base: Any) -> list[float]:
@@ -36,27 +40,58 @@ def contractions(steps: Sequence[float], base: Any) -> list[float]:
     return [math.log1p(step / variance) for step in steps]
 
 
-def local_path(flow: Flow, gammas: Sequence[float]) -> Callable[[Tensor, torch.Generator], tuple[Tensor, Tensor]]:
-    """The ends of the paths of the last of these times: `(rows, generator) -> (left, right)`.
+def local_path(flow: Flow, gammas: Sequence[float], circular: bool = False) -> MatchingPath:
+    r"""The path of the last of these times, from one state of the flow to the next.
+
+    It is straight, as published, or the flow itself: with :math:`\cos\theta = e^{-\gamma}` that is
+    :math:`x_\theta = x \cos\theta + \sigma z \sin\theta`, and the mean of its rate, given where it is, is the field of
+    its probability flow, which the scheme's blocks become as their steps go to 0. There, :math:`\log\tan\theta` is
+    drawn from :math:`N(-1/2, 1.2^2)`, cut off at the block's ends, as the logarithm of a diffusion's noise is (Karras
+    et al. 2022, https://arxiv.org/abs/2206.00364).
 
     A base that is not normal has no such flow in closed form: its draws are approached on straight paths instead, by
     the same shares of the way.
 
     Args:
         flow: The flow, for its base.
-        gammas: The times that lead there, in units of the Ornstein–Uhlenbeck flow's own.
+        gammas: The times :math:`\gamma` that lead there, in units of the Ornstein–Uhlenbeck flow's own.
+        circular: Whether it is the flow itself.
     """
-    base, before = flow.base, sum(gammas[:-1])
+    base, before, after = flow.base, sum(gammas[:-1]), sum(gammas)
+    if _is_normal(base):
+        return _arc(before, after, base.scale) if circular else straight(_states(before, gammas[-1], base.scale))
 
-    def diffusion(x: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        left = diffuse(x, before, generator, base.scale)
-        return left, diffuse(left, gammas[-1], generator, base.scale)
-
-    def straight(x: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    def towards(x: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         z = flow.noise_like(x, generator)
-        return torch.lerp(z, x, math.exp(-before)), torch.lerp(z, x, math.exp(-sum(gammas)))
+        return torch.lerp(z, x, math.exp(-before)), torch.lerp(z, x, math.exp(-after))
 
-    return diffusion if _is_normal(base) else straight
+    return straight(towards)
+
+
+def _states(before: float, gamma: float, scale: float) -> Callable[[Tensor, torch.Generator], tuple[Tensor, Tensor]]:
+    """Two states of the flow, a time of gamma apart."""
+
+    def states(x: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        left = diffuse(x, before, generator, scale)
+        return left, diffuse(left, gamma, generator, scale)
+
+    return states
+
+
+def _arc(before: float, after: float, scale: float) -> MatchingPath:
+    """The flow between two times, as a part of a quarter of a circle."""
+    first, last = (math.acos(math.exp(-gamma)) * 2 / math.pi for gamma in (before, after))
+    circle = Trigonometric(first, last)
+
+    def arc(x: Tensor, u: Tensor, generator: torch.Generator) -> OnPath:
+        t = _TIMES.quantile(u, circle)
+        z = scale * torch.randn(x.shape, generator=generator, dtype=x.dtype, device=x.device)
+        at = beside(t, x)
+        point = circle.alpha(at) * x + circle.sigma(at) * z
+        rate = (last - first) * (circle.alpha_dot(at) * x + circle.sigma_dot(at) * z)
+        return OnPath(point, rate, (t - first) / (last - first))
+
+    return arc
 
 
 def diffuse(x: Tensor, gamma: float, generator: torch.Generator, scale: float = 1.0) -> Tensor:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -19,10 +19,32 @@ from genflow.solvers import RK4, RK4Simpson
 from genflow.training import Refinement, Regime, Rows, Stage, TrainingData, pair, unpair
 from genflow.wrappers import alike
 
-__all__ = ["CoarseFlow", "initial_frequencies", "likelihood_stage", "matching_stage"]
+__all__ = [
+    "CoarseFlow", "MatchingPath", "OnPath", "beside", "initial_frequencies", "likelihood_stage", "matching_stage",
+    "straight",
+]  # fmt: skip
+
 
 _LONG = 4  # of a longer chain, all blocks but the last are computed again in the backward pass
 _SCARCE = 100  # rows for each dimension, below which fine detail is noise
+
+
+class OnPath(NamedTuple):
+    """Where a path is.
+
+    Attributes:
+        point: Its points, `(n, *event)`.
+        rate: Their rate of change over the whole of the path, `(n, *event)`.
+        tau: Which share of the path's time is over, `(n,)`.
+    """
+
+    point: Tensor
+    rate: Tensor
+    tau: Tensor
+
+
+MatchingPath = Callable[[Tensor, Tensor, torch.Generator], OnPath]
+"""`(rows, u, generator)`: the paths of rows, at times made of numbers u that lie evenly over (0, 1)."""
 
 
 def likelihood_stage(
@@ -127,40 +149,38 @@ def initial_frequencies(dim: int, rows: float = math.inf) -> tuple[float, float]
 def matching_stage(
     velocity: Velocity,
     data: TrainingData,
-    path: Callable[[Tensor, torch.Generator], tuple[Tensor, Tensor]],
+    path: MatchingPath,
     **settings: Any,
 ) -> Stage:
-    r"""Flow matching along straight paths :math:`x_l \to x_r` over the velocity's interval of length h.
+    r"""Flow matching along a path :math:`x_\tau` over the velocity's interval of length h.
 
-    .. math:: E_\tau \bigl| h \, v(x_l + \tau (x_r - x_l), t_0 + \tau h) - (x_r - x_l) \bigr|^2
+    .. math:: E_\tau \bigl| h \, v(x_\tau, t_0 + \tau h) - \dot x_\tau \bigr|^2, \qquad \tau \in [0, 1]
 
     A warm-up: an evaluation costs a tenth of a likelihood step's, and finds the coarse shape of the field.
 
     Args:
         velocity: The field to train.
         data: Rows.
-        path: `(rows, generator) -> (x_l, x_r)`.
+        path: The path, a `MatchingPath`.
         settings: Further arguments of the `Stage`.
     """
     start, stop = velocity.interval
 
-    def error(left: Tensor, right: Tensor, condition: Tensor | None, offset: float) -> Tensor:
-        strata = torch.arange(len(left), dtype=left.dtype, device=left.device)
-        tau = (strata + offset) / len(left)
-        x = torch.lerp(left, right, tau.reshape(-1, *(1,) * (left.ndim - 1)))
-        difference = (stop - start) * velocity(x, start + tau * (stop - start), condition) - (right - left)
+    def error(x: Tensor, condition: Tensor | None, offset: float, generator: torch.Generator) -> Tensor:
+        strata = torch.arange(len(x), dtype=x.dtype, device=x.device)
+        point, rate, tau = path(x, (strata + offset) / len(x), generator)
+        difference = (stop - start) * velocity(point, start + tau * (stop - start), condition) - rate
         return difference.square().flatten(1).sum(-1)
 
     def loss(batch: Rows, generator: torch.Generator) -> Tensor:
         x, condition = unpair(batch)
-        left, right = path(x, generator)
         offset = torch.rand((), generator=generator, device=generator.device).item()
-        return error(left, right, condition, offset).mean()
+        return error(x, condition, offset, generator).mean()
 
     def validate(rows: Rows, generator: torch.Generator) -> Tensor:
         x, condition = unpair(rows)
         order = torch.randperm(len(x), generator=generator, device=generator.device)
-        return error(*path(x[order], generator), None if condition is None else condition[order], 0.5)
+        return error(x[order], None if condition is None else condition[order], 0.5, generator)
 
     return Stage(
         parameters=list(velocity.parameters()),
@@ -170,3 +190,22 @@ def matching_stage(
         validate=validate,
         **settings,
     )
+
+
+def straight(ends: Callable[[Tensor, torch.Generator], tuple[Tensor, Tensor]]) -> MatchingPath:
+    """Straight paths, of which all times are looked at alike.
+
+    Args:
+        ends: `(rows, generator)`, the beginning and the end of each row's path.
+    """
+
+    def path(x: Tensor, u: Tensor, generator: torch.Generator) -> OnPath:
+        left, right = ends(x, generator)
+        return OnPath(torch.lerp(left, right, beside(u, x)), right - left, u)
+
+    return path
+
+
+def beside(values: Tensor, x: Tensor) -> Tensor:
+    """A number for each row, with axes of length 1 for those of the rows."""
+    return values.reshape(-1, *(1,) * (x.ndim - 1))

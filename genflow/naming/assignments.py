@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 from genflow.errors import InputError
 
 __all__ = ["assignment"]
 
+_NUMBER = re.compile(r"[+-]?(\d+\.\d*|\.\d+)(e[+-]?\d+)?", re.IGNORECASE)  # such as .5 and 2., which JSON refuses
+
 
 def assignment(text: str, wanted: str, of: str = "") -> tuple[str, Any]:
-    """`OPTION=VALUE` as a pair, the value read as JSON where it is.
+    """`OPTION=VALUE` as a pair, the value read as JSON where it is, and as a number as people write it.
 
     Args:
         text: What was typed.
@@ -24,6 +27,8 @@ def assignment(text: str, wanted: str, of: str = "") -> tuple[str, Any]:
     Example:
         >>> assignment("n=8", "NAME,OPTION=VALUE")
         ('n', 8)
+        >>> assignment("matching=.5", "OPTION=VALUE")
+        ('matching', 0.5)
     """
     key, equals, value = text.partition("=")
     if not equals or not key:
@@ -31,4 +36,6 @@ def assignment(text: str, wanted: str, of: str = "") -> tuple[str, Any]:
     try:
         return key, json.loads(value)
     except ValueError:
+        if _NUMBER.fullmatch(value):
+            return key, float(value)
         return key, {"True": True, "False": False, "None": None}.get(value, value)

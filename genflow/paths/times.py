@@ -89,7 +89,8 @@ class LogNormal(Times):
         self.mean, self.std = mean, _positive("std", std)
 
     def _ends(self, path: Path) -> tuple[float, float]:
-        low, high = (-0.5 * end for end in reversed(log_snr_range(path)))
+        ends = gaussian_of(path).log_snr(torch.tensor([path.t_min, path.t_max], dtype=torch.float64))
+        low, high = (-0.5 * ends).tolist()  # may be infinite: the law is cut off nowhere then
         return _normal(low, self.mean, self.std), _normal(high, self.mean, self.std)
 
     def quantile(self, u: Tensor, path: Path) -> Tensor:

@@ -7,7 +7,16 @@ from typing import Any
 
 __all__ = ["DEFAULTS", "RULES", "complete"]
 
-DEFAULTS: dict[str, dict[str, Any]] = {"genflow.models.latent:LatentFlow": {"latent": 8}}
+DEFAULTS: dict[str, dict[str, Any]] = {
+    "genflow.models.latent:LatentFlow": {"latent": 8},
+    "genflow.models.cnf:CNF": {"whiten": True},
+    "genflow.models.jko_iflow:JKOiFlow": {
+        "whiten": True,
+        "objective": "warmed",
+        "free_block": False,
+        "matching_rate": 3e-3,
+    },
+}
 """Arguments by class whose default is another one today, as JSON: `{"module:Name": {"argument": old default}}`.
 
 Whoever changes a default writes the old value here, the old rule behind a default of `None` below. Later formats name

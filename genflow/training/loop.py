@@ -26,6 +26,7 @@ _REPORT_EVERY = 20  # steps between two calls of the progress display
 _FEWEST_ROWS = 256  # in a validation, where there are more
 _REFINEMENTS = 4  # most refinements of a stage's grid
 _TOO_FEW_ROWS = 16  # below which a validation says nothing
+_EARLIEST, _GROWTH = 1e-3, 0.25  # of a stage: its second validation, and how much later each of the next ones is
 _SLICE = 256  # validation rows at once on a clock, which is looked at between them
 _NONE = -1  # validation rows, where not even one is affordable
 _REMEMBERED_STEPS = 8  # whose median says how long the next one may take
@@ -108,15 +109,16 @@ class StageRun:
 
         Args:
             progress: Called now and then with where it stands.
-            save: Called after each validation with all that a resumed run needs.
+            save: Called after validations, not oftener than these are regular, with all that a resumed run needs.
         """
-        self.began, loss = self.budget.clock(), math.nan
+        self.began, loss, saved = self.budget.clock(), math.nan, -math.inf
         try:
             while (fraction := self.fraction) < 1:
                 if fraction >= self.next_validation and self._affords(self.validation_seconds + self.pace):
                     self._validate(fraction)
-                    if save is not None:
+                    if save is not None and fraction - saved >= 0.9 / self.regime.validations:  # not at early ones
                         save(self.state())
+                        saved = fraction
                 if not self._affords(self.pace):
                     break
                 loss = self._timed_step(fraction)
@@ -313,7 +315,9 @@ class StageRun:
         # On a clock, validation takes at most about a tenth of the stage.
         self.validation_seconds = self.budget.clock() - began
         least = 10 * self.validation_seconds / max(self.allowance, 1e-9) if self.budget.timed else 0.0
-        self.next_validation = fraction + max(1 / self.regime.validations, least)
+        # On few rows the best weights may be those of the first steps: early looks, at distances that grow.
+        early = max(_GROWTH * fraction, _EARLIEST)
+        self.next_validation = fraction + max(min(1 / self.regime.validations, early), least)
 
     def _is_improvement(self) -> bool:
         """Whether the mean is the lowest so far; of a validation that was cut off, on the rows that it came to."""

@@ -53,7 +53,7 @@ class Regime(Group):
         sharp_after: How often every row is seen before sharpness-aware minimization begins.
         lean: Whether gradients keep their memory from step to step: where much is computed again, they would else come
             to lie among it, each time elsewhere.
-        validations: How often to validate.
+        validations: How often to validate; in the beginning more often, at distances that grow up to this one.
 
     Example:
         >>> from genflow.training import Regime

@@ -34,6 +34,7 @@ class GraphVelocity(Velocity):
     """
 
     event_ndim = 2
+    spatial = True
     condition_ndim = 2
     event_shape: tuple[int, ...]
     adjacency: Tensor

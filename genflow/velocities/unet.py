@@ -67,6 +67,7 @@ class UNet(Velocity):
     """
 
     event_ndim = 3
+    spatial = True
     event_shape: tuple[int, ...]
     condition_dim: int
 
