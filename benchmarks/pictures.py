@@ -106,7 +106,7 @@ def trained(judge: Judge, way: str, chosen: argparse.Namespace) -> Iterator[tupl
     board = gf.compare(
         data, chosen.models, budget=chosen.budget, clock="cpu", seeds=chosen.seeds, out=folder, points=500,
         jobs=chosen.jobs, evaluation=chosen.evaluation, velocity=f"unet,width={chosen.width}", resume=folder.exists(),
-        options={name: {"batch_size": chosen.batch} for name in chosen.models} if chosen.batch else None, progress=False,
+        options={name: {"batch_size": chosen.batch} for name in chosen.models if chosen.batch}, progress=False,
     )  # fmt: skip
     for run in board.runs:
         if run["status"].startswith("ok"):
