@@ -95,7 +95,7 @@ def proximal_stage(
     def figures(entry: dict[str, Any]) -> dict[str, Any]:
         rows = pick(validation, slice(max(_FEWEST_ROWS, entry["rows"])))
         x, _ = unpair(rows)
-        nll, _, movement, moved = terms(flow, rows, torch.Generator(x.device).manual_seed(0))
+        nll, _, movement, moved = terms(coarse.fine, rows, torch.Generator(x.device).manual_seed(0))
         change = (nll + flow.base.log_prob(x)).double()
         dissipation = change if free else change + movement.double() / (2 * h)
         return {
@@ -112,7 +112,7 @@ def proximal_stage(
         train=train,
         validation=validation,
         loss=loss,
-        validate=lambda rows, generator: losses(flow, rows, generator),
+        validate=lambda rows, generator: losses(coarse.fine, rows, generator),
         finish=remember,
         closing=1.0,
         refinement=Refinement(lambda rows, generator: losses(coarse.flow, rows, generator), coarse.refine),

@@ -60,7 +60,7 @@ def likelihood_stage(
     .. math:: E\Bigl[-\log p(x) + \sum_i \lambda_i \int c_i \, dt\Bigr]
 
     Args:
-        flow: The flow; its own grid is the one that validates.
+        flow: The flow; its own grid is the one that validates, unless it has to be finer.
         data: Rows.
         discretization: How it is solved in training.
         costs: The running costs, with their weights :math:`\lambda_i`.
@@ -87,7 +87,7 @@ def likelihood_stage(
         train=data.batched,
         validation=pair(data.validation, data.validation_condition),
         loss=loss,
-        validate=lambda rows, generator: -flow.log_prob(*unpair(rows), generator),
+        validate=lambda rows, generator: -coarse.fine.log_prob(*unpair(rows), generator),
         refinement=refinement if coarse.differs else None,
         regime=Regime(lean=long),
         **settings,
@@ -98,16 +98,18 @@ class CoarseFlow:
     """A flow on the grid that it is trained on, which becomes finer when the training lives on the solver's error.
 
     Args:
-        flow: The flow on its own, fine grid.
+        flow: The flow on its own grid.
         discretization: The coarse grid, and what else is another in training.
 
     Attributes:
         flow: The flow on the coarse grid.
+        fine: The flow on the grid that validates: its own, or, once the coarse one has been refined, at least twice as
+            fine as that. Of two alike, neither could tell that the training lives on the error of both.
         differs: Whether its grid is another than that of the fine one; where not, there is nothing to refine.
     """
 
     def __init__(self, flow: Flow, discretization: Discretization):
-        self.fine, self.grid, self.base_weight = flow, discretization.train_grid, discretization.disagreement
+        self.own, self.grid, self.base_weight = flow, discretization.train_grid, discretization.disagreement
         self.alike = discretization.train_divergence is None
         divergence = discretization.train_divergence or flow.divergence
         self.divergence = Compiled(divergence) if discretization.compile else divergence
@@ -117,10 +119,12 @@ class CoarseFlow:
     def refine(self, level: int) -> None:
         """Half as many steps more for each level, and three times the weight of the disagreement."""
         steps = math.ceil(self.grid.steps * (1 + level / 2))
-        integrator = self.fine.integrator
+        integrator, own = self.own.integrator, self.own.scheduler
         if isinstance(integrator, RK4Simpson):  # its four stages tell of the solver's error, which Simpson's rule can't
             integrator = RK4(integrator.gradient)
-        self.flow = self.fine.replace(
+        finer = level and own.steps < 2 * steps
+        self.fine = self.own.replace(scheduler=own.with_steps(2 * steps)) if finer else self.own
+        self.flow = self.own.replace(
             scheduler=self.grid.with_steps(steps), divergence=self.divergence, integrator=integrator
         )
         self.disagreement = self.base_weight * 3**level
@@ -128,7 +132,7 @@ class CoarseFlow:
     @property
     def judged(self) -> Flow:
         """The flow on the coarse grid, with the divergence that the fine one has, to tell the grids apart."""
-        return self.flow if self.alike else self.flow.replace(divergence=self.fine.divergence)
+        return self.flow if self.alike else self.flow.replace(divergence=self.own.divergence)
 
     def watch(self) -> StageDisagreement | None:
         """The watch over one solve, where the integrator has two stages to compare."""

@@ -18,7 +18,7 @@ from genflow.training.budget import Budget
 from genflow.training.progress import Progress, event
 from genflow.training.rows import Rows, Stream, pick, unpair
 from genflow.training.soap import SOAP
-from genflow.training.stage import Stage, StageState, TrainingError
+from genflow.training.stage import Refinement, Stage, StageState, TrainingError
 
 __all__ = ["StageRun"]
 
@@ -256,17 +256,25 @@ class StageRun:
         for average, best in zip(self.averaged, self.best, strict=False):
             average.copy_(best)
 
-    def _refine_if_exploited(self) -> None:
-        """Makes the grid finer where the candidate lives on the solver's error."""
+    def _grids(self) -> tuple[float, float]:
+        """The candidate's mean losses on the coarse grid and on the fine one; equal where there is but one."""
         refinement = self.stage.refinement
-        if refinement is None or self.refinements == _REFINEMENTS:
-            return
+        if refinement is None:
+            return 0.0, 0.0
         coarse = self._losses(refinement.coarse)
-        fine = self._mean(self.fine[: len(coarse)])
-        if len(coarse) and refinement.wanted(self._mean(coarse), fine):
+        return (self._mean(coarse), self._mean(self.fine[: len(coarse)])) if len(coarse) else (0.0, 0.0)
+
+    def _refine(self, refinement: Refinement, trusted: bool) -> bool:
+        """Away from a candidate that lives on the solver's error, by a finer grid; whether anything was done."""
+        if self.refinements < _REFINEMENTS:
             self.refinements += 1
             refinement.refine(self.refinements)
-            self._retreat()
+        elif not trusted:
+            self.rate /= 3
+        else:
+            return False
+        self._retreat()
+        return True
 
     @property
     def _batch_size(self) -> int:
@@ -301,14 +309,15 @@ class StageRun:
             return
         started = self.budget.clock()
         self.fine = self._losses(self.stage.validate)
-        self.mean_seconds = self.budget.clock() - started
         self.validation = self._mean(self.fine)
-        if self._is_improvement():
+        grids, refinement = self._grids(), self.stage.refinement
+        self.mean_seconds = self.budget.clock() - started
+        trusted = refinement is None or refinement.trusted(*grids)
+        if trusted and self._is_improvement():
             self.best_loss, self.best, self.best_rows = self.validation, _copy(self.parameters), self.fine
-        refinements = self.refinements
-        if not (last and self.budget.timed):  # no step would follow
-            self._refine_if_exploited()
-        if refinements == self.refinements:
+        exploited = refinement is not None and refinement.wanted(*grids)
+        ends = last and self.budget.timed  # no step would follow
+        if ends or not exploited or not self._refine(refinement, trusted):  # type: ignore[arg-type]
             _assign(self.parameters, current)
         if len(self.fine):
             self.curve.append([round(self.budget.clock() - self.begin, 3), self.step, self.validation])
