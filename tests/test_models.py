@@ -14,12 +14,13 @@ import torch
 import genflow as gf
 from genflow import InputError
 from genflow.metrics import gaussian_wasserstein2, wasserstein2
-from genflow.models import StageDisagreement
+from genflow.models import Discretization, StageDisagreement
 from genflow.models.coupling import coupling
 from genflow.models.flow_matching import matching_loss
 from genflow.models.jko_settings import layers
 from genflow.models.likelihood import jacobian_norm, kinetic_energy
 from genflow.models.local_matching import local_path
+from genflow.models.stages import CoarseFlow
 from genflow.training import Budget, TrainingData, train
 
 
@@ -575,7 +576,8 @@ def test_a_chain_that_is_too_long_ends_where_validation_does():
         (2, 250, {}, (0.2, 0.7)),
         (2, 250, {"blocks": 2}, (0.0, 0.0)),
         (3, 250, {}, (0.95, 0.02)),
-        (3, 1100, {}, (0.7, 0.25)),
+        (3, 1100, {}, (0.95, 0.02)),
+        (21, 1300, {}, (0.2, 0.65)),
         (3, 250, {"joint": 0.51}, (0.95 * 0.49 / 0.98, 0.51)),
         (3, 250, {"matching": 0.0}, (0.0, 0.4)),
         (3, 250, {"matching": 0.5, "joint": 0.0}, (0.5, 0.0)),
@@ -591,13 +593,13 @@ def test_shares_of_the_stages_follow_from_the_rows_and_from_what_was_typed(dim, 
 def test_one_block_is_what_short_budgets_suffice_for_in_the_plane():
     assert gf.models.JKOiFlow(2).blocks == 1
     assert gf.models.JKOiFlow(2, refine=1).blocks == 4  # what rounds move and halve is a chain
-    assert gf.models.JKOiFlow(3).blocks == gf.models.JKOiFlow(3, refine=1).blocks == 2
+    assert gf.models.JKOiFlow(3).blocks == gf.models.JKOiFlow(3, refine=1).blocks == 2  # as long as no rows are known
 
 
 @pytest.mark.parametrize(
     ("rows", "typed", "blocks", "first"),
     [
-        (900, {}, 2, 0.4),
+        (900, {}, 1, 1.0),
         (1100, {}, 1, 1.0),
         (1100, {"blocks": 2}, 2, 0.4),
         (1100, {"first": 0.3}, 1, 0.3),
@@ -606,7 +608,7 @@ def test_one_block_is_what_short_budgets_suffice_for_in_the_plane():
         (1100, {"objective": "matching"}, 2, 0.4),
     ],
 )
-def test_one_block_is_what_many_rows_lead_by_the_likelihood(rows, typed, blocks, first):
+def test_one_block_is_the_default_above_the_plane(rows, typed, blocks, first):
     x = torch.randn(rows, 3, generator=torch.Generator().manual_seed(0))
     x[::2] += 9.0  # two groups
     model = gf.models.JKOiFlow(3, width=8, **typed)
@@ -640,7 +642,9 @@ def test_blocks_are_as_deep_as_was_typed():
         gf.models.JKOiFlow(3, depth=-1)
 
 
-@pytest.mark.parametrize(("dim", "rows", "expected"), [(2, 60, 0), (3, 60, 3), (3, 999, 3), (3, 1000, 0)])
+@pytest.mark.parametrize(
+    ("dim", "rows", "expected"), [(2, 60, 0), (3, 60, 3), (20, 2999, 3), (20, 3000, 0), (21, 999, 3), (21, 1000, 0)]
+)
 def test_blocks_are_deep_where_rows_are_few_above_the_plane(dim, rows, expected):
     assert layers(dim, rows) == expected
     if rows == 60:
@@ -653,6 +657,29 @@ def test_a_row_at_several_places_counts_once_for_the_shares():
     x = torch.randint(0, 5, (250, 3), generator=torch.Generator().manual_seed(0)).double()
     fitted = gf.models.JKOiFlow(3, blocks=1, width=8).fit(x, iterations=3)
     assert fitted.model.config()["matching"] == 0.95
+
+
+@pytest.mark.parametrize(
+    ("typed", "free"), [({}, True), ({"free_block": False}, False), ({"matching": 0.5}, False), ({"refine": 1}, False)]
+)
+def test_where_rows_are_scarce_a_block_follows_the_flow_all_the_way(typed, free):
+    x = torch.randn(100, 3, generator=torch.Generator().manual_seed(0))
+    fitted = gf.models.JKOiFlow(3, width=8, **typed).fit(x, iterations=8)
+    config = fitted.model.config()
+    assert config["free_block"] == fitted.model.proximal.free_block == free
+    assert (config["matching_path"] == "circular") == (free or "free_block" in typed)
+
+
+@pytest.mark.parametrize("steps", [2, 4, 16])
+def test_the_grid_that_validates_stays_twice_as_fine_as_the_refined_one(steps):
+    flow = gf.Flow(gf.velocities.Shallow(2, 4), scheduler=Discretization(steps=steps).grid)
+    grids = CoarseFlow(flow, Discretization(steps=steps, train_steps=3))
+    assert grids.fine is flow
+    for level in range(1, 5):
+        grids.refine(level)
+        assert grids.flow.scheduler.steps == math.ceil(3 * (1 + level / 2))
+        assert grids.fine.scheduler.steps == max(steps, 2 * grids.flow.scheduler.steps)
+        assert grids.fine.velocity is flow.velocity
 
 
 # Blocks on pictures

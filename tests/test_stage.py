@@ -72,6 +72,21 @@ def test_a_grid_whose_error_is_exploited_becomes_finer(error, refined):
     assert entry["refinements"] == len(refined)
 
 
+def test_weights_whose_figures_are_not_to_be_trusted_are_never_kept():
+    """Two grids that are further apart than fifteen times the tolerance: the finer one's error is more than that."""
+    of = stage(learning_rate=0.1)
+    begin = [parameter.detach().clone() for parameter in of.parameters]
+    of.refinement = Refinement(lambda rows, g: of.validate(rows, g) - 4.6, lambda level: None, tolerance=0.3)
+    entry = run(of)()
+    assert entry["refinements"] == 4
+    assert entry["learning_rate"] < 0.1 / 3**3  # nothing finer is left: smaller and smaller steps from the best weights
+    assert all(torch.equal(*pair) for pair in zip(of.parameters, begin, strict=True))
+    of.refinement = Refinement(lambda rows, g: of.validate(rows, g) - 4.4, lambda level: None, tolerance=0.3)
+    entry = run(of)()
+    assert entry["learning_rate"] == 0.1
+    assert entry["validation"] == min(value for _, _, value in entry["curve"]) < entry["curve"][0][2]
+
+
 def test_a_lean_stage_keeps_the_memory_of_its_gradients():
     lean, usual = run(stage(learning_rate=0.1, lean=True)), run(stage(learning_rate=0.1))
     place = lean.parameters[0].grad.data_ptr()

@@ -52,6 +52,7 @@ from genflow.models.jko_settings import (
     Rounds,
     Stages,
     is_matched,
+    is_scarce,
     is_worth_a_base,
     layers,
     most_components,
@@ -90,8 +91,8 @@ class JKOiFlow(Flow, GenerativeModel):
 
     Args:
         dim: Dimension :math:`d` of a point.
-        blocks: The largest number of blocks. By default 1 in the plane, towards a mixture and of 1000 rows and more, 2
-            elsewhere; 4 in the plane, where rounds follow. Of blocks on pictures 1, which goes all the way.
+        blocks: The largest number of blocks. By default 1; 2, in the plane 4, where rounds follow; above the plane 2
+            with another objective, and of a block of one's own, but 1 of one on pictures.
         first: First step :math:`h_1`. By default 0.2 in the plane, 0.4 above, and 1 of a single block towards a normal
             law there.
         growth: Ratio of one step to the step before. By default 2 in the plane, 4 above.
@@ -230,17 +231,23 @@ class JKOiFlow(Flow, GenerativeModel):
         return self.network.block is None and self.stages.objective == "warmed"
 
     def _settle_chain(self, rows: int) -> None:
-        """Settles, by the rows and the base, how many blocks there are and how far the first one goes."""
+        """Settles, by the rows and the base, how many blocks there are and how far they go."""
         if not self._is_plain:
             return
         typed, mixture = self.given(), isinstance(self.base, NormalMixture)
         if typed.get("blocks") is None:
-            self.blocks = usual_blocks(self.dim, self.rounds, rows, mixture)
+            self.blocks = usual_blocks(self.dim, self.rounds, plain=True)
         first = typed.get("first")
         if first is None:
             first = usual_step(self.dim, self.blocks, mixture)
         self.proximal_steps = self.proximal_steps.rebuilt(first=first, steps=self.blocks)
         self.choose(blocks=self.blocks, first=first)
+        typed_shares = self.stages.matching is not None or self.stages.joint is not None
+        if is_scarce(self.dim, rows) and not (typed_shares or self.rounds.any or mixture):
+            free = typed.get("free_block") is not False
+            path = typed.get("matching_path") or "circular"
+            self.proximal, self.stages = self.proximal.rebuilt(free_block=free), self.stages.rebuilt(matching_path=path)
+            self.choose(free_block=free, matching_path=path)
 
     def _ended_early(self, history: list[dict[str, Any]]) -> bool:
         """Whether the chain has fewer blocks than the budget was divided among."""

@@ -14,16 +14,18 @@ from genflow.interfaces import Velocity
 from genflow.models.proximal import TRANSPORTS
 
 __all__ = [
-    "MATCHED_SHARES", "BlockNetwork", "ProximalStep", "Rounds", "Stages", "is_matched", "is_worth_a_base", "layers",
-    "most_components", "shares", "usual_blocks", "usual_step",
+    "MATCHED_SHARES", "BlockNetwork", "ProximalStep", "Rounds", "Stages", "is_matched", "is_scarce", "is_worth_a_base",
+    "layers", "most_components", "shares", "usual_blocks", "usual_step",
 ]  # fmt: skip
 
 _GAIN = 2.0  # what a round spends, in units of the one before
 # Shares of matching and of the joint likelihood above the plane, below so many rows.
-_SHARES = ((300, (0.95, 0.02)), (1000, (0.7, 0.25)), (3000, (0.2, 0.65)), (math.inf, (0.1, 0.75)))
+_SHARES = ((3000, (0.2, 0.65)), (math.inf, (0.1, 0.75)))
+_SCARCE_SHARES = (0.95, 0.02)
 MATCHED_SHARES = (0.95, 0.0)
 """The same shares where matching leads."""
-_FEW, _LAYERS = 1000, 3  # rows of which a block learns more by so many residual layers
+_FEW, _MORE, _NARROW = 1000, 3000, 20  # rows that are scarce; in up to so many dimensions, more of them are
+_LAYERS = 3  # residual layers of a block, where rows are scarce
 _MANY, _COMPONENTS = 5000, 64  # rows of which a mixture says something, and of how many components at most
 _CLUSTERED, _GROUPS = 0.25, 4  # nats a dimension that a mixture is to gain, unless it has so few components
 _PATHS = ("straight", "circular")
@@ -221,34 +223,44 @@ def is_matched(block: Velocity | None) -> bool:
     return block is not None and block.spatial and not block.closed_form
 
 
-def layers(dim: int, rows: int) -> int:
-    """The residual layers that a block has by default, 0 for a shallow one.
+def is_scarce(dim: int, rows: int) -> bool:
+    """Whether there are so few rows above the plane that matching leads by default, of one deep block all the way.
 
-    Deep blocks see more in few rows; what they cost is the likelihood's divergence, of which there is little then. See
-    docs/experiments.md.
+    A likelihood learns them by heart before it has seen their law, while deep blocks see more in few rows; what those
+    cost is the likelihood's divergence, of which there is little then. In many dimensions the likelihood pays sooner.
+    See docs/experiments.md.
 
     Args:
         dim: Dimension of a point.
         rows: Rows to train on.
     """
-    return _LAYERS if dim > 2 and rows < _FEW else 0
+    return dim > 2 and rows < (_MORE if dim <= _NARROW else _FEW)
 
 
-def usual_blocks(dim: int, rounds: Rounds, rows: int = 0, mixture: bool = False) -> int:
+def layers(dim: int, rows: int) -> int:
+    """The residual layers that a block has by default, 0 for a shallow one.
+
+    Args:
+        dim: Dimension of a point.
+        rows: Rows to train on.
+    """
+    return _LAYERS if is_scarce(dim, rows) else 0
+
+
+def usual_blocks(dim: int, rounds: Rounds, plain: bool = False) -> int:
     """The largest number of blocks by default.
 
-    One block has all that short budgets suffice for, in the plane, towards a mixture, and where the rows are many
-    enough for the likelihood to lead it; what rounds move and halve is a chain. See docs/experiments.md.
+    One block has all that short budgets suffice for, in the plane, and of the usual network and stages; what rounds
+    move and halve is a chain. See docs/experiments.md.
 
     Args:
         dim: Dimension of a point.
         rounds: The rounds that follow.
-        rows: Rows to train on, as far as they are known.
-        mixture: Whether the base is a mixture.
+        plain: Whether the blocks are of the usual network, and trained in all stages.
     """
-    if rounds.any:
-        return 2 if dim > 2 else 4
-    return 1 if dim <= 2 or mixture or rows >= _FEW else 2
+    if dim <= 2:
+        return 4 if rounds.any else 1
+    return 1 if plain and not rounds.any else 2
 
 
 def usual_step(dim: int, blocks: int, mixture: bool = False) -> float:
@@ -290,9 +302,8 @@ def is_worth_a_base(dim: int, components: int, gain: float) -> bool:
 def shares(dim: int, rows: int, blocks: int, mixture: bool = False) -> tuple[float, float]:
     """The shares of the budget that local matching and the joint likelihood have by default.
 
-    Few rows are learned by the likelihood in passing, and then by heart: there, cheap steps of matching make the better
-    samples and the better likelihoods. Several blocks in the plane are led further by proximal steps alone. See
-    docs/experiments.md.
+    Where rows are scarce, cheap steps of matching make the better samples and the better likelihoods. Several blocks
+    in the plane are led further by proximal steps alone. See docs/experiments.md.
 
     Args:
         dim: Dimension of a point.
@@ -305,4 +316,6 @@ def shares(dim: int, rows: int, blocks: int, mixture: bool = False) -> tuple[flo
         return 0.0, 0.8
     if dim <= 2:
         return (0.2, 0.7) if blocks == 1 else (0.0, 0.0)
+    if is_scarce(dim, rows):
+        return _SCARCE_SHARES
     return next(found for most, found in _SHARES if rows < most)
