@@ -1,11 +1,12 @@
 """Pictures by JKO-iFlow with U-Net blocks and by others of the same network and budget.
 
-    python benchmarks/pictures.py --out DIR [--data digits letters shapes] [--models jko-iflow flow-matching edm ddpm]
-                                  [--ways all class] [--budget 60s] [--seeds 0] [--width 16] [--batch N] [--jobs 2]
+    python benchmarks/pictures.py --out DIR [--data digits letters shapes] [--ways all class] [--budget 60s] [--batch N]
+                                  [--models jko-iflow flow-matching edm ddpm latent] [--seeds 0] [--width 16] [--jobs 2]
 
 `digits` is scikit-learn's (8 x 8, 17 grey levels), `letters` a folder of MNIST's four files (28 x 28) and `shapes` one
 of PNG files in colours (16 x 16), both drawn here; see drawn_pictures.py. Each is learned as it is and by class.
-Trainings are those of `genflow.compare`, of processor time on one thread; what stands in DIR is not trained again.
+`latent` is JKO-iFlow among the 16 numbers that an autoencoder makes of a picture. Trainings are those of
+`genflow.compare`, of processor time on one thread; what stands in DIR is not trained again.
 
 Judged by: bits per dimension, -log2 p / d of the grey levels (of MNIST's files and of PNG files an upper bound, by the
 density of dequantized levels), with the standard error over test rows; and, in the features of a classifier that is
@@ -103,10 +104,14 @@ def trained(judge: Judge, way: str, chosen: argparse.Namespace) -> Iterator[tupl
     """The runs of a comparison, each with samples of its model."""
     data = load(judge.data.name, chosen.out, "label" if way == "class" else ())
     folder = chosen.out / f"{data.name}-{way}-{chosen.budget}"
+    options = {name: {"batch_size": chosen.batch} for name in chosen.models if chosen.batch}
+    if "latent" in chosen.models:
+        grey = data.dim == math.prod(data.image_shape)
+        options["latent"] = {"latent": 16, **({"picture": list(data.image_shape)} if grey else {})}
     board = gf.compare(
         data, chosen.models, budget=chosen.budget, clock="cpu", seeds=chosen.seeds, out=folder, points=500,
         jobs=chosen.jobs, evaluation=chosen.evaluation, velocity=f"unet,width={chosen.width}", resume=folder.exists(),
-        options={name: {"batch_size": chosen.batch} for name in chosen.models if chosen.batch}, progress=False,
+        options=options, progress=False,
     )  # fmt: skip
     for run in board.runs:
         if run["status"].startswith("ok"):
@@ -120,7 +125,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--data", nargs="+", default=["digits", "letters", "shapes"])
-    parser.add_argument("--models", nargs="+", default=["jko-iflow", "flow-matching", "edm", "ddpm"])
+    parser.add_argument("--models", nargs="+", default=["jko-iflow", "flow-matching", "edm", "ddpm", "latent"])
     parser.add_argument("--ways", nargs="+", choices=("all", "class"), default=["all", "class"])
     parser.add_argument("--budget", default="60s")
     parser.add_argument("--evaluation", default="30s", help="time of the figures of a training")
@@ -141,9 +146,11 @@ def main() -> None:
             for run, samples in trained(judge, way, chosen):
                 found, figures = judge.figures(samples), run["figures"]
                 bit = judge.data.dim * math.log(2)
-                pairs = [(figures["nll"] / bit, figures["nll_se"] / bit)]
-                pairs += [(found[key].value, found[key].standard_error) for key in FIGURES]
-                told = "".join(f"{f'{value:.3f} ± {error:.3f}':>17}" for value, error in pairs)
+                has = figures["nll"] is not None and math.isfinite(figures["nll"])  # a latent model has no density
+                told = f"{figures['nll'] / bit:.3f} ± {figures['nll_se'] / bit:.3f}" if has else "–"
+                told = f"{told:>17}"
+                for key in FIGURES:
+                    told += f"{f'{found[key].value:.3f} ± {found[key].standard_error:.3f}':>17}"
                 print(f"{way:<8}{run['name']:<16}{figures['train_steps']:>7.0f}{told}", flush=True)
                 grids[f"{run['name']}{', by class' if way == 'class' else ''}"] = judge.one_of_each(samples)
         floors = judge.figures(judge.data.train[: len(judge.test)])
