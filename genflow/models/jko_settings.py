@@ -313,7 +313,7 @@ def shares(dim: int, rows: int, blocks: int, mixture: bool = False) -> tuple[flo
             likelihood's.
     """
     if mixture:
-        return 0.0, 0.8
+        return 0.0, 0.9 if dim <= 2 else 0.8
     if dim <= 2:
         return (0.2, 0.7) if blocks == 1 else (0.0, 0.0)
     if is_scarce(dim, rows):
