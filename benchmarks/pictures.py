@@ -86,13 +86,13 @@ class Judge:
         data = self.data = load(name, out, "label")
         self.names, labels = classes_of(data)
         torch.manual_seed(0)
-        self.network = PictureClassifier(data.event_shape, len(self.names)).fit(data.train.float(), labels["train"])
-        self.accuracy = self.network.accuracy(data.test.float(), labels["test"])
+        self.network = PictureClassifier(data.event_shape, len(self.names)).fit(data.train, labels["train"])
+        self.accuracy = self.network.accuracy(data.test, labels["test"])
         self.labels, self.test = labels["test"][:MOST], data.test[:MOST]
 
     def figures(self, samples: torch.Tensor) -> dict[str, Figure]:
         """Of as many samples as there are test pictures."""
-        return picture_figures(samples.float(), self.data.train.float(), self.test.float(), self.network)
+        return picture_figures(samples, self.data.train, self.test, self.network)
 
     def one_of_each(self, samples: torch.Tensor) -> torch.Tensor:
         """Those of the first labels, class by class, as they were drawn."""

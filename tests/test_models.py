@@ -17,7 +17,7 @@ from genflow.metrics import gaussian_wasserstein2, wasserstein2
 from genflow.models import Discretization, StageDisagreement
 from genflow.models.coupling import coupling
 from genflow.models.flow_matching import matching_loss
-from genflow.models.jko_settings import layers
+from genflow.models.jko_settings import layers, shares
 from genflow.models.likelihood import jacobian_norm, kinetic_energy
 from genflow.models.local_matching import local_path
 from genflow.models.stages import CoarseFlow
@@ -588,6 +588,11 @@ def test_shares_of_the_stages_follow_from_the_rows_and_from_what_was_typed(dim, 
     fitted = gf.models.JKOiFlow(dim, **{"blocks": 1, "width": 8, **typed}).fit(x, iterations=3)
     kept = fitted.model.config()
     assert (kept["matching"], kept["joint"]) == pytest.approx(expected)
+
+
+def test_towards_a_mixture_nearly_all_is_the_likelihood_s():
+    assert shares(2, 9000, 1, mixture=True) == (0.0, 0.9)
+    assert shares(3, 9000, 1, mixture=True) == (0.0, 0.8)
 
 
 def test_one_block_is_what_short_budgets_suffice_for_in_the_plane():

@@ -63,7 +63,7 @@ def network():
 def test_a_classifier_tells_unseen_pictures_apart(network):
     x, labels = bright(200, 1)
     assert network.accuracy(x, labels) > 0.95
-    torch.testing.assert_close(network.features(x), network.features(x.flatten(1)))
+    torch.testing.assert_close(network.features(x), network.features(x.flatten(1).double()))
     torch.testing.assert_close(network(x).argmax(-1), labels)
 
 

@@ -74,14 +74,17 @@ class PictureClassifier(nn.Module):
         self.register_buffer("scale", torch.ones(()))
 
     def features(self, x: Float[Tensor, "n ..."]) -> Float[Tensor, "n features"]:
-        """The hidden layer of pictures, `(n, channels, height, width)` or rows of their numbers, without a graph."""
+        """The hidden layer of pictures, `(n, channels, height, width)` or rows of their numbers, without a graph.
+
+        Whatever their dtype and device, they are taken to those of the network.
+        """
         with torch.no_grad():
             return torch.cat([self._hidden(part) for part in self._pictures(x).split(_AT_ONCE)])
 
     def accuracy(self, x: Float[Tensor, "n ..."], labels: Int[Tensor, " n"]) -> float:
         """The share of pictures whose class it names."""
         named = self.readout(self.features(x)).argmax(-1)
-        return (named == labels).double().mean().item()
+        return (named == labels.to(named.device)).double().mean().item()
 
     def forward(self, x: Float[Tensor, "n ..."]) -> Float[Tensor, "n classes"]:
         """Logits of the classes."""
@@ -99,7 +102,7 @@ class PictureClassifier(nn.Module):
             rate: Peak learning rate of Adam.
             seed: Seed of the batches and of the pixels that pictures are moved by.
         """
-        x = self._pictures(x)
+        x, labels = self._pictures(x), labels.to(self.hidden.weight.device)
         generator = torch.Generator(x.device).manual_seed(seed)
         self.mean, self.scale = x.mean(), x.std().clamp_min(1e-12)
         optimizer = torch.optim.AdamW(self.parameters(), lr=rate, weight_decay=1e-2)
@@ -120,7 +123,7 @@ class PictureClassifier(nn.Module):
     def _pictures(self, x: Tensor) -> Tensor:
         if x.ndim < 2 or x[0].numel() != math.prod(self.shape):
             raise InputError(f"x: the shape {tuple(x.shape)} came; (n, *{self.shape}) or rows of that many would do")
-        return x.reshape(len(x), *self.shape)
+        return x.reshape(len(x), *self.shape).to(self.hidden.weight)
 
 
 def picture_figures(
