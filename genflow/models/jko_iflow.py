@@ -58,6 +58,7 @@ from genflow.models.jko_settings import (
     most_components,
     shares,
     usual_blocks,
+    usual_path,
     usual_step,
 )
 from genflow.models.local_matching import contractions, diffuse, local_path
@@ -245,7 +246,7 @@ class JKOiFlow(Flow, GenerativeModel):
         typed_shares = self.stages.matching is not None or self.stages.joint is not None
         if is_scarce(self.dim, rows) and not (typed_shares or self.rounds.any or mixture):
             free = typed.get("free_block") is not False
-            path = typed.get("matching_path") or "circular"
+            path = typed.get("matching_path") or usual_path(rows)
             self.proximal, self.stages = self.proximal.rebuilt(free_block=free), self.stages.rebuilt(matching_path=path)
             self.choose(free_block=free, matching_path=path)
 
@@ -270,7 +271,8 @@ class JKOiFlow(Flow, GenerativeModel):
         )
         if self.optimization.sharpness is None:
             self.optimization = self.optimization.rebuilt(sharpness=0.1 if few else 0.0)
-        usual = shares(self.dim, distinct, self.blocks, isinstance(self.base, NormalMixture))
+        mixture = isinstance(self.base, NormalMixture)
+        usual = shares(self.dim, distinct, self.blocks, mixture, self.rounds.any)
         self.stages = self.stages.chosen(*(MATCHED_SHARES if self._by_matching else usual))
         self.choose(
             depth=depth,

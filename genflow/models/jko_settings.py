@@ -15,7 +15,7 @@ from genflow.models.proximal import TRANSPORTS
 
 __all__ = [
     "MATCHED_SHARES", "BlockNetwork", "ProximalStep", "Rounds", "Stages", "is_matched", "is_scarce", "is_worth_a_base",
-    "layers", "most_components", "shares", "usual_blocks", "usual_step",
+    "layers", "most_components", "shares", "usual_blocks", "usual_path", "usual_step",
 ]  # fmt: skip
 
 _GAIN = 2.0  # what a round spends, in units of the one before
@@ -71,7 +71,7 @@ class ProximalStep(Group):
             :math:`|T_k x - x|^2 / 2 h_k`. They have one minimizer, the straight one of the first.
         tolerance: Relative movement :math:`E|T_k x - x|^2 / E|T_k x|^2` at which the chain ends.
         free_block: Whether the last block goes all the way: without the proximal term, or matched to the noise. By
-            default where matching leads; see `is_matched`.
+            default where matching leads; see `is_matched` and `is_scarce`.
     """
 
     maximum: float = 3.0
@@ -143,9 +143,10 @@ class Stages(Group):
             proximal step. By default `warmed`, and `matching` of blocks on pictures; see `is_matched`.
         matching: Share of the budget for local flow matching before the proximal steps, where the objective is
             `warmed`; 0 for none. By default that of `shares`.
-        matching_rate: Peak learning rate of local flow matching, by default 3e-3, and 6e-3 where `is_matched`.
+        matching_rate: Peak learning rate of local flow matching, by default 3e-3, and 6e-3 of blocks on pictures.
         matching_path: The path that it follows between two states of the Ornstein–Uhlenbeck flow: `straight`, or
-            `circular`, that flow itself, as a diffusion has it. By default straight, and circular where `is_matched`.
+            `circular`, that flow itself, as a diffusion has it. By default straight, and circular on pictures and where
+            rows are scarcest; see `usual_path`.
         joint: Share of the budget for the likelihood of the assembled chain, at the end; 0 for none. By default that of
             `shares`, and what is left of the budget where the chain ends before its last block.
         joint_rate: Peak learning rate of the joint training.
@@ -247,6 +248,18 @@ def layers(dim: int, rows: int) -> int:
     return _LAYERS if is_scarce(dim, rows) else 0
 
 
+def usual_path(rows: int) -> str:
+    """The path that a deep block follows by default, where rows are scarce.
+
+    The fewer they are, the more is gained by the flow itself, of which a linear law's part costs the network nothing.
+    See docs/experiments.md.
+
+    Args:
+        rows: Rows to train on.
+    """
+    return "circular" if rows < _FEW else "straight"
+
+
 def usual_blocks(dim: int, rounds: Rounds, plain: bool = False) -> int:
     """The largest number of blocks by default.
 
@@ -299,7 +312,7 @@ def is_worth_a_base(dim: int, components: int, gain: float) -> bool:
     return dim <= 2 or components <= _GROUPS or gain >= _CLUSTERED * dim
 
 
-def shares(dim: int, rows: int, blocks: int, mixture: bool = False) -> tuple[float, float]:
+def shares(dim: int, rows: int, blocks: int, mixture: bool = False, rounds: bool = False) -> tuple[float, float]:
     """The shares of the budget that local matching and the joint likelihood have by default.
 
     Where rows are scarce, cheap steps of matching make the better samples and the better likelihoods. Several blocks
@@ -311,11 +324,12 @@ def shares(dim: int, rows: int, blocks: int, mixture: bool = False) -> tuple[flo
         blocks: The largest number of blocks.
         mixture: Whether the base is a mixture. That is near the rows from the beginning, and what is left is the
             likelihood's.
+        rounds: Whether rounds follow, which need their part.
     """
     if mixture:
         return 0.0, 0.9 if dim <= 2 else 0.8
     if dim <= 2:
         return (0.2, 0.7) if blocks == 1 else (0.0, 0.0)
-    if is_scarce(dim, rows):
+    if is_scarce(dim, rows) and not rounds:
         return _SCARCE_SHARES
     return next(found for most, found in _SHARES if rows < most)

@@ -315,9 +315,9 @@ class StageRun:
         trusted = refinement is None or refinement.trusted(*grids)
         if trusted and self._is_improvement():
             self.best_loss, self.best, self.best_rows = self.validation, _copy(self.parameters), self.fine
-        exploited = refinement is not None and refinement.wanted(*grids)
-        ends = last and self.budget.timed  # no step would follow
-        if ends or not exploited or not self._refine(refinement, trusted):  # type: ignore[arg-type]
+        goes_on = not (last and self.budget.timed)
+        moved = goes_on and refinement is not None and refinement.wanted(*grids) and self._refine(refinement, trusted)
+        if not moved:
             _assign(self.parameters, current)
         if len(self.fine):
             self.curve.append([round(self.budget.clock() - self.begin, 3), self.step, self.validation])
