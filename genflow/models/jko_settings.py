@@ -251,8 +251,8 @@ def layers(dim: int, rows: int) -> int:
 def usual_path(rows: int) -> str:
     """The path that a deep block follows by default, where rows are scarce.
 
-    The fewer they are, the more is gained by the flow itself, of which a linear law's part costs the network nothing.
-    See docs/experiments.md.
+    The fewer they are, the more is gained by the flow itself: of whitened rows of a normal law its field is zero, and a
+    network has only the rest to learn. See docs/experiments.md.
 
     Args:
         rows: Rows to train on.
