@@ -155,13 +155,7 @@ class JKOiFlow(Flow, GenerativeModel):
             whiten = network.block is None or not network.block.spatial
         first = usual_step(dim, blocks) if first is None else first
         growth = (2.0 if plane else 4.0) if growth is None else growth
-        self.choose(blocks=blocks, first=first, growth=growth, whiten=whiten)
-        self.choose(
-            objective=stages.objective,
-            matching_rate=stages.matching_rate,
-            matching_path=stages.matching_path,
-            free_block=proximal.free_block,
-        )
+        self.choose(growth=growth, whiten=whiten, objective=stages.objective, matching_rate=stages.matching_rate)
         if blocks < 1:
             raise InputError(f"blocks: {blocks} came; at least 1 would do")
         if stages.objective == "matching" and rounds.any:
@@ -181,6 +175,8 @@ class JKOiFlow(Flow, GenerativeModel):
         self.network, self.proximal, self.rounds, self.stages = network, proximal, rounds, stages
         self._takes_what_is_left = stages.joint is None  # asked here: a training settles it
         self.discretization, self.optimization = discretization, optimization
+        if not self._is_plain:  # else the rows settle it, and until then it is open
+            self._choose_chain()
 
     def next_stage(self, data: TrainingData, history: list[dict[str, Any]]) -> Stage | None:
         if not history and not len(self.velocity):
@@ -242,13 +238,21 @@ class JKOiFlow(Flow, GenerativeModel):
         if first is None:
             first = usual_step(self.dim, self.blocks, mixture)
         self.proximal_steps = self.proximal_steps.rebuilt(first=first, steps=self.blocks)
-        self.choose(blocks=self.blocks, first=first)
         typed_shares = self.stages.matching is not None or self.stages.joint is not None
         if is_scarce(self.dim, rows) and not (typed_shares or self.rounds.any or mixture):
             free = typed.get("free_block") is not False
             path = typed.get("matching_path") or usual_path(rows)
             self.proximal, self.stages = self.proximal.rebuilt(free_block=free), self.stages.rebuilt(matching_path=path)
-            self.choose(free_block=free, matching_path=path)
+        self._choose_chain()
+
+    def _choose_chain(self) -> None:
+        """Says how many blocks there are and how far they go, where that was settled by a rule."""
+        self.choose(
+            blocks=self.blocks,
+            first=self.proximal_steps.first,
+            free_block=self.proximal.free_block,
+            matching_path=self.stages.matching_path,
+        )
 
     def _ended_early(self, history: list[dict[str, Any]]) -> bool:
         """Whether the chain has fewer blocks than the budget was divided among."""
