@@ -27,7 +27,8 @@ every argument and need no such tables.
 def _jko_iflow(arguments: dict[str, Any]) -> dict[str, Any]:
     plane = arguments.get("dim") in (1, 2)
     matching, joint = (0.0, 0.0) if plane else (0.1, 0.75)
-    return {"matching": matching, "joint": joint, "depth": 0, "blocks": 4 if plane else 2}
+    blocks, first = (4, 0.2) if plane else (2, 0.4)
+    return {"matching": matching, "joint": joint, "depth": 0, "blocks": blocks, "first": first}
 
 
 RULES: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {"genflow.models.jko_iflow:JKOiFlow": _jko_iflow}
