@@ -107,7 +107,8 @@ def trained(judge: Judge, way: str, chosen: argparse.Namespace) -> Iterator[tupl
     options = {name: {"batch_size": chosen.batch} for name in chosen.models if chosen.batch}
     if "latent" in chosen.models:
         grey = data.dim == math.prod(data.image_shape)
-        options["latent"] = {"latent": 16, **({"picture": list(data.image_shape)} if grey else {})}
+        convolutional = {"picture": list(data.image_shape)} if grey else {}
+        options["latent"] = {**options.get("latent", {}), "latent": 16, **convolutional}
     board = gf.compare(
         data, chosen.models, budget=chosen.budget, clock="cpu", seeds=chosen.seeds, out=folder, points=500,
         jobs=chosen.jobs, evaluation=chosen.evaluation, velocity=f"unet,width={chosen.width}", resume=folder.exists(),
@@ -147,10 +148,9 @@ def main() -> None:
                 found, figures = judge.figures(samples), run["figures"]
                 bit = judge.data.dim * math.log(2)
                 has = figures["nll"] is not None and math.isfinite(figures["nll"])  # a latent model has no density
-                told = f"{figures['nll'] / bit:.3f} ± {figures['nll_se'] / bit:.3f}" if has else "–"
-                told = f"{told:>17}"
-                for key in FIGURES:
-                    told += f"{f'{found[key].value:.3f} ± {found[key].standard_error:.3f}':>17}"
+                cells = [f"{figures['nll'] / bit:.3f} ± {figures['nll_se'] / bit:.3f}" if has else "–"]
+                cells += [f"{found[key].value:.3f} ± {found[key].standard_error:.3f}" for key in FIGURES]
+                told = "".join(f"{cell:>17}" for cell in cells)
                 print(f"{way:<8}{run['name']:<16}{figures['train_steps']:>7.0f}{told}", flush=True)
                 grids[f"{run['name']}{', by class' if way == 'class' else ''}"] = judge.one_of_each(samples)
         floors = judge.figures(judge.data.train[: len(judge.test)])

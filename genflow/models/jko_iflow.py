@@ -146,8 +146,7 @@ class JKOiFlow(Flow, GenerativeModel):
         # What was found by trying: a density in the plane has more to it than a few blocks can hold, and more rows.
         plane = dim <= 2
         self._by_matching = not rounds.any and is_matched(network.block)
-        if blocks is None:
-            blocks = 1 if self._by_matching else usual_blocks(dim, rounds)
+        blocks = usual_blocks(dim, rounds, alone=self._by_matching) if blocks is None else blocks
         stages = stages.usual(self._by_matching)
         if proximal.free_block is None:
             proximal = proximal.rebuilt(free_block=self._by_matching)
@@ -169,9 +168,7 @@ class JKOiFlow(Flow, GenerativeModel):
         )
         check_base(self.base, shape)
         self.dim, self.blocks, self.whiten, self.condition_dim = dim, blocks, whiten, condition_dim
-        self.proximal_steps = JKOSteps(
-            first, growth, proximal.maximum, steps=blocks
-        )  # the rows settle what was not typed
+        self.proximal_steps = JKOSteps(first, growth, proximal.maximum, steps=blocks)  # the rows may settle it
         self.network, self.proximal, self.rounds, self.stages = network, proximal, rounds, stages
         self._takes_what_is_left = stages.joint is None  # asked here: a training settles it
         self.discretization, self.optimization = discretization, optimization
@@ -227,13 +224,17 @@ class JKOiFlow(Flow, GenerativeModel):
         """Whether what was found by trying, of blocks of the usual network and all stages, says something of it."""
         return self.network.block is None and self.stages.objective == "warmed"
 
+    @property
+    def _leads_to_a_mixture(self) -> bool:
+        return isinstance(self.base, NormalMixture)
+
     def _settle_chain(self, rows: int) -> None:
         """Settles, by the rows and the base, how many blocks there are and how far they go."""
         if not self._is_plain:
             return
-        typed, mixture = self.given(), isinstance(self.base, NormalMixture)
+        typed, mixture = self.given(), self._leads_to_a_mixture
         if typed.get("blocks") is None:
-            self.blocks = usual_blocks(self.dim, self.rounds, plain=True)
+            self.blocks = usual_blocks(self.dim, self.rounds, alone=True)
         first = typed.get("first")
         if first is None:
             first = usual_step(self.dim, self.blocks, mixture)
@@ -275,8 +276,7 @@ class JKOiFlow(Flow, GenerativeModel):
         )
         if self.optimization.sharpness is None:
             self.optimization = self.optimization.rebuilt(sharpness=0.1 if few else 0.0)
-        mixture = isinstance(self.base, NormalMixture)
-        usual = shares(self.dim, distinct, self.blocks, mixture, self.rounds.any)
+        usual = shares(self.dim, distinct, self.blocks, self._leads_to_a_mixture, self.rounds.any)
         self.stages = self.stages.chosen(*(MATCHED_SHARES if self._by_matching else usual))
         self.choose(
             depth=depth,
@@ -401,7 +401,7 @@ class JKOiFlow(Flow, GenerativeModel):
             finish=lambda entry: entry.update(kind=_JOINT),
             optimization=self.optimization.rebuilt(learning_rate=self.stages.joint_rate),
         )
-        if isinstance(self.base, NormalMixture):
+        if self._leads_to_a_mixture:
             stage.parameters = [*stage.parameters, *self.base.parameters()]
         return stage
 

@@ -260,20 +260,20 @@ def usual_path(rows: int) -> str:
     return "circular" if rows < _FEW else "straight"
 
 
-def usual_blocks(dim: int, rounds: Rounds, plain: bool = False) -> int:
+def usual_blocks(dim: int, rounds: Rounds, alone: bool = False) -> int:
     """The largest number of blocks by default.
 
-    One block has all that short budgets suffice for, in the plane, and of the usual network and stages; what rounds
-    move and halve is a chain. See docs/experiments.md.
+    One block has all that short budgets suffice for, in the plane, of the usual network and stages, and on pictures;
+    what rounds move and halve is a chain. See docs/experiments.md.
 
     Args:
         dim: Dimension of a point.
         rounds: The rounds that follow.
-        plain: Whether the blocks are of the usual network, and trained in all stages.
+        alone: Whether one block does above the plane, too.
     """
     if dim <= 2:
         return 4 if rounds.any else 1
-    return 1 if plain and not rounds.any else 2
+    return 1 if alone and not rounds.any else 2
 
 
 def usual_step(dim: int, blocks: int, mixture: bool = False) -> float:

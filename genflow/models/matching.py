@@ -24,6 +24,7 @@ from genflow.errors import InputError
 from genflow.flow import Flow
 from genflow.interfaces import GaussianPath, Integrator, Path, Scheduler, Velocity
 from genflow.model import GenerativeModel
+from genflow.models.stages import beside
 from genflow.naming.search import Between, OneOf
 from genflow.paths import Coupling, Linear, Prediction, Rate, Times, UniformTime, Weighting
 from genflow.paths.couplings import coupling as coupling_of
@@ -66,9 +67,8 @@ def regression_errors(
 
     def combined(to_x: Any, to_z: Any, to_latent: Any) -> Tensor:
         terms = zip((to_x, to_z, to_latent), (x, z, latent), strict=True)
-        column = (-1, *(1,) * (x.ndim - 1))
         return sum(  # type: ignore[return-value]
-            (c.view(column) if isinstance(c, Tensor) else c) * end for c, end in terms if end is not None
+            (beside(c, x) if isinstance(c, Tensor) else c) * end for c, end in terms if end is not None
         )
 
     rates = path.gamma_dot(t) if latent is not None else 0.0
