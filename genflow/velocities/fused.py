@@ -14,17 +14,19 @@ or under one that all rows share, the gains belong to the weights; under a condi
 each, and the divergence has a second operation for that. The derivatives of the activations are computed once, where
 their value is; what backward needs of two factors is kept as their product; and the whole is one node of the graph.
 What is left is six products of the hidden size, three of them the bare network's (`benchmarks/training_step.py`).
+In few dimensions what lies between them is done by kernels in C, where there are (`genflow.velocities.fused_in_c`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from genflow.velocities.activations import Activation, push_through
+from genflow.velocities.fused_in_c import DivergenceInC, is_compiled
+from genflow.velocities.two_layers import differentiable, plain_divergence, plain_pushed, split_modulation
 
 __all__ = ["velocity_and_divergence", "velocity_and_pushed"]
 
@@ -45,8 +47,9 @@ def velocity_and_divergence(
     """
     arguments = (activation, x, w1, w2, w3, skip, modulation)
     if not _can_fuse(x, modulation):
-        return _plain_divergence(*arguments)
-    operation = _Divergence if modulation.ndim == 1 else _DivergenceOfRows
+        return plain_divergence(*arguments)
+    shared = DivergenceInC if is_compiled(activation, x) else _Divergence
+    operation = shared if modulation.ndim == 1 else _DivergenceOfRows
     return operation.apply(activation, *_detach_unless_graph(arguments[1:]))
 
 
@@ -76,47 +79,8 @@ def velocity_and_pushed(
     shared = modulation.ndim == 1 and tangents.shape[1:] == x.shape
     fuse = shared and _can_fuse(x, modulation) and _can_fuse(tangents[0], modulation)
     if not fuse:
-        return _plain_pushed(*arguments)
+        return plain_pushed(*arguments)
     return _Pushed.apply(activation, *_detach_unless_graph(arguments[1:]))
-
-
-def split_modulation(modulation: Tensor, dim: int) -> tuple[Tensor, ...]:
-    """b1, b2, g1, g2, b3 of the vector, or the rows, that they stand in behind one another."""
-    width = (modulation.shape[-1] - dim) // 4
-    b1, b2, g1, g2, b3 = modulation.split([*(width,) * 4, dim], dim=-1)
-    return b1, b2, 1 + g1, 1 + g2, b3
-
-
-def layers(
-    activation: Activation, x: Tensor, w1: Tensor, w2: Tensor, w3: Tensor, skip: Tensor, modulation: Tensor
-) -> tuple[Tensor, Tensor, Tensor]:
-    """The velocity and d1, d2, for modulations of any shape."""
-    b1, b2, g1, g2, b3 = split_modulation(modulation, x.shape[-1])
-    a1, slope1 = activation(x @ w1 + b1, 1)
-    a2, slope2 = activation((a1 * g1) @ w2.mT + b2, 1)
-    return (a2 * g2) @ w3.mT + x @ skip.mT + b3, slope1 * g1, slope2 * g2
-
-
-def _plain_divergence(
-    activation: Activation, x: Tensor, w1: Tensor, w2: Tensor, w3: Tensor, skip: Tensor, modulation: Tensor
-) -> tuple[Tensor, Tensor]:
-    v, d1, d2 = layers(activation, x, w1, w2, w3, skip, modulation)
-    coupling = w2 * (w3.mT @ w1)
-    return v, ((d1 @ coupling.mT) * d2).sum(-1) + skip.diagonal().sum()
-
-
-def _plain_pushed(
-    activation: Activation,
-    x: Tensor,
-    tangents: Tensor,
-    w1: Tensor,
-    w2: Tensor,
-    w3: Tensor,
-    skip: Tensor,
-    modulation: Tensor,
-) -> tuple[Tensor, Tensor]:
-    v, d1, d2 = layers(activation, x, w1, w2, w3, skip, modulation)
-    return v, ((tangents @ w1) * d1 @ w2.mT * d2) @ w3.mT + tangents @ skip.mT
 
 
 def _can_fuse(x: Tensor, modulation: Tensor) -> bool:
@@ -159,7 +123,7 @@ class _Divergence(torch.autograd.Function):
         kept = ctx.saved_tensors  # asked for once: a second time would compute a checkpointed piece again
         inputs, saved = kept[:6], kept[6:]
         if torch.is_grad_enabled():
-            return None, *_differentiable(ctx, _plain_divergence, inputs, (v_bar, divergence_bar))
+            return None, *differentiable(ctx, plain_divergence, inputs, (v_bar, divergence_bar))
         x, w1, w2, w3, skip, modulation = inputs
         w2g, w3g, overlap, coupling, a1, slope1, curvature1, a2, slope2, k2 = saved
         row_bar = divergence_bar.unsqueeze(-1)
@@ -211,7 +175,7 @@ class _DivergenceOfRows(torch.autograd.Function):
         kept = ctx.saved_tensors  # asked for once: a second time would compute a checkpointed piece again
         inputs, saved = kept[:6], kept[6:]
         if torch.is_grad_enabled():
-            return None, *_differentiable(ctx, _plain_divergence, inputs, (v_bar, divergence_bar))
+            return None, *differentiable(ctx, plain_divergence, inputs, (v_bar, divergence_bar))
         x, w1, w2, w3, skip, modulation = inputs
         overlap, coupling, a1, slope1, curvature1, h1, d1, a2, slope2, curvature2, h2, d2, spread = saved
         _, _, g1, g2, _ = split_modulation(modulation, x.shape[-1])
@@ -270,7 +234,7 @@ class _Pushed(torch.autograd.Function):
         kept = ctx.saved_tensors  # asked for once: a second time would compute a checkpointed piece again
         inputs, saved = kept[:7], kept[7:]
         if torch.is_grad_enabled():
-            return None, *_differentiable(ctx, _plain_pushed, inputs, (v_bar, pushed_bar))
+            return None, *differentiable(ctx, plain_pushed, inputs, (v_bar, pushed_bar))
         x, tangents, w1, w2, w3, skip, modulation = inputs
         w2g, w3g, a1, slope1, h1, k1, a2, slope2, h2, k2 = saved
         flat, pushed_bar = tangents.reshape(-1, x.shape[-1]), pushed_bar.reshape(-1, x.shape[-1])
@@ -314,16 +278,3 @@ def _modulation_bar(
     """The gradient of the modulation: of biases, sums over the rows; of gains, sums over what they multiply."""
     g1_bar, g2_bar = (w2g_bar * w2).sum(0), (w3g_bar * w3).sum(0)
     return torch.cat([z1_bar.sum(0), z2_bar.sum(0), g1_bar, g2_bar, v_bar.sum(0)])
-
-
-def _differentiable(
-    ctx: Any, plain: Callable[..., tuple[Tensor, Tensor]], inputs: tuple[Tensor, ...], bars: tuple[Tensor, Tensor]
-) -> tuple[Tensor | None, ...]:
-    """Gradients with a graph, for somebody who differentiates twice: what is saved has none, so begin again."""
-    needed = ctx.needs_input_grad[1:]
-    # Views cut the search for gradients off here: x is made of earlier evaluations, the modulation of its weights.
-    inputs = tuple(tensor.view_as(tensor) for tensor in inputs)
-    wanted = [tensor for tensor, is_needed in zip(inputs, needed, strict=True) if is_needed]
-    outputs = plain(ctx.activation, *inputs)
-    gradients = iter(torch.autograd.grad(outputs, wanted, bars, create_graph=True, allow_unused=True))
-    return tuple(next(gradients) if is_needed else None for is_needed in needed)

@@ -26,8 +26,9 @@ from torch import Tensor, nn
 from genflow.errors import InputError
 from genflow.interfaces import Velocity
 from genflow.velocities.activations import activation as activation_named
-from genflow.velocities.fused import layers, split_modulation, velocity_and_divergence, velocity_and_pushed
+from genflow.velocities.fused import velocity_and_divergence, velocity_and_pushed
 from genflow.velocities.time import TimeSeries, modulation
+from genflow.velocities.two_layers import layers, split_modulation
 from genflow.wrappers import Composed, Question
 
 __all__ = ["Parallel", "Shallow"]

@@ -1,0 +1,125 @@
+"""The divergence of two hidden layers in C: `genflow.velocities.fused`, with one pass for five to ten of torch.
+
+The products of the hidden size are torch's; what lies between them, activations, gains, narrow products and sums, is
+done row by row while it is in the cache (`genflow.numerics.kernels`). Results agree to float32's rounding.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cache
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.graph import saved_tensors_hooks
+
+from genflow.numerics.kernels import Library, two_layers
+from genflow.velocities.activations import Activation, silu
+from genflow.velocities.two_layers import differentiable, plain_divergence
+
+__all__ = ["DivergenceInC", "is_compiled"]
+
+_NARROW = 16  # dimensions up to which a narrow product is better made on the way than by a library for matrices
+_ONE_CORE = 1024  # rows from which torch's passes, on several threads, are the faster ones
+
+
+def is_compiled(activation: Activation, x: Tensor) -> bool:
+    """Whether there are kernels for such points, and they gain something.
+
+    Args:
+        activation: The activation of the network.
+        x: Points, `(rows, d)`.
+    """
+    if activation is not silu or x.dtype != torch.float32 or x.device.type != "cpu":
+        return False
+    if x.shape[1] > _NARROW or (len(x) > _ONE_CORE and torch.get_num_threads() > 1):
+        return False
+    return _kernels() is not None
+
+
+@cache
+def _kernels() -> Library | None:
+    """The kernels, where they say of a small example what the formulas say."""
+    kernels = two_layers()
+    return kernels if kernels is not None and _agrees(kernels) else None
+
+
+def _agrees(kernels: Library) -> bool:
+    """Whether values and gradients are the formulas', to some hundred units of float32's rounding."""
+    n, d, w = 5, 3, 7
+    generator = torch.Generator().manual_seed(0)
+    shapes = [(n, d), (d, w), (w, w), (d, w), (d, d), (4 * w + d,), (n, d), (n,)]
+    # Asked within whatever goes on around: inference, a piece that is computed again, another default device.
+    with torch.inference_mode(False), torch.enable_grad(), saved_tensors_hooks(lambda x: x, lambda x: x):
+        exact = [torch.randn(shape, generator=generator, dtype=torch.float64, device="cpu") for shape in shapes]
+        *inputs, v_bar, divergence_bar = (tensor.float() for tensor in exact)
+        kept, *found = _forward(kernels, *inputs)
+        found += _backward(kernels, kept, v_bar, divergence_bar)
+        variables = [tensor.requires_grad_() for tensor in exact[:6]]
+        wanted = list(plain_divergence(silu, *variables))
+        wanted += torch.autograd.grad(wanted, variables, exact[6:])
+    return all(torch.allclose(a.double(), b, rtol=1e-4, atol=1e-4) for a, b in zip(found, wanted, strict=True))
+
+
+class DivergenceInC(torch.autograd.Function):
+    """Velocity and divergence; all rows share their biases and gains."""
+
+    @staticmethod
+    def forward(ctx: Any, activation: Activation, *inputs: Tensor) -> tuple[Tensor, Tensor]:
+        kernels = _kernels()
+        assert kernels is not None
+        kept, v, divergence = _forward(kernels, *(tensor.contiguous() for tensor in inputs))
+        if any(ctx.needs_input_grad):
+            ctx.activation = activation
+            ctx.save_for_backward(*inputs, *kept[len(inputs) :])
+        return v, divergence
+
+    @staticmethod
+    def backward(ctx: Any, v_bar: Tensor, divergence_bar: Tensor) -> tuple[Tensor | None, ...]:
+        kept = ctx.saved_tensors  # asked for once: a second time would compute a checkpointed piece again
+        if torch.is_grad_enabled():
+            return None, *differentiable(ctx, plain_divergence, kept[:6], (v_bar, divergence_bar))
+        kernels = _kernels()
+        assert kernels is not None
+        kept = [tensor.contiguous() for tensor in kept]
+        return None, *_backward(kernels, kept, v_bar.contiguous(), divergence_bar.contiguous())
+
+
+def _forward(
+    kernels: Library, x: Tensor, w1: Tensor, w2: Tensor, w3: Tensor, skip: Tensor, modulation: Tensor
+) -> tuple[tuple[Tensor, ...], Tensor, Tensor]:
+    """What backward needs, the velocity, the divergence; all contiguous."""
+    (n, d), w = x.shape, len(w2)
+    b1, b2, g1, g2, b3 = modulation.split([*(w,) * 4, d])
+    w2g, w3g, coupling = torch.empty_like(w2), torch.empty_like(w3), torch.empty_like(w2)
+    kernels.gained(w, w, w2, g1, w2g)
+    kernels.gained(d, w, w3, g2, w3g)
+    kernels.coupling(w, d, w1, w2g, w3g, coupling)
+    a1, slope1, curvature1, slope2 = (x.new_empty(n, w) for _ in range(4))
+    kernels.first_layer(n, d, w, x, w1, b1, a1, slope1, curvature1)
+    a2, spread = a1 @ w2g.mT, slope1 @ coupling.mT
+    v, divergence = torch.empty_like(x), x.new_empty(n)
+    kernels.second_layer(n, d, w, x, w3g, skip, b2, b3, a2, spread, slope2, v, divergence)
+    kept = (x, w1, w2, w3, skip, modulation, w2g, w3g, coupling, a1, slope1, curvature1, a2, slope2, spread)
+    return kept, v, divergence
+
+
+def _backward(kernels: Library, kept: Sequence[Tensor], v_bar: Tensor, divergence_bar: Tensor) -> list[Tensor]:
+    """The gradients of x, w1, w2, w3, skip, modulation, from what `_forward` kept; all contiguous."""
+    x, w1, w2, w3, skip, modulation, w2g, w3g, coupling, a1, slope1, curvature1, a2, slope2, spread = kept
+    (n, d), w = x.shape, len(w2)
+    _, _, g1, g2, _ = modulation.split([*(w,) * 4, d])
+    w1_bar, w3_bar, skip_bar, modulation_bar = map(torch.zeros_like, (w1, w3, skip, modulation))
+    b1_bar, b2_bar, g1_bar, g2_bar, b3_bar = modulation_bar.split([*(w,) * 4, d])
+    z2_bar, spread_bar, x_bar = torch.empty_like(a2), torch.empty_like(a2), torch.empty_like(x)
+    kernels.second_layer_back(
+        n, d, w, x, w3g, a2, slope2, spread, v_bar, divergence_bar, z2_bar, spread_bar, b2_bar, b3_bar, w3_bar, skip_bar
+    )
+    w2_bar, coupling_bar = z2_bar.mT @ a1, spread_bar.mT @ slope1
+    z1_bar, d1_bar = z2_bar @ w2g, spread_bar @ coupling
+    kernels.first_layer_back(n, d, w, x, w1, skip, slope1, curvature1, v_bar, d1_bar, z1_bar, b1_bar, w1_bar, x_bar)
+    kernels.coupling_back(w, d, w1, w2g, w3g, coupling_bar, w1_bar, w2_bar, w3_bar, w1.new_empty(w))
+    kernels.gained_back(w, w, w2, g1, w2_bar, g1_bar)
+    kernels.gained_back(d, w, w3, g2, w3_bar, g2_bar)
+    return [x_bar, w1_bar, w2_bar, w3_bar, skip_bar, modulation_bar]
