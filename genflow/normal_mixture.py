@@ -35,11 +35,13 @@ _ALL = 50_000  # by which the chosen one is estimated in the end
 _ROUNDS = 40  # of EM, at most
 _SMALL = 1e-3  # gain of a round, in nats, below which it ends
 _RELATIVE = 0.01  # the same, as a share of all gains, where more components at several scales are to come
+_CANDIDATES = 8  # rows of which the next centre is chosen
 _PATIENCE = 2  # doublings in a row that may lose
 _SCALES = (0.125, 0.25, 0.5, 1.0, 2.0, 4.0)  # that components have their law at, where they have several
 _CLEARLY = 3.0  # standard errors by which one component is to be likelier at these scales
 _WORTH = 1e-2  # nats that twice as many components are to gain: each of them takes its time in a training
 _FLOOR = 1e-2  # of every variance, in units of the rows': narrow laws make much of the solver's error
+_NARROW, _FEW = 1e-4, 16  # a floor for rows that are made of such laws, of fewer than so many
 _WORK = 3e10  # products that a number of components may cost where no clock bounds it
 _ELEMENTWISE = 30  # what exponentials and the like of an entry cost, in products
 
@@ -257,9 +259,10 @@ def fit_mixture(
 ) -> NormalMixture:
     """The mixture under which validation rows are likeliest, of 1, 2, 4, … components, each by the EM algorithm.
 
-    It ends when two doublings in a row have lost. Where one component is clearly likelier at several scales, all have
-    them. Within a `genflow.deadline.deadline` no more is begun than fits into a share of the time that is left; without
-    one, no more than a fixed number of products, so that it can be repeated.
+    It ends when two doublings in a row have lost. Where few narrow components are clearly likelier, and more of them
+    gain nothing, the rows are made of such laws, and those are taken. Where one component is clearly likelier at
+    several scales, all have them. Within a `genflow.deadline.deadline` no more is begun than fits into a share of the
+    time that is left; without one, no more than a fixed number of products, so that it can be repeated.
 
     Args:
         rows: Rows of about unit variance. The number is chosen by the first 10 000, the laws by the first 50 000.
@@ -275,9 +278,26 @@ def fit_mixture(
         >>> fit_mixture(rows[:300], rows[300:]).components
         2
     """
-    x, held_out = rows[:_ROWS], validation
-    ends = time_left() * (1 - share)
-    law = best = _Law.around(x)
+    x, ends = rows[:_ROWS], time_left() * (1 - share)
+    best, highest = _doubled(x, validation, most, _FLOOR, ends)
+    twice = min(2 * len(best.means), _FEW)
+    narrow, value = _doubled(x, validation, min(twice, most), _NARROW, ends)
+    enough = len(narrow.means) <= min(len(best.means), twice // 2)  # twice as many have gained nothing
+    if enough and _likelier(value, highest, errors=_CLEARLY):
+        best, highest = narrow, value
+    x = rows[:_ALL]
+    if best.parts > 1 and _fits(x, len(best.means), time_left() - ends):
+        law = best.improved(x, ends)
+        if _likelier(law.log_densities(validation), highest):
+            best = law
+    return NormalMixture.of(
+        best.weights.to(rows), best.means.to(rows), best.factors.to(rows), tuple(best.scales.tolist())
+    )
+
+
+def _doubled(x: Tensor, held_out: Tensor, most: int, floor: float, ends: float) -> tuple[_Law, Tensor]:
+    """The best of 1, 2, 4, … components, and what it says of held-out rows."""
+    law = best = _Law.around(x, floor)
     highest, lost, count, last = law.log_densities(held_out), 0, 2, 0.0
     several = law.at_scales(_SCALES).improved(x, ends)
     if _likelier(value := several.log_densities(held_out), highest, errors=_CLEARLY):
@@ -286,22 +306,17 @@ def fit_mixture(
         began = time_left()
         if not _fits(x, count, began - ends, 2 * last):  # a doubling takes twice as long as the one before it
             break
-        law = law.halved().improved(x, ends, relative=_RELATIVE if len(law.scales) > 1 else 0.0)
-        value = law.log_densities(held_out)
+        relative = _RELATIVE if len(law.scales) > 1 else 0.0
+        starts = law.halved(), _Law.around_centres(x, count, floor).at_scales(law.scales.tolist())
+        laws = [start.improved(x, ends, relative) for start in starts]
+        law, value = max(((law, law.log_densities(held_out)) for law in laws), key=lambda pair: pair[1].mean().item())
         if _likelier(value, highest, least=_WORTH):
             best, highest, lost = law, value, 0
         else:
             lost += 1
         last = began - time_left() if began < math.inf else 0.0
         count *= 2
-    x = rows[:_ALL]
-    if best.parts > 1 and _fits(x, len(best.means), time_left() - ends):
-        law = best.improved(x, ends)
-        if _likelier(law.log_densities(held_out), highest):
-            best = law
-    return NormalMixture.of(
-        best.weights.to(rows), best.means.to(rows), best.factors.to(rows), tuple(best.scales.tolist())
-    )
+    return best, highest
 
 
 def _fits(x: Tensor, count: int, left: float, expected: float = 0.0) -> bool:
@@ -318,18 +333,42 @@ def _likelier(value: Tensor, highest: Tensor, errors: float = 1.0, least: float 
 
 
 class _Law(NamedTuple):
-    """Weights `(k, j)`, means `(k, d)`, factors of the precision `(k, d, d)`, and scales `(j,)`."""
+    """Weights `(k, j)`, means `(k, d)`, factors of the precision `(k, d, d)`, scales `(j,)`, a floor of variances."""
 
     weights: Tensor
     means: Tensor
     factors: Tensor
     scales: Tensor
+    floor: float
 
     @classmethod
-    def around(cls, x: Tensor) -> _Law:
+    def around(cls, x: Tensor, floor: float) -> _Law:
         """One component at one scale, that of all rows."""
         one, identity = x.new_ones(1), torch.eye(x.shape[1], dtype=x.dtype, device=x.device)
-        return cls(one[:, None], x.mean(0)[None], identity[None], one).of_rows(x, x.new_ones(1, 1, len(x)))
+        return cls(one[:, None], x.mean(0)[None], identity[None], one, floor).of_rows(x, x.new_ones(1, 1, len(x)))
+
+    @classmethod
+    def around_centres(cls, x: Tensor, count: int, floor: float) -> _Law:
+        """Components of the rows that are nearest to each of so many centres, drawn far apart by k-means++.
+
+        Each next centre is the best of a few rows drawn by their squared distance from the centres that there are.
+
+        D. Arthur, S. Vassilvitskii, k-means++: the advantages of careful seeding, 2007,
+        https://dl.acm.org/doi/10.5555/1283383.1283494
+        """
+        generator = torch.Generator().manual_seed(0)
+        centres = x[:1]
+        distances = (x - centres).square().sum(1)
+        for _ in range(count - 1):
+            weights = distances.double().clamp(min=1e-12).cpu()
+            drawn = x[torch.multinomial(weights, _CANDIDATES, replacement=True, generator=generator).to(x.device)]
+            left = torch.minimum(torch.cdist(drawn, x).square(), distances)
+            nearest = left.sum(1).argmin()
+            centres, distances = torch.cat([centres, drawn[nearest, None]]), left[nearest]
+        shares = x.new_zeros(count, len(x))
+        shares[torch.cdist(centres, x).argmin(0), torch.arange(len(x), device=x.device)] = 1.0
+        identity = torch.eye(x.shape[1], dtype=x.dtype, device=x.device).expand(count, -1, -1)
+        return cls(x.new_ones(count, 1), centres, identity, x.new_ones(1), floor).of_rows(x, shares[:, None])
 
     def at_scales(self, scales: Sequence[float]) -> _Law:
         """The same components at several scales, of which none is more likely than another."""
@@ -345,7 +384,7 @@ class _Law(NamedTuple):
 
     def log_parts(self, x: Tensor) -> Tensor:
         """What each of them adds to the density, `(k, j, n)`."""
-        return component_log_densities(x, *self)
+        return component_log_densities(x, self.weights, self.means, self.factors, self.scales)
 
     def log_densities(self, x: Tensor) -> Tensor:
         """The log density of rows, but for a constant."""
@@ -375,7 +414,7 @@ class _Law(NamedTuple):
 
         So both clusters and heavy tails are found, and what was found stays.
         """
-        weights, means, factors, scales = self
+        weights, means, factors, scales, floor = self
         lengths, axes = torch.linalg.eigh(factors @ factors.mT)  # of the precision: the first axis is the longest
         apart = 0.5 * axes[:, :, 0] / lengths[:, :1].sqrt()
         return _Law(
@@ -383,6 +422,7 @@ class _Law(NamedTuple):
             torch.cat([means + apart, means - apart]),
             torch.cat([factors * math.sqrt(2), factors / math.sqrt(2)]),
             scales,
+            floor,
         )
 
     def of_rows(self, x: Tensor, shares: Tensor) -> _Law:
@@ -401,6 +441,6 @@ class _Law(NamedTuple):
             # As one row more, at unit distance from the mean: rows of fewer than d directions still have a law.
             covariances.append(((centred * share[:, None]).mT @ centred + identity) / (count + 1))
         # In double precision: some directions may be a million times as wide as others.
-        root = torch.linalg.cholesky(torch.stack(covariances).double() + _FLOOR * identity.double())
+        root = torch.linalg.cholesky(torch.stack(covariances).double() + self.floor * identity.double())
         factors = torch.linalg.solve_triangular(root, identity.to(root).expand_as(root), upper=False).mT
-        return _Law(weights / weights.sum(), means, factors.to(x), self.scales)
+        return self._replace(weights=weights / weights.sum(), means=means, factors=factors.to(x))

@@ -140,7 +140,7 @@ def test_a_mixture_has_a_component():
 
 
 def trained(**options):
-    return gf.models.JKOiFlow(2, blocks=1, width=8, **options).fit("two-moons", iterations=6)
+    return gf.models.JKOiFlow(2, blocks=1, width=8, **options).fit("two-moons", iterations=60)
 
 
 def test_where_rows_are_many_the_scheme_leads_to_a_mixture(tmp_path):

@@ -17,7 +17,7 @@ import genflow as gf
 from genflow import InputError
 from genflow.numerics.products import fast_products
 from genflow.numerics.tuning import tuned_process
-from genflow.training import Budget, Stage, TrainingData, TrainingError, parse_seconds, train
+from genflow.training import Budget, Regime, Stage, TrainingData, TrainingError, parse_seconds, train
 from genflow.training.loop import StageRun, _schedule
 
 
@@ -212,6 +212,23 @@ def test_the_weights_that_validate_best_are_kept(rows):
     assert history[0]["validation"] == min(curve) == curve[0]
     assert curve[-1] > curve[0] + 1
     assert [step for _, step, _ in history[0]["curve"]] == sorted(step for _, step, _ in history[0]["curve"])
+
+
+@pytest.mark.parametrize(("gain", "noise", "kept"), [(0.05, 1.0, False), (0.2, 1.0, True), (0.05, 0.01, True)])
+def test_what_a_stage_begins_with_stays_unless_it_is_beaten_by_a_standard_error(rows, gain, noise, kept):
+    """A hundred rows whose losses fall by `gain` in the mean, and by more or less each: the error is noise / 10."""
+    model = Line(start=0.0)
+    stage, away = model.next_stage(rows, []), torch.linspace(-1, 1, 100)
+    away = noise * away / away.std()
+    stage.validation, stage.regime = torch.zeros(100, 1), Regime(settled=True)
+    stage.validate = lambda x, generator: -(gain + away) * (model.weight.detach() != 0.0)
+    run = StageRun(stage, Budget(iterations=3), torch.Generator().manual_seed(0), 0.0)
+    entry = run()
+    assert (model.weight.item() != 0.0) == kept
+    assert entry["validation"] == pytest.approx(-gain if kept else 0.0, abs=1e-6)
+    stage.regime, before = Regime(), model.weight.item()
+    StageRun(stage, Budget(iterations=3), torch.Generator().manual_seed(0), 0.0)()
+    assert (model.weight.item() != before) or kept  # else whatever is better in the mean
 
 
 def test_validations_are_early_first_and_then_regular(rows):

@@ -67,7 +67,7 @@ from genflow.models.stages import initial_frequencies, likelihood_stage, matchin
 from genflow.naming.search import Between, OneOf
 from genflow.normal_mixture import NormalMixture, fit_mixture
 from genflow.schedulers import JKOSteps, refine, reparameterize
-from genflow.training import Optimization, Rows, Stage, Stream, TrainingData, pair, unpair
+from genflow.training import Optimization, Regime, Rows, Stage, Stream, TrainingData, pair, unpair
 from genflow.velocities import Chain, ResidualMLP, Shallow
 
 __all__ = ["JKOiFlow", "diffuse"]
@@ -372,6 +372,7 @@ class JKOiFlow(Flow, GenerativeModel):
             name=f"{_PROXIMAL} {k + 1}" + (f", round {rounds + 1}" if rounds else ""),
             share=self.rounds.share(moves, halvings, k, count, self._joint_per_rounds),
             optimization=self.optimization.rebuilt(sharpness=0.0),
+            regime=Regime(settled=self._leads_to_a_mixture),
         )
 
     def _pushed_batches(self, data: TrainingData, k: int, pushed: Rows) -> Rows | Stream:
@@ -397,6 +398,7 @@ class JKOiFlow(Flow, GenerativeModel):
             data,
             self.discretization,
             costs=[Kinetic(kinetic)] if kinetic else [],
+            settled=self._leads_to_a_mixture,
             name=_JOINT,
             finish=lambda entry: entry.update(kind=_JOINT),
             optimization=self.optimization.rebuilt(learning_rate=self.stages.joint_rate),

@@ -53,6 +53,7 @@ def likelihood_stage(
     discretization: Discretization,
     *,
     costs: Sequence[RunningCost] = (),
+    settled: bool = False,
     **settings: Any,
 ) -> Stage:
     r"""Maximum likelihood of a whole flow, with running costs :math:`c_i` as regularizers.
@@ -64,6 +65,7 @@ def likelihood_stage(
         data: Rows.
         discretization: How it is solved in training.
         costs: The running costs, with their weights :math:`\lambda_i`.
+        settled: Whether it begins with a model that stays unless it is beaten; see `genflow.training.Regime`.
         settings: Further arguments of the `Stage`.
     """
     coarse = CoarseFlow(flow, discretization)
@@ -89,7 +91,7 @@ def likelihood_stage(
         loss=loss,
         validate=lambda rows, generator: -coarse.fine.log_prob(*unpair(rows), generator),
         refinement=refinement if coarse.differs else None,
-        regime=Regime(lean=long),
+        regime=Regime(lean=long, settled=settled),
         **settings,
     )
 

@@ -83,6 +83,7 @@ class StageRun:
         self.curve: list[list[float]] = []
         self.validation = math.nan
         self.best_rows: Tensor | None = None  # the loss of each validation row under the best weights
+        self.first_rows: Tensor | None = None  # and under those that the stage began with
         self.validation_seconds, self.mean_seconds = 0.0, 0.0  # of the last validation, and of its mean alone
         self.step_seconds: list[float] = []  # of the first step and of the last few
 
@@ -315,6 +316,8 @@ class StageRun:
         trusted = refinement is None or refinement.trusted(*grids)
         if trusted and self._is_improvement():
             self.best_loss, self.best, self.best_rows = self.validation, _copy(self.parameters), self.fine
+        if not self.step and self.best_rows is not None:
+            self.first_rows = self.best_rows
         goes_on = not (last and self.budget.timed)
         moved = goes_on and refinement is not None and refinement.wanted(*grids) and self._refine(refinement, trusted)
         if not moved:
@@ -330,11 +333,19 @@ class StageRun:
 
     def _is_improvement(self) -> bool:
         """Whether the mean is the lowest so far; of a validation that was cut off, on the rows that it came to."""
-        if not math.isfinite(self.validation):
+        if not math.isfinite(self.validation) or (self.regime.settled and not self._beats_the_beginning()):
             return False
         if len(self.fine) == self.validated:
             return self.validation < self.best_loss
         return self.best_rows is not None and self.validation < self._mean(self.best_rows[: len(self.fine)])
+
+    def _beats_the_beginning(self) -> bool:
+        """Whether the rows have gained more than a standard error since the stage's beginning."""
+        if self.first_rows is None:
+            return True
+        gain = self.first_rows[: len(self.fine)] - self.fine
+        # Of one row there is no error, and of infinite ones neither: then anything is better.
+        return len(gain) < 2 or not gain.mean().item() <= gain.std().item() / math.sqrt(len(gain))
 
     def _losses(self, losses: Callable[[Rows, torch.Generator], Tensor], count: int | None = None) -> Tensor:
         """The losses of so many validation rows, of fewer where the stage's time ends before.
@@ -421,6 +432,7 @@ class StageRun:
             moments = self.optimizer.state.get(parameter, {})
             tensors |= {f"optimizer.{i}.{name}": tensor for name, tensor in moments.items()}
         tensors |= {"rows": self.rows, "generator": self.generator.get_state()}
+        tensors |= {name: losses for name in _LOSSES if (losses := vars(self)[name]) is not None}
         facts = {name: vars(self)[name] for name in _FACTS}
         return tensors, {**facts, "seconds_before": self.seconds, "elapsed": self.budget.clock() - self.begin}
 
@@ -440,6 +452,8 @@ class StageRun:
                 self.optimizer.state[parameter] = {name: t.to(self.rows.device) for name, t in moments.items()}
         self.rows = tensors["rows"].to(self.rows.device)
         self.generator.set_state(tensors["generator"])
+        for name in _LOSSES & tensors.keys():  # snapshots of earlier versions have none
+            setattr(self, name, tensors[name].to(self.rows.device))
         for name in (*_FACTS, "seconds_before"):
             setattr(self, name, facts.get(name, 0))  # snapshots of earlier versions count no evaluations
         if self.refinements and self.stage.refinement:
@@ -447,6 +461,7 @@ class StageRun:
         self.begin = self.budget.clock() - facts["elapsed"]
 
 
+_LOSSES = {"best_rows", "first_rows"}
 _FACTS = (
     "step", "drawn", "evaluations", "skipped", "retreats", "refinements", "rate", "next_validation", "validated",
     "curve", "validation", "best_loss", "spent_before", "allowance",

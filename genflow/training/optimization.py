@@ -53,6 +53,9 @@ class Regime(Group):
         sharp_after: How often every row is seen before sharpness-aware minimization begins.
         lean: Whether gradients keep their memory from step to step: where much is computed again, they would else come
             to lie among it, each time elsewhere.
+        settled: Whether it begins with a model that was found otherwise, which stays unless validation rows are better
+            by more than a standard error of the difference: of many looks one is good by chance. The rule of one
+            standard error: Breiman, Friedman, Olshen, Stone, Classification and regression trees, 1984.
         validations: How often to validate; in the beginning more often, at distances that grow up to this one.
 
     Example:
@@ -65,4 +68,5 @@ class Regime(Group):
     warmup: float = 0.02
     sharp_after: float = 6.0
     lean: bool = False
+    settled: bool = False
     validations: int = 20
