@@ -281,10 +281,11 @@ def fit_mixture(
     x, ends = rows[:_ROWS], time_left() * (1 - share)
     best, highest = _doubled(x, validation, most, _FLOOR, ends)
     twice = min(2 * len(best.means), _FEW)
-    narrow, value = _doubled(x, validation, min(twice, most), _NARROW, ends)
-    enough = len(narrow.means) <= min(len(best.means), twice // 2)  # twice as many have gained nothing
-    if enough and _likelier(value, highest, errors=_CLEARLY):
-        best, highest = narrow, value
+    if 1 < twice <= most and len(best.scales) == 1:
+        narrow, value = _doubled(x, validation, twice, _NARROW, ends)
+        enough = len(narrow.means) <= twice // 2  # twice as many have gained nothing
+        if enough and len(narrow.scales) == 1 and _likelier(value, highest, errors=_CLEARLY):
+            best, highest = narrow, value
     x = rows[:_ALL]
     if best.parts > 1 and _fits(x, len(best.means), time_left() - ends):
         law = best.improved(x, ends)
@@ -307,7 +308,7 @@ def _doubled(x: Tensor, held_out: Tensor, most: int, floor: float, ends: float) 
         if not _fits(x, count, began - ends, 2 * last):  # a doubling takes twice as long as the one before it
             break
         relative = _RELATIVE if len(law.scales) > 1 else 0.0
-        starts = law.halved(), _Law.around_centres(x, count, floor).at_scales(law.scales.tolist())
+        starts = [law.halved(), _Law.around_centres(x, count, law.floor)] if law.is_narrow else [law.halved()]
         laws = [start.improved(x, ends, relative) for start in starts]
         law, value = max(((law, law.log_densities(held_out)) for law in laws), key=lambda pair: pair[1].mean().item())
         if _likelier(value, highest, least=_WORTH):
@@ -381,6 +382,11 @@ class _Law(NamedTuple):
     def parts(self) -> int:
         """How many normal laws it is made of."""
         return self.weights.numel()
+
+    @property
+    def is_narrow(self) -> bool:
+        """Whether its components may be narrow, so that each is to begin at the rows that are its own."""
+        return self.floor == _NARROW
 
     def log_parts(self, x: Tensor) -> Tensor:
         """What each of them adds to the density, `(k, j, n)`."""

@@ -29,6 +29,7 @@ _TOO_FEW_ROWS = 16  # below which a validation says nothing
 _EARLIEST, _GROWTH = 1e-3, 0.25  # of a stage: its second validation, and how much later each of the next ones is
 _SLICE = 256  # validation rows at once on a clock, which is looked at between them
 _NONE = -1  # validation rows, where not even one is affordable
+_CLEARLY = 2.0  # standard errors by which the beginning of a settled stage is to be beaten
 _REMEMBERED_STEPS = 8  # whose median says how long the next one may take
 _PATIENCE, _RETREATS = 5, 4  # non-finite steps until a retreat to the best weights; retreats until giving up
 
@@ -340,12 +341,12 @@ class StageRun:
         return self.best_rows is not None and self.validation < self._mean(self.best_rows[: len(self.fine)])
 
     def _beats_the_beginning(self) -> bool:
-        """Whether the rows have gained more than a standard error since the stage's beginning."""
+        """Whether the rows have gained more since the stage's beginning than chance gives the best of some looks."""
         if self.first_rows is None:
             return True
         gain = self.first_rows[: len(self.fine)] - self.fine
         # Of one row there is no error, and of infinite ones neither: then anything is better.
-        return len(gain) < 2 or not gain.mean().item() <= gain.std().item() / math.sqrt(len(gain))
+        return len(gain) < 2 or not gain.mean().item() <= _CLEARLY * gain.std().item() / math.sqrt(len(gain))
 
     def _losses(self, losses: Callable[[Rows, torch.Generator], Tensor], count: int | None = None) -> Tensor:
         """The losses of so many validation rows, of fewer where the stage's time ends before.

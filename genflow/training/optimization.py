@@ -54,8 +54,7 @@ class Regime(Group):
         lean: Whether gradients keep their memory from step to step: where much is computed again, they would else come
             to lie among it, each time elsewhere.
         settled: Whether it begins with a model that was found otherwise, which stays unless validation rows are better
-            by more than a standard error of the difference: of many looks one is good by chance. The rule of one
-            standard error: Breiman, Friedman, Olshen, Stone, Classification and regression trees, 1984.
+            by more than two standard errors of the difference: of many looks one is good by chance.
         validations: How often to validate; in the beginning more often, at distances that grow up to this one.
 
     Example:
