@@ -11,7 +11,7 @@ import torch
 import genflow as gf
 from genflow.numerics.kernels import compilation, library, two_layers
 from genflow.velocities import fused, fused_in_c
-from genflow.velocities.two_layers import plain_divergence
+from genflow.velocities.two_layers import plain_divergence, plain_pushed
 
 WITH_KERNELS = pytest.mark.skipif(two_layers() is None, reason="no compiler here")
 UNIT = 2.0**-24  # float32's unit of rounding
@@ -47,6 +47,36 @@ def test_values_and_gradients_are_the_formulas(rows, dim, width):
     longest = rows + 2 * width + dim + 10
     for wanted, came in zip(exact, found, strict=True):
         assert (came.double() - wanted).abs().max() <= longest**1.5 * UNIT * wanted.abs().max().clamp_min(1.0)
+
+
+@WITH_KERNELS
+@pytest.mark.parametrize(("rows", "dim", "width"), [(1, 1, 1), (3, 2, 5), (50, 2, 32), (17, 7, 33), (20, 16, 64)])
+def test_a_pushed_tangent_and_its_gradients_are_the_formulas(rows, dim, width):
+    (x, *weights), (v_bar, _) = inputs(rows, dim, width)
+    generator = torch.Generator().manual_seed(1)
+    tangents, pushed_bar = torch.randn(2, 1, rows, dim, generator=generator, dtype=torch.float64)
+
+    def of(operation, dtype):
+        variables = [tensor.to(dtype).requires_grad_() for tensor in (x, *weights)]
+        outputs = operation(fused_in_c.silu, variables[0], tangents.to(dtype), *variables[1:])
+        return [*outputs, *torch.autograd.grad(outputs, variables, [v_bar.to(dtype), pushed_bar.to(dtype)])]
+
+    longest = 2 * (rows + 2 * width + dim) + 10
+    for wanted, came in zip(
+        of(plain_pushed, torch.float64), of(fused_in_c.PushedInC.apply, torch.float32), strict=True
+    ):
+        assert (came.double() - wanted).abs().max() <= longest**1.5 * UNIT * wanted.abs().max().clamp_min(1.0)
+
+
+@WITH_KERNELS
+def test_which_tangents_go_there():
+    velocity, t = gf.velocities.Shallow(2, 8), torch.tensor(0.3)
+    x, tangents = torch.zeros(5, 2, requires_grad=True), torch.ones(1, 5, 2)
+    names = [
+        type(velocity.pushforward(x, t, each)[1].grad_fn).__name__
+        for each in (tangents, tangents.expand(2, -1, -1), tangents.clone().requires_grad_())
+    ]
+    assert names == ["PushedInCBackward", "_PushedBackward", "_PushedBackward"]
 
 
 @WITH_KERNELS

@@ -25,7 +25,7 @@ import torch
 from torch import Tensor
 
 from genflow.velocities.activations import Activation, push_through
-from genflow.velocities.fused_in_c import DivergenceInC, is_compiled
+from genflow.velocities.fused_in_c import DivergenceInC, PushedInC, is_compiled
 from genflow.velocities.two_layers import differentiable, plain_divergence, plain_pushed, split_modulation
 
 __all__ = ["velocity_and_divergence", "velocity_and_pushed"]
@@ -80,7 +80,9 @@ def velocity_and_pushed(
     fuse = shared and _can_fuse(x, modulation) and _can_fuse(tangents[0], modulation)
     if not fuse:
         return plain_pushed(*arguments)
-    return _Pushed.apply(activation, *_detach_unless_graph(arguments[1:]))
+    one = len(tangents) == 1 and not tangents.requires_grad
+    operation = PushedInC if one and is_compiled(activation, x) else _Pushed
+    return operation.apply(activation, *_detach_unless_graph(arguments[1:]))
 
 
 def _can_fuse(x: Tensor, modulation: Tensor) -> bool:

@@ -26,6 +26,10 @@ _TWO_LAYERS = {
     "first_layer_back": (3, 11),
     "second_layer": (3, 10),
     "second_layer_back": (3, 13),
+    "push_first_layer": (3, 8),
+    "push_first_layer_back": (3, 12),
+    "push_second_layer": (3, 12),
+    "push_second_layer_back": (3, 15),
 }
 
 

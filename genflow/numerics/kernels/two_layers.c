@@ -180,3 +180,111 @@ void second_layer_back(int64_t n, int64_t d, int64_t w, const float *x, const fl
         }
     }
 }
+
+/* The same with a pushed tangent e for each row in the place of the divergence:
+
+       u1 = e W1,  h1 = a'(z1) u1,  u2 = h1 W2',  h2 = a'(z2) u2,  J e = h2 W3' + e A'
+
+   What backward needs of a layer is a', and k = a'' u. */
+
+/* a(z1), h1, a'(z1), k1 */
+void push_first_layer(int64_t n, int64_t d, int64_t w, const float *x, const float *e, const float *w1,
+                      const float *bias, float *restrict a, float *restrict h, float *restrict slope,
+                      float *restrict k) {
+    for (int64_t i = 0; i < n; i++, x += d, e += d, a += w, h += w, slope += w, k += w) {
+        memcpy(a, bias, w * sizeof(float));
+        memset(h, 0, w * sizeof(float));
+        for (int64_t l = 0; l < d; l++)
+            for (int64_t j = 0; j < w; j++) {
+                a[j] += x[l] * w1[l * w + j];
+                h[j] += e[l] * w1[l * w + j];
+            }
+        for (int64_t j = 0; j < w; j++) {
+            const Activation at = silu(a[j]);
+            const float u = h[j];
+            a[j] = at.value, slope[j] = at.slope;
+            h[j] = u * at.slope, k[j] = u * at.curvature;
+        }
+    }
+}
+
+/* Back through it. `z_bar` comes with z2_bar W2, `h_bar` with u2_bar W2. */
+void push_first_layer_back(int64_t n, int64_t d, int64_t w, const float *x, const float *e, const float *w1,
+                           const float *skip, const float *slope, const float *k, const float *v_bar,
+                           float *restrict z_bar, float *restrict h_bar, float *restrict bias_bar,
+                           float *restrict w1_bar, float *restrict x_bar) {
+    for (int64_t i = 0; i < n;
+         i++, x += d, e += d, slope += w, k += w, v_bar += d, z_bar += w, h_bar += w, x_bar += d) {
+        for (int64_t j = 0; j < w; j++) {
+            z_bar[j] = z_bar[j] * slope[j] + h_bar[j] * k[j];
+            h_bar[j] *= slope[j]; /* from here on the gradient of u1 */
+            bias_bar[j] += z_bar[j];
+        }
+        for (int64_t l = 0; l < d; l++) {
+            float dot = 0.0f;
+            SUM(dot)
+            for (int64_t j = 0; j < w; j++) {
+                dot += z_bar[j] * w1[l * w + j];
+                w1_bar[l * w + j] += x[l] * z_bar[j] + e[l] * h_bar[j];
+            }
+            for (int64_t m = 0; m < d; m++) dot += v_bar[m] * skip[m * d + l];
+            x_bar[l] = dot;
+        }
+    }
+}
+
+/* v and J e. `a` comes with a(z1) W2' and becomes a(z2), `h` with u2 and becomes h2. */
+void push_second_layer(int64_t n, int64_t d, int64_t w, const float *x, const float *e, const float *w3,
+                       const float *skip, const float *bias, const float *output_bias, float *restrict a,
+                       float *restrict h, float *restrict slope, float *restrict k, float *restrict v,
+                       float *restrict pushed) {
+    for (int64_t i = 0; i < n; i++, x += d, e += d, a += w, h += w, slope += w, k += w, v += d, pushed += d) {
+        for (int64_t j = 0; j < w; j++) {
+            const Activation at = silu(a[j] + bias[j]);
+            const float u = h[j];
+            a[j] = at.value, slope[j] = at.slope;
+            h[j] = u * at.slope, k[j] = u * at.curvature;
+        }
+        for (int64_t l = 0; l < d; l++) {
+            float dot = output_bias[l], tangent = 0.0f;
+            PRAGMA(omp simd reduction(+ : dot, tangent))
+            for (int64_t j = 0; j < w; j++) {
+                dot += a[j] * w3[l * w + j];
+                tangent += h[j] * w3[l * w + j];
+            }
+            for (int64_t m = 0; m < d; m++) {
+                dot += x[m] * skip[l * d + m];
+                tangent += e[m] * skip[l * d + m];
+            }
+            v[l] = dot, pushed[l] = tangent;
+        }
+    }
+}
+
+/* Back through it. */
+void push_second_layer_back(int64_t n, int64_t d, int64_t w, const float *x, const float *e, const float *w3,
+                            const float *a, const float *h, const float *slope, const float *k, const float *v_bar,
+                            const float *pushed_bar, float *restrict z_bar, float *restrict u_bar,
+                            float *restrict bias_bar, float *restrict output_bias_bar, float *restrict w3_bar,
+                            float *restrict skip_bar) {
+    for (int64_t i = 0; i < n; i++, x += d, e += d, a += w, h += w, slope += w, k += w, v_bar += d,
+                 pushed_bar += d, z_bar += w, u_bar += w) {
+        memset(z_bar, 0, w * sizeof(float));
+        memset(u_bar, 0, w * sizeof(float));
+        for (int64_t l = 0; l < d; l++) {
+            const float v = v_bar[l], p = pushed_bar[l];
+            for (int64_t j = 0; j < w; j++) {
+                z_bar[j] += v * w3[l * w + j];
+                u_bar[j] += p * w3[l * w + j];
+                w3_bar[l * w + j] += v * a[j] + p * h[j];
+            }
+            output_bias_bar[l] += v;
+            for (int64_t m = 0; m < d; m++) skip_bar[l * d + m] += v * x[m] + p * e[m];
+        }
+        for (int64_t j = 0; j < w; j++) {
+            z_bar[j] = z_bar[j] * slope[j] + u_bar[j] * k[j];
+            u_bar[j] *= slope[j];
+            bias_bar[j] += z_bar[j];
+        }
+    }
+}
