@@ -46,16 +46,16 @@ class Library:
         for name, (sizes, tensors) in functions.items():
             function = getattr(library, name)
             function.argtypes, function.restype = [ctypes.c_int64] * sizes + [ctypes.c_void_p] * tensors, None
-            setattr(self, name, _of_tensors(function))
+            setattr(self, name, _of_tensors(function, sizes))
 
     def __getattr__(self, name: str) -> Any:
         raise AttributeError(f"no function {name!r}")
 
 
-def _of_tensors(function: Callable[..., None]) -> Callable[..., None]:
-    def call(*arguments: int | Tensor) -> None:
+def _of_tensors(function: Callable[..., None], sizes: int) -> Callable[..., None]:
+    def call(*arguments: Any) -> None:
         # The tensors are alive until it returns: `arguments` holds them.
-        function(*[value.data_ptr() if isinstance(value, Tensor) else value for value in arguments])
+        function(*arguments[:sizes], *map(Tensor.data_ptr, arguments[sizes:]))
 
     return call
 
