@@ -1,6 +1,6 @@
 """The cost of a training step, in forward-and-backward evaluations of the same network.
 
-    python benchmarks/training_step.py [--dims 2 8 43] [--width 128] [--rows 2000] [--steps 3] [--threads 1 2]
+    python benchmarks/training_step.py [--dims 2 8 43] [--width 128] [--rows 256] [--steps 3] [--threads 1 2]
                                        [--rounds 31] [--compile]
 
 One step: the solve of `steps` RK4 sub-intervals with the divergence on the way, the negative log-likelihood, its
@@ -9,8 +9,8 @@ backward pass to all weights and to x. The unit does not update x between its ev
 before the next is made, so that the unit pays for nothing but the network. Both run as in a training, with the products
 that `genflow.numerics.products` chooses; in turns, in one process.
 
-Goals: at most 1.15 with one Hutchinson probe and 2.2 with the exact divergence; compiled, 0.95 and 1.4. What is
-reached, and why not all: docs/numerics.md.
+Goals: at most 1.5 with one Hutchinson probe and 1.4 with the exact divergence; compiled, 0.95 and 1.4. What is
+reached, and why not all: docs/numerics.md. `GENFLOW_KERNELS=0` shows what it is without kernels in C.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--dims", type=int, nargs="+", default=[2, 8, 43])
     parser.add_argument("--width", type=int, default=128)
-    parser.add_argument("--rows", type=int, default=2000)
+    parser.add_argument("--rows", type=int, default=256, help="256 is the batch of JKO-iFlow")
     parser.add_argument("--steps", type=int, default=3)
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--rounds", type=int, default=31)

@@ -195,7 +195,7 @@ class JKOiFlow(Flow, GenerativeModel):
                 return self._proximal_stage(data, *following, 0)
         joint = self.stages.joint or (self._takes_what_is_left and self._ended_early(history))
         if joint and _JOINT not in kinds and len(self.velocity):
-            return self._joint_stage(data)
+            return self._joint_stage(data, rests=not any(entry.get("kept") for entry in history))
         return None
 
     def _estimate_base(self, data: TrainingData) -> None:
@@ -388,8 +388,14 @@ class JKOiFlow(Flow, GenerativeModel):
         joint = self.stages.joint or 0.0
         return joint / (1 - self.stages.matched - joint)
 
-    def _joint_stage(self, data: TrainingData) -> Stage:
-        """The assembled chain, by maximum likelihood."""
+    def _joint_stage(self, data: TrainingData, rests: bool) -> Stage:
+        """The assembled chain, by maximum likelihood.
+
+        Args:
+            data: Rows.
+            rests: Whether no block has gained anything so far. Then a mixture has all that can be told from the rows,
+                as far as is known, and stays as it was estimated unless it is clearly beaten.
+        """
         # The same displacement takes the more energy, the shorter the time: no more of it than in a unit of time.
         start, stop = self.velocity.interval
         kinetic = self.stages.kinetic * min(1.0, stop - start)
@@ -398,7 +404,7 @@ class JKOiFlow(Flow, GenerativeModel):
             data,
             self.discretization,
             costs=[Kinetic(kinetic)] if kinetic else [],
-            settled=self._leads_to_a_mixture,
+            settled=self._leads_to_a_mixture and rests,
             name=_JOINT,
             finish=lambda entry: entry.update(kind=_JOINT),
             optimization=self.optimization.rebuilt(learning_rate=self.stages.joint_rate),
