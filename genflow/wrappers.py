@@ -65,7 +65,12 @@ def alike(a: Any, b: Any) -> bool:
     return a is b or bool(a == b)
 
 
-_RULES: dict[str, Callable[[list[Any]], Any]] = {"closed_form": all, "channels": max, "condition_optional": all}
+_RULES: dict[str, Callable[[list[Any]], Any]] = {
+    "closed_form": all,
+    "channels": max,
+    "condition_optional": all,
+    "spatial": any,
+}
 
 
 def pass_on(interface: type, name: str) -> Any:

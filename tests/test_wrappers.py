@@ -115,6 +115,15 @@ def test_a_module_as_a_plain_function_passes_on_what_it_declares():
     check_velocity(field)
 
 
+def test_what_is_spatial_in_a_part_is_spatial():
+    class Pixels(gf.velocities.ResidualMLP):
+        spatial = True
+
+    parts = [gf.velocities.ResidualMLP(3, 4, 1), Pixels(3, 4, 1)]
+    assert gf.velocities.Parallel(parts).spatial
+    assert not gf.velocities.Parallel(parts[:1]).spatial
+
+
 def test_a_network_may_use_the_names_that_the_interface_declares():
     class Own(gf.Velocity):
         def __init__(self):

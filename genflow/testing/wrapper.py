@@ -89,6 +89,7 @@ def _check_attributes(build: Callable[[Any], Any], inner: Velocity, own: Collect
     unusual: dict[str, Any] = {
         "interval": (0.125, 0.875),
         "closed_form": not inner.closed_form,
+        "spatial": not inner.spatial,
         "channels": inner.channels + 6,
         "condition_optional": not inner.condition_optional,
         "noise": _noise(),
