@@ -40,8 +40,9 @@ _PATIENCE = 2  # doublings in a row that may lose
 _SCALES = (0.125, 0.25, 0.5, 1.0, 2.0, 4.0)  # that components have their law at, where they have several
 _CLEARLY = 3.0  # standard errors by which one component is to be likelier at these scales
 _WORTH = 1e-2  # nats that twice as many components are to gain: each of them takes its time in a training
-_FLOOR = 1e-2  # of every variance, in units of the rows': narrow laws make much of the solver's error
-_NARROW, _FEW = 1e-4, 16  # a floor for rows that are made of such laws, of fewer than so many
+_FEW = 16  # narrow components above the plane: fewer than so many
+_PLANE_TIMES, _THIN = 4, 0.5  # in the plane: so many times as many, and nats that they are to gain
+_LINEAR = 8  # dimensions up to which a round is linear in the rows' moments
 _WORK = 3e10  # products that a number of components may cost where no clock bounds it
 _ELEMENTWISE = 30  # what exponentials and the like of an entry cost, in products
 
@@ -259,10 +260,11 @@ def fit_mixture(
 ) -> NormalMixture:
     """The mixture under which validation rows are likeliest, of 1, 2, 4, … components, each by the EM algorithm.
 
-    It ends when two doublings in a row have lost. Where few narrow components are clearly likelier, and more of them
-    gain nothing, the rows are made of such laws, and those are taken. Where one component is clearly likelier at
-    several scales, all have them. Within a `genflow.deadline.deadline` no more is begun than fits into a share of the
-    time that is left; without one, no more than a fixed number of products, so that it can be repeated.
+    It ends when two doublings in a row have lost. Where one component is clearly likelier at several scales, all have
+    them. Components are wide, but for two kinds of rows: those on thin things in the plane, which take up to four times
+    as many, and those above it that are made of few narrow laws, so that more of them gain nothing. Within a
+    `genflow.deadline.deadline` no more is begun than fits into a share of the time that is left; without one, no more
+    than a fixed number of products, so that it can be repeated.
 
     Args:
         rows: Rows of about unit variance. The number is chosen by the first 10 000, the laws by the first 50 000.
@@ -279,12 +281,14 @@ def fit_mixture(
         2
     """
     x, ends = rows[:_ROWS], time_left() * (1 - share)
-    best, highest = _doubled(x, validation, most, _FLOOR, ends)
-    twice = min(2 * len(best.means), _FEW)
-    if 1 < twice <= most and len(best.scales) == 1:
-        narrow, value = _doubled(x, validation, twice, _NARROW, ends)
-        enough = len(narrow.means) <= twice // 2  # twice as many have gained nothing
-        if enough and len(narrow.scales) == 1 and _likelier(value, highest, errors=_CLEARLY):
+    best, highest = _doubled(x, validation, most, _WIDE, ends)
+    if len(best.means) > 1 and len(best.scales) == 1:
+        plane = x.shape[1] <= 2
+        limit = _PLANE_TIMES * most if plane else min(2 * len(best.means), _FEW, most)
+        narrow, value = _doubled(x, validation, limit, _NARROW, ends)
+        # Thin things in the plane; above it, what twice as many of them do not say better.
+        right = (value - highest).mean().item() >= _THIN if plane else len(narrow.means) <= limit // 2
+        if right and len(narrow.scales) == 1 and _likelier(value, highest, errors=_CLEARLY):
             best, highest = narrow, value
     x = rows[:_ALL]
     if best.parts > 1 and _fits(x, len(best.means), time_left() - ends):
@@ -296,9 +300,9 @@ def fit_mixture(
     )
 
 
-def _doubled(x: Tensor, held_out: Tensor, most: int, floor: float, ends: float) -> tuple[_Law, Tensor]:
+def _doubled(x: Tensor, held_out: Tensor, most: int, prior: _Prior, ends: float) -> tuple[_Law, Tensor]:
     """The best of 1, 2, 4, … components, and what it says of held-out rows."""
-    law = best = _Law.around(x, floor)
+    law = best = _Law.around(x, prior)
     highest, lost, count, last = law.log_densities(held_out), 0, 2, 0.0
     several = law.at_scales(_SCALES).improved(x, ends)
     if _likelier(value := several.log_densities(held_out), highest, errors=_CLEARLY):
@@ -308,9 +312,10 @@ def _doubled(x: Tensor, held_out: Tensor, most: int, floor: float, ends: float) 
         if not _fits(x, count, began - ends, 2 * last):  # a doubling takes twice as long as the one before it
             break
         relative = _RELATIVE if len(law.scales) > 1 else 0.0
-        starts = [law.halved(), _Law.around_centres(x, count, law.floor)] if law.is_narrow else [law.halved()]
-        laws = [start.improved(x, ends, relative) for start in starts]
-        law, value = max(((law, law.log_densities(held_out)) for law in laws), key=lambda pair: pair[1].mean().item())
+        # A narrow one is to begin at rows that are its own; wide ones may share all of them.
+        start = _Law.around_centres(x, count, prior) if prior is _NARROW else law.halved()
+        law = start.improved(x, ends, relative)
+        value = law.log_densities(held_out)
         if _likelier(value, highest, least=_WORTH):
             best, highest, lost = law, value, 0
         else:
@@ -333,23 +338,34 @@ def _likelier(value: Tensor, highest: Tensor, errors: float = 1.0, least: float 
     return gain.mean().item() > max(least, errors * gain.std().item() / math.sqrt(len(gain)))
 
 
+class _Prior(NamedTuple):
+    """What is known of covariances before any row is seen: so many rows at unit distance, and a floor of variances."""
+
+    rows: float
+    floor: float
+
+
+_WIDE = _Prior(1.0, 1e-2)  # narrow laws make much of the solver's error
+_NARROW = _Prior(1e-2, 1e-4)
+
+
 class _Law(NamedTuple):
-    """Weights `(k, j)`, means `(k, d)`, factors of the precision `(k, d, d)`, scales `(j,)`, a floor of variances."""
+    """Weights `(k, j)`, means `(k, d)`, factors of the precision `(k, d, d)`, scales `(j,)`, and a prior."""
 
     weights: Tensor
     means: Tensor
     factors: Tensor
     scales: Tensor
-    floor: float
+    prior: _Prior
 
     @classmethod
-    def around(cls, x: Tensor, floor: float) -> _Law:
+    def around(cls, x: Tensor, prior: _Prior) -> _Law:
         """One component at one scale, that of all rows."""
         one, identity = x.new_ones(1), torch.eye(x.shape[1], dtype=x.dtype, device=x.device)
-        return cls(one[:, None], x.mean(0)[None], identity[None], one, floor).of_rows(x, x.new_ones(1, 1, len(x)))
+        return cls(one[:, None], x.mean(0)[None], identity[None], one, prior).of_rows(x, x.new_ones(1, 1, len(x)))
 
     @classmethod
-    def around_centres(cls, x: Tensor, count: int, floor: float) -> _Law:
+    def around_centres(cls, x: Tensor, count: int, prior: _Prior) -> _Law:
         """Components of the rows that are nearest to each of so many centres, drawn far apart by k-means++.
 
         Each next centre is the best of a few rows drawn by their squared distance from the centres that there are.
@@ -369,7 +385,7 @@ class _Law(NamedTuple):
         shares = x.new_zeros(count, len(x))
         shares[torch.cdist(centres, x).argmin(0), torch.arange(len(x), device=x.device)] = 1.0
         identity = torch.eye(x.shape[1], dtype=x.dtype, device=x.device).expand(count, -1, -1)
-        return cls(x.new_ones(count, 1), centres, identity, x.new_ones(1), floor).of_rows(x, shares[:, None])
+        return cls(x.new_ones(count, 1), centres, identity, x.new_ones(1), prior).of_rows(x, shares[:, None])
 
     def at_scales(self, scales: Sequence[float]) -> _Law:
         """The same components at several scales, of which none is more likely than another."""
@@ -383,14 +399,19 @@ class _Law(NamedTuple):
         """How many normal laws it is made of."""
         return self.weights.numel()
 
-    @property
-    def is_narrow(self) -> bool:
-        """Whether its components may be narrow, so that each is to begin at the rows that are its own."""
-        return self.floor == _NARROW
-
     def log_parts(self, x: Tensor) -> Tensor:
         """What each of them adds to the density, `(k, j, n)`."""
         return component_log_densities(x, self.weights, self.means, self.factors, self.scales)
+
+    def log_parts_of(self, moments: Tensor) -> Tensor:
+        """The same of rows whose moments these are, of one scale."""
+        precisions = (self.factors @ self.factors.mT).double()
+        shifts = (precisions @ self.means.double()[:, :, None])[:, :, 0]
+        i, j = _pairs(self.means.shape[1], self.means.device)
+        quadratic = precisions[:, i, j] * torch.where(i == j, -0.5, -1.0)
+        heights = self.weights[:, 0].double().log() + self.factors.diagonal(dim1=-2, dim2=-1).double().log().sum(-1)
+        constant = heights - 0.5 * (self.means * shifts).sum(-1)
+        return (torch.cat([constant[:, None], shifts, quadratic], 1) @ moments.mT)[:, None]
 
     def log_densities(self, x: Tensor) -> Tensor:
         """The log density of rows, but for a constant."""
@@ -405,14 +426,18 @@ class _Law(NamedTuple):
             relative: It ends at a round that gains less than this share of what all have gained.
         """
         law, first, before = self, math.inf, -math.inf
+        moments = _moments(x) if len(self.scales) == 1 and x.shape[1] <= _LINEAR else None
         for _ in range(_ROUNDS):
-            logs = law.log_parts(x)
-            totals = logs.flatten(0, 1).logsumexp(0)
-            now = totals.double().mean().item()
+            logs = law.log_parts(x) if moments is None else law.log_parts_of(moments)
+            highest = logs.flatten(0, 1).amax(0)
+            shares = (logs - highest).to(x.dtype).exp_()
+            sums = shares.flatten(0, 1).sum(0)
+            now = (highest.double() + sums.double().log()).mean().item()
             first = min(first, now)
             if now - before < max(_SMALL, relative * (now - first)) or time_left() < ends:
                 break
-            before, law = now, law.of_rows(x, (logs - totals).exp())
+            shares /= sums
+            before, law = now, law.of_rows(x, shares) if moments is None else law.of_moments(moments, shares)
         return law
 
     def halved(self) -> _Law:
@@ -420,7 +445,7 @@ class _Law(NamedTuple):
 
         So both clusters and heavy tails are found, and what was found stays.
         """
-        weights, means, factors, scales, floor = self
+        weights, means, factors, scales, prior = self
         lengths, axes = torch.linalg.eigh(factors @ factors.mT)  # of the precision: the first axis is the longest
         apart = 0.5 * axes[:, :, 0] / lengths[:, :1].sqrt()
         return _Law(
@@ -428,7 +453,7 @@ class _Law(NamedTuple):
             torch.cat([means + apart, means - apart]),
             torch.cat([factors * math.sqrt(2), factors / math.sqrt(2)]),
             scales,
-            floor,
+            prior,
         )
 
     def of_rows(self, x: Tensor, shares: Tensor) -> _Law:
@@ -440,13 +465,42 @@ class _Law(NamedTuple):
         precise = (shares / self.scales.square()[:, None]).sum(1)
         sums = precise.sum(1).clamp(min=1e-6)
         means = precise @ x / sums[:, None]
-        identity = torch.eye(x.shape[1], dtype=x.dtype, device=x.device)
-        covariances = []
-        for share, count, mean in zip(precise, weights.sum(1), means, strict=True):
+        scatters = []
+        for share, mean in zip(precise, means, strict=True):
             centred = x - mean
-            # As one row more, at unit distance from the mean: rows of fewer than d directions still have a law.
-            covariances.append(((centred * share[:, None]).mT @ centred + identity) / (count + 1))
-        # In double precision: some directions may be a million times as wide as others.
-        root = torch.linalg.cholesky(torch.stack(covariances).double() + self.floor * identity.double())
-        factors = torch.linalg.solve_triangular(root, identity.to(root).expand_as(root), upper=False).mT
-        return self._replace(weights=weights / weights.sum(), means=means, factors=factors.to(x))
+            scatters.append((centred * share[:, None]).mT @ centred)
+        return self._with(weights, means, torch.stack(scatters).double())
+
+    def of_moments(self, moments: Tensor, shares: Tensor) -> _Law:
+        """The same of rows whose moments these are, of one scale."""
+        d = self.means.shape[1]
+        weights = shares.sum(-1).clamp(min=1e-6)
+        sums = shares[:, 0].double() @ moments
+        means = sums[:, 1 : d + 1] / weights.double()
+        i, j = _pairs(d, moments.device)
+        squares = sums.new_zeros(len(sums), d, d)
+        squares[:, i, j] = squares[:, j, i] = sums[:, d + 1 :]
+        return self._with(weights, means.to(shares), squares - sums[:, :1, None] * means[:, :, None] * means[:, None])
+
+    def _with(self, weights: Tensor, means: Tensor, scatters: Tensor) -> _Law:
+        """The laws of so much weight `(k, j)` in rows, with these sums of squared distances, in double precision."""
+        rows, floor = self.prior
+        # As some rows more, at unit distance from the mean: rows of fewer than d directions still have a law.
+        identity = torch.eye(means.shape[1], dtype=scatters.dtype, device=scatters.device)
+        covariances = (scatters + rows * identity) / (weights.double().sum(1)[:, None, None] + rows) + floor * identity
+        root = torch.linalg.cholesky(covariances)
+        factors = torch.linalg.solve_triangular(root, identity.expand_as(root), upper=False).mT
+        return self._replace(weights=weights / weights.sum(), means=means, factors=factors.to(means))
+
+
+def _pairs(dim: int, device: torch.device) -> tuple[Tensor, Tensor]:
+    """All i and j, i <= j."""
+    i, j = torch.triu_indices(dim, dim, device=device)
+    return i, j
+
+
+def _moments(x: Tensor) -> Tensor:
+    """1, x_i, and x_i x_j of each row, in which the logarithm of a normal law and its estimate are linear."""
+    i, j = _pairs(x.shape[1], x.device)
+    x = x.double()  # squares of what is far away cancel
+    return torch.cat([torch.ones_like(x[:, :1]), x, x[:, i] * x[:, j]], 1)

@@ -77,6 +77,8 @@ _LONG_AVERAGE = 0.999  # decay of the weights' average where matching leads, as 
 _FEW = 10_000  # rows that a flow overfits within minutes
 _SPARE = 2  # rows pushed for a block, in units of those that it is expected to see
 _PUSHED_ROWS = 1024  # rows pushed at once, so that memory does not grow with the table
+_SHARE, _PLANE_SHARE = 0.1, 0.2  # of the time, for a mixture: in the plane it may see more than any flow does
+_FROM_REST = 3  # by which the joint training's rate is divided where a mixture is all that there is
 _LOCAL, _PROXIMAL, _JOINT = "local matching", "block", "joint likelihood"
 
 
@@ -205,7 +207,8 @@ class JKOiFlow(Flow, GenerativeModel):
         typed = self.stages.components
         usual = most_components(data.distinct) if self._is_plain and not self.condition_dim else 1
         most = usual if typed is None else typed
-        mixture = fit_mixture(data.train, data.validation, most) if most > 1 else None
+        share = _PLANE_SHARE if self.dim <= 2 else _SHARE
+        mixture = fit_mixture(data.train, data.validation, most, share) if most > 1 else None
         if mixture is not None and mixture.parts > 1 and (typed or self._is_worth(mixture, data.validation)):
             self.base = mixture
         if typed is None:
@@ -396,6 +399,8 @@ class JKOiFlow(Flow, GenerativeModel):
             rests: Whether no block has gained anything so far. Then a mixture has all that can be told from the rows,
                 as far as is known, and stays as it was estimated unless it is clearly beaten.
         """
+        settled = self._leads_to_a_mixture and rests
+        rate = self.stages.joint_rate / (_FROM_REST if settled else 1)
         # The same displacement takes the more energy, the shorter the time: no more of it than in a unit of time.
         start, stop = self.velocity.interval
         kinetic = self.stages.kinetic * min(1.0, stop - start)
@@ -404,10 +409,10 @@ class JKOiFlow(Flow, GenerativeModel):
             data,
             self.discretization,
             costs=[Kinetic(kinetic)] if kinetic else [],
-            settled=self._leads_to_a_mixture and rests,
+            settled=settled,
             name=_JOINT,
             finish=lambda entry: entry.update(kind=_JOINT),
-            optimization=self.optimization.rebuilt(learning_rate=self.stages.joint_rate),
+            optimization=self.optimization.rebuilt(learning_rate=rate),
         )
         if self._leads_to_a_mixture:
             stage.parameters = [*stage.parameters, *self.base.parameters()]

@@ -149,7 +149,7 @@ class Stages(Group):
             rows are scarcest; see `usual_path`.
         joint: Share of the budget for the likelihood of the assembled chain, at the end; 0 for none. By default that of
             `shares`, and what is left of the budget where the chain ends before its last block.
-        joint_rate: Peak learning rate of the joint training.
+        joint_rate: Peak learning rate of the joint training; a third of it where a mixture is all that there is so far.
         kinetic: Weight of the kinetic energy :math:`\int |v|^2 dt` in the joint stage: straight paths need few steps.
             In a chain shorter than a unit of time it is less by that, or it would hold displacements back.
         components: The most components of the base that the scheme leads to: a mixture of normal laws, which is
