@@ -7,6 +7,7 @@ import torch
 from torch import distributions
 
 import genflow as gf
+from genflow import normal_mixture
 from genflow.deadline import deadline
 from genflow.errors import InputError
 from genflow.normal_mixture import NormalMixture, fit_mixture
@@ -270,3 +271,61 @@ def test_scales_are_found_where_tails_are_heavy_and_left_alone_where_they_are_no
 def test_scales_are_numbers_above_0():
     with pytest.raises(InputError, match=r"scales: \(0.0,\) came"):
         NormalMixture(2, 1, (0.0,))
+
+
+def ring(count: int, seed: int, width: float = 0.02) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    angle = 2 * math.pi * torch.rand(count, generator=generator)
+    radius = 1 + width * torch.randn(count, generator=generator)
+    return torch.stack([radius * angle.cos(), radius * angle.sin()], 1)
+
+
+def test_thin_things_in_the_plane_are_seen_by_many_narrow_laws():
+    # The law of the ring has log 2π + ½ log 2πe σ² nats, but for E log r = -σ² / 2. A piece of it of the angle 2 δ that
+    # one normal law takes for straight is bent by δ² / 2: below σ for 32 pieces, which are right to some percent then.
+    mixture = fit_mixture(ring(6000, 0), ring(2000, 1))
+    truth = math.log(2 * math.pi) + 0.5 * math.log(2 * math.pi * math.e * 0.02**2)
+    log_p = mixture.log_prob(ring(4000, 2))
+    assert mixture.components >= 16
+    assert -log_p.mean().item() < truth + 0.15
+    assert -log_p.mean().item() > truth - 4 * log_p.std().item() / math.sqrt(len(log_p))
+
+
+def test_thick_ones_keep_wide_laws():
+    mixture = fit_mixture(ring(6000, 0, width=0.3), ring(2000, 1, width=0.3))
+    assert mixture.components <= 64
+    assert mixture.factors.diagonal(dim1=-2, dim2=-1).max() < 10 + 1  # 1 / √.01, with what a triangle adds to it
+
+
+@pytest.mark.parametrize("dim", [1, 2, 5])
+def test_a_round_of_em_by_moments_is_that_by_rows(dim):
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(300, dim, generator=generator, dtype=torch.float64)
+    by_rows = by_moments = normal_mixture._Law.around_centres(x, 4, normal_mixture._NARROW)
+    moments = normal_mixture._moments(x)
+    for _ in range(3):
+        logs, others = by_rows.log_parts(x), by_moments.log_parts_of(moments)
+        # x' P x is a difference of numbers of size P |x|² + P |μ|², at most 10⁴ · 10² here.
+        torch.testing.assert_close(others, logs, rtol=0, atol=1e-9)
+        by_rows, by_moments = (
+            by_rows.of_rows(x, logs.softmax(0)),
+            by_moments.of_moments(moments, others.softmax(0)),
+        )
+        for found, wanted in zip(by_moments[:3], by_rows[:3], strict=True):
+            torch.testing.assert_close(found, wanted, rtol=1e-9, atol=1e-9)
+
+
+def test_few_narrow_laws_above_the_plane():
+    generator = torch.Generator().manual_seed(0)
+    centres = 3 * torch.randn(4, 5, generator=generator)
+
+    def rows(count):
+        which = torch.randint(4, (count,), generator=generator)
+        return centres[which] + 0.02 * torch.randn(count, 5, generator=generator)
+
+    mixture = fit_mixture(rows(4000), rows(1000))
+    assert mixture.components == 4
+    log_p = mixture.log_prob(rows(4000)).mean().item()
+    truth = -math.log(4) - 2.5 * math.log(2 * math.pi * math.e * 0.02**2)
+    # A floor of 10⁻⁴ beside variances of 4 · 10⁻⁴ costs ½ (log 1.25 + 1 / 1.25 - 1) = .012 nats in each direction.
+    assert log_p == pytest.approx(truth - 5 * 0.012, abs=0.1)
