@@ -41,7 +41,7 @@ _SCALES = (0.125, 0.25, 0.5, 1.0, 2.0, 4.0)  # that components have their law at
 _CLEARLY = 3.0  # standard errors by which one component is to be likelier at these scales
 _WORTH = 1e-2  # nats that twice as many components are to gain: each of them takes its time in a training
 _FEW = 16  # narrow components above the plane: fewer than so many
-_PLANE_TIMES, _THIN = 4, 0.5  # in the plane: so many times as many, and nats that they are to gain
+_THIN = 0.5  # nats that narrow components in the plane are to gain
 _LINEAR = 8  # dimensions up to which a round is linear in the rows' moments
 _WORK = 3e10  # products that a number of components may cost where no clock bounds it
 _ELEMENTWISE = 30  # what exponentials and the like of an entry cost, in products
@@ -257,12 +257,13 @@ def fit_mixture(
     validation: Float[Tensor, "m d"],
     most: int = 64,
     share: float = 0.1,
+    most_thin: int = 256,
 ) -> NormalMixture:
     """The mixture under which validation rows are likeliest, of 1, 2, 4, … components, each by the EM algorithm.
 
     It ends when two doublings in a row have lost. Where one component is clearly likelier at several scales, all have
-    them. Components are wide, but for two kinds of rows: those on thin things in the plane, which take up to four times
-    as many, and those above it that are made of few narrow laws, so that more of them gain nothing. Within a
+    them. Components are wide, but for two kinds of rows: those on thin things in the plane, which take more of them,
+    and those above it that are made of few narrow laws, so that more of them gain nothing. Within a
     `genflow.deadline.deadline` no more is begun than fits into a share of the time that is left; without one, no more
     than a fixed number of products, so that it can be repeated.
 
@@ -271,6 +272,7 @@ def fit_mixture(
         validation: Validation rows.
         most: The most components.
         share: The share of the time.
+        most_thin: The most components for thin things in the plane.
 
     Example:
         >>> import torch
@@ -284,7 +286,7 @@ def fit_mixture(
     best, highest = _doubled(x, validation, most, _WIDE, ends)
     if len(best.means) > 1 and len(best.scales) == 1:
         plane = x.shape[1] <= 2
-        limit = _PLANE_TIMES * most if plane else min(2 * len(best.means), _FEW, most)
+        limit = most_thin if plane else min(2 * len(best.means), _FEW, most)
         narrow, value = _doubled(x, validation, limit, _NARROW, ends)
         # Thin things in the plane; above it, what twice as many of them do not say better.
         right = (value - highest).mean().item() >= _THIN if plane else len(narrow.means) <= limit // 2

@@ -288,6 +288,7 @@ def test_thin_things_in_the_plane_are_seen_by_many_narrow_laws():
     log_p = mixture.log_prob(ring(4000, 2))
     assert mixture.components >= 16
     assert -log_p.mean().item() < truth + 0.15
+    assert fit_mixture(ring(6000, 0), ring(2000, 1), most=8, most_thin=8).components <= 8
     assert -log_p.mean().item() > truth - 4 * log_p.std().item() / math.sqrt(len(log_p))
 
 

@@ -78,6 +78,7 @@ _FEW = 10_000  # rows that a flow overfits within minutes
 _SPARE = 2  # rows pushed for a block, in units of those that it is expected to see
 _PUSHED_ROWS = 1024  # rows pushed at once, so that memory does not grow with the table
 _SHARE, _PLANE_SHARE = 0.1, 0.2  # of the time, for a mixture: in the plane it may see more than any flow does
+_THIN_TIMES = 4  # as many components, for thin things in the plane
 _FROM_REST = 3  # by which the joint training's rate is divided where a mixture is all that there is
 _LOCAL, _PROXIMAL, _JOINT = "local matching", "block", "joint likelihood"
 
@@ -207,8 +208,9 @@ class JKOiFlow(Flow, GenerativeModel):
         typed = self.stages.components
         usual = most_components(data.distinct) if self._is_plain and not self.condition_dim else 1
         most = usual if typed is None else typed
+        thin = _THIN_TIMES * most if typed is None else most
         share = _PLANE_SHARE if self.dim <= 2 else _SHARE
-        mixture = fit_mixture(data.train, data.validation, most, share) if most > 1 else None
+        mixture = fit_mixture(data.train, data.validation, most, share, thin) if most > 1 else None
         if mixture is not None and mixture.parts > 1 and (typed or self._is_worth(mixture, data.validation)):
             self.base = mixture
         if typed is None:
