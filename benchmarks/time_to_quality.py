@@ -1,6 +1,6 @@
 """In what time does a model reach what the best of its rivals reaches?
 
-    python benchmarks/time_to_quality.py --out DIR [--data two-moons rose …] [--rivals nsf maf cnf flow-matching edm]
+    python benchmarks/time_to_quality.py --out DIR [--data two-moons rose …] [--rivals nsf maf cnf flow-matching edm gaussian-mixture]
                                          [--model jko-iflow] [--budget 100s] [--seeds 0 1 2] [--jobs 2]
 
 On each data set the rivals are trained for the budget, and the one of the lowest mean test NLL over the seeds is what
@@ -46,7 +46,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--data", nargs="+", default=[*DATA, *(str(path) for path in TABLES if path.is_file())])
-    parser.add_argument("--rivals", nargs="+", default=["nsf", "maf", "cnf", "flow-matching", "edm"])
+    parser.add_argument(
+        "--rivals", nargs="+", default=["nsf", "maf", "cnf", "flow-matching", "edm", "gaussian-mixture"]
+    )
     parser.add_argument("--model", default="jko-iflow")
     parser.add_argument("--budget", default="100s")
     parser.add_argument("--evaluation", default="14s", help="time of the figures of a training")
