@@ -1,10 +1,11 @@
 """What rounds of the published recipe do, by its own count: steps of a block, not seconds.
 
-    python benchmarks/rounds.py [data ...] [--steps 1000] [--blocks 4] [--moves 4] [--halvings 1] [--seed 0]
+    python benchmarks/rounds.py [data ...] [--steps 1000] [--blocks 4] [--moves 4] [--halvings 1] [--damping 0.5]
 
 The figure of the paper's MINIBOONE experiment, on other tables: a first round, rounds in which the boundaries move
 towards equal movement of the blocks, and rounds in which every interval is halved, each with the same number of steps
-for every block, as the authors count them (10 000). After each round: the NLL of test rows with its standard error, the
+for every block, as the authors count them (10 000). With `--damping 0` the boundaries stay where they are: what more
+steps do by themselves. After each round: the NLL of test rows with its standard error, the
 gain on the round before, paired, the mean squared error of decode(encode(x)), and how unequal the movements are.
 
 C. Xu, X. Cheng, Y. Xie, https://arxiv.org/abs/2212.14424, section 5 and figure 5.
@@ -72,13 +73,14 @@ def main() -> None:
     parser.add_argument("--blocks", type=int, default=4)
     parser.add_argument("--moves", type=int, default=4, help="rounds that move the boundaries")
     parser.add_argument("--halvings", type=int, default=1, help="rounds that halve every interval, behind those")
+    parser.add_argument("--damping", type=float, default=0.5, help="share of the way that the boundaries move")
     parser.add_argument("--rate", type=float, default=1e-4, help="Adam's learning rate")
     parser.add_argument("--seed", type=int, default=0)
     chosen = parser.parse_args()
     torch.set_num_threads(1)
     for name in chosen.data:
         data = gf.data.load(name, seed=chosen.seed)
-        rounds = EqualRounds(chosen.moves, equal=0.0, refine=chosen.halvings)
+        rounds = EqualRounds(chosen.moves, equal=0.0, damping=chosen.damping, refine=chosen.halvings)
         model = Watched(data.dim, chosen.blocks, learning_rate=chosen.rate)
         # The rows in the model's units, as `fit` will hand them to it.
         mean, deviation = (getattr(torch.as_tensor(data.train).double(), f)(0) for f in ("mean", "std"))

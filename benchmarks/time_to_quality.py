@@ -1,6 +1,6 @@
 """In what time does a model reach what the best of its rivals reaches?
 
-    python benchmarks/time_to_quality.py --out DIR [--data two-moons rose …] [--rivals nsf maf cnf flow-matching edm gaussian-mixture]
+    python benchmarks/time_to_quality.py --out DIR [--data two-moons rose …] [--rivals nsf maf cnf flow-matching edm …]
                                          [--model jko-iflow] [--budget 100s] [--seeds 0 1 2] [--jobs 2]
 
 On each data set the rivals are trained for the budget, and the one of the lowest mean test NLL over the seeds is what
