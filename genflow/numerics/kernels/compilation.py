@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import hashlib
 import os
 import platform
@@ -72,10 +73,14 @@ def _processor() -> str:
 
 
 def _cache() -> Path:
-    """A folder of the user's own, that of this process alone where it can't be written to."""
-    folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "genflow"
+    """A folder of the user's own; one of this process alone, for as long as it lasts, where that can't be written to."""
     try:
+        folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "genflow"
         folder.mkdir(parents=True, exist_ok=True)
-    except (OSError, RuntimeError):
-        return Path(tempfile.mkdtemp(prefix="genflow-"))
-    return folder if os.access(folder, os.W_OK) else Path(tempfile.mkdtemp(prefix="genflow-"))
+        if os.access(folder, os.W_OK):
+            return folder
+    except (OSError, RuntimeError):  # or there is no home
+        pass
+    folder = Path(tempfile.mkdtemp(prefix="genflow-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder
