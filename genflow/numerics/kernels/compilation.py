@@ -73,7 +73,7 @@ def _processor() -> str:
 
 
 def _cache() -> Path:
-    """A folder of the user's own; one of this process alone, for as long as it lasts, where that can't be written to."""
+    """A folder of the user's own; one of this process alone, while it lasts, where that can't be written to."""
     try:
         folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "genflow"
         folder.mkdir(parents=True, exist_ok=True)
