@@ -45,8 +45,13 @@ class Watched(PublishedJKOiFlow):
         """Looks at these rows, whose log density in their own units is `logarithm` less."""
         self.rows, self.logarithm, self.rounds, self.before = rows, logarithm, rounds, None
 
-    @torch.no_grad()
     def _next_round(self, entries: list[dict[str, Any]]) -> tuple[int, int] | None:
+        self.report(entries)
+        return super()._next_round(entries)
+
+    @torch.no_grad()
+    def report(self, entries: list[dict[str, Any]]) -> None:
+        """A line for the round that is over."""
         nll = self.logarithm - self.log_prob(self.rows).double()
         gain = None if self.before is None else self.before - nll
         error = (self.decode(self.encode(self.rows)) - self.rows).square().mean().item()
@@ -58,7 +63,6 @@ class Watched(PublishedJKOiFlow):
             flush=True,
         )
         self.before = nll
-        return super()._next_round(entries)
 
 
 def _with_error(values: torch.Tensor) -> str:
@@ -89,7 +93,8 @@ def main() -> None:
         stages = chosen.blocks * (1 + chosen.moves + sum(2**i for i in range(1, chosen.halvings + 1)))
         print(f"\n{name}, {chosen.steps} steps a block, {stages * chosen.steps} in all")
         print("moves halvings blocks           test NLL               gain  inversion  spread of movements")
-        model.fit(data, iterations=stages * chosen.steps, seed=chosen.seed)
+        fitted = model.fit(data, iterations=stages * chosen.steps, seed=chosen.seed)
+        fitted.model.report([entry for entry in fitted.history if entry["kind"] == "block"])  # with it the budget is over
 
 
 if __name__ == "__main__":
