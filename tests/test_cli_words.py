@@ -165,8 +165,11 @@ def test_remarks_name_flags(capsys, folder):
 @pytest.mark.parametrize("seconds", [0.02, 0.3, 1.0])
 def test_an_interrupt_while_importing_is_no_traceback(tmp_path, seconds):
     environment = {**os.environ, "PYTHONPATH": str(Path(gf.__file__).parent.parent)}
-    # A file says that Python itself is up: before that, no code of ours can catch anything.
-    code = "import sys; from genflow.cli import main; open('up', 'w').close(); sys.exit(main(['list', 'latent']))"
+    # A file says that Python itself is up: before that, no code of ours can catch anything, nor while it shuts down.
+    code = (
+        "import os, signal; from genflow.cli import main; open('up', 'w').close(); code = main(['list', 'latent']); "
+        "signal.signal(signal.SIGINT, signal.SIG_IGN); os._exit(code)"
+    )
     process = subprocess.Popen(
         [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=tmp_path,
         env=environment,
