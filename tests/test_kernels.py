@@ -131,7 +131,7 @@ def test_without_them_the_formulas_do(monkeypatch, tmp_path, reason):
         monkeypatch.setattr(library, "compiled", lambda source: tmp_path / "text.so")
     assert library.two_layers.__wrapped__() is None
     assert not list(tmp_path.glob("genflow/*"))  # nothing half made stays
-    monkeypatch.setattr(fused_in_c, "_kernels", lambda: None)
+    monkeypatch.setattr(fused_in_c, "_found", lambda: None)
     v, divergence = fused.velocity_and_divergence(fused_in_c.silu, *inputs(4, 2, 8, dtype=torch.float32)[0])
     assert v.shape == (4, 2)
     assert divergence.shape == (4,)

@@ -6,7 +6,7 @@ done row by row while it is in the cache (`genflow.numerics.kernels`). Results a
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cache
 from typing import Any
 
@@ -16,7 +16,7 @@ from torch.autograd.graph import saved_tensors_hooks
 
 from genflow.numerics.kernels import Library, two_layers
 from genflow.velocities.activations import Activation, silu
-from genflow.velocities.two_layers import differentiable, plain_divergence, plain_pushed
+from genflow.velocities.two_layers import differentiable, modulation_parts, plain_divergence, plain_pushed
 
 __all__ = ["DivergenceInC", "PushedInC", "is_compiled"]
 
@@ -35,14 +35,21 @@ def is_compiled(activation: Activation, x: Tensor) -> bool:
         return False
     if x.shape[1] > _NARROW or (len(x) > _ONE_CORE and torch.get_num_threads() > 1):
         return False
-    return _kernels() is not None
+    return _found() is not None
 
 
 @cache
-def _kernels() -> Library | None:
+def _found() -> Library | None:
     """The kernels, where they say of a small example what the formulas say."""
     kernels = two_layers()
     return kernels if kernels is not None and _agrees(kernels) else None
+
+
+def _kernels() -> Library:
+    """The kernels, which there are."""
+    kernels = _found()
+    assert kernels is not None
+    return kernels
 
 
 def _agrees(kernels: Library) -> bool:
@@ -58,7 +65,8 @@ def _agrees(kernels: Library) -> bool:
         kept, *found = _forward(kernels, *inputs)
         found += _backward(kernels, kept, v_bar, divergence_bar)
         kept, *pushed = _push(kernels, inputs[0], tangents, *inputs[1:])
-        found += pushed + _push_back(kernels, kept, v_bar, pushed_bar)
+        found += pushed
+        found += [bar for bar in _push_back(kernels, kept, v_bar, pushed_bar) if bar is not None]
         x, *rest = variables = [tensor.requires_grad_() for tensor in exact[:6]]
         wanted = list(plain_divergence(silu, *variables))
         wanted += torch.autograd.grad(wanted, variables, exact[7:9])
@@ -71,24 +79,52 @@ class DivergenceInC(torch.autograd.Function):
     """Velocity and divergence; all rows share their biases and gains."""
 
     @staticmethod
-    def forward(ctx: Any, activation: Activation, *inputs: Tensor) -> tuple[Tensor, Tensor]:
-        kernels = _kernels()
-        assert kernels is not None
-        kept, v, divergence = _forward(kernels, *(tensor.contiguous() for tensor in inputs))
-        if any(ctx.needs_input_grad):
-            ctx.activation = activation
-            ctx.save_for_backward(*inputs, *kept[len(inputs) :])
-        return v, divergence
+    def forward(ctx: Any, activation: Activation, *inputs: Tensor) -> tuple[Tensor, ...]:
+        return _computed(ctx, _forward, activation, *inputs)
 
     @staticmethod
-    def backward(ctx: Any, v_bar: Tensor, divergence_bar: Tensor) -> tuple[Tensor | None, ...]:
-        kept = ctx.saved_tensors  # asked for once: a second time would compute a checkpointed piece again
-        if torch.is_grad_enabled():
-            return None, *differentiable(ctx, plain_divergence, kept[:6], (v_bar, divergence_bar))
-        kernels = _kernels()
-        assert kernels is not None
-        kept = [tensor.contiguous() for tensor in kept]
-        return None, *_backward(kernels, kept, v_bar.contiguous(), divergence_bar.contiguous())
+    def backward(ctx: Any, *bars: Tensor) -> tuple[Tensor | None, ...]:
+        return None, *_gradients(ctx, _backward, plain_divergence, *bars)
+
+
+class PushedInC(torch.autograd.Function):
+    """Velocity and one pushed tangent for each row, which is no function of anything; all share biases and gains."""
+
+    @staticmethod
+    def forward(ctx: Any, activation: Activation, *inputs: Tensor) -> tuple[Tensor, ...]:
+        return _computed(ctx, _push, activation, *inputs)
+
+    @staticmethod
+    def backward(ctx: Any, *bars: Tensor) -> tuple[Tensor | None, ...]:
+        return None, *_gradients(ctx, _push_back, plain_pushed, *bars)
+
+
+def _computed(ctx: Any, forward: Callable[..., Any], activation: Activation, *inputs: Tensor) -> tuple[Tensor, ...]:
+    """The outputs of an operation, which keeps its inputs and what else `forward` made for a backward pass."""
+    kept, *outputs = forward(_kernels(), *(tensor.contiguous() for tensor in inputs))
+    if any(ctx.needs_input_grad):
+        ctx.activation = activation
+        ctx.save_for_backward(*inputs, *kept[len(inputs) :])
+    return tuple(outputs)
+
+
+def _gradients(
+    ctx: Any, backward: Callable[..., Sequence[Tensor | None]], plain: Callable[..., Any], *bars: Tensor
+) -> Sequence[Tensor | None]:
+    """The gradients of the inputs of an operation, from those of its two outputs."""
+    kept = ctx.saved_tensors  # asked for once: a second time would compute a checkpointed piece again
+    if torch.is_grad_enabled():
+        v_bar, other_bar = bars
+        return differentiable(ctx, plain, kept[: len(ctx.needs_input_grad) - 1], (v_bar, other_bar))
+    return backward(_kernels(), [tensor.contiguous() for tensor in kept], *(bar.contiguous() for bar in bars))
+
+
+def _gained(kernels: Library, w2: Tensor, w3: Tensor, g1: Tensor, g2: Tensor) -> tuple[Tensor, Tensor]:
+    """W2 and W3 with the gains of their inputs."""
+    w2g, w3g = torch.empty_like(w2), torch.empty_like(w3)
+    kernels.gained(*w2.shape, w2, g1, w2g)
+    kernels.gained(*w3.shape, w3, g2, w3g)
+    return w2g, w3g
 
 
 def _forward(
@@ -96,10 +132,8 @@ def _forward(
 ) -> tuple[tuple[Tensor, ...], Tensor, Tensor]:
     """What backward needs, the velocity, the divergence; all contiguous."""
     (n, d), w = x.shape, len(w2)
-    b1, b2, g1, g2, b3 = modulation.split([*(w,) * 4, d])
-    w2g, w3g, coupling = torch.empty_like(w2), torch.empty_like(w3), torch.empty_like(w2)
-    kernels.gained(w, w, w2, g1, w2g)
-    kernels.gained(d, w, w3, g2, w3g)
+    b1, b2, g1, g2, b3 = modulation_parts(modulation, d)
+    (w2g, w3g), coupling = _gained(kernels, w2, w3, g1, g2), torch.empty_like(w2)
     kernels.coupling(w, d, w1, w2g, w3g, coupling)
     a1, slope1, curvature1, slope2 = (x.new_empty(n, w) for _ in range(4))
     kernels.first_layer(n, d, w, x, w1, b1, a1, slope1, curvature1)
@@ -114,9 +148,9 @@ def _backward(kernels: Library, kept: Sequence[Tensor], v_bar: Tensor, divergenc
     """The gradients of x, w1, w2, w3, skip, modulation, from what `_forward` kept; all contiguous."""
     x, w1, w2, w3, skip, modulation, w2g, w3g, coupling, a1, slope1, curvature1, a2, slope2, spread = kept
     (n, d), w = x.shape, len(w2)
-    _, _, g1, g2, _ = modulation.split([*(w,) * 4, d])
+    _, _, g1, g2, _ = modulation_parts(modulation, d)
     w1_bar, w3_bar, skip_bar, modulation_bar = map(torch.zeros_like, (w1, w3, skip, modulation))
-    b1_bar, b2_bar, g1_bar, g2_bar, b3_bar = modulation_bar.split([*(w,) * 4, d])
+    b1_bar, b2_bar, g1_bar, g2_bar, b3_bar = modulation_parts(modulation_bar, d)
     z2_bar, spread_bar, x_bar = torch.empty_like(a2), torch.empty_like(a2), torch.empty_like(x)
     kernels.second_layer_back(
         n, d, w, x, w3g, a2, slope2, spread, v_bar, divergence_bar, z2_bar, spread_bar, b2_bar, b3_bar, w3_bar, skip_bar
@@ -130,31 +164,6 @@ def _backward(kernels: Library, kept: Sequence[Tensor], v_bar: Tensor, divergenc
     return [x_bar, w1_bar, w2_bar, w3_bar, skip_bar, modulation_bar]
 
 
-class PushedInC(torch.autograd.Function):
-    """Velocity and one pushed tangent for each row, which is no function of anything; all share biases and gains."""
-
-    @staticmethod
-    def forward(ctx: Any, activation: Activation, *inputs: Tensor) -> tuple[Tensor, Tensor]:
-        kernels = _kernels()
-        assert kernels is not None
-        kept, v, pushed = _push(kernels, *(tensor.contiguous() for tensor in inputs))
-        if any(ctx.needs_input_grad):
-            ctx.activation = activation
-            ctx.save_for_backward(*inputs, *kept[len(inputs) :])
-        return v, pushed
-
-    @staticmethod
-    def backward(ctx: Any, v_bar: Tensor, pushed_bar: Tensor) -> tuple[Tensor | None, ...]:
-        kept = ctx.saved_tensors  # asked for once: a second time would compute a checkpointed piece again
-        if torch.is_grad_enabled():
-            return None, *differentiable(ctx, plain_pushed, kept[:7], (v_bar, pushed_bar))
-        kernels = _kernels()
-        assert kernels is not None
-        kept = [tensor.contiguous() for tensor in kept]
-        x_bar, *weights_bar = _push_back(kernels, kept, v_bar.contiguous(), pushed_bar.contiguous())
-        return None, x_bar, None, *weights_bar
-
-
 def _push(
     kernels: Library, x: Tensor, tangents: Tensor, w1: Tensor, w2: Tensor, w3: Tensor, skip: Tensor, modulation: Tensor
 ) -> tuple[tuple[Tensor, ...], Tensor, Tensor]:
@@ -163,10 +172,8 @@ def _push(
     Value and tangent stand below each other in one matrix: one product of twice as many rows for the two of them.
     """
     (n, d), w = x.shape, len(w2)
-    b1, b2, g1, g2, b3 = modulation.split([*(w,) * 4, d])
-    w2g, w3g = torch.empty_like(w2), torch.empty_like(w3)
-    kernels.gained(w, w, w2, g1, w2g)
-    kernels.gained(d, w, w3, g2, w3g)
+    b1, b2, g1, g2, b3 = modulation_parts(modulation, d)
+    w2g, w3g = _gained(kernels, w2, w3, g1, g2)
     both1, slope1, k1, slope2, k2 = x.new_empty(2 * n, w), *(x.new_empty(n, w) for _ in range(4))
     kernels.push_first_layer(n, d, w, x, tangents, w1, b1, both1[:n], both1[n:], slope1, k1)
     both2 = both1 @ w2g.mT
@@ -176,13 +183,13 @@ def _push(
     return kept, v, pushed
 
 
-def _push_back(kernels: Library, kept: Sequence[Tensor], v_bar: Tensor, pushed_bar: Tensor) -> list[Tensor]:
-    """The gradients of x, w1, w2, w3, skip, modulation, from what `_push` kept; all contiguous."""
+def _push_back(kernels: Library, kept: Sequence[Tensor], v_bar: Tensor, pushed_bar: Tensor) -> list[Tensor | None]:
+    """The same of x, tangents, which have none, w1, w2, w3, skip, modulation, from what `_push` kept."""
     x, tangents, w1, w2, w3, skip, modulation, w2g, w3g, both1, slope1, k1, both2, slope2, k2 = kept
     (n, d), w = x.shape, len(w2)
-    _, _, g1, g2, _ = modulation.split([*(w,) * 4, d])
+    _, _, g1, g2, _ = modulation_parts(modulation, d)
     w1_bar, w3_bar, skip_bar, modulation_bar = map(torch.zeros_like, (w1, w3, skip, modulation))
-    b1_bar, b2_bar, g1_bar, g2_bar, b3_bar = modulation_bar.split([*(w,) * 4, d])
+    b1_bar, b2_bar, g1_bar, g2_bar, b3_bar = modulation_parts(modulation_bar, d)
     both2_bar, x_bar = torch.empty_like(both2), torch.empty_like(x)
     second = x, tangents, w3g, both2[:n], both2[n:], slope2, k2, v_bar, pushed_bar
     kernels.push_second_layer_back(n, d, w, *second, both2_bar[:n], both2_bar[n:], b2_bar, b3_bar, w3_bar, skip_bar)
@@ -191,4 +198,4 @@ def _push_back(kernels: Library, kept: Sequence[Tensor], v_bar: Tensor, pushed_b
     kernels.push_first_layer_back(n, d, w, *first, both1_bar[:n], both1_bar[n:], b1_bar, w1_bar, x_bar)
     kernels.gained_back(w, w, w2, g1, w2_bar, g1_bar)
     kernels.gained_back(d, w, w3, g2, w3_bar, g2_bar)
-    return [x_bar, w1_bar, w2_bar, w3_bar, skip_bar, modulation_bar]
+    return [x_bar, None, w1_bar, w2_bar, w3_bar, skip_bar, modulation_bar]

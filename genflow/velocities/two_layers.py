@@ -13,13 +13,18 @@ from torch import Tensor
 
 from genflow.velocities.activations import Activation
 
-__all__ = ["differentiable", "layers", "plain_divergence", "plain_pushed", "split_modulation"]
+__all__ = ["differentiable", "layers", "modulation_parts", "plain_divergence", "plain_pushed", "split_modulation"]
+
+
+def modulation_parts(modulation: Tensor, dim: int) -> tuple[Tensor, ...]:
+    """b1, b2, g1 - 1, g2 - 1, b3, views of the vector, or the rows, that they stand in behind one another."""
+    width = (modulation.shape[-1] - dim) // 4
+    return modulation.split([*(width,) * 4, dim], dim=-1)
 
 
 def split_modulation(modulation: Tensor, dim: int) -> tuple[Tensor, ...]:
     """b1, b2, g1, g2, b3 of the vector, or the rows, that they stand in behind one another."""
-    width = (modulation.shape[-1] - dim) // 4
-    b1, b2, g1, g2, b3 = modulation.split([*(width,) * 4, dim], dim=-1)
+    b1, b2, g1, g2, b3 = modulation_parts(modulation, dim)
     return b1, b2, 1 + g1, 1 + g2, b3
 
 
