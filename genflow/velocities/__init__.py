@@ -9,10 +9,11 @@ from genflow.velocities.graph_attention import GraphAttention
 from genflow.velocities.guided import Guided, NullCondition, OptionalCondition, conditional, optional, strike_out
 from genflow.velocities.hollow import Hollow
 from genflow.velocities.linear import Linear
+from genflow.velocities.parallel import Parallel
 from genflow.velocities.potential import PotentialGradient
 from genflow.velocities.probability_flow import ProbabilityFlow
 from genflow.velocities.residual import ResidualMLP
-from genflow.velocities.shallow import Parallel, Shallow
+from genflow.velocities.shallow import Shallow
 from genflow.velocities.unet import UNet
 
 __all__ = [

@@ -14,24 +14,20 @@ one more matrix product of the size of the hidden layer, whatever the dimension.
 
 from __future__ import annotations
 
-import copy
-import itertools
 import math
-from typing import Any, cast
+from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from genflow.errors import InputError
-from genflow.interfaces import Velocity
 from genflow.velocities.activations import activation as activation_named
 from genflow.velocities.fused import velocity_and_divergence, velocity_and_pushed
 from genflow.velocities.time import TimeSeries, modulation
 from genflow.velocities.two_layers import layers, split_modulation
-from genflow.wrappers import Composed, Question
 
-__all__ = ["Parallel", "Shallow"]
+__all__ = ["Shallow"]
 
 
 class Shallow(TimeSeries):
@@ -134,57 +130,3 @@ class Shallow(TimeSeries):
         v, d1, d2 = layers(self.activation, x, *self.inputs(x, t, condition))
         hidden = ((cotangents @ self.w3) * d2) @ self.w2 * d1
         return v, hidden @ self.w1.mT + cotangents @ self.skip
-
-
-class Parallel(Composed):
-    r"""Branches side by side, :math:`v = \sum_b v_b`; their divergences and pushed tangents add up as well.
-
-    Args:
-        branches: Velocities on one and the same interval and event shape.
-
-    Example:
-        >>> import torch, genflow as gf
-        >>> wide = gf.velocities.Parallel([gf.velocities.Shallow(2, width) for width in (32, 64)])
-        >>> wide(torch.randn(4, 2), torch.tensor(0.0)).shape
-        torch.Size([4, 2])
-    """
-
-    own = frozenset({"noise", "denoise", "diffusion"})
-    noise = denoise = diffusion = None  # a sum of probability flows is none
-
-    def __init__(self, branches: list[Velocity]):
-        super().__init__()
-        if not branches:
-            raise InputError("branches: an empty list came; give at least one velocity")
-        if len({(branch.interval, branch.event_ndim) for branch in branches}) > 1:
-            raise InputError("branches: they differ in interval or event rank; all must agree")
-        self.branches = nn.ModuleList(branches)
-
-    def parts(self) -> list[Velocity]:
-        return [cast(Velocity, branch) for branch in self.branches]
-
-    def pieces(self) -> list[tuple[Velocity, float, float]]:
-        """A piece from each time at which a branch jumps to the next such time."""
-        inner = [branch.pieces() for branch in self.parts()]
-        cuts = sorted({time for pieces in inner for _, *ends in pieces for time in ends})
-        if len(cuts) <= 2:
-            return [(self, *self.interval)]
-        found: list[tuple[Velocity, float, float]] = []
-        for start, stop in itertools.pairwise(cuts):
-            middle = (start + stop) / 2
-            chosen = [next(field for field, low, high in pieces if low <= middle <= high) for pieces in inner]
-            part = copy.copy(self)
-            object.__setattr__(part, "_modules", {"branches": nn.ModuleList(chosen)})
-            object.__setattr__(part, "_arguments", {"branches": chosen})
-            part.interval = (start, stop)
-            found.append((part, start, stop))
-        return found
-
-    def ask(self, question: Question, x: Tensor, t: Tensor, condition: Any, *vectors: Tensor) -> Any:
-        answers = [question(branch, x, t, *vectors, condition) for branch in self.parts()]
-        return torch.stack(answers).sum(0) if isinstance(answers[0], Tensor) else _add(answers)
-
-
-def _add(pairs: list[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
-    first, second = zip(*pairs, strict=True)
-    return torch.stack(first).sum(0), torch.stack(second).sum(0)
