@@ -55,6 +55,7 @@ def velocities():
     ring = torch.tensor([[0.0, 1, 1], [1, 0, 1], [1, 1, 0]])
     return {
         "parallel": lambda: v.Parallel([shallow(), shallow()]),
+        "mean": lambda: v.Mean([shallow(), shallow()]),
         "chain": lambda: v.Chain([shallow().on((0.0, 0.5)), shallow().on((0.5, 2.0))]),
         "probability-flow": lambda: v.ProbabilityFlow(shallow(), VariancePreserving(), "v"),
         "guided": lambda: v.Guided(v.OptionalCondition(v.Shallow(2, width=6, condition_dim=2)), 1.5),

@@ -39,6 +39,7 @@ WRAPPERS = {
     "MeanVelocity": (gf.baselines.MeanVelocity, [shallow(3), diffusion(3)], CONDITION),
     "Chain": (lambda f: v.Chain([f]), [shallow(), diffusion()], None),
     "Parallel": (lambda f: v.Parallel([f]), [shallow(), v.ResidualMLP(2, 6)], None),
+    "Mean": (lambda f: v.Mean([f]), [shallow(), diffusion()], None),
 }
 
 

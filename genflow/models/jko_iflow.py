@@ -56,19 +56,21 @@ from genflow.models.jko_settings import (
     is_worth_a_base,
     layers,
     most_components,
+    most_members,
     shares,
     usual_blocks,
     usual_path,
     usual_step,
 )
 from genflow.models.local_matching import contractions, diffuse, local_path
+from genflow.models.members import Turn, first_steps, is_welcome, members_left, next_turn
 from genflow.models.proximal import proximal_stage
 from genflow.models.stages import initial_frequencies, likelihood_stage, matching_stage
 from genflow.naming.search import Between, OneOf
 from genflow.normal_mixture import NormalMixture, fit_mixture
 from genflow.schedulers import JKOSteps, refine, reparameterize
-from genflow.training import Optimization, Regime, Rows, Stage, Stream, TrainingData, pair, unpair
-from genflow.velocities import Chain, ResidualMLP, Shallow
+from genflow.training import Optimization, Regime, Rows, Stage, Stream, TrainingData, pair, pick, unpair
+from genflow.velocities import Chain, Mean, ResidualMLP, Shallow
 
 __all__ = ["JKOiFlow", "diffuse"]
 
@@ -102,7 +104,7 @@ class JKOiFlow(Flow, GenerativeModel):
         growth: Ratio of one step to the step before. By default 2 in the plane, 4 above.
         whiten: Whether to train on rows without correlation; by default, where the blocks are not `spatial`.
         condition_dim: Dimension of a condition, 0 for none: `data.condition_dim`.
-        network: What a block is, a `BlockNetwork`: `width`, `activation`, `frequencies`, `depth`, `block`.
+        network: What a block is, a `BlockNetwork`: `width`, `activation`, `frequencies`, `depth`, `members`, `block`.
         proximal: How it steps, a `ProximalStep`: `maximum`, `transport`, `tolerance`, `free_block`.
         rounds: What follows when all have, `Rounds`: `reparameterize`, `equal`, `damping`, `refine`.
         stages: What comes before and after, `Stages`: `objective`, `components`, `matching`, `joint`, `kinetic`, rates.
@@ -184,8 +186,10 @@ class JKOiFlow(Flow, GenerativeModel):
             self._settle_chain(data.distinct)
         self._settle(data.count, data.distinct)
         kinds = [entry["kind"] for entry in history]
-        if self.stages.matched and kinds.count(_LOCAL) < self.blocks:
-            return self._local_stage(data, kinds.count(_LOCAL))
+        if self.stages.matched:
+            turn = next_turn([entry for entry in history if entry["kind"] == _LOCAL])
+            if turn.block < self.blocks:
+                return self._local_stage(data, turn)
         if self.stages.objective != "matching":
             entries = [entry for entry in history if entry["kind"] == _PROXIMAL]
             if not entries:
@@ -278,6 +282,7 @@ class JKOiFlow(Flow, GenerativeModel):
             depth=depth,
             width=self.network.width or _WIDTH,
             frequencies=self.network.frequencies or initial_frequencies(self.dim, rows),
+            members=self.network.members or (most_members(self.dim, distinct) if self._is_plain else 1),
         )
         if self.optimization.sharpness is None:
             self.optimization = self.optimization.rebuilt(sharpness=0.1 if few else 0.0)
@@ -287,6 +292,7 @@ class JKOiFlow(Flow, GenerativeModel):
             depth=depth,
             width=self.network.width,
             frequencies=self.network.frequencies,
+            members=self.network.members,
             sharpness=self.optimization.sharpness,
             matching=self.stages.matching,
             joint=self.stages.joint,
@@ -317,23 +323,46 @@ class JKOiFlow(Flow, GenerativeModel):
             return moves, halvings + 1
         return None
 
-    def _local_stage(self, data: TrainingData, k: int) -> Stage:
-        """Block k by flow matching from one state of the Ornstein–Uhlenbeck flow to another.
+    def _local_stage(self, data: TrainingData, turn: Turn) -> Stage:
+        """A member of a block by flow matching from one state of the Ornstein–Uhlenbeck flow to another.
 
         The free block goes to the noise itself.
         """
+        k, most = turn.block, self.network.members or 1
         gammas = contractions([self.proximal_steps.step(j) for j in range(k + 1)], self.base)
         if self.proximal.free_block and k == self.blocks - 1:
             gammas[k] = math.inf
+        path = local_path(self, gammas, circular=self.stages.matching_path == "circular")
         matching = self.stages.matched
         later = (1 - matching) * self.blocks / matching  # the rest, in units of one of these stages
+        before = self._block(k, data.train)
+        network = self._network(k, turn.member, data.train) if turn.member else before
+
+        def finish(entry: dict[str, Any]) -> None:
+            entry.update(kind=_LOCAL, block=k, member=turn.member)
+            joined = Mean([*(before.parts() if isinstance(before, Mean) else [before]), network])
+            if not entry.get("replayed"):
+                entry["members_left"] = members_left(entry["span"], most) if turn.left is None else turn.left
+                entry["joined"] = bool(turn.member and entry["steps"]) and is_welcome(
+                    *(losses(velocity, entry["rows"]) for velocity in (before, joined))
+                )
+            if turn.member and entry.get("joined"):
+                self.velocity.blocks[k] = joined
+
+        @torch.no_grad()
+        def losses(velocity: Velocity, rows: int) -> Tensor:
+            stage = matching_stage(velocity, data, path, name=_LOCAL)
+            generator = torch.Generator(data.train.device).manual_seed(0)
+            return stage.validate(pick(stage.validation, slice(rows)), generator)
+
         return matching_stage(
-            self._block(k, data.train),
+            network,
             data,
-            local_path(self, gammas, circular=self.stages.matching_path == "circular"),
-            name=f"{_LOCAL} {k + 1}",
-            share=1 / (self.blocks - k + later),
-            finish=lambda entry: entry.update(kind=_LOCAL),
+            path,
+            name=f"{_LOCAL} {k + 1}" + (f", member {turn.member + 1}" if turn.member else ""),
+            share=1 / (self.blocks - k + later) if turn.share is None else turn.share,
+            steps=first_steps(data.distinct, self.optimization.batch_size) if most > 1 and not turn.member else None,
+            finish=finish,
             optimization=Optimization(
                 "adam",
                 self.stages.matching_rate or 0.0,
@@ -363,7 +392,7 @@ class JKOiFlow(Flow, GenerativeModel):
                 entry["ended"] |= not entry["kept"] or entry["relative_movement"] < self.proximal.tolerance
                 if entry["ended"]:  # with what is left of the budget, the joint stage makes something of a first block
                     joint = self.stages.joint or self._takes_what_is_left
-                    self.velocity.truncate(max(k + entry["kept"], 1 if joint else 0))
+                    self.velocity.truncate(max(k + entry["kept"], 1 if joint or self.stages.matched else 0))
 
         return proximal_stage(
             Flow(block, self.scheduler, self.integrator, self.divergence, self.base),
@@ -441,21 +470,26 @@ class JKOiFlow(Flow, GenerativeModel):
         return Shallow(self.dim, width, self.condition_dim, frequencies=frequencies, **common)
 
     def _block(self, k: int, like: Tensor) -> Velocity:
-        """Block k: the one that is there, or a new one, warm-started from its predecessor."""
-        if k < len(self.velocity):
-            return self.velocity[k]
-        interval = self._interval(k)
-        block = self._new_block(interval).to(like)
+        """Block k: the one that is there, or a new one of one network."""
+        if k == len(self.velocity):
+            self.velocity.append(self._network(k, 0, like))
+        return self.velocity[k]
+
+    def _network(self, k: int, member: int, like: Tensor) -> Velocity:
+        """A new network of block k, warm-started from its predecessor in the block before."""
+        interval = self.velocity[k].interval if k < len(self.velocity) else self._interval(k)
+        network = self._new_block(interval).to(like)
         if k:
             before = self.velocity[k - 1]
+            if isinstance(before, Mean):
+                before = before.parts()[member % len(before.parts())]
             shrunk = (before.interval[1] - before.interval[0]) / (interval[1] - interval[0])
             if shrunk == 1:
-                block.load_state_dict(before.state_dict())
-            elif block.scale_output is not None:
-                block.load_state_dict(before.state_dict())
-                block.scale_output(shrunk)
-        self.velocity.append(block)
-        return block
+                network.load_state_dict(before.state_dict())
+            elif network.scale_output is not None:
+                network.load_state_dict(before.state_dict())
+                network.scale_output(shrunk)
+        return network
 
     def _rows(self, data: TrainingData, entries: Sequence[dict[str, Any]]) -> int:
         """How many training rows to push for a block, from the entries of those before it.

@@ -15,7 +15,7 @@ from genflow.models.proximal import TRANSPORTS
 
 __all__ = [
     "MATCHED_SHARES", "BlockNetwork", "ProximalStep", "Rounds", "Stages", "is_matched", "is_scarce", "is_worth_a_base",
-    "layers", "most_components", "shares", "usual_blocks", "usual_path", "usual_step",
+    "layers", "most_components", "most_members", "shares", "usual_blocks", "usual_path", "usual_step",
 ]  # fmt: skip
 
 _GAIN = 2.0  # what a round spends, in units of the one before
@@ -26,6 +26,7 @@ MATCHED_SHARES = (0.95, 0.0)
 """The same shares where matching leads."""
 _FEW, _MORE, _NARROW = 1000, 3000, 20  # rows that are scarce; in up to so many dimensions, more of them are
 _LAYERS = 3  # residual layers of a block, where rows are scarce
+_MEMBERS = 8  # networks that it is the mean of, there, at most: every one makes log p and samples dearer
 _MANY, _COMPONENTS = 5000, 64  # rows of which a mixture says something, and of how many components at most
 _CLUSTERED, _GROUPS = 0.25, 4  # nats a dimension that a mixture is to gain, unless it has so few components
 _PATHS = ("straight", "circular")
@@ -45,6 +46,8 @@ class BlockNetwork(Group):
             for each of more than two dimensions.
         depth: Residual layers of a block, which then is a `genflow.velocities.ResidualMLP` of that width; 0 for
             `Shallow`, whose divergence is in closed form. By default that of `layers`.
+        members: The most networks that a block is the mean of; they are matched one after another, where each has time
+            to see its rows two hundred times. By default that of `most_members`.
         block: A velocity that the blocks are built like, with its arguments and intervals of their own, in place of
             `Shallow`; its weights are not used. A velocity on a graph makes this a model of node features, `dim` in
             all. Blocks without a method `scale_output` are not warm-started.
@@ -54,9 +57,12 @@ class BlockNetwork(Group):
     activation: str = "silu"
     frequencies: tuple[float, float] | None = None
     depth: int | None = None
+    members: int | None = None
     block: Velocity | None = None
 
     def __post_init__(self) -> None:
+        if self.members is not None and self.members < 1:
+            raise InputError(f"members: {self.members} came; a number of networks, 1 or more, would do")
         if self.depth is not None and self.depth < 0:
             raise InputError(f"depth: {self.depth} came; a number of residual layers, or 0 for none, would do")
 
@@ -247,6 +253,19 @@ def layers(dim: int, rows: int) -> int:
         rows: Rows to train on.
     """
     return _LAYERS if is_scarce(dim, rows) else 0
+
+
+def most_members(dim: int, rows: int) -> int:
+    """The most networks that a block is the mean of by default.
+
+    Where rows are scarce, a network has learned what they say within a few seconds, and what it has learned wrong
+    another one has not. See docs/experiments.md.
+
+    Args:
+        dim: Dimension of a point.
+        rows: Rows to train on.
+    """
+    return _MEMBERS if is_scarce(dim, rows) else 1
 
 
 def usual_path(rows: int) -> str:

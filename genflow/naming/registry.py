@@ -80,6 +80,7 @@ _BUILT_IN: dict[str, dict[str, tuple[str, str]]] = {
     "velocity": {
         "shallow": ("genflow.velocities:Shallow", "two hidden layers, divergence in closed form"),
         "parallel": ("genflow.velocities:Parallel", "shallow branches that add up, in closed form, too"),
+        "mean": ("genflow.velocities:Mean", "the mean of several fields, such as an ensemble's members"),
         "residual-mlp": ("genflow.velocities:ResidualMLP", "residual network, tangents pushed by hand"),
         "potential-gradient": (
             "genflow.velocities:PotentialGradient",

@@ -90,8 +90,9 @@ class StageRun:
 
     @property
     def fraction(self) -> float:
-        """How much of the stage's allowance is spent."""
-        return (self.budget.used - self.spent_before) / self.allowance if self.allowance else 1.0
+        """How much of the stage's allowance is spent, in what its budget counts or in steps."""
+        spent = (self.budget.used - self.spent_before) / self.allowance if self.allowance else 1.0
+        return spent if self.stage.steps is None else max(spent, self.step / self.stage.steps)
 
     @property
     def left(self) -> float:
@@ -146,11 +147,17 @@ class StageRun:
             "batch": self._batch_size,
             "rows": max(0, self.validated),
             "seconds": self.seconds,
+            "span": self._span(),
             "validation": self.best_loss,
             "learning_rate": self.rate,
             "refinements": self.refinements,
             "curve": self.curve,
         }
+
+    def _span(self) -> list[float]:
+        """Shares of the whole budget: what was spent when it began, what is now, what would be had it taken all."""
+        spent = self.spent_before, self.budget.used, self.spent_before + self.allowance
+        return [amount / self.budget.total for amount in spent]
 
     @property
     def pace(self) -> float:

@@ -17,6 +17,7 @@ from genflow.training.stage import StageState
 
 __all__ = ["Recipe", "ReplayRun", "complete", "recipes"]
 
+_DECIDED = ("validation", "curve", "kept", "members_left")  # on validation rows or by the clock, the first time
 _ENOUGH = 0.9  # of its steps: the last ones, at a rate near 0, change little
 
 
@@ -105,7 +106,7 @@ class ReplayRun(StageRun):
     ) -> dict[str, Any]:
         entry = super().__call__(progress, save)
         first = self.recipe.entry
-        return {**entry, **{name: first[name] for name in ("validation", "curve") if name in first}, "replayed": True}
+        return {**entry, **{name: first[name] for name in _DECIDED if name in first}, "replayed": True}
 
     def _validate(self, fraction: float, last: bool = False) -> None:
         self.next_validation = fraction + 1 / self.regime.validations  # when a snapshot is due

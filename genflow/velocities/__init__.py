@@ -9,7 +9,7 @@ from genflow.velocities.graph_attention import GraphAttention
 from genflow.velocities.guided import Guided, NullCondition, OptionalCondition, conditional, optional, strike_out
 from genflow.velocities.hollow import Hollow
 from genflow.velocities.linear import Linear
-from genflow.velocities.parallel import Parallel
+from genflow.velocities.parallel import Mean, Parallel
 from genflow.velocities.potential import PotentialGradient
 from genflow.velocities.probability_flow import ProbabilityFlow
 from genflow.velocities.residual import ResidualMLP
@@ -26,6 +26,7 @@ __all__ = [
     "Guided",
     "Hollow",
     "Linear",
+    "Mean",
     "NullCondition",
     "OptionalCondition",
     "Parallel",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import itertools
+from abc import abstractmethod
 from typing import Any, cast
 
 import torch
@@ -13,24 +14,11 @@ from genflow.errors import InputError
 from genflow.interfaces import Velocity
 from genflow.wrappers import Composed, Question
 
-__all__ = ["Parallel"]
+__all__ = ["Mean", "Parallel"]
 
 
-class Parallel(Composed):
-    r"""Branches side by side, :math:`v = \sum_b v_b`; their divergences and pushed tangents add up as well.
-
-    Args:
-        branches: Velocities on one and the same interval and event shape.
-
-    Example:
-        >>> import torch, genflow as gf
-        >>> wide = gf.velocities.Parallel([gf.velocities.Shallow(2, width) for width in (32, 64)])
-        >>> wide(torch.randn(4, 2), torch.tensor(0.0)).shape
-        torch.Size([4, 2])
-    """
-
-    own = frozenset({"noise", "denoise", "diffusion"})
-    noise = denoise = diffusion = None  # a sum of probability flows is none
+class _SideBySide(Composed):
+    """Branches on one interval, each of which is asked; what is made of their answers is said by a sub-class."""
 
     def __init__(self, branches: list[Velocity]):
         super().__init__()
@@ -40,8 +28,15 @@ class Parallel(Composed):
             raise InputError("branches: they differ in interval or event rank; all must agree")
         self.branches = nn.ModuleList(branches)
 
+    @abstractmethod
+    def combine(self, answers: Tensor) -> Tensor:
+        """What the whole says where its branches say this, `(branches, ...)`; linear, so that derivatives agree."""
+
     def parts(self) -> list[Velocity]:
         return [cast(Velocity, branch) for branch in self.branches]
+
+    def on(self, interval: tuple[float, float]) -> Velocity:
+        return type(self)([branch.on(interval) for branch in self.parts()])
 
     def pieces(self) -> list[tuple[Velocity, float, float]]:
         """A piece from each time at which a branch jumps to the next such time."""
@@ -62,9 +57,51 @@ class Parallel(Composed):
 
     def ask(self, question: Question, x: Tensor, t: Tensor, condition: Any, *vectors: Tensor) -> Any:
         answers = [question(branch, x, t, *vectors, condition) for branch in self.parts()]
-        return torch.stack(answers).sum(0) if isinstance(answers[0], Tensor) else _add(answers)
+        if isinstance(answers[0], Tensor):
+            return self.combine(torch.stack(answers))
+        first, second = zip(*answers, strict=True)
+        return self.combine(torch.stack(first)), self.combine(torch.stack(second))
 
 
-def _add(pairs: list[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
-    first, second = zip(*pairs, strict=True)
-    return torch.stack(first).sum(0), torch.stack(second).sum(0)
+class Parallel(_SideBySide):
+    r"""Branches side by side, :math:`v = \sum_b v_b`; their divergences and pushed tangents add up as well.
+
+    Args:
+        branches: Velocities on one and the same interval and event shape.
+
+    Example:
+        >>> import torch, genflow as gf
+        >>> wide = gf.velocities.Parallel([gf.velocities.Shallow(2, width) for width in (32, 64)])
+        >>> wide(torch.randn(4, 2), torch.tensor(0.0)).shape
+        torch.Size([4, 2])
+    """
+
+    own = frozenset({"noise", "denoise", "diffusion"})
+    noise = denoise = diffusion = None  # a sum of probability flows is none
+
+    def combine(self, answers: Tensor) -> Tensor:
+        return answers.sum(0)
+
+
+class Mean(_SideBySide):
+    r"""The mean of several fields, :math:`v = \frac{1}{m} \sum_b v_b`, such as members of an ensemble.
+
+    Of fields that regress one target, it has the error of one less their spread about it:
+
+    .. math:: E|v - u|^2 = \frac{1}{m} \sum_b E|v_b - u|^2 - \frac{1}{m} \sum_b E|v_b - v|^2 .
+
+    It is a field like any other: its flow is invertible, its divergence the mean of theirs. A mean of probability flows
+    of one noise is that of the mean score.
+
+    Args:
+        branches: Velocities on one and the same interval and event shape.
+
+    Example:
+        >>> import torch, genflow as gf
+        >>> still, expanding = (gf.as_velocity(lambda x, t, condition, a=a: a * x) for a in (0.0, 2.0))
+        >>> gf.velocities.Mean([still, expanding])(torch.ones(1, 2), torch.tensor(0.0))
+        tensor([[1., 1.]])
+    """
+
+    def combine(self, answers: Tensor) -> Tensor:
+        return answers.mean(0)
