@@ -337,6 +337,7 @@ class JKOiFlow(Flow, GenerativeModel):
         later = (1 - matching) * self.blocks / matching  # the rest, in units of one of these stages
         before = self._block(k, data.train)
         network = self._network(k, turn.member, data.train) if turn.member else before
+        is_first = most > 1 and not turn.member  # of several, if there is time: it says how long one of them takes
 
         def finish(entry: dict[str, Any]) -> None:
             entry.update(kind=_LOCAL, block=k, member=turn.member)
@@ -361,7 +362,6 @@ class JKOiFlow(Flow, GenerativeModel):
             path,
             name=f"{_LOCAL} {k + 1}" + (f", member {turn.member + 1}" if turn.member else ""),
             share=1 / (self.blocks - k + later) if turn.share is None else turn.share,
-            steps=first_steps(data.distinct, self.optimization.batch_size) if most > 1 and not turn.member else None,
             finish=finish,
             optimization=Optimization(
                 "adam",
@@ -369,6 +369,7 @@ class JKOiFlow(Flow, GenerativeModel):
                 self.optimization.batch_size,
                 average=_LONG_AVERAGE if self._by_matching else Optimization.average,
             ),
+            regime=Regime(steps=first_steps(data.distinct, self.optimization.batch_size) if is_first else None),
         )
 
     def _proximal_stage(

@@ -92,7 +92,7 @@ class StageRun:
     def fraction(self) -> float:
         """How much of the stage's allowance is spent, in what its budget counts or in steps."""
         spent = (self.budget.used - self.spent_before) / self.allowance if self.allowance else 1.0
-        return spent if self.stage.steps is None else max(spent, self.step / self.stage.steps)
+        return spent if self.regime.steps is None else max(spent, self.step / self.regime.steps)
 
     @property
     def left(self) -> float:

@@ -76,7 +76,6 @@ class Stage:
         validate: `(rows, generator) -> (m,)`, the loss of each of these validation rows; the weights that are best on
             average are kept. The generator starts anew every time, so that two validations can be compared.
         share: Its share of the budget that is left when it begins.
-        steps: The most steps that it takes; its schedule ends with them where its share is not spent before.
         finish: Called at the end with the stage's entry of the history; may change the model, and adds to the entry.
             On a clock within the time that is left: a solve in it may raise `OutOfTime`.
             The entry says how many rows were affordable in a validation, `rows`: it should look at no more of them.
@@ -130,7 +129,6 @@ class Stage:
         finish: Callable[[dict[str, Any]], None] = lambda entry: None,
         closing: float = 0.0,
         refinement: Refinement | None = None,
-        steps: int | None = None,
         *,
         optimization: Optimization = Optimization("adam", learning_rate=3e-3, sharpness=0.0, average=0.0),
         regime: Regime = Regime(),
@@ -142,7 +140,7 @@ class Stage:
         self.train, self.validation = train, validation
         self.loss, self.validate = loss, validate
         self.share, self.finish, self.closing = share, finish, closing
-        self.refinement, self.steps, self.optimization, self.regime = refinement, steps, optimization, regime
+        self.refinement, self.optimization, self.regime = refinement, optimization, regime
 
     @property
     def count(self) -> int:

@@ -1,0 +1,184 @@
+"""Blocks that are the mean of several networks, matched one after another."""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+import genflow as gf
+from genflow.errors import InputError
+from genflow.models.jko_settings import most_members
+from genflow.models.members import first_steps, is_welcome, members_left, next_turn
+from genflow.training import Optimization, Regime, Stage, TrainingData, train
+from genflow.training.budget import Budget
+from genflow.velocities import Mean, ResidualMLP
+from tests.test_budget import Clock
+
+ROWS = torch.randn(100, 3, generator=torch.Generator().manual_seed(0))  # 80 of them to train on: a batch
+ITERATIONS = 1000
+SMALL = {"width": 4, "depth": 1}
+
+
+def fitted(iterations=ITERATIONS, **options):
+    fit = {name: options.pop(name) for name in ("checkpoint", "progress", "refit") if name in options}
+    return gf.models.JKOiFlow(3, **{**SMALL, **options}).fit(ROWS, iterations=iterations, **fit)
+
+
+@pytest.fixture(scope="module")
+def several():
+    return fitted()
+
+
+def matched(model):
+    return [entry for entry in model.history if entry["kind"] == "local matching"]
+
+
+# What comes next
+
+
+@given(st.floats(0, 0.5), st.floats(0.01, 0.4), st.floats(0, 0.5), st.integers(1, 9))
+def test_members_take_what_the_block_was_given_and_no_more(began, taken, room, most):
+    used, due = began + taken, min(0.99, began + taken + room)
+    history = [{"span": [began, used, due], "members_left": members_left([began, used, due], most)}]
+    assert 0 <= history[0]["members_left"] < most
+    count = history[0]["members_left"]
+    lengths = []
+    while (turn := next_turn(history)).block == 0:
+        assert (turn.member, turn.left) == (len(history), count - len(history))
+        lengths.append(turn.share * (1 - used))
+        history.append({"span": [used, used + lengths[-1], used + lengths[-1]], "members_left": turn.left})
+        used += lengths[-1]
+    assert len(lengths) == count
+    assert next_turn(history) == (1, 0, None, None)
+    if lengths:
+        assert used == pytest.approx(due)
+        assert max(lengths) == pytest.approx(min(lengths))
+        assert lengths[0] >= 0.2 * taken  # no member is a scrap
+
+
+def test_histories_without_members_have_one_for_each_block():
+    assert [next_turn([{"kind": "local matching"}] * k) for k in range(3)] == [(k, 0, None, None) for k in range(3)]
+
+
+def test_a_member_joins_unless_the_mean_is_clearly_worse_with_it():
+    before = torch.linspace(1, 2, 400)
+    wobble = torch.tensor([1.0, -1.0]).repeat(200)
+    error = (wobble.std() / 20).item()
+    assert is_welcome(before, before - 0.1)
+    assert is_welcome(before, before + wobble + 1.9 * error)
+    assert not is_welcome(before, before + wobble + 2.1 * error)
+    assert not is_welcome(before, before * float("nan"))
+    assert not is_welcome(before[:0], before[:0])
+
+
+@pytest.mark.parametrize(("dim", "rows", "most"), [(3, 900, 8), (20, 2999, 8), (3, 3000, 1), (21, 1000, 1), (2, 50, 1)])
+def test_blocks_have_members_where_rows_are_scarce(dim, rows, most):
+    assert most_members(dim, rows) == most
+    assert first_steps(rows, 256) * min(256, rows) >= 200 * rows
+
+
+# What comes of it
+
+
+def test_a_block_is_the_mean_of_networks_that_were_matched_in_turn(several):
+    first, *others = matched(several)
+    assert first["steps"] == 200  # passes over 80 rows, a batch each
+    assert first["members_left"] == len(others) == 4  # of 950 steps
+    (block,) = several.model.velocity
+    assert isinstance(block, Mean)
+    assert len(block.parts()) == 1 + sum(entry["joined"] for entry in others) > 1
+    weights = [member.readout.weight for member in block.parts()]
+    assert not any(torch.equal(a, b) for a, b in itertools.combinations(weights, 2))
+    assert sum(entry["steps"] for entry in several.history) <= ITERATIONS
+    assert several.history[-1]["span"][1] <= 1
+    x = ROWS[:20].double()
+    there = several.double().model.encode(x)
+    assert torch.allclose(several.model.decode(there), x, atol=1e-6)
+
+
+def test_it_is_kept_and_read_again(several, tmp_path):
+    several.save(tmp_path / "model")
+    again = gf.load(tmp_path / "model")
+    assert torch.equal(again.log_prob(ROWS), several.log_prob(ROWS))
+    assert again.model.config()["members"] == 8
+
+
+def test_with_little_time_there_is_one():
+    model = fitted(60)
+    assert [entry["members_left"] for entry in matched(model)] == [0]
+    assert isinstance(model.model.velocity[0], ResidualMLP)
+
+
+def test_as_many_as_were_typed():
+    assert len(matched(fitted(members=2))) == 2
+    assert isinstance(fitted(members=1).model.velocity[0], ResidualMLP)
+    chain = fitted(blocks=2, members=2, matching=0.9, joint=0.05)
+    assert [(entry["block"], entry["member"]) for entry in matched(chain)] == [(0, 0), (0, 1), (1, 0), (1, 1)]
+    with pytest.raises(InputError, match="members: 0 came; a number of networks, 1 or more, would do"):
+        gf.models.JKOiFlow(3, members=0)
+
+
+class Cut(Exception):
+    """What kills a training."""
+
+
+@pytest.mark.parametrize("stage", [0, 1, 2, -1])
+def test_a_training_that_was_cut_off_reaches_the_same_weights(several, tmp_path, stage):
+    name = [entry["stage"] for entry in several.history][stage]
+
+    def progress(event):
+        if event["stage"] == name:
+            raise Cut
+
+    with pytest.raises(Cut):
+        fitted(checkpoint=tmp_path, progress=progress)
+    resumed = fitted(checkpoint=tmp_path)
+    assert resumed.state_dict().keys() == several.state_dict().keys()
+    for key, tensor in several.state_dict().items():
+        assert torch.equal(tensor.double(), resumed.state_dict()[key].double()), key
+
+
+def test_a_second_training_has_the_members_of_the_first():
+    model = fitted(2 * ITERATIONS, refit=True)
+    entries = matched(model)
+    assert all(entry["replayed"] for entry in entries)
+    assert len(entries) == 5
+    assert len(model.model.velocity[0].parts()) == 1 + sum(entry["joined"] for entry in entries)
+
+
+# A stage of so many steps
+
+
+def mean_stage(clock=None, **options):
+    class Mean(torch.nn.Linear):
+        def next_stage(self, data, history):
+            def losses(rows, generator):
+                return (rows - self.bias).square().mean(1)
+
+            def loss(batch, generator):
+                return losses(batch, generator).mean()
+
+            priced = loss if clock is None else clock.costing(loss, 0.01)
+            parts = [self.bias], data.train, data.validation, priced, losses
+            optimization = Optimization("adam", learning_rate=0.05)
+            return None if history else Stage("mean", *parts, optimization=optimization, **options)
+
+    return Mean(1, 1)
+
+
+def test_a_stage_ends_with_its_steps_or_its_share_whichever_comes_first():
+    rows = TrainingData(torch.full((64, 1), 3.0), torch.full((16, 1), 3.0))
+    for steps, iterations in ((30, 100), (100, 30), (None, 40)):
+        (entry,) = train(mean_stage(regime=Regime(steps=steps)), rows, Budget(iterations=iterations))
+        assert entry["steps"] == min(steps or iterations, iterations)
+        began, used, due = entry["span"]
+        assert (began, due) == (0, 1)
+        assert used == entry["steps"] / iterations
+    clock = Clock()
+    (entry,) = train(mean_stage(clock, regime=Regime(steps=30)), rows, Budget(10.0, clock=clock))
+    assert entry["steps"] == 30
+    assert entry["span"][1] == pytest.approx(0.03, abs=0.01)
