@@ -46,7 +46,9 @@ from genflow.model import GenerativeModel
 from genflow.models.costs import Kinetic
 from genflow.models.discretization import Discretization
 from genflow.models.jko_settings import (
+    LAYERS,
     MATCHED_SHARES,
+    MEMBERS,
     BlockNetwork,
     ProximalStep,
     Rounds,
@@ -55,6 +57,7 @@ from genflow.models.jko_settings import (
     is_scarce,
     is_worth_a_base,
     layers,
+    may_think_again,
     most_components,
     most_members,
     shares,
@@ -63,9 +66,9 @@ from genflow.models.jko_settings import (
     usual_step,
 )
 from genflow.models.local_matching import contractions, diffuse, local_path
-from genflow.models.members import Turn, first_steps, is_welcome, members_left, next_turn
+from genflow.models.members import Turn, member_stage, members_of, next_turn
 from genflow.models.proximal import proximal_stage
-from genflow.models.stages import initial_frequencies, likelihood_stage, matching_stage
+from genflow.models.stages import initial_frequencies, likelihood_stage
 from genflow.naming.search import Between, OneOf
 from genflow.normal_mixture import NormalMixture, fit_mixture
 from genflow.schedulers import JKOSteps, refine, reparameterize
@@ -82,7 +85,8 @@ _PUSHED_ROWS = 1024  # rows pushed at once, so that memory does not grow with th
 _SHARE, _PLANE_SHARE = 0.1, 0.2  # of the time, for a mixture: in the plane it may see more than any flow does
 _THIN_TIMES = 4  # as many components, for thin things in the plane
 _FROM_REST = 3  # by which the joint training's rate is divided where a mixture is all that there is
-_LOCAL, _PROXIMAL, _JOINT = "local matching", "block", "joint likelihood"
+_MOST_OF_IT = 0.95  # of what is left, for deep networks; the rest, to compare
+_LOCAL, _PROXIMAL, _JOINT, _DEEP = "local matching", "block", "joint likelihood", "deep matching"
 
 
 class JKOiFlow(Flow, GenerativeModel):
@@ -200,8 +204,12 @@ class JKOiFlow(Flow, GenerativeModel):
             following = self._next_round(entries)
             if following is not None:
                 return self._proximal_stage(data, *following, 0)
+        if _JOINT in kinds:
+            likelihood = history[kinds.index(_JOINT)]
+            deep = [entry for entry in history if entry["kind"] == _DEEP]
+            return self._deep_stage(data, deep, likelihood["rows"]) if likelihood.get("abandoned") else None
         joint = self.stages.joint or (self._takes_what_is_left and self._ended_early(history))
-        if joint and _JOINT not in kinds and len(self.velocity):
+        if joint and len(self.velocity):
             return self._joint_stage(data, rests=not any(entry.get("kept") for entry in history))
         return None
 
@@ -298,6 +306,12 @@ class JKOiFlow(Flow, GenerativeModel):
             joint=self.stages.joint,
         )
 
+    def settle(self, x: Tensor, condition: Any = None, tolerance: float = 0.01, most: int = 128) -> Any:
+        for k, block in enumerate(self.velocity):  # what was tried beside it and is not the better is let go
+            if isinstance(block, Mean) and len(members := members_of(block)) < len(block.all):
+                self.velocity.blocks[k] = members[0] if len(members) == 1 else Mean(members)
+        return super().settle(x, condition, tolerance, most)
+
     def stages_behind(self, history: list[dict[str, Any]]) -> list[dict[str, Any]]:
         behind = super().stages_behind(history)
         if any(entry.get("moves") or entry.get("halvings") for entry in history[len(behind) :]):
@@ -328,48 +342,90 @@ class JKOiFlow(Flow, GenerativeModel):
 
         The free block goes to the noise itself.
         """
-        k, most = turn.block, self.network.members or 1
+        k = turn.block
         gammas = contractions([self.proximal_steps.step(j) for j in range(k + 1)], self.base)
         if self.proximal.free_block and k == self.blocks - 1:
             gammas[k] = math.inf
         path = local_path(self, gammas, circular=self.stages.matching_path == "circular")
         matching = self.stages.matched
         later = (1 - matching) * self.blocks / matching  # the rest, in units of one of these stages
-        before = self._block(k, data.train)
-        network = self._network(k, turn.member, data.train) if turn.member else before
-        is_first = most > 1 and not turn.member  # of several, if there is time: it says how long one of them takes
+        block = self._block(k, data.train)
+        others = members_of(block) if turn.member else []
+        network = self._network(k, turn.member, data.train) if others else block
 
-        def finish(entry: dict[str, Any]) -> None:
-            entry.update(kind=_LOCAL, block=k, member=turn.member)
-            joined = Mean([*(before.parts() if isinstance(before, Mean) else [before]), network])
-            if not entry.get("replayed"):
-                entry["members_left"] = members_left(entry["span"], most) if turn.left is None else turn.left
-                entry["joined"] = bool(turn.member and entry["steps"]) and is_welcome(
-                    *(losses(velocity, entry["rows"]) for velocity in (before, joined))
-                )
-            if turn.member and entry.get("joined"):
-                self.velocity.blocks[k] = joined
+        def join(members: list[Velocity], entry: dict[str, Any]) -> None:
+            entry["kind"] = _LOCAL
+            if len(members) > len(others) > 0:
+                self.velocity.blocks[k] = Mean(members)
 
-        @torch.no_grad()
-        def losses(velocity: Velocity, rows: int) -> Tensor:
-            stage = matching_stage(velocity, data, path, name=_LOCAL)
-            generator = torch.Generator(data.train.device).manual_seed(0)
-            return stage.validate(pick(stage.validation, slice(rows)), generator)
-
-        return matching_stage(
+        return member_stage(
             network,
+            others,
             data,
             path,
-            name=f"{_LOCAL} {k + 1}" + (f", member {turn.member + 1}" if turn.member else ""),
-            share=1 / (self.blocks - k + later) if turn.share is None else turn.share,
-            finish=finish,
-            optimization=Optimization(
-                "adam",
-                self.stages.matching_rate or 0.0,
-                self.optimization.batch_size,
-                average=_LONG_AVERAGE if self._by_matching else Optimization.average,
-            ),
-            regime=Regime(steps=first_steps(data.distinct, self.optimization.batch_size) if is_first else None),
+            turn,
+            self.network.members or 1,
+            join,
+            name=f"{_LOCAL} {k + 1}",
+            share=1 / (self.blocks - k + later),
+            optimization=self._matching_optimization,
+        )
+
+    @property
+    def _matching_optimization(self) -> Optimization:
+        average = _LONG_AVERAGE if self._by_matching else Optimization.average
+        return Optimization("adam", self.stages.matching_rate or 0.0, self.optimization.batch_size, average=average)
+
+    @property
+    def _may_think_again(self) -> bool:
+        """Whether deep networks that are matched may take the place of a shallow one that the likelihood has led."""
+        plain = self._is_plain and not self.rounds.any and not self._leads_to_a_mixture
+        return plain and may_think_again(self.dim) and not self.network.depth and self.blocks == 1
+
+    def _deep_stage(self, data: TrainingData, entries: Sequence[dict[str, Any]], rows: int) -> Stage | None:
+        """A deep network that follows the Ornstein–Uhlenbeck flow to the noise, where the likelihood was abandoned.
+
+        The mean of those that there are takes the place of what was trained before if validation rows are more likely
+        under it. Until that is known, both stand side by side in the block, and one of them has no weight.
+
+        Args:
+            data: Rows.
+            entries: Of such stages.
+            rows: How many validation rows decide.
+        """
+        turn = next_turn(entries)
+        if turn.block:
+            return None
+        (block,) = self.velocity
+        before, *others = block.all if turn.member and isinstance(block, Mean) else [block]
+        network = self._deep_network(block.interval, LAYERS).to(data.train)
+
+        def join(members: list[Velocity], entry: dict[str, Any]) -> None:
+            entry["kind"] = _DEEP
+            shares = [0.0] + [1 / len(members)] * len(members)
+            weights = {False: [1.0] + [0.0] * len(members), True: shares}
+            self.velocity.blocks[0] = Mean([before, *members], weights[False])  # should there be no time to compare
+            if not entry.get("replayed"):
+                entry["taken"] = nll(Mean(members)) < nll(before)
+            self.velocity.blocks[0] = Mean([before, *members], weights[bool(entry.get("taken"))])
+
+        @torch.no_grad()
+        def nll(velocity: Velocity) -> float:
+            flow = Flow(velocity, self.scheduler, self.integrator, self.divergence, self.base)
+            held_out = pick(pair(data.validation, data.validation_condition), slice(rows))
+            return -flow.log_prob(*unpair(held_out)).double().mean().item()
+
+        return member_stage(
+            network,
+            others,
+            data,
+            local_path(self, [math.inf], circular=True),
+            turn,
+            MEMBERS,
+            join,
+            name=_DEEP,
+            share=_MOST_OF_IT,
+            optimization=self._matching_optimization,
         )
 
     def _proximal_stage(
@@ -441,7 +497,7 @@ class JKOiFlow(Flow, GenerativeModel):
             data,
             self.discretization,
             costs=[Kinetic(kinetic)] if kinetic else [],
-            settled=settled,
+            regime=Regime(settled=settled, abandons=self._may_think_again),
             name=_JOINT,
             finish=lambda entry: entry.update(kind=_JOINT),
             optimization=self.optimization.rebuilt(learning_rate=rate),
@@ -462,13 +518,18 @@ class JKOiFlow(Flow, GenerativeModel):
     def _new_block(self, interval: tuple[float, float]) -> Velocity:
         if (like := self.network.block) is not None:
             return type(like)(**{**like.config(), "interval": interval})
+        if self.network.depth:
+            return self._deep_network(interval, self.network.depth)
         width, frequencies = self.network.width, self.network.frequencies
         assert width is not None
         assert frequencies is not None
         common: dict[str, Any] = {"activation": self.network.activation, "interval": interval}
-        if self.network.depth:
-            return ResidualMLP(self.dim, width, self.network.depth, self.condition_dim, **common)
         return Shallow(self.dim, width, self.condition_dim, frequencies=frequencies, **common)
+
+    def _deep_network(self, interval: tuple[float, float], depth: int) -> Velocity:
+        assert self.network.width is not None
+        common: dict[str, Any] = {"activation": self.network.activation, "interval": interval}
+        return ResidualMLP(self.dim, self.network.width, depth, self.condition_dim, **common)
 
     def _block(self, k: int, like: Tensor) -> Velocity:
         """Block k: the one that is there, or a new one of one network."""
@@ -482,8 +543,7 @@ class JKOiFlow(Flow, GenerativeModel):
         network = self._new_block(interval).to(like)
         if k:
             before = self.velocity[k - 1]
-            if isinstance(before, Mean):
-                before = before.parts()[member % len(before.parts())]
+            before = members_of(before)[member % len(members_of(before))]
             shrunk = (before.interval[1] - before.interval[0]) / (interval[1] - interval[0])
             if shrunk == 1:
                 network.load_state_dict(before.state_dict())

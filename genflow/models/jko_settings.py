@@ -14,8 +14,9 @@ from genflow.interfaces import Velocity
 from genflow.models.proximal import TRANSPORTS
 
 __all__ = [
-    "MATCHED_SHARES", "BlockNetwork", "ProximalStep", "Rounds", "Stages", "is_matched", "is_scarce", "is_worth_a_base",
-    "layers", "most_components", "most_members", "shares", "usual_blocks", "usual_path", "usual_step",
+    "LAYERS", "MATCHED_SHARES", "MEMBERS", "BlockNetwork", "ProximalStep", "Rounds", "Stages", "is_matched",
+    "is_scarce", "is_worth_a_base", "layers", "may_think_again", "most_components", "most_members", "shares",
+    "usual_blocks", "usual_path", "usual_step",
 ]  # fmt: skip
 
 _GAIN = 2.0  # what a round spends, in units of the one before
@@ -25,8 +26,8 @@ _SCARCE_SHARES = (0.95, 0.02)
 MATCHED_SHARES = (0.95, 0.0)
 """The same shares where matching leads."""
 _FEW, _MORE, _NARROW = 1000, 3000, 20  # rows that are scarce; in up to so many dimensions, more of them are
-_LAYERS = 3  # residual layers of a block, where rows are scarce
-_MEMBERS = 8  # networks that it is the mean of, there, at most: every one makes log p and samples dearer
+LAYERS, MEMBERS = 3, 8
+"""Residual layers of a deep block, and the most networks that it is the mean of: each makes log p dearer."""
 _MANY, _COMPONENTS = 5000, 64  # rows of which a mixture says something, and of how many components at most
 _CLUSTERED, _GROUPS = 0.25, 4  # nats a dimension that a mixture is to gain, unless it has so few components
 _PATHS = ("straight", "circular")
@@ -252,7 +253,7 @@ def layers(dim: int, rows: int) -> int:
         dim: Dimension of a point.
         rows: Rows to train on.
     """
-    return _LAYERS if is_scarce(dim, rows) else 0
+    return LAYERS if is_scarce(dim, rows) else 0
 
 
 def most_members(dim: int, rows: int) -> int:
@@ -265,7 +266,18 @@ def most_members(dim: int, rows: int) -> int:
         dim: Dimension of a point.
         rows: Rows to train on.
     """
-    return _MEMBERS if is_scarce(dim, rows) else 1
+    return MEMBERS if is_scarce(dim, rows) else 1
+
+
+def may_think_again(dim: int) -> bool:
+    """Whether deep networks that are matched are tried by default where the likelihood has learned its rows by heart.
+
+    In many dimensions they have not been the better ones. See docs/experiments.md.
+
+    Args:
+        dim: Dimension of a point.
+    """
+    return 2 < dim <= _NARROW
 
 
 def usual_path(rows: int) -> str:

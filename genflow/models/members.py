@@ -10,12 +10,19 @@ What a member was given and what came of it stands in the history, and what come
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
+import torch
 from torch import Tensor
 
-__all__ = ["Turn", "first_steps", "is_welcome", "members_left", "next_turn"]
+from genflow.interfaces import Velocity
+from genflow.metrics.likelihood import mean_and_se
+from genflow.models.stages import MatchingPath, matching_stage
+from genflow.training import Optimization, Regime, Stage, TrainingData, pick
+from genflow.velocities import Mean
+
+__all__ = ["Turn", "first_steps", "is_welcome", "member_stage", "members_left", "members_of", "next_turn"]
 
 _PASSES = 200  # over the rows, after which the first member ends: the deep networks' best weights come sooner
 _CLEARLY = 2.0  # standard errors by which the mean with another member is to be worse for that to be left out
@@ -36,6 +43,69 @@ class Turn(NamedTuple):
     member: int = 0
     left: int | None = None
     share: float | None = None
+
+
+def members_of(block: Velocity) -> list[Velocity]:
+    """The networks that a block is the mean of."""
+    return block.parts() if isinstance(block, Mean) else [block]
+
+
+def member_stage(
+    network: Velocity,
+    others: Sequence[Velocity],
+    data: TrainingData,
+    path: MatchingPath,
+    turn: Turn,
+    most: int,
+    join: Callable[[list[Velocity], dict[str, Any]], None],
+    *,
+    name: str,
+    share: float,
+    optimization: Optimization,
+) -> Stage:
+    """The stage that matches a member. Its entry of the history says how many follow, `members_left`.
+
+    Args:
+        network: The member.
+        others: Those before it.
+        data: Rows.
+        path: What they match.
+        turn: Whose turn it is.
+        most: The most members.
+        join: Called at the end with the members that there are then, and the entry: whether the new one has `joined`.
+        name: Of the first member's stage.
+        share: Of the first member's stage.
+        optimization: The optimizer.
+    """
+
+    def finish(entry: dict[str, Any]) -> None:
+        entry.update(block=turn.block, member=turn.member)
+        if not entry.get("replayed"):
+            entry["members_left"] = members_left(entry["span"], most) if turn.left is None else turn.left
+            entry["joined"] = not others or bool(entry["steps"] and gains(entry["rows"]))
+        join([*others, network] if entry.get("joined") else list(others) or [network], entry)
+
+    @torch.no_grad()
+    def losses(members: Sequence[Velocity], rows: int) -> Tensor:
+        stage = matching_stage(Mean(list(members)), data, path, name=name)
+        generator = torch.Generator(data.train.device).manual_seed(0)
+        return stage.validate(pick(stage.validation, slice(rows)), generator)
+
+    def gains(rows: int) -> bool:
+        return is_welcome(losses(others, rows), losses([*others, network], rows))
+
+    # Where there may be several, the first says how long one of them takes.
+    steps = first_steps(data.distinct, optimization.batch_size) if most > 1 and not others else None
+    return matching_stage(
+        network,
+        data,
+        path,
+        name=f"{name}, member {turn.member + 1}" if turn.member else name,
+        share=share if turn.share is None else turn.share,
+        finish=finish,
+        optimization=optimization,
+        regime=Regime(steps=steps),
+    )
 
 
 def next_turn(entries: Sequence[dict[str, Any]]) -> Turn:
@@ -100,6 +170,7 @@ def is_welcome(before: Tensor, joined: Tensor) -> bool:
         before: The loss of each validation row under the mean without it.
         joined: The same with it.
     """
-    loss = joined - before
-    error = loss.std().item() / math.sqrt(len(loss)) if len(loss) > 1 else math.inf
-    return loss.mean().item() <= _CLEARLY * error
+    if not len(before):
+        return False
+    loss, error = mean_and_se(joined - before)
+    return loss <= 0 or loss <= _CLEARLY * error

@@ -53,7 +53,7 @@ def likelihood_stage(
     discretization: Discretization,
     *,
     costs: Sequence[RunningCost] = (),
-    settled: bool = False,
+    regime: Regime | None = None,
     **settings: Any,
 ) -> Stage:
     r"""Maximum likelihood of a whole flow, with running costs :math:`c_i` as regularizers.
@@ -65,7 +65,7 @@ def likelihood_stage(
         data: Rows.
         discretization: How it is solved in training.
         costs: The running costs, with their weights :math:`\lambda_i`.
-        settled: Whether it begins with a model that stays unless it is beaten; see `genflow.training.Regime`.
+        regime: What it wants otherwise; whether it is lean is for the length of the chain to say.
         settings: Further arguments of the `Stage`.
     """
     coarse = CoarseFlow(flow, discretization)
@@ -91,7 +91,7 @@ def likelihood_stage(
         loss=loss,
         validate=lambda rows, generator: -coarse.fine.log_prob(*unpair(rows), generator),
         refinement=refinement if coarse.differs else None,
-        regime=Regime(lean=long, settled=settled),
+        regime=(regime or Regime()).rebuilt(lean=long),
         **settings,
     )
 

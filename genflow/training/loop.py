@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from genflow.deadline import OutOfTime, check_time, deadline
 from genflow.errors import InputError, SolverError
+from genflow.metrics.likelihood import mean_and_se
 from genflow.tally import tally
 from genflow.training.budget import Budget
 from genflow.training.progress import Progress, event
@@ -30,6 +31,9 @@ _EARLIEST, _GROWTH = 1e-3, 0.25  # of a stage: its second validation, and how mu
 _SLICE = 256  # validation rows at once on a clock, which is looked at between them
 _NONE = -1  # validation rows, where not even one is affordable
 _CLEARLY = 2.0  # standard errors by which the beginning of a settled stage is to be beaten
+# What it takes to abandon a stage: so much of it is over, its best weights came that much earlier, and so many
+# validations have each been worse than the one before. See docs/experiments.md.
+_MIDDLE, _EARLY, _RISES = 0.5, 0.7, 4
 _REMEMBERED_STEPS = 8  # whose median says how long the next one may take
 _PATIENCE, _RETREATS = 5, 4  # non-finite steps until a retreat to the best weights; retreats until giving up
 
@@ -83,6 +87,7 @@ class StageRun:
         self.next_validation, self.validated = 0.0, 0
         self.curve: list[list[float]] = []
         self.validation = math.nan
+        self.best_fraction, self.rises, self.abandoned = 0.0, 0, False
         self.best_rows: Tensor | None = None  # the loss of each validation row under the best weights
         self.first_rows: Tensor | None = None  # and under those that the stage began with
         self.validation_seconds, self.mean_seconds = 0.0, 0.0  # of the last validation, and of its mean alone
@@ -116,7 +121,7 @@ class StageRun:
         """
         self.began, loss, saved = self.budget.clock(), math.nan, -math.inf
         try:
-            while (fraction := self.fraction) < 1:
+            while (fraction := self.fraction) < 1 and not self.abandoned:
                 if fraction >= self.next_validation and self._affords(self.validation_seconds + self.pace):
                     self._validate(fraction)
                     if save is not None and fraction - saved >= 0.9 / self.regime.validations:  # not at early ones
@@ -151,6 +156,7 @@ class StageRun:
             "validation": self.best_loss,
             "learning_rate": self.rate,
             "refinements": self.refinements,
+            "abandoned": self.abandoned,
             "curve": self.curve,
         }
 
@@ -324,6 +330,10 @@ class StageRun:
         trusted = refinement is None or refinement.trusted(*grids)
         if trusted and self._is_improvement():
             self.best_loss, self.best, self.best_rows = self.validation, _copy(self.parameters), self.fine
+            self.best_fraction = fraction
+        self.rises = self.rises + 1 if self.curve and self.validation > self.curve[-1][2] else 0
+        old = fraction >= _MIDDLE and 0 < self.best_fraction <= _EARLY * fraction
+        self.abandoned |= self.regime.abandons and old and self.rises >= _RISES and not last
         if not self.step and self.best_rows is not None:
             self.first_rows = self.best_rows
         goes_on = not (last and self.budget.timed)
@@ -351,9 +361,10 @@ class StageRun:
         """Whether the rows have gained more since the stage's beginning than chance gives the best of some looks."""
         if self.first_rows is None:
             return True
-        gain = self.first_rows[: len(self.fine)] - self.fine
-        # Of one row there is no error, and of infinite ones neither: then anything is better.
-        return len(gain) < 2 or not gain.mean().item() <= _CLEARLY * gain.std().item() / math.sqrt(len(gain))
+        if not len(self.fine):
+            return True
+        gain, error = mean_and_se(self.first_rows[: len(self.fine)] - self.fine)
+        return not gain <= _CLEARLY * error  # of one row there is no error, and of infinite ones neither
 
     def _losses(self, losses: Callable[[Rows, torch.Generator], Tensor], count: int | None = None) -> Tensor:
         """The losses of so many validation rows, of fewer where the stage's time ends before.
@@ -472,7 +483,7 @@ class StageRun:
 _LOSSES = {"best_rows", "first_rows"}
 _FACTS = (
     "step", "drawn", "evaluations", "skipped", "retreats", "refinements", "rate", "next_validation", "validated",
-    "curve", "validation", "best_loss", "spent_before", "allowance",
+    "curve", "validation", "best_loss", "best_fraction", "rises", "abandoned", "spent_before", "allowance",
 )  # fmt: skip
 
 

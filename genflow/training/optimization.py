@@ -55,8 +55,10 @@ class Regime(Group):
             to lie among it, each time elsewhere.
         settled: Whether it begins with a model that was found otherwise, which stays unless validation rows are better
             by more than two standard errors of the difference: of many looks one is good by chance.
-        steps: The most steps of the stage, whose schedule ends with them where its share is not spent before; `None` for
-            as many as that allows.
+        abandons: Whether it ends before its time, from the middle on, where its best weights are long past and every
+            validation is worse than the one before: of rows that are learned by heart no more is to be expected.
+        steps: The most steps of the stage, whose schedule ends with them where its share is not spent before; `None`
+            for as many as that allows.
         validations: How often to validate; in the beginning more often, at distances that grow up to this one.
 
     Example:
@@ -70,5 +72,6 @@ class Regime(Group):
     sharp_after: float = 6.0
     lean: bool = False
     settled: bool = False
+    abandons: bool = False
     steps: int | None = None
     validations: int = 20

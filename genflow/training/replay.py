@@ -17,7 +17,8 @@ from genflow.training.stage import StageState
 
 __all__ = ["Recipe", "ReplayRun", "complete", "recipes"]
 
-_DECIDED = ("validation", "curve", "members_left", "joined")  # on validation rows or by the clock, the first time
+# On validation rows or by the clock, the first time.
+_DECIDED = ("validation", "curve", "abandoned", "members_left", "joined", "taken")
 _ENOUGH = 0.9  # of its steps: the last ones, at a rate near 0, change little
 
 

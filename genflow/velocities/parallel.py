@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import copy
 import itertools
+import math
 from abc import abstractmethod
+from collections.abc import Sequence
 from typing import Any, cast
 
 import torch
@@ -32,15 +34,20 @@ class _SideBySide(Composed):
     def combine(self, answers: Tensor) -> Tensor:
         """What the whole says where its branches say this, `(branches, ...)`; linear, so that derivatives agree."""
 
-    def parts(self) -> list[Velocity]:
+    @property
+    def all(self) -> list[Velocity]:
+        """The branches, whether they are asked or not."""
         return [cast(Velocity, branch) for branch in self.branches]
+
+    def parts(self) -> list[Velocity]:
+        return self.all
 
     def on(self, interval: tuple[float, float]) -> Velocity:
         return type(self)([branch.on(interval) for branch in self.parts()])
 
     def pieces(self) -> list[tuple[Velocity, float, float]]:
         """A piece from each time at which a branch jumps to the next such time."""
-        inner = [branch.pieces() for branch in self.parts()]
+        inner = [branch.pieces() for branch in self.all]
         cuts = sorted({time for pieces in inner for _, *ends in pieces for time in ends})
         if len(cuts) <= 2:
             return [(self, *self.interval)]
@@ -50,7 +57,7 @@ class _SideBySide(Composed):
             chosen = [next(field for field, low, high in pieces if low <= middle <= high) for pieces in inner]
             part = copy.copy(self)
             object.__setattr__(part, "_modules", {"branches": nn.ModuleList(chosen)})
-            object.__setattr__(part, "_arguments", {"branches": chosen})
+            object.__setattr__(part, "_arguments", {**self._arguments, "branches": chosen})
             part.interval = (start, stop)
             found.append((part, start, stop))
         return found
@@ -84,17 +91,21 @@ class Parallel(_SideBySide):
 
 
 class Mean(_SideBySide):
-    r"""The mean of several fields, :math:`v = \frac{1}{m} \sum_b v_b`, such as members of an ensemble.
+    r"""The mean of several fields, such as an ensemble's members: :math:`v = \sum_b w_b v_b`, :math:`\sum_b w_b = 1`.
 
     Of fields that regress one target, it has the error of one less their spread about it:
 
-    .. math:: E|v - u|^2 = \frac{1}{m} \sum_b E|v_b - u|^2 - \frac{1}{m} \sum_b E|v_b - v|^2 .
+    .. math:: E|v - u|^2 = \sum_b w_b \, E|v_b - u|^2 - \sum_b w_b \, E|v_b - v|^2 .
 
     It is a field like any other: its flow is invertible, its divergence the mean of theirs. A mean of probability flows
     of one noise is that of the mean score.
 
     Args:
         branches: Velocities on one and the same interval and event shape.
+        weights: Their weights :math:`w_b`, equal by default. A branch of no weight is not asked.
+
+    Raises:
+        InputError: Weights that are fewer or more, negative, or do not add up to 1.
 
     Example:
         >>> import torch, genflow as gf
@@ -103,5 +114,19 @@ class Mean(_SideBySide):
         tensor([[1., 1.]])
     """
 
+    def __init__(self, branches: list[Velocity], weights: Sequence[float] | None = None):
+        super().__init__(branches)
+        self.weights = [1 / len(branches)] * len(branches) if weights is None else list(weights)
+        fits = len(self.weights) == len(branches) and min(self.weights) >= 0
+        if not (fits and math.isclose(sum(self.weights), 1, rel_tol=1e-6)):
+            raise InputError(f"weights: {weights} came; {len(branches)} from 0 up that add up to 1 would do")
+
+    def parts(self) -> list[Velocity]:
+        return [part for part, weight in zip(self.all, self.weights, strict=True) if weight]
+
+    def on(self, interval: tuple[float, float]) -> Velocity:
+        return Mean([branch.on(interval) for branch in self.all], self.weights)
+
     def combine(self, answers: Tensor) -> Tensor:
-        return answers.mean(0)
+        weights = answers.new_tensor([weight for weight in self.weights if weight])
+        return torch.tensordot(weights, answers, 1)
