@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 import genflow as gf
 from genflow.errors import InputError
-from genflow.models.jko_settings import most_members
+from genflow.models.jko_settings import may_think_again, most_members
 from genflow.models.members import first_steps, is_welcome, members_left, next_turn
 from genflow.training import Optimization, Regime, Stage, TrainingData, train
 from genflow.training.budget import Budget
@@ -182,3 +182,124 @@ def test_a_stage_ends_with_its_steps_or_its_share_whichever_comes_first():
     (entry,) = train(mean_stage(clock, regime=Regime(steps=30)), rows, Budget(10.0, clock=clock))
     assert entry["steps"] == 30
     assert entry["span"][1] == pytest.approx(0.03, abs=0.01)
+
+
+# A stage that is abandoned
+
+
+def curve_stage(losses, **options):
+    """A stage whose validation loss after so many steps is what a function says."""
+    taken = 0
+
+    class Told(torch.nn.Linear):
+        def next_stage(self, data, history):
+            def loss(batch, generator):
+                nonlocal taken
+                taken += 1
+                return self.bias.square().sum()
+
+            def validate(rows, generator):
+                return rows.new_full((len(rows),), losses(taken))
+
+            parts = [self.bias], data.train, data.validation, loss, validate
+            return None if history else Stage("told", *parts, learning_rate=1e-3, **options)
+
+    return Told(1, 1)
+
+
+ROWS_ABOUT = TrainingData(torch.zeros(64, 1), torch.zeros(16, 1))
+
+
+@pytest.mark.parametrize(
+    ("losses", "abandons", "expected"),
+    [
+        (lambda step: abs(step - 20), True, True),
+        (lambda step: abs(step - 20), False, False),
+        (lambda step: abs(step - 90), True, False),  # the best is yet to come, or has just come
+        (lambda step: -step, True, False),
+        (lambda step: step, True, False),  # it has never gained anything: the rate may have been too high for it
+        (lambda step: abs(step - 20) + 20 * (step // 5 % 2), True, False),  # noise
+    ],
+)
+def test_a_stage_is_abandoned_where_it_only_gets_worse(losses, abandons, expected):
+    model = curve_stage(losses, regime=Regime(abandons=abandons))
+    (entry,) = train(model, ROWS_ABOUT, Budget(iterations=100))
+    assert entry["abandoned"] == expected
+    assert entry["steps"] in (range(50, 60) if expected else (100,))
+    assert entry["validation"] == min(loss for _, _, loss in entry["curve"])
+
+
+def by_heart(iterations=400, **fit):
+    """A shallow network whose likelihood has learned 80 rows by heart within a fraction of its steps."""
+    torch.manual_seed(0)
+    model = gf.models.JKOiFlow(3, width=16, depth=0, matching=0.1, joint=0.8, frequencies=(1.0, 3.0))
+    return model.fit(ROWS, iterations=iterations, **fit)
+
+
+@pytest.fixture(scope="module")
+def thought_again():
+    return by_heart()
+
+
+def test_deep_networks_take_the_place_of_what_was_learned_by_heart_if_rows_are_likelier(thought_again):
+    entries = {entry["stage"]: entry for entry in thought_again.history}
+    assert entries["joint likelihood"]["abandoned"]
+    deep = entries["deep matching"]
+    assert deep["steps"] > 0
+    (block,) = thought_again.model.velocity
+    networks = block.all if isinstance(block, Mean) else [block]
+    assert {isinstance(network, ResidualMLP) for network in networks} == {deep["taken"]}
+    likelihood = entries["joint likelihood"]["validation"]
+    assert (-thought_again.model.log_prob(validation_rows(thought_again)).mean() <= likelihood + 0.02).item()
+
+
+def validation_rows(model):
+    data = gf.data.load(ROWS)
+    return model.preprocessor(data.validation)[0].float()
+
+
+def test_a_deep_stage_that_was_cut_off_goes_on(thought_again, tmp_path):
+    def progress(event):
+        if event["stage"] == "deep matching":
+            raise Cut
+
+    with pytest.raises(Cut):
+        by_heart(checkpoint=tmp_path, progress=progress)
+    resumed = by_heart(checkpoint=tmp_path)
+    for key, tensor in thought_again.state_dict().items():
+        assert torch.equal(tensor, resumed.state_dict()[key]), key
+
+
+def test_it_is_tried_above_the_plane_and_not_far_above_it():
+    assert [may_think_again(dim) for dim in (2, 3, 20, 21)] == [False, True, True, False]
+
+
+def test_of_no_weight_nothing_is_asked():
+    first, second = gf.velocities.Shallow(2, 4), gf.velocities.ResidualMLP(2, 4, 1)
+    torch.nn.init.normal_(first.w3)
+    x, t = torch.randn(5, 2), torch.tensor(0.3)
+    alone = Mean([first, second], [1.0, 0.0])
+    assert torch.equal(alone(x, t), first(x, t))
+    assert alone.parts() == [first]
+    assert alone.closed_form
+    assert not Mean([first, second]).closed_form
+    assert alone.on((0.0, 2.0)).weights == [1.0, 0.0]
+    for weights in ([1.0], [0.5, 0.6], [-0.5, 1.5]):
+        with pytest.raises(InputError, match=r"weights: .* came; 2 from 0 up that add up to 1 would do"):
+            Mean([first, second], weights)
+
+
+def test_the_mean_has_the_error_of_one_less_the_spread():
+    fields = [gf.velocities.ResidualMLP(2, 8, 1) for _ in range(3)]
+    for field in fields:
+        torch.nn.init.normal_(field.readout.weight)
+    x, t = torch.randn(50, 2), torch.tensor(0.5)
+    target, weights = torch.randn(50, 2), torch.tensor([0.2, 0.3, 0.5])
+    mean = Mean(fields, weights.tolist())(x, t)
+    answers = torch.stack([field(x, t) for field in fields])
+
+    def average(errors):
+        return (weights * errors.square().sum(-1).mean(-1)).sum()
+
+    error = (mean - target).square().sum(-1).mean()
+    assert torch.allclose(error, average(answers - target) - average(answers - mean), rtol=1e-4)
