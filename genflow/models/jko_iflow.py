@@ -66,7 +66,7 @@ from genflow.models.jko_settings import (
     usual_step,
 )
 from genflow.models.local_matching import contractions, diffuse, local_path
-from genflow.models.members import Turn, member_stage, members_of, next_turn
+from genflow.models.members import Turn, beside_each_other, member_stage, members_of, next_turn
 from genflow.models.proximal import proximal_stage
 from genflow.models.stages import initial_frequencies, likelihood_stage
 from genflow.naming.search import Between, OneOf
@@ -85,7 +85,7 @@ _PUSHED_ROWS = 1024  # rows pushed at once, so that memory does not grow with th
 _SHARE, _PLANE_SHARE = 0.1, 0.2  # of the time, for a mixture: in the plane it may see more than any flow does
 _THIN_TIMES = 4  # as many components, for thin things in the plane
 _FROM_REST = 3  # by which the joint training's rate is divided where a mixture is all that there is
-_MOST_OF_IT = 0.95  # of what is left, for deep networks; the rest, to compare
+_MOST_OF_IT, _COMPARED = 0.95, 512  # of what is left, for deep networks; validation rows, to compare them by
 _LOCAL, _PROXIMAL, _JOINT, _DEEP = "local matching", "block", "joint likelihood", "deep matching"
 
 
@@ -402,17 +402,17 @@ class JKOiFlow(Flow, GenerativeModel):
 
         def join(members: list[Velocity], entry: dict[str, Any]) -> None:
             entry["kind"] = _DEEP
-            shares = [0.0] + [1 / len(members)] * len(members)
-            weights = {False: [1.0] + [0.0] * len(members), True: shares}
-            self.velocity.blocks[0] = Mean([before, *members], weights[False])  # should there be no time to compare
+            known = bool(entries and entries[-1].get("taken"))
+            entry.setdefault("taken", known)  # should there be no time to compare
+            self.velocity.blocks[0] = beside_each_other(before, members, entry["taken"])
             if not entry.get("replayed"):
                 entry["taken"] = nll(Mean(members)) < nll(before)
-            self.velocity.blocks[0] = Mean([before, *members], weights[bool(entry.get("taken"))])
+                self.velocity.blocks[0] = beside_each_other(before, members, entry["taken"])
 
         @torch.no_grad()
         def nll(velocity: Velocity) -> float:
             flow = Flow(velocity, self.scheduler, self.integrator, self.divergence, self.base)
-            held_out = pick(pair(data.validation, data.validation_condition), slice(rows))
+            held_out = pick(pair(data.validation, data.validation_condition), slice(min(rows, _COMPARED)))
             return -flow.log_prob(*unpair(held_out)).double().mean().item()
 
         return member_stage(

@@ -22,7 +22,16 @@ from genflow.models.stages import MatchingPath, matching_stage
 from genflow.training import Optimization, Regime, Stage, TrainingData, pick
 from genflow.velocities import Mean
 
-__all__ = ["Turn", "first_steps", "is_welcome", "member_stage", "members_left", "members_of", "next_turn"]
+__all__ = [
+    "Turn",
+    "beside_each_other",
+    "first_steps",
+    "is_welcome",
+    "member_stage",
+    "members_left",
+    "members_of",
+    "next_turn",
+]
 
 _PASSES = 200  # over the rows, after which the first member ends: the deep networks' best weights come sooner
 _CLEARLY = 2.0  # standard errors by which the mean with another member is to be worse for that to be left out
@@ -48,6 +57,19 @@ class Turn(NamedTuple):
 def members_of(block: Velocity) -> list[Velocity]:
     """The networks that a block is the mean of."""
     return block.parts() if isinstance(block, Mean) else [block]
+
+
+def beside_each_other(before: Velocity, members: Sequence[Velocity], taken: bool) -> Mean:
+    """A block that holds both what was trained before and the networks that may take its place.
+
+    Args:
+        before: What was trained before.
+        members: Those networks.
+        taken: Whether their mean is the field; the other has no weight.
+    """
+    return Mean(
+        [before, *members], [0.0, *[1 / len(members)] * len(members)] if taken else [1.0, *[0.0] * len(members)]
+    )
 
 
 def member_stage(

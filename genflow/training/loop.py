@@ -87,7 +87,7 @@ class StageRun:
         self.next_validation, self.validated = 0.0, 0
         self.curve: list[list[float]] = []
         self.validation = math.nan
-        self.best_fraction, self.rises, self.abandoned = 0.0, 0, False
+        self.best_step, self.best_fraction, self.rises, self.abandoned = 0, 0.0, 0, False
         self.best_rows: Tensor | None = None  # the loss of each validation row under the best weights
         self.first_rows: Tensor | None = None  # and under those that the stage began with
         self.validation_seconds, self.mean_seconds = 0.0, 0.0  # of the last validation, and of its mean alone
@@ -330,10 +330,10 @@ class StageRun:
         trusted = refinement is None or refinement.trusted(*grids)
         if trusted and self._is_improvement():
             self.best_loss, self.best, self.best_rows = self.validation, _copy(self.parameters), self.fine
-            self.best_fraction = fraction
+            self.best_step, self.best_fraction = self.step, fraction
         self.rises = self.rises + 1 if self.curve and self.validation > self.curve[-1][2] else 0
-        old = fraction >= _MIDDLE and 0 < self.best_fraction <= _EARLY * fraction
-        self.abandoned |= self.regime.abandons and old and self.rises >= _RISES and not last
+        if not last:
+            self.abandoned |= self._has_enough() or (self.regime.abandons and self._only_gets_worse(fraction))
         if not self.step and self.best_rows is not None:
             self.first_rows = self.best_rows
         goes_on = not (last and self.budget.timed)
@@ -348,6 +348,16 @@ class StageRun:
         # On few rows the best weights may be those of the first steps: early looks, at distances that grow.
         early = max(_GROWTH * fraction, _EARLIEST)
         self.next_validation = fraction + max(min(1 / self.regime.validations, early), least)
+
+    def _has_enough(self) -> bool:
+        """Whether its best weights are long past, after as many steps as it is to take at least."""
+        enough = self.regime.enough
+        return enough is not None and self.step >= max(enough, 2 * self.best_step)
+
+    def _only_gets_worse(self, fraction: float) -> bool:
+        """Whether its best weights are past and validation rows have become less likely ever since."""
+        old = fraction >= _MIDDLE and 0 < self.best_fraction <= _EARLY * fraction
+        return old and self.rises >= _RISES
 
     def _is_improvement(self) -> bool:
         """Whether the mean is the lowest so far; of a validation that was cut off, on the rows that it came to."""
@@ -483,7 +493,7 @@ class StageRun:
 _LOSSES = {"best_rows", "first_rows"}
 _FACTS = (
     "step", "drawn", "evaluations", "skipped", "retreats", "refinements", "rate", "next_validation", "validated",
-    "curve", "validation", "best_loss", "best_fraction", "rises", "abandoned", "spent_before", "allowance",
+    "curve", "validation", "best_loss", "best_step", "best_fraction", "rises", "abandoned", "spent_before", "allowance",
 )  # fmt: skip
 
 

@@ -59,6 +59,8 @@ class Regime(Group):
             validation is worse than the one before: of rows that are learned by heart no more is to be expected.
         steps: The most steps of the stage, whose schedule ends with them where its share is not spent before; `None`
             for as many as that allows.
+        enough: After so many steps it ends as soon as its best weights are not of the second half of those taken;
+            `None` for never.
         validations: How often to validate; in the beginning more often, at distances that grow up to this one.
 
     Example:
@@ -74,4 +76,5 @@ class Regime(Group):
     settled: bool = False
     abandons: bool = False
     steps: int | None = None
+    enough: int | None = None
     validations: int = 20
