@@ -23,17 +23,12 @@ from genflow.training import Optimization, Regime, Stage, TrainingData, pick
 from genflow.velocities import Mean
 
 __all__ = [
-    "Turn",
-    "beside_each_other",
-    "first_steps",
-    "is_welcome",
-    "member_stage",
-    "members_left",
-    "members_of",
+    "Turn", "beside_each_other", "first_regime", "is_welcome", "member_stage", "members_left", "members_of",
     "next_turn",
-]
+]  # fmt: skip
 
-_PASSES = 200  # over the rows, after which the first member ends: the deep networks' best weights come sooner
+_PASSES, _STEPS = 200, 5000  # passes over the rows, and steps, with both of which a first member ends
+_ENOUGH = 100  # passes with which it ends where its best weights are past
 _CLEARLY = 2.0  # standard errors by which the mean with another member is to be worse for that to be left out
 _WORTH = 0.25  # of the first member's length, below which another one is not begun
 
@@ -117,7 +112,7 @@ def member_stage(
         return is_welcome(losses(others, rows), losses([*others, network], rows))
 
     # Where there may be several, the first says how long one of them takes.
-    steps = first_steps(data.distinct, optimization.batch_size) if most > 1 and not others else None
+    regime = first_regime(data.distinct, optimization.batch_size) if most > 1 and not others else Regime()
     return matching_stage(
         network,
         data,
@@ -126,7 +121,7 @@ def member_stage(
         share=share if turn.share is None else turn.share,
         finish=finish,
         optimization=optimization,
-        regime=Regime(steps=steps),
+        regime=regime,
     )
 
 
@@ -172,14 +167,18 @@ def members_left(span: Sequence[float], most: int) -> int:
     return min(most - 1, max(1, round(room))) if room >= _WORTH else 0
 
 
-def first_steps(rows: int, batch: int) -> int:
-    """The most steps of a first member.
+def first_regime(rows: int, batch: int) -> Regime:
+    """How long the first of several members is trained.
+
+    The others take about as long. Where it learns its rows by heart, that is twice the steps of its best weights;
+    where it does not, as many as make a good network.
 
     Args:
         rows: Distinct rows to train on.
         batch: Rows in a batch.
     """
-    return math.ceil(_PASSES * rows / min(rows, batch))
+    each = rows / min(rows, batch)  # steps of a pass
+    return Regime(steps=max(_STEPS, math.ceil(_PASSES * each)), enough=math.ceil(_ENOUGH * each))
 
 
 def is_welcome(before: Tensor, joined: Tensor) -> bool:
