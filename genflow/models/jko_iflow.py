@@ -62,7 +62,6 @@ from genflow.models.jko_settings import (
     most_members,
     shares,
     usual_blocks,
-    usual_path,
     usual_step,
 )
 from genflow.models.local_matching import contractions, diffuse, local_path
@@ -259,7 +258,7 @@ class JKOiFlow(Flow, GenerativeModel):
         typed_shares = self.stages.matching is not None or self.stages.joint is not None
         if is_scarce(self.dim, rows) and not (typed_shares or self.rounds.any or mixture):
             free = typed.get("free_block") is not False
-            path = typed.get("matching_path") or usual_path(rows)
+            path = typed.get("matching_path") or "circular"
             self.proximal, self.stages = self.proximal.rebuilt(free_block=free), self.stages.rebuilt(matching_path=path)
         self._choose_chain()
 

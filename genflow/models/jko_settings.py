@@ -16,7 +16,7 @@ from genflow.models.proximal import TRANSPORTS
 __all__ = [
     "LAYERS", "MATCHED_SHARES", "MEMBERS", "BlockNetwork", "ProximalStep", "Rounds", "Stages", "is_matched",
     "is_scarce", "is_worth_a_base", "layers", "may_think_again", "most_components", "most_members", "shares",
-    "usual_blocks", "usual_path", "usual_step",
+    "usual_blocks", "usual_step",
 ]  # fmt: skip
 
 _GAIN = 2.0  # what a round spends, in units of the one before
@@ -153,7 +153,8 @@ class Stages(Group):
         matching_rate: Peak learning rate of local flow matching, by default 3e-3, and 6e-3 of blocks on pictures.
         matching_path: The path that it follows between two states of the Ornstein–Uhlenbeck flow: `straight`, or
             `circular`, that flow itself, as a diffusion has it. By default straight, and circular on pictures and where
-            rows are scarcest; see `usual_path`.
+            rows are scarce: of whitened rows of a normal law its field is zero, and a network has only the rest to
+            learn.
         joint: Share of the budget for the likelihood of the assembled chain, at the end; 0 for none. By default that of
             `shares`, and what is left of the budget where the chain ends before its last block.
         joint_rate: Peak learning rate of the joint training; a third of it where a mixture is all that there is so far.
@@ -278,18 +279,6 @@ def may_think_again(dim: int) -> bool:
         dim: Dimension of a point.
     """
     return 2 < dim <= _NARROW
-
-
-def usual_path(rows: int) -> str:
-    """The path that a deep block follows by default, where rows are scarce.
-
-    The fewer they are, the more is gained by the flow itself: of whitened rows of a normal law its field is zero, and a
-    network has only the rest to learn. See docs/experiments.md.
-
-    Args:
-        rows: Rows to train on.
-    """
-    return "circular" if rows < _FEW else "straight"
 
 
 def usual_blocks(dim: int, rounds: Rounds, alone: bool = False) -> int:
