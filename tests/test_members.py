@@ -12,15 +12,15 @@ from hypothesis import strategies as st
 import genflow as gf
 from genflow.errors import InputError
 from genflow.models.jko_settings import may_think_again, most_members
-from genflow.models.members import first_steps, is_welcome, members_left, next_turn
+from genflow.models.members import first_regime, is_welcome, members_left, next_turn
 from genflow.training import Optimization, Regime, Stage, TrainingData, train
 from genflow.training.budget import Budget
 from genflow.velocities import Mean, ResidualMLP
 from tests.test_budget import Clock
 
-ROWS = torch.randn(100, 3, generator=torch.Generator().manual_seed(0))  # 80 of them to train on: a batch
+ROWS = torch.randn(60, 3, generator=torch.Generator().manual_seed(1))  # 48 of them to train on: a batch
 ITERATIONS = 1000
-SMALL = {"width": 4, "depth": 1}
+SMALL = {"width": 32, "depth": 1, "matching_rate": 0.02}  # which learns them by heart
 
 
 def fitted(iterations=ITERATIONS, **options):
@@ -78,7 +78,12 @@ def test_a_member_joins_unless_the_mean_is_clearly_worse_with_it():
 @pytest.mark.parametrize(("dim", "rows", "most"), [(3, 900, 8), (20, 2999, 8), (3, 3000, 1), (21, 1000, 1), (2, 50, 1)])
 def test_blocks_have_members_where_rows_are_scarce(dim, rows, most):
     assert most_members(dim, rows) == most
-    assert first_steps(rows, 256) * min(256, rows) >= 200 * rows
+
+
+@pytest.mark.parametrize(("rows", "steps", "enough"), [(24, 5000, 100), (512, 5000, 200), (12_800, 10_000, 5000)])
+def test_a_first_member_sees_its_rows_a_hundred_times_at_least(rows, steps, enough):
+    regime = first_regime(rows, 256)
+    assert (regime.steps, regime.enough) == (steps, enough)
 
 
 # What comes of it
@@ -86,8 +91,10 @@ def test_blocks_have_members_where_rows_are_scarce(dim, rows, most):
 
 def test_a_block_is_the_mean_of_networks_that_were_matched_in_turn(several):
     first, *others = matched(several)
-    assert first["steps"] == 200  # passes over 80 rows, a batch each
-    assert first["members_left"] == len(others) == 4  # of 950 steps
+    best = min((loss, step) for _, step, loss in first["curve"])[1]
+    assert first["abandoned"]
+    assert max(100, 2 * best) <= first["steps"] <= max(100, 2 * best) + 50  # a validation further
+    assert first["members_left"] == len(others) == members_left(first["span"], 8) > 1
     (block,) = several.model.velocity
     assert isinstance(block, Mean)
     assert len(block.parts()) == 1 + sum(entry["joined"] for entry in others) > 1
@@ -117,7 +124,8 @@ def test_as_many_as_were_typed():
     assert len(matched(fitted(members=2))) == 2
     assert isinstance(fitted(members=1).model.velocity[0], ResidualMLP)
     chain = fitted(blocks=2, members=2, matching=0.9, joint=0.05)
-    assert [(entry["block"], entry["member"]) for entry in matched(chain)] == [(0, 0), (0, 1), (1, 0), (1, 1)]
+    turns = [(entry["block"], entry["member"]) for entry in matched(chain)]
+    assert turns in ([(0, 0), (0, 1), (1, 0)], [(0, 0), (0, 1), (1, 0), (1, 1)])  # where the second learns for longer
     with pytest.raises(InputError, match="members: 0 came; a number of networks, 1 or more, would do"):
         gf.models.JKOiFlow(3, members=0)
 
@@ -146,7 +154,7 @@ def test_a_second_training_has_the_members_of_the_first():
     model = fitted(2 * ITERATIONS, refit=True)
     entries = matched(model)
     assert all(entry["replayed"] for entry in entries)
-    assert len(entries) == 5
+    assert len(entries) > 2
     assert len(model.model.velocity[0].parts()) == sum(entry["joined"] for entry in entries)
 
 
@@ -229,8 +237,16 @@ def test_a_stage_is_abandoned_where_it_only_gets_worse(losses, abandons, expecte
     assert entry["validation"] == min(loss for _, _, loss in entry["curve"])
 
 
+@pytest.mark.parametrize(("enough", "ends"), [(30, 40), (60, 60), (None, 100)])
+def test_a_stage_has_enough_where_its_best_weights_are_of_its_first_half(enough, ends):
+    model = curve_stage(lambda step: abs(step - 20), regime=Regime(enough=enough))
+    (entry,) = train(model, ROWS_ABOUT, Budget(iterations=100))
+    assert entry["abandoned"] == (enough is not None)
+    assert ends <= entry["steps"] <= ends + 5
+
+
 def by_heart(iterations=400, **fit):
-    """A shallow network whose likelihood has learned 80 rows by heart within a fraction of its steps."""
+    """A shallow network whose likelihood has learned the rows by heart within a fraction of its steps."""
     torch.manual_seed(0)
     model = gf.models.JKOiFlow(3, width=16, depth=0, matching=0.1, joint=0.8, frequencies=(1.0, 3.0))
     return model.fit(ROWS, iterations=iterations, **fit)
