@@ -370,6 +370,13 @@ class JKOiFlow(Flow, GenerativeModel):
             optimization=self._matching_optimization,
         )
 
+    @torch.no_grad()
+    def _nll(self, block: Velocity, data: TrainingData, rows: int) -> float:
+        """The mean negative log-likelihood of the first validation rows, so many at most, under one block alone."""
+        flow = Flow(block, self.scheduler, self.integrator, self.divergence, self.base)
+        held_out = pick(pair(data.validation, data.validation_condition), slice(min(rows, _COMPARED)))
+        return -flow.log_prob(*unpair(held_out)).double().mean().item()
+
     @property
     def _matching_optimization(self) -> Optimization:
         average = _LONG_AVERAGE if self._by_matching else Optimization.average
@@ -405,14 +412,8 @@ class JKOiFlow(Flow, GenerativeModel):
             entry.setdefault("taken", known)  # should there be no time to compare
             self.velocity.blocks[0] = beside_each_other(before, members, entry["taken"])
             if not entry.get("replayed"):
-                entry["taken"] = nll(Mean(members)) < nll(before)
+                entry["taken"] = self._nll(Mean(members), data, rows) < self._nll(before, data, rows)
                 self.velocity.blocks[0] = beside_each_other(before, members, entry["taken"])
-
-        @torch.no_grad()
-        def nll(velocity: Velocity) -> float:
-            flow = Flow(velocity, self.scheduler, self.integrator, self.divergence, self.base)
-            held_out = pick(pair(data.validation, data.validation_condition), slice(min(rows, _COMPARED)))
-            return -flow.log_prob(*unpair(held_out)).double().mean().item()
 
         return member_stage(
             network,

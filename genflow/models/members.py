@@ -112,7 +112,7 @@ def member_stage(
         return is_welcome(losses(others, rows), losses([*others, network], rows))
 
     # Where there may be several, the first says how long one of them takes.
-    regime = first_regime(data.distinct, optimization.batch_size) if most > 1 and not others else Regime()
+    regime = first_regime(data.distinct, optimization.batch_size) if most > 1 and not turn.member else Regime()
     return matching_stage(
         network,
         data,
