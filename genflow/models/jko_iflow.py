@@ -179,6 +179,9 @@ class JKOiFlow(Flow, GenerativeModel):
         self.proximal_steps = JKOSteps(first, growth, proximal.maximum, steps=blocks)  # the rows may settle it
         self.network, self.proximal, self.rounds, self.stages = network, proximal, rounds, stages
         self._takes_what_is_left = stages.joint is None  # asked here: a training settles it
+        # Whether what was found by trying, of blocks of the usual network and all stages, says something of it.
+        self._is_plain = network.block is None and stages.objective == "warmed"
+        self._matching_leads = False
         self.discretization, self.optimization = discretization, optimization
         if not self._is_plain:  # else the rows settle it, and until then it is open
             self._choose_chain()
@@ -236,11 +239,6 @@ class JKOiFlow(Flow, GenerativeModel):
         return is_worth_a_base(self.dim, mixture.components, torch.cat(gains).mean().item())
 
     @property
-    def _is_plain(self) -> bool:
-        """Whether what was found by trying, of blocks of the usual network and all stages, says something of it."""
-        return self.network.block is None and self.stages.objective == "warmed"
-
-    @property
     def _leads_to_a_mixture(self) -> bool:
         return isinstance(self.base, NormalMixture)
 
@@ -257,9 +255,11 @@ class JKOiFlow(Flow, GenerativeModel):
         self.proximal_steps = self.proximal_steps.rebuilt(first=first, steps=self.blocks)
         typed_shares = self.stages.matching is not None or self.stages.joint is not None
         if is_scarce(self.dim, rows) and not (typed_shares or self.rounds.any or mixture):
-            free = typed.get("free_block") is not False
-            path = typed.get("matching_path") or "circular"
-            self.proximal, self.stages = self.proximal.rebuilt(free_block=free), self.stages.rebuilt(matching_path=path)
+            self.proximal = self.proximal.rebuilt(free_block=typed.get("free_block") is not False)
+            self.stages = self.stages.rebuilt(
+                objective=typed.get("objective") or "matching", matching_path=typed.get("matching_path") or "circular"
+            )
+            self._matching_leads = self.stages.objective == "matching"
         self._choose_chain()
 
     def _choose_chain(self) -> None:
@@ -268,6 +268,7 @@ class JKOiFlow(Flow, GenerativeModel):
             blocks=self.blocks,
             first=self.proximal_steps.first,
             free_block=self.proximal.free_block,
+            objective=self.stages.objective,
             matching_path=self.stages.matching_path,
         )
 
@@ -294,7 +295,7 @@ class JKOiFlow(Flow, GenerativeModel):
         if self.optimization.sharpness is None:
             self.optimization = self.optimization.rebuilt(sharpness=0.1 if few else 0.0)
         usual = shares(self.dim, distinct, self.blocks, self._leads_to_a_mixture, self.rounds.any)
-        self.stages = self.stages.chosen(*(MATCHED_SHARES if self._by_matching else usual))
+        self.stages = self.stages.chosen(*(MATCHED_SHARES if self._by_matching or self._matching_leads else usual))
         self.choose(
             depth=depth,
             width=self.network.width,
@@ -363,7 +364,7 @@ class JKOiFlow(Flow, GenerativeModel):
             data,
             path,
             turn,
-            self.network.members or 1,
+            max(1, (self.network.members or 1) - len(members_of(block)) + 1) if not turn.member else 1,
             join,
             name=f"{_LOCAL} {k + 1}",
             share=1 / (self.blocks - k + later),
