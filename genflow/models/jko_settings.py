@@ -147,7 +147,8 @@ class Stages(Group):
 
     Args:
         objective: Of a block: `proximal`; `matching`, local flow matching alone; or `warmed`, matching and then the
-            proximal step. By default `warmed`, and `matching` of blocks on pictures; see `is_matched`.
+            proximal step. By default `warmed`, and `matching` of blocks on pictures and where rows are scarce; see
+            `is_matched`, `is_scarce`.
         matching: Share of the budget for local flow matching before the proximal steps, where the objective is
             `warmed`; 0 for none. By default that of `shares`.
         matching_rate: Peak learning rate of local flow matching, by default 3e-3, and 6e-3 of blocks on pictures.
