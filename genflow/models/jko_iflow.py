@@ -162,7 +162,7 @@ class JKOiFlow(Flow, GenerativeModel):
             whiten = network.block is None or not network.block.spatial
         first = usual_step(dim, blocks) if first is None else first
         growth = (2.0 if plane else 4.0) if growth is None else growth
-        self.choose(growth=growth, whiten=whiten, objective=stages.objective, matching_rate=stages.matching_rate)
+        self.choose(growth=growth, whiten=whiten, matching_rate=stages.matching_rate)
         if blocks < 1:
             raise InputError(f"blocks: {blocks} came; at least 1 would do")
         if stages.objective == "matching" and rounds.any:

@@ -135,9 +135,9 @@ def next_turn(entries: Sequence[dict[str, Any]]) -> Turn:
     Example:
         >>> next_turn([])
         Turn(block=0, member=0, left=None, share=None)
-        >>> next_turn([{"span": [0.0, 0.2, 0.8], "members_left": 3}])
-        Turn(block=0, member=1, left=2, share=0.25)
-        >>> next_turn([{"span": [0.0, 0.2, 0.8], "members_left": 0}])
+        >>> next_turn([{"span": [0.0, 0.25, 0.75], "members_left": 2}])
+        Turn(block=0, member=1, left=1, share=0.3333333333333333)
+        >>> next_turn([{"span": [0.0, 0.25, 0.75], "members_left": 0}])
         Turn(block=1, member=0, left=None, share=None)
     """
     ends = [i for i, entry in enumerate(entries) if not entry.get("members_left")]
