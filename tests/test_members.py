@@ -245,10 +245,10 @@ def test_a_stage_has_enough_where_its_best_weights_are_of_its_first_half(enough,
     assert ends <= entry["steps"] <= ends + 5
 
 
-def by_heart(iterations=400, **fit):
+def by_heart(iterations=400, fallback=True, **fit):
     """A shallow network whose likelihood has learned the rows by heart within a fraction of its steps."""
     torch.manual_seed(0)
-    model = gf.models.JKOiFlow(3, width=16, depth=0, matching=0.1, joint=0.8, frequencies=(1.0, 3.0))
+    model = gf.models.JKOiFlow(3, width=16, depth=0, matching=0.1, joint=0.8, fallback=fallback)
     return model.fit(ROWS, iterations=iterations, **fit)
 
 
@@ -284,6 +284,11 @@ def test_a_deep_stage_that_was_cut_off_goes_on(thought_again, tmp_path):
     resumed = by_heart(checkpoint=tmp_path)
     for key, tensor in thought_again.state_dict().items():
         assert torch.equal(tensor, resumed.state_dict()[key]), key
+
+
+def test_without_a_fallback_the_likelihood_has_all_of_its_time():
+    last = by_heart(fallback=False).history[-1]
+    assert (last["stage"], last["abandoned"], last["steps"]) == ("joint likelihood", False, 320)
 
 
 def test_it_is_tried_above_the_plane_and_not_far_above_it():

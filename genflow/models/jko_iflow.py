@@ -110,7 +110,7 @@ class JKOiFlow(Flow, GenerativeModel):
         network: What a block is, a `BlockNetwork`: `width`, `activation`, `frequencies`, `depth`, `members`, `block`.
         proximal: How it steps, a `ProximalStep`: `maximum`, `transport`, `tolerance`, `free_block`.
         rounds: What follows when all have, `Rounds`: `reparameterize`, `equal`, `damping`, `refine`.
-        stages: What comes before and after, `Stages`: `objective`, `components`, `matching`, `joint`, `kinetic`, rates.
+        stages: What comes before and after, `Stages`: `objective`, `components`, `matching`, `joint`, `kinetic`, …
         discretization: The grids of a block, a `Discretization`: `steps`, `train_steps`, `warp`, `disagreement`, …
         optimization: The optimizer, for everything but the matching, an `Optimization`: `optimizer`, `learning_rate`
             (of a proximal step), `batch_size`, `weight_decay`, … By default `sharpness`, which is that of the joint
@@ -386,8 +386,9 @@ class JKOiFlow(Flow, GenerativeModel):
     @property
     def _may_think_again(self) -> bool:
         """Whether deep networks that are matched may take the place of a shallow one that the likelihood has led."""
-        plain = self._is_plain and not self.rounds.any and not self._leads_to_a_mixture
-        return plain and may_think_again(self.dim) and not self.network.depth and self.blocks == 1
+        wanted = self.stages.fallback and may_think_again(self.dim) and not self.network.depth
+        alone = self.blocks == 1 and not self.rounds.any
+        return wanted and alone and self._is_plain and not self._leads_to_a_mixture
 
     def _deep_stage(self, data: TrainingData, entries: Sequence[dict[str, Any]], rows: int) -> Stage | None:
         """A deep network that follows the Ornstein–Uhlenbeck flow to the noise, where the likelihood was abandoned.

@@ -161,6 +161,8 @@ class Stages(Group):
         joint_rate: Peak learning rate of the joint training; a third of it where a mixture is all that there is so far.
         kinetic: Weight of the kinetic energy :math:`\int |v|^2 dt` in the joint stage: straight paths need few steps.
             In a chain shorter than a unit of time it is less by that, or it would hold displacements back.
+        fallback: Whether deep networks that are matched may take the place of a shallow block that has learned its rows
+            by heart; see `may_think_again`.
         components: The most components of the base that the scheme leads to: a mixture of normal laws, which is
             estimated first and trained with the blocks in the joint stage; 1 for the standard normal law. By default
             64, or 256 narrow ones for thin things in the plane, for vectors without conditions of which there are 5000
@@ -175,6 +177,7 @@ class Stages(Group):
     joint: float | None = None
     joint_rate: float = 1.2e-2
     kinetic: float = 0.1
+    fallback: bool = True
     components: int | None = None
 
     def __post_init__(self) -> None:

@@ -15,6 +15,8 @@ DEFAULTS: dict[str, dict[str, Any]] = {
         "objective": "warmed",
         "free_block": False,
         "matching_rate": 3e-3,
+        "members": 1,
+        "fallback": False,
     },
 }
 """Arguments by class whose default is another one today, as JSON: `{"module:Name": {"argument": old default}}`.
