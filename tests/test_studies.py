@@ -11,7 +11,7 @@ import torch
 import genflow as gf
 from genflow.errors import InputError
 from genflow.studies.references import reference
-from genflow.studies.subject import Subject
+from genflow.studies.subject import Subject, subject_of
 
 
 def swinging():
@@ -150,3 +150,10 @@ def test_the_cheapest_is_named_for_what_is_wanted():
 def test_a_model_without_a_velocity_is_refused():
     with pytest.raises(InputError, match="integrates no velocity"):
         gf.studies.solvers(gf.baselines.NSF(2, transforms=1, width=8))
+
+
+def test_rows_of_a_study_come_back_in_the_units_of_the_data():
+    fitted = gf.models.JKOiFlow(2, blocks=1, width=8).fit("two-moons", iterations=8)
+    rows = gf.data.load("two-moons").test[:5]
+    subject = subject_of(fitted, rows=20)
+    assert torch.allclose(subject.in_units_of_data(fitted.standardize(rows)[0]), rows, atol=1e-5)

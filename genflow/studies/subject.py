@@ -42,7 +42,7 @@ class Subject:
 
     def in_units_of_data(self, x: Tensor) -> Tensor:
         """Rows of the flow's units in those of the user."""
-        return x.double() if self.model is None else self.model._original(x)
+        return x.double() if self.model is None else self.model.original(x)
 
 
 @torch.no_grad()
