@@ -181,7 +181,6 @@ class JKOiFlow(Flow, GenerativeModel):
         self._takes_what_is_left = stages.joint is None  # asked here: a training settles it
         # Whether what was found by trying, of blocks of the usual network and all stages, says something of it.
         self._is_plain = network.block is None and stages.objective == "warmed"
-        self._matching_leads = False
         self.discretization, self.optimization = discretization, optimization
         if not self._is_plain:  # else the rows settle it, and until then it is open
             self._choose_chain()
@@ -259,7 +258,6 @@ class JKOiFlow(Flow, GenerativeModel):
             self.stages = self.stages.rebuilt(
                 objective=typed.get("objective") or "matching", matching_path=typed.get("matching_path") or "circular"
             )
-            self._matching_leads = self.stages.objective == "matching"
         self._choose_chain()
 
     def _choose_chain(self) -> None:
@@ -295,7 +293,8 @@ class JKOiFlow(Flow, GenerativeModel):
         if self.optimization.sharpness is None:
             self.optimization = self.optimization.rebuilt(sharpness=0.1 if few else 0.0)
         usual = shares(self.dim, distinct, self.blocks, self._leads_to_a_mixture, self.rounds.any)
-        self.stages = self.stages.chosen(*(MATCHED_SHARES if self._by_matching or self._matching_leads else usual))
+        leads = self._by_matching or (self._is_plain and self.stages.objective == "matching")
+        self.stages = self.stages.chosen(*(MATCHED_SHARES if leads else usual))
         self.choose(
             depth=depth,
             width=self.network.width,
@@ -364,7 +363,7 @@ class JKOiFlow(Flow, GenerativeModel):
             data,
             path,
             turn,
-            max(1, (self.network.members or 1) - len(members_of(block)) + 1) if not turn.member else 1,
+            max(1, (self.network.members or 1) - len(members_of(block)) + 1),
             join,
             name=f"{_LOCAL} {k + 1}",
             share=1 / (self.blocks - k + later),

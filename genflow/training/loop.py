@@ -369,9 +369,7 @@ class StageRun:
 
     def _beats_the_beginning(self) -> bool:
         """Whether the rows have gained more since the stage's beginning than chance gives the best of some looks."""
-        if self.first_rows is None:
-            return True
-        if not len(self.fine):
+        if self.first_rows is None or not len(self.fine):
             return True
         gain, error = mean_and_se(self.first_rows[: len(self.fine)] - self.fine)
         return not gain <= _CLEARLY * error  # of one row there is no error, and of infinite ones neither

@@ -43,7 +43,7 @@ class _SideBySide(Composed):
         return self.all
 
     def on(self, interval: tuple[float, float]) -> Velocity:
-        return type(self)([branch.on(interval) for branch in self.parts()])
+        return type(self)(**{**self.config(), "branches": [branch.on(interval) for branch in self.all]})
 
     def pieces(self) -> list[tuple[Velocity, float, float]]:
         """A piece from each time at which a branch jumps to the next such time."""
@@ -123,9 +123,6 @@ class Mean(_SideBySide):
 
     def parts(self) -> list[Velocity]:
         return [part for part, weight in zip(self.all, self.weights, strict=True) if weight]
-
-    def on(self, interval: tuple[float, float]) -> Velocity:
-        return Mean([branch.on(interval) for branch in self.all], self.weights)
 
     def combine(self, answers: Tensor) -> Tensor:
         weights = [weight for weight in self.weights if weight]
