@@ -47,8 +47,8 @@ class BlockNetwork(Group):
             for each of more than two dimensions.
         depth: Residual layers of a block, which then is a `genflow.velocities.ResidualMLP` of that width; 0 for
             `Shallow`, whose divergence is in closed form. By default that of `layers`.
-        members: The most networks that a block is the mean of; they are matched one after another, where each has time
-            to see its rows two hundred times. By default that of `most_members`.
+        members: The most networks that a block is the mean of; they are matched one after another, as long as there is
+            time for another; see `genflow.models.members`. By default that of `most_members`.
         block: A velocity that the blocks are built like, with its arguments and intervals of their own, in place of
             `Shallow`; its weights are not used. A velocity on a graph makes this a model of node features, `dim` in
             all. Blocks without a method `scale_output` are not warm-started.

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from genflow.interfaces import Velocity
-from genflow.metrics.likelihood import mean_and_se
+from genflow.metrics.likelihood import paired_difference
 from genflow.models.stages import MatchingPath, matching_stage
 from genflow.training import Optimization, Regime, Stage, TrainingData, pick
 from genflow.velocities import Mean
@@ -193,5 +193,5 @@ def is_welcome(before: Tensor, joined: Tensor) -> bool:
     """
     if not len(before):
         return False
-    loss, error = mean_and_se(joined - before)
+    loss, error = paired_difference(joined, before)
     return loss <= 0 or loss <= _CLEARLY * error

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from genflow.deadline import OutOfTime, check_time, deadline
 from genflow.errors import InputError, SolverError
-from genflow.metrics.likelihood import mean_and_se
+from genflow.metrics.likelihood import paired_difference
 from genflow.tally import tally
 from genflow.training.budget import Budget
 from genflow.training.progress import Progress, event
@@ -371,7 +371,7 @@ class StageRun:
         """Whether the rows have gained more since the stage's beginning than chance gives the best of some looks."""
         if self.first_rows is None or not len(self.fine):
             return True
-        gain, error = mean_and_se(self.first_rows[: len(self.fine)] - self.fine)
+        gain, error = paired_difference(self.first_rows[: len(self.fine)], self.fine)
         return not gain <= _CLEARLY * error  # of one row there is no error, and of infinite ones neither
 
     def _losses(self, losses: Callable[[Rows, torch.Generator], Tensor], count: int | None = None) -> Tensor:
