@@ -16,6 +16,7 @@ from genflow.errors import InputError
 from genflow.naming.options import build, with_network
 from genflow.studies.reporting.drawing import compose
 from genflow.studies.reporting.mosaics import Mosaic, mosaic, mosaics
+from genflow.studies.reporting.plot import Panel, Picture, Row
 from genflow.testing import check_velocity
 from genflow.velocities import Flattened, NullCondition, UNet
 
@@ -272,6 +273,14 @@ def test_a_line_of_the_mosaic_for_each_class():
     assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == ["1", "2", "10"]
     without = compose(mosaics([Mosaic("data", "k", flat, names), Mosaic("model", "b", flat)], (2, 2), flat))
     assert not without.axes[0].get_yticklabels()
+
+
+def test_a_picture_on_paper_says_what_its_rows_have_in_common():
+    """Panels of two rows may have the same titles, as those of two solvers have. Where a row wraps, its name is once."""
+    panels = [Panel("4 steps", lambda axis: axis.plot([0, 1]), note="NFE 4")] * 12
+    figure = compose(Picture([Row(panels[:1]), Row(panels, "rk4"), Row(panels[:2], "heun")], (1.75, 1.75)))
+    written = [text.get_text() for axis in figure.axes for text in axis.texts]
+    assert [text for text in written if text not in ("", "NFE 4")] == ["rk4", "heun"]
 
 
 def test_colours_of_a_mosaic_are_its_last_axis():

@@ -127,20 +127,27 @@ def compose(shown: Picture) -> Any:
 
     width, height = shown.size
     most = max(_ACROSS, int(_PAPER / width)) if width < 3 else max(1, int(_PAPER / width))
-    lines = [row.panels[first : first + most] for row in shown.rows for first in range(0, len(row.panels), most)]
-    across = max(map(len, lines))
+    lines = [
+        (row.name if not first else "", row.panels[first : first + most])
+        for row in shown.rows
+        for first in range(0, len(row.panels), most)
+    ]
+    across = max(len(panels) for _, panels in lines)
+    named = sum(bool(name) for name, _ in lines)
     figure, axes = subplots(
         *(len(lines), across),
-        figsize=(width * across, (height + 0.25) * len(lines) + 0.3 * bool(shown.legend)),
+        figsize=(width * across, (height + 0.25) * len(lines) + 0.25 * named + 0.3 * bool(shown.legend)),
         squeeze=False,
         layout="constrained",
     )
-    for line, row in zip(lines, axes, strict=True):
+    above = {"xycoords": "axes fraction", "textcoords": "offset points"}
+    for (name, line), row in zip(lines, axes, strict=True):
         for panel, axis in zip(line, row, strict=False):
             panel.draw(axis)
             axis.set_title(plain(panel.title, 28), color=panel.colour, loc="left", pad=15 if panel.note else 5)
-            look = {"xycoords": "axes fraction", "textcoords": "offset points", "color": SOFT, "fontsize": 7.5}
-            axis.annotate(plain(panel.note, 34), (0, 1), (0, 4), **look)
+            axis.annotate(plain(panel.note, 34), (0, 1), (0, 4), color=SOFT, fontsize=7.5, **above)
+        # What the panels of a row have in common stands above the first of them.
+        row[0].annotate(plain(name, 60), (0, 1), (0, 30 if line[0].note else 20), color=INK, fontsize=9.0, **above)
         for axis in row[len(line) :]:
             axis.set_visible(False)
     if shown.scale is not None:
