@@ -276,7 +276,7 @@ def test_a_line_of_the_mosaic_for_each_class():
 
 
 def test_a_picture_on_paper_says_what_its_rows_have_in_common():
-    """Panels of two rows may have the same titles, as those of two solvers have. Where a row wraps, its name is once."""
+    """Panels of two rows may have the same titles, as those of two solvers. Where a row wraps, its name stands once."""
     panels = [Panel("4 steps", lambda axis: axis.plot([0, 1]), note="NFE 4")] * 12
     figure = compose(Picture([Row(panels[:1]), Row(panels, "rk4"), Row(panels[:2], "heun")], (1.75, 1.75)))
     written = [text.get_text() for axis in figure.axes for text in axis.texts]
