@@ -173,6 +173,18 @@ class NormalMixture(Base):
         """How many normal laws it is made of: each component at each scale."""
         return self.logits.numel()
 
+    @torch.no_grad()
+    def laws(self) -> tuple[Float[Tensor, "p"], Float[Tensor, "p d"], Float[Tensor, "p d d"]]:
+        """The normal laws that it is made of: their probabilities, means and covariances, in double precision."""
+        factors = self._precision_factors()[0].double()
+        identity = torch.eye(*self.shape, dtype=factors.dtype, device=factors.device)
+        roots = torch.linalg.solve_triangular(factors, identity.expand_as(factors), upper=True).mT  # P^-T
+        means = self.means.double() + (roots @ self.shifts.double()[:, :, None])[:, :, 0]
+        squares = means.new_tensor(self.scales).square()
+        covariances = squares[:, None, None] * (roots @ roots.mT)[:, None]
+        each = len(self.scales)
+        return self._log_weights().double().exp().flatten(), means.repeat_interleave(each, 0), covariances.flatten(0, 1)
+
     def _log_weights(self) -> Tensor:
         """All log probabilities, `(k, j)`."""
         return self.logits.flatten().log_softmax(0).view_as(self.logits)

@@ -64,8 +64,9 @@ from genflow.models.jko_settings import (
     usual_blocks,
     usual_step,
 )
-from genflow.models.local_matching import contractions, diffuse, local_path
+from genflow.models.local_matching import contractions, diffuse, is_normal, local_path
 from genflow.models.members import Turn, beside_each_other, member_stage, members_of, next_turn
+from genflow.models.pilot import pilot_boundaries
 from genflow.models.proximal import proximal_stage
 from genflow.models.stages import initial_frequencies, likelihood_stage
 from genflow.naming.search import Between, OneOf
@@ -108,7 +109,7 @@ class JKOiFlow(Flow, GenerativeModel):
         whiten: Whether to train on rows without correlation; by default, where the blocks are not `spatial`.
         condition_dim: Dimension of a condition, 0 for none: `data.condition_dim`.
         network: What a block is, a `BlockNetwork`: `width`, `activation`, `frequencies`, `depth`, `members`, `block`.
-        proximal: How it steps, a `ProximalStep`: `maximum`, `transport`, `tolerance`, `free_block`.
+        proximal: How it steps, a `ProximalStep`: `maximum`, `transport`, `tolerance`, `free_block`, `pilot`, …
         rounds: What follows when all have, `Rounds`: `reparameterize`, `equal`, `damping`, `refine`.
         stages: What comes before and after, `Stages`: `objective`, `components`, `matching`, `joint`, `kinetic`, …
         discretization: The grids of a block, a `Discretization`: `steps`, `train_steps`, `warp`, `disagreement`, …
@@ -154,10 +155,15 @@ class JKOiFlow(Flow, GenerativeModel):
         # What was found by trying: a density in the plane has more to it than a few blocks can hold, and more rows.
         plane = dim <= 2
         self._by_matching = not rounds.any and is_matched(network.block)
-        blocks = usual_blocks(dim, rounds, alone=self._by_matching) if blocks is None else blocks
+        if blocks is None and proximal.boundaries is not None:
+            blocks = len(proximal.boundaries) - 1
+        elif blocks is None:
+            blocks = usual_blocks(dim, rounds, self._by_matching, proximal.pilot)
         stages = stages.usual(self._by_matching)
         if proximal.free_block is None:
             proximal = proximal.rebuilt(free_block=self._by_matching)
+        if proximal.boundaries is not None and blocks != len(proximal.boundaries) - 1:
+            raise InputError(f"boundaries: {len(proximal.boundaries) - 1} blocks' came with blocks={blocks}")
         if whiten is None:
             whiten = network.block is None or not network.block.spatial
         first = usual_step(dim, blocks) if first is None else first
@@ -189,6 +195,7 @@ class JKOiFlow(Flow, GenerativeModel):
         if not history and not len(self.velocity):
             self._estimate_base(data)
             self._settle_chain(data.distinct)
+            self._ask_the_pilot(data)
         self._settle(data.count, data.distinct)
         kinds = [entry["kind"] for entry in history]
         if self.stages.matched:
@@ -219,7 +226,8 @@ class JKOiFlow(Flow, GenerativeModel):
         if "base" in self.given():
             return
         typed = self.stages.components
-        usual = most_components(data.distinct) if self._is_plain and not self.condition_dim else 1
+        may = self._is_plain and not (self.condition_dim or self.proximal.pilot)
+        usual = most_components(data.distinct) if may else 1
         most = usual if typed is None else typed
         thin = _THIN_TIMES * most if typed is None else most
         share = _PLANE_SHARE if self.dim <= 2 else _SHARE
@@ -246,8 +254,8 @@ class JKOiFlow(Flow, GenerativeModel):
         if not self._is_plain:
             return
         typed, mixture = self.given(), self._leads_to_a_mixture
-        if typed.get("blocks") is None:
-            self.blocks = usual_blocks(self.dim, self.rounds, alone=True)
+        if typed.get("blocks") is None and self.proximal.boundaries is None:
+            self.blocks = usual_blocks(self.dim, self.rounds, alone=True, pilot=self.proximal.pilot)
         first = typed.get("first")
         if first is None:
             first = usual_step(self.dim, self.blocks, mixture)
@@ -269,6 +277,19 @@ class JKOiFlow(Flow, GenerativeModel):
             objective=self.stages.objective,
             matching_path=self.stages.matching_path,
         )
+
+    def _ask_the_pilot(self, data: TrainingData) -> None:
+        """Settles where the boundaries are to be, where a pilot is to say so."""
+        if not (self.proximal.pilot and self.proximal.boundaries is None):
+            return
+        if not is_normal(self.base):
+            name = type(self.base).__name__
+            raise InputError(f"pilot: True came with a {name} as base; a normal one would do, as with components=1")
+        rows, held_out = data.train.flatten(1), data.validation.flatten(1)
+        boundaries = pilot_boundaries(rows, held_out, self.blocks, self.base.scale)
+        free = self.given().get("free_block") is not False
+        self.proximal = self.proximal.rebuilt(boundaries=boundaries, free_block=free)
+        self.choose(boundaries=boundaries, free_block=free)
 
     def _ended_early(self, history: list[dict[str, Any]]) -> bool:
         """Whether the chain has fewer blocks than the budget was divided among."""
@@ -342,7 +363,7 @@ class JKOiFlow(Flow, GenerativeModel):
         The free block goes to the noise itself.
         """
         k = turn.block
-        gammas = contractions([self.proximal_steps.step(j) for j in range(k + 1)], self.base)
+        gammas = contractions([self._step(j) for j in range(k + 1)], self.base)
         if self.proximal.free_block and k == self.blocks - 1:
             gammas[k] = math.inf
         path = local_path(self, gammas, circular=self.stages.matching_path == "circular")
@@ -507,10 +528,15 @@ class JKOiFlow(Flow, GenerativeModel):
             stage.parameters = [*stage.parameters, *self.base.parameters()]
         return stage
 
+    def _step(self, k: int) -> float:
+        """The step h of block k in the first round."""
+        times = self.proximal.boundaries
+        return self.proximal_steps.step(k) if times is None else times[k + 1] - times[k]
+
     def _interval(self, k: int) -> tuple[float, float]:
         """Where block k lives in the first round."""
         start = self.velocity.interval[1] if k else 0.0
-        return start, start + self.proximal_steps.step(k)
+        return start, start + self._step(k)
 
     def _weight(self, block: Velocity, k: int) -> float:
         """The step h of the proximal term: the length of the block's interval."""

@@ -6,6 +6,7 @@ import math
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 from genflow.errors import InputError
@@ -78,17 +79,27 @@ class ProximalStep(Group):
             :math:`|T_k x - x|^2 / 2 h_k`. They have one minimizer, the straight one of the first.
         tolerance: Relative movement :math:`E|T_k x - x|^2 / E|T_k x|^2` at which the chain ends.
         free_block: Whether the last block goes all the way: without the proximal term, or matched to the noise. By
-            default where matching leads; see `is_matched` and `is_scarce`.
+            default where matching leads, see `is_matched` and `is_scarce`, and behind a pilot.
+        pilot: Whether a small mixture, estimated first, says where the boundaries are, in the place of `first`,
+            `growth` and `maximum`; see `genflow.models.pilot`. The scheme then leads to a normal law.
+        boundaries: The boundaries themselves, 0 and the end of each block.
     """
 
     maximum: float = 3.0
     transport: str = "dynamic"
     tolerance: float = 1e-4
     free_block: bool | None = None
+    pilot: bool = False
+    boundaries: tuple[float, ...] | None = None
 
     def __post_init__(self) -> None:
         if self.transport not in TRANSPORTS:
             raise InputError(f"transport: {self.transport!r} came; {' or '.join(TRANSPORTS)} would do")
+        if self.boundaries is not None:
+            times = tuple(map(float, self.boundaries))
+            if len(times) < 2 or times[0] != 0 or not all(a < b < math.inf for a, b in pairwise(times)):
+                raise InputError(f"boundaries: {times} came; increasing times from 0 on, such as (0, 0.1, 1), would do")
+            object.__setattr__(self, "boundaries", times)
 
 
 @dataclass(frozen=True)
@@ -285,17 +296,20 @@ def may_think_again(dim: int) -> bool:
     return 2 < dim <= _NARROW
 
 
-def usual_blocks(dim: int, rounds: Rounds, alone: bool = False) -> int:
+def usual_blocks(dim: int, rounds: Rounds, alone: bool = False, pilot: bool = False) -> int:
     """The largest number of blocks by default.
 
     One block has all that short budgets suffice for, in the plane, of the usual network and stages, and on pictures;
-    what rounds move and halve is a chain. See docs/experiments.md.
+    what rounds move and halve, and a pilot divides, is a chain. See docs/experiments.md.
 
     Args:
         dim: Dimension of a point.
         rounds: The rounds that follow.
         alone: Whether one block does above the plane, too.
+        pilot: Whether a pilot divides the way among them.
     """
+    if pilot:
+        return 4
     if dim <= 2:
         return 4 if rounds.any else 1
     return 1 if alone and not rounds.any else 2

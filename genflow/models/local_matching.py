@@ -17,7 +17,7 @@ from genflow.flow import Flow
 from genflow.models.stages import MatchingPath, OnPath, beside, straight
 from genflow.paths import LogNormal, Trigonometric
 
-__all__ = ["contractions", "diffuse", "local_path"]
+__all__ = ["contractions", "diffuse", "is_normal", "local_path"]
 
 _TIMES = LogNormal(-0.5, 1.2)  # of an unpreconditioned network at data of one unit; see docs/experiments.md
 
@@ -36,7 +36,7 @@ def contractions(steps: Sequence[float], base: Any) -> list[float]:
         >>> [round(math.exp(-gamma), 4) for gamma in contractions([0.25, 1.0], gf.StandardNormal(2))]
         [0.8, 0.5]
     """
-    variance = base.scale**2 if _is_normal(base) else 1.0
+    variance = base.scale**2 if is_normal(base) else 1.0
     return [math.log1p(step / variance) for step in steps]
 
 
@@ -58,7 +58,7 @@ def local_path(flow: Flow, gammas: Sequence[float], circular: bool = False) -> M
         circular: Whether it is the flow itself.
     """
     base, before, after = flow.base, sum(gammas[:-1]), sum(gammas)
-    if _is_normal(base):
+    if is_normal(base):
         return _arc(before, after, base.scale) if circular else straight(_states(before, gammas[-1], base.scale))
 
     def towards(x: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
@@ -111,5 +111,6 @@ def diffuse(x: Tensor, gamma: float, generator: torch.Generator, scale: float = 
     return math.exp(-gamma) * x + scale * math.sqrt(-math.expm1(-2 * gamma)) * z
 
 
-def _is_normal(base: Any) -> bool:
+def is_normal(base: Any) -> bool:
+    """Whether a law is a normal one, to which the Ornstein–Uhlenbeck flow is in closed form."""
     return type(base) is StandardNormal  # a law derived from it may be another

@@ -154,7 +154,7 @@ class PublishedJKOiFlow(JKOiFlow):
     def _weight(self, block: Velocity, k: int) -> float:
         """The step h: in the first round by the schedule; afterwards as long as the block's interval."""
         length = block.interval[1] - block.interval[0]
-        return self.proximal_steps.step(k) if length == 1 else length
+        return self._step(k) if length == 1 else length
 
     def _new_block(self, interval: tuple[float, float]) -> Velocity:
         assert self.network.width is not None
