@@ -26,6 +26,15 @@ def test_a_tie_is_no_lead():
     assert both.sentence.startswith("nsf, cnf and maf are all level on moons")
 
 
+def test_what_chance_would_explain_is_a_lead_over_one_that_is_level():
+    """One that is nearer may be beaten for certain, where one farther away varies from training to training."""
+    unsteady = Lead("cnf", 5.0, 4.0, 0.3)
+    assert verdict_on(Contest("moons", "nsf", [SURE, unsteady])).sentence == (
+        f"nsf and cnf are level on moons: nsf is {unsteady} nats per row ahead of cnf, which chance would explain; "
+        f"maf, {SURE} behind, is beaten by more than chance."
+    )
+
+
 def test_the_border_of_chance_is_the_corrected_level():
     assert not Lead("b", 2.0, 1.0, 0.05).sure
     assert Lead("b", 2.0, 1.0, 0.0499).sure

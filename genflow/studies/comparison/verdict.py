@@ -69,9 +69,9 @@ class Contest:
     ceiling: Lead | None = None
 
     @property
-    def level(self) -> list[str]:
-        """The models whose distance from the leader chance would explain."""
-        return [lead.over for lead in self.leads if not lead.sure]
+    def open(self) -> list[Lead]:
+        """The leads that chance would explain."""
+        return [lead for lead in self.leads if not lead.sure]
 
 
 @dataclass(frozen=True)
@@ -106,14 +106,14 @@ def verdict_on(contest: Contest) -> Verdict:
     if not contest.leads:
         only = f"{leader} alone has a likelihood on {data}"
         return Verdict(only, f"{only}: there is none to compare it with.", remarks)
-    nearest, level = contest.leads[0], contest.level
+    nearest, level = contest.leads[0], [lead.over for lead in contest.open]
     if not level:
         return Verdict(
             f"{leader} leads on {data}",
             f"{leader} leads on {data}, {nearest} nats per row ahead of {nearest.over}: more than chance.",
             remarks,
         )
-    group = _names([leader, *level])
+    group, nearest = _names([leader, *level]), contest.open[0]  # one that is nearer may be beaten, and this one unsteady
     if len(level) == 1:
         apart = f"{leader} is {nearest} nats per row ahead of {nearest.over}, which chance would explain"
     else:
@@ -144,7 +144,7 @@ def headline(contests: Sequence[Contest]) -> str:
     led: dict[str, list[str]] = {}
     level, rest = [], []
     for contest in contests:
-        if contest.leads and not contest.level:
+        if contest.leads and not contest.open:
             led.setdefault(contest.leader, []).append(contest.data)
         elif contest.leads:
             level.append(contest)
