@@ -113,7 +113,8 @@ def verdict_on(contest: Contest) -> Verdict:
             f"{leader} leads on {data}, {nearest} nats per row ahead of {nearest.over}: more than chance.",
             remarks,
         )
-    group, nearest = _names([leader, *level]), contest.open[0]  # one that is nearer may be beaten, and this one unsteady
+    group = _names([leader, *level])
+    nearest = contest.open[0]  # another may be nearer, and beaten: this one varies more
     if len(level) == 1:
         apart = f"{leader} is {nearest} nats per row ahead of {nearest.over}, which chance would explain"
     else:
