@@ -8,7 +8,8 @@ is aimed at. The model is trained from scratch for a thirtieth of that time, for
 at most as high, and once for all of it. Every figure is that of trainings that were given just this time, so no later
 knowledge goes into it, and the ratio is an upper bound: only these four are tried. Trainings are those of
 `genflow.compare`, of processor time on one thread, so that other work on the machine costs none of them steps; what
-stands in DIR is not trained again. NLL in nats, in the units of the data, with its standard error over rows and seeds.
+stands in DIR is not trained again. NLL in nats, in the units of the data, of one place of a row in its cells, with its
+standard error over rows and seeds.
 """
 
 from __future__ import annotations
@@ -19,7 +20,10 @@ import statistics
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
+
 import genflow as gf
+from genflow.studies.comparison.significance import crossed_mean
 from genflow.training import parse_seconds
 
 SHARES = (1 / 30, 1 / 10, 1 / 3, 1.0)
@@ -37,9 +41,16 @@ def board(out: Path, data: str, models: Sequence[str], seconds: float, chosen: a
 
 
 def nll(found: gf.Board, model: str) -> tuple[float, float]:
-    """Mean NLL over seeds and rows with its standard error; infinite where a training failed."""
-    row = found.summary.set_index("model").loc[model]
-    return (row["nll"], row["nll_se"]) if math.isfinite(row["nll"]) else (math.inf, math.nan)
+    """Mean NLL over seeds and rows with its standard error; infinite where a training failed.
+
+    By one place of a row in its cells: two boards may have had time for different numbers, which make no pair.
+    """
+    runs = [run for run in found.runs if run["label"] == model]
+    if not all(run["status"].startswith("ok") for run in runs):
+        return math.inf, math.nan
+    values = -np.stack([found.arrays(run["data"], run["name"])["bound"] for run in runs])
+    mean = crossed_mean(values[:, ~np.isnan(values).any(0)])  # of rows that all had time for
+    return (mean.mean, mean.se) if math.isfinite(mean.mean) else (math.inf, math.nan)
 
 
 def main() -> None:
