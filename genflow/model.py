@@ -46,7 +46,8 @@ class GenerativeModel(Density, ABC):
     Continuous models inherit the first two from `Flow`; a discrete flow writes its own.
 
     Attributes:
-        whiten: Whether `fit` hands it rows without correlation, on top of the data set's own preprocessing.
+        whiten: How far `fit` takes correlations out of the rows that it hands it, on top of the data set's own
+            preprocessing: from 0, not at all, to 1, wholly; see `genflow.data.Whiten`.
         autocasts: Whether its training holds under bfloat16 autocast: a regression does, a log-determinant does not.
         stepped: Whether it is trained by optimizer steps.
         settles: Whether `settle` has something to do, so that a training leaves it its time.
@@ -54,7 +55,7 @@ class GenerativeModel(Density, ABC):
         search: The few of its arguments that matter most, each with the range that `genflow compare --trials` tries.
     """
 
-    whiten: bool = False
+    whiten: float = False
     dim: int
     condition_dim: int = 0
     autocasts: bool = False
@@ -76,7 +77,7 @@ class GenerativeModel(Density, ABC):
         """
 
     def preprocessing(self, data: Dataset) -> Preprocessor:
-        """The units that `fit` trains it in: the data set's own, whitened if `whiten` is set and rows support it."""
+        """The units that `fit` trains it in: the data set's own, whitened as far as `whiten` says and rows support."""
         from genflow.data import Compose, Whiten
         from genflow.data.shrinkage import shrinkage
 
@@ -84,7 +85,9 @@ class GenerativeModel(Density, ABC):
             return data.preprocessor
         rows = data.preprocessor.spread(data.train, torch.Generator().manual_seed(0))[0]
         share = shrinkage(rows)
-        return data.preprocessor if share == 1 else Compose([data.preprocessor, Whiten.fit(rows, share)])
+        if share == 1:
+            return data.preprocessor
+        return Compose([data.preprocessor, Whiten.fit(rows, share, power=float(self.whiten))])
 
     def guided(self, weight: float) -> Self:
         """The same model under classifier-free guidance; see `Flow.guided`.

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 import genflow as gf
 from genflow.errors import InputError
-from genflow.models.jko_settings import may_think_again, most_members
+from genflow.models.jko_settings import may_think_again
 from genflow.models.members import first_regime, is_welcome, members_left, next_turn
 from genflow.training import Optimization, Regime, Stage, TrainingData, train
 from genflow.training.budget import Budget
@@ -75,9 +75,12 @@ def test_a_member_joins_unless_the_mean_is_clearly_worse_with_it():
     assert not is_welcome(before[:0], before[:0])
 
 
-@pytest.mark.parametrize(("dim", "rows", "most"), [(3, 900, 8), (20, 2999, 8), (3, 3000, 1), (21, 1000, 1), (2, 50, 1)])
-def test_blocks_have_members_where_rows_are_scarce(dim, rows, most):
-    assert most_members(dim, rows) == most
+@pytest.mark.parametrize(("dim", "rows", "most"), [(3, 900, 8), (20, 2999, 8), (3, 3000, 1), (21, 900, 8), (2, 50, 1)])
+def test_blocks_have_members_where_matching_leads(dim, rows, most):
+    x = torch.randn(rows, dim, generator=torch.Generator().manual_seed(0))
+    model = gf.models.JKOiFlow(dim, width=8)
+    model.next_stage(TrainingData(x, x[:20]), [])
+    assert model.config()["members"] == most
 
 
 @pytest.mark.parametrize(("rows", "steps", "enough"), [(24, 5000, 100), (512, 5000, 200), (12_800, 10_000, 5000)])

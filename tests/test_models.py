@@ -17,7 +17,7 @@ from genflow.metrics import gaussian_wasserstein2, wasserstein2
 from genflow.models import Discretization, StageDisagreement
 from genflow.models.coupling import coupling
 from genflow.models.flow_matching import matching_loss
-from genflow.models.jko_settings import layers, shares
+from genflow.models.jko_settings import favours_matching, most_components, shares
 from genflow.models.likelihood import jacobian_norm, kinetic_energy
 from genflow.models.local_matching import local_path
 from genflow.models.stages import CoarseFlow
@@ -577,9 +577,10 @@ def test_a_chain_that_is_too_long_ends_where_validation_does():
         (2, 250, {"blocks": 2}, (0.0, 0.0)),
         (3, 250, {}, (0.95, 0.0)),
         (3, 1100, {}, (0.95, 0.0)),
-        (21, 1300, {}, (0.2, 0.65)),
-        (3, 250, {"joint": 0.51}, (0.95 * 0.49 / 0.98, 0.51)),
-        (3, 250, {"matching": 0.0}, (0.0, 0.4)),
+        (21, 1300, {}, (0.95, 0.0)),
+        (3, 3800, {}, (0.1, 0.75)),
+        (3, 250, {"joint": 0.51}, (0.2 * 0.49 / 0.35, 0.51)),
+        (3, 250, {"matching": 0.0}, (0.0, 0.65 / 0.8)),
         (3, 250, {"matching": 0.5, "joint": 0.0}, (0.5, 0.0)),
     ],
 )
@@ -648,14 +649,51 @@ def test_blocks_are_as_deep_as_was_typed():
 
 
 @pytest.mark.parametrize(
-    ("dim", "rows", "expected"), [(2, 60, 0), (3, 60, 3), (20, 2999, 3), (20, 3000, 0), (21, 999, 3), (21, 1000, 0)]
+    ("dim", "rows", "leads"),
+    [(2, 60, False), (3, 60, True), (20, 2999, True), (20, 3000, False), (21, 3000, True), (64, 10**6, True)],
 )
-def test_blocks_are_deep_where_rows_are_few_above_the_plane(dim, rows, expected):
-    assert layers(dim, rows) == expected
-    if rows == 60:
-        x = torch.randn(75, dim, generator=torch.Generator().manual_seed(0))  # 60 of them to train on
-        fitted = gf.models.JKOiFlow(dim, blocks=1, width=8).fit(x, iterations=3)
-        assert fitted.model.config()["depth"] == expected
+def test_matching_leads_where_rows_are_scarce_or_dimensions_many(dim, rows, leads):
+    """By deep blocks, on rows that are whitened by half."""
+    assert favours_matching(dim, rows) == leads
+    if rows <= 3000:
+        x = torch.randn(rows, dim, generator=torch.Generator().manual_seed(0))
+        x[:, 1:] += x[:, :1]
+        data = gf.data.load(x.numpy(), test=x[:50].numpy())
+        # Validation rows are taken of these: so many to train on are left.
+        model = gf.models.JKOiFlow(dim, width=8).fit(data, iterations=3).model
+        again = favours_matching(dim, len(data.train))
+        assert model.config()["objective"] == ("matching" if again else "warmed")
+        assert model.config()["depth"] == (3 if again else 0)
+        assert model.config()["whiten"] == model.whiten == (0.5 if again else True)
+
+
+@pytest.mark.parametrize(
+    "typed", [{"whiten": True}, {"whiten": 0.2}, {"joint": 0.5}, {"objective": "warmed"}, {"refine": 1}],
+    ids=lambda typed: next(iter(typed)),
+)  # fmt: skip
+def test_rows_are_whitened_by_half_where_nothing_else_was_typed(typed):
+    x = torch.randn(60, 3, generator=torch.Generator().manual_seed(0)).cumsum(1)
+    model = gf.models.JKOiFlow(3, width=8, **typed).fit(x, iterations=3).model
+    assert model.config()["whiten"] == typed.get("whiten", True)
+
+
+def test_a_mixture_takes_fewer_rows_in_many_dimensions():
+    assert [most_components(20, rows) for rows in (4999, 5000)] == [1, 64]
+    assert [most_components(21, rows) for rows in (999, 1000)] == [1, 64]
+
+
+def test_of_rows_at_several_scales_in_many_dimensions_the_likelihood_leads():
+    """A few components that gain little are no base there, where the flow of a normal law is matched."""
+    x = torch.randn(1300, 24, generator=torch.Generator().manual_seed(0))
+    for scale, mixed in ((5.0, True), (1.5, False)):
+        rows = x.clone()
+        rows[::2] *= scale  # 12 log((1 + s²) / 2 s) nats to gain, 11.5 and 1; 6 are wanted
+        rows = (rows - rows.mean(0)) / rows.std(0)
+        model = gf.models.JKOiFlow(24, width=8)
+        model.next_stage(TrainingData(rows[:1100], rows[1100:]), [])
+        assert isinstance(model.base, gf.NormalMixture) == mixed
+        assert model.config()["objective"] == ("warmed" if mixed else "matching")
+        assert model.config()["depth"] == (0 if mixed else 3)
 
 
 def test_a_row_at_several_places_counts_once_for_the_shares():

@@ -119,6 +119,26 @@ def test_nothing_shrunk_makes_the_covariance_the_identity():
     torch.testing.assert_close(torch.cov(z.T, correction=0), torch.eye(6, dtype=torch.float64))
 
 
+@pytest.mark.parametrize("power", [0.0, 0.25, 0.5, 1.0])
+def test_in_part_the_covariance_is_a_power_of_the_correlations(power):
+    x = normal(300, equicorrelated(6, 0.9)) * torch.arange(1, 7)
+    white = Whiten.fit(x, 0.0, power=power)
+    z, log_det = white(x)
+    values, vectors = torch.linalg.eigh(torch.corrcoef(x.T))
+    wanted = (vectors * values ** (1 - power)) @ vectors.T
+    wanted /= wanted.diagonal().mean()
+    torch.testing.assert_close(torch.cov(z.T, correction=0), wanted)
+    torch.testing.assert_close(white.inverse(z), x)
+    jacobian = torch.autograd.functional.jacobian(lambda y: white(y)[0], x[0])
+    torch.testing.assert_close(torch.linalg.slogdet(jacobian).logabsdet, log_det[0])
+
+
+@pytest.mark.parametrize("power", [-0.1, 1.5, math.nan])
+def test_a_power_that_is_none(power):
+    with pytest.raises(InputError, match="power"):
+        Whiten.fit(normal(20, equicorrelated(2, 0.5)), power=power)
+
+
 def test_columns_with_shapes_of_their_own_are_left_alone():
     # Pixels, most of them empty most of the time, and correlated: whitened, every column is a mixture of all.
     data = gf.data.load("digits", atoms="dequantize")

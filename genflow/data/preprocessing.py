@@ -220,6 +220,9 @@ class Whiten(Preprocessor):
     out says how far correlations are to be believed; 1 leaves every column by itself. In standardized units the
     symmetric root is the optimal transport map between the Gaussians of both covariances.
 
+    Rows may be whitened in part, by :math:`c R_\lambda^{-p/2}`: along each direction their variance goes with the power
+    :math:`1 - p` of what it was, and :math:`c^2 = d / \operatorname{tr} R_\lambda^{1-p}` makes it 1 in the mean.
+
     Args:
         dim: The number of columns :math:`d`.
 
@@ -247,7 +250,9 @@ class Whiten(Preprocessor):
         self.register_buffer("unroot", torch.eye(dim, dtype=torch.float64))
 
     @classmethod
-    def fit(cls, x: Float[Tensor, "n dim"], shrinkage: float | None = None, floor: float = FLOOR) -> Whiten:
+    def fit(
+        cls, x: Float[Tensor, "n dim"], shrinkage: float | None = None, floor: float = FLOOR, power: float = 1.0
+    ) -> Whiten:
         r"""Mean, deviations and shrunk correlations of rows.
 
         Args:
@@ -255,19 +260,23 @@ class Whiten(Preprocessor):
             shrinkage: :math:`\lambda`, from 0 to 1; by default that of `genflow.data.shrinkage.shrinkage`.
             floor: Least variance of a direction, in units of the greatest: directions in which the rows hardly vary are
                 stretched no further.
+            power: :math:`p`, from 0 to 1: 1 whitens them wholly, 0 leaves them standardized.
 
         Raises:
-            InputError: A share outside [0, 1].
+            InputError: A share or a power outside [0, 1].
         """
         share = chosen_share(x, floor) if shrinkage is None else float(shrinkage)
         if not 0 <= share <= 1:
             raise InputError(f"shrinkage: {shrinkage} came; a number from 0 to 1 would do")
+        if not 0 <= power <= 1:
+            raise InputError(f"power: {power} came; a number from 0 to 1 would do")
         white = cls(x.shape[-1])
         white.mean, std = moments(x)
         std = torch.where(std > 0, std, 1)
         y = (x.detach().to(torch.float64) - white.mean) / std
         values, vectors = torch.linalg.eigh(y.mT @ y / len(y))
-        deviations = shrunk(values, share, floor).sqrt()
+        variances = shrunk(values, share, floor)
+        deviations = variances ** (power / 2) * (variances ** (1 - power)).mean().sqrt()
         white.root = (vectors / deviations) @ vectors.mT / std[:, None]
         white.unroot = (vectors * deviations) @ vectors.mT * std
         return white

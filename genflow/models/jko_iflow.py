@@ -32,7 +32,7 @@ from __future__ import annotations
 import inspect
 import math
 from collections.abc import Generator, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -49,17 +49,16 @@ from genflow.models.jko_settings import (
     LAYERS,
     MATCHED_SHARES,
     MEMBERS,
+    PARTLY,
     BlockNetwork,
     ProximalStep,
     Rounds,
     Stages,
+    favours_matching,
     is_matched,
-    is_scarce,
     is_worth_a_base,
-    layers,
     may_think_again,
     most_components,
-    most_members,
     shares,
     usual_blocks,
     usual_step,
@@ -74,6 +73,9 @@ from genflow.normal_mixture import NormalMixture, fit_mixture
 from genflow.schedulers import JKOSteps, refine, reparameterize
 from genflow.training import Optimization, Regime, Rows, Stage, Stream, TrainingData, pair, pick, unpair
 from genflow.velocities import Chain, Mean, ResidualMLP, Shallow
+
+if TYPE_CHECKING:
+    from genflow.data import Dataset, Preprocessor
 
 __all__ = ["JKOiFlow", "diffuse"]
 
@@ -106,7 +108,8 @@ class JKOiFlow(Flow, GenerativeModel):
         first: First step :math:`h_1`. By default 0.2 in the plane, 0.4 above, and 1 of a single block towards a normal
             law there.
         growth: Ratio of one step to the step before. By default 2 in the plane, 4 above.
-        whiten: Whether to train on rows without correlation; by default, where the blocks are not `spatial`.
+        whiten: How far correlations are taken out of the rows, from 0, not at all, to 1, wholly; see
+            `genflow.data.Whiten`. By default wholly, by half where matching leads, and not of `spatial` blocks.
         condition_dim: Dimension of a condition, 0 for none: `data.condition_dim`.
         network: What a block is, a `BlockNetwork`: `width`, `activation`, `frequencies`, `depth`, `members`, `block`.
         proximal: How it steps, a `ProximalStep`: `maximum`, `transport`, `tolerance`, `free_block`, `pilot`, …
@@ -141,7 +144,7 @@ class JKOiFlow(Flow, GenerativeModel):
         blocks: int | None = None,
         first: float | None = None,
         growth: float | None = None,
-        whiten: bool | None = None,
+        whiten: bool | float | None = None,
         condition_dim: int = 0,
         *,
         network: BlockNetwork = BlockNetwork(),
@@ -227,7 +230,7 @@ class JKOiFlow(Flow, GenerativeModel):
             return
         typed = self.stages.components
         may = self._is_plain and not (self.condition_dim or self.proximal.pilot)
-        usual = most_components(data.distinct) if may else 1
+        usual = most_components(self.dim, data.distinct) if may else 1
         most = usual if typed is None else typed
         thin = _THIN_TIMES * most if typed is None else most
         share = _PLANE_SHARE if self.dim <= 2 else _SHARE
@@ -260,13 +263,23 @@ class JKOiFlow(Flow, GenerativeModel):
         if first is None:
             first = usual_step(self.dim, self.blocks, mixture)
         self.proximal_steps = self.proximal_steps.rebuilt(first=first, steps=self.blocks)
-        typed_shares = self.stages.matching is not None or self.stages.joint is not None
-        if is_scarce(self.dim, rows) and not (typed_shares or self.rounds.any or mixture):
+        if self._favours_matching(rows) and not mixture:
             self.proximal = self.proximal.rebuilt(free_block=typed.get("free_block") is not False)
-            self.stages = self.stages.rebuilt(
-                objective=typed.get("objective") or "matching", matching_path=typed.get("matching_path") or "circular"
-            )
+            path = typed.get("matching_path") or "circular"
+            self.stages = self.stages.rebuilt(objective="matching", matching_path=path)
         self._choose_chain()
+
+    def _favours_matching(self, rows: int) -> bool:
+        """Whether matching leads by what the rows are, unless they have a mixture for a base."""
+        typed = self.given()
+        is_open = all(typed.get(name) is None for name in ("objective", "matching", "joint")) and not self.rounds.any
+        return self._is_plain and is_open and favours_matching(self.dim, rows)
+
+    def preprocessing(self, data: Dataset) -> Preprocessor:
+        if self.given().get("whiten") is None and self._favours_matching(len(data.train)):
+            self.whiten = PARTLY
+            self.choose(whiten=PARTLY)
+        return super().preprocessing(data)
 
     def _choose_chain(self) -> None:
         """Says how many blocks there are and how far they go, where that was settled by a rule."""
@@ -304,17 +317,18 @@ class JKOiFlow(Flow, GenerativeModel):
             distinct: Those of the table: what it can learn by heart.
         """
         few, depth = rows < _FEW, self.network.depth
-        depth = layers(self.dim, distinct) if depth is None else depth
+        leads = self._by_matching or (self._is_plain and self.stages.objective == "matching")
+        deep = self.stages.objective == "matching" and favours_matching(self.dim, distinct)
+        depth = (LAYERS if deep else 0) if depth is None else depth
         self.network = self.network.rebuilt(
             depth=depth,
             width=self.network.width or _WIDTH,
             frequencies=self.network.frequencies or initial_frequencies(self.dim, rows),
-            members=self.network.members or (most_members(self.dim, distinct) if self._is_plain else 1),
+            members=self.network.members or (MEMBERS if leads and self._is_plain else 1),
         )
         if self.optimization.sharpness is None:
             self.optimization = self.optimization.rebuilt(sharpness=0.1 if few else 0.0)
-        usual = shares(self.dim, distinct, self.blocks, self._leads_to_a_mixture, self.rounds.any)
-        leads = self._by_matching or (self._is_plain and self.stages.objective == "matching")
+        usual = shares(self.dim, distinct, self.blocks, self._leads_to_a_mixture)
         self.stages = self.stages.chosen(*(MATCHED_SHARES if leads else usual))
         self.choose(
             depth=depth,

@@ -15,21 +15,23 @@ from genflow.interfaces import Velocity
 from genflow.models.proximal import TRANSPORTS
 
 __all__ = [
-    "LAYERS", "MATCHED_SHARES", "MEMBERS", "BlockNetwork", "ProximalStep", "Rounds", "Stages", "is_matched",
-    "is_scarce", "is_worth_a_base", "layers", "may_think_again", "most_components", "most_members", "shares",
+    "LAYERS", "MATCHED_SHARES", "MEMBERS", "PARTLY", "BlockNetwork", "ProximalStep", "Rounds", "Stages", "is_matched",
+    "favours_matching", "is_worth_a_base", "may_think_again", "most_components", "shares",
     "usual_blocks", "usual_step",
 ]  # fmt: skip
 
 _GAIN = 2.0  # what a round spends, in units of the one before
 # Shares of matching and of the joint likelihood above the plane, below so many rows.
 _SHARES = ((3000, (0.2, 0.65)), (math.inf, (0.1, 0.75)))
-_SCARCE_SHARES = (0.95, 0.02)
 MATCHED_SHARES = (0.95, 0.0)
 """The same shares where matching leads."""
-_FEW, _MORE, _NARROW = 1000, 3000, 20  # rows that are scarce; in up to so many dimensions, more of them are
+_SCARCE, _NARROW = 3000, 20  # rows that are scarce; dimensions that are not many
 LAYERS, MEMBERS = 3, 8
 """Residual layers of a deep block, and the most networks that it is the mean of: each makes log p dearer."""
-_MANY, _COMPONENTS = 5000, 64  # rows of which a mixture says something, and of how many components at most
+PARTLY = 0.5
+"""How far rows are whitened where matching leads: wholly, what is narrow and noise is as wide as what has a shape."""
+# Rows of which a mixture says something, those in many dimensions, and of how many components at most.
+_MANY, _FEWER, _COMPONENTS = 5000, 1000, 64
 _CLUSTERED, _GROUPS = 0.25, 4  # nats a dimension that a mixture is to gain, unless it has so few components
 _PATHS = ("straight", "circular")
 _OBJECTIVES = ("warmed", "proximal", "matching")
@@ -47,9 +49,9 @@ class BlockNetwork(Group):
             (1, 20) in the plane, where pictures live, and (1, 3) above; (0.5, 0.5) where there are fewer than 100 rows
             for each of more than two dimensions.
         depth: Residual layers of a block, which then is a `genflow.velocities.ResidualMLP` of that width; 0 for
-            `Shallow`, whose divergence is in closed form. By default that of `layers`.
+            `Shallow`, whose divergence is in closed form. By default 3 where matching leads; see `favours_matching`.
         members: The most networks that a block is the mean of; they are matched one after another, as long as there is
-            time for another; see `genflow.models.members`. By default that of `most_members`.
+            time for another; see `genflow.models.members`. By default 8 where matching leads, else 1.
         block: A velocity that the blocks are built like, with its arguments and intervals of their own, in place of
             `Shallow`; its weights are not used. A velocity on a graph makes this a model of node features, `dim` in
             all. Blocks without a method `scale_output` are not warm-started.
@@ -79,7 +81,7 @@ class ProximalStep(Group):
             :math:`|T_k x - x|^2 / 2 h_k`. They have one minimizer, the straight one of the first.
         tolerance: Relative movement :math:`E|T_k x - x|^2 / E|T_k x|^2` at which the chain ends.
         free_block: Whether the last block goes all the way: without the proximal term, or matched to the noise. By
-            default where matching leads, see `is_matched` and `is_scarce`, and behind a pilot.
+            default where matching leads, see `is_matched` and `favours_matching`, and behind a pilot.
         pilot: Whether a small mixture, estimated first, says where the boundaries are, in the place of `first`,
             `growth` and `maximum`; see `genflow.models.pilot`. The scheme then leads to a normal law.
         boundaries: The boundaries themselves, 0 and the end of each block.
@@ -159,7 +161,7 @@ class Stages(Group):
     Args:
         objective: Of a block: `proximal`; `matching`, local flow matching alone; or `warmed`, matching and then the
             proximal step. By default `warmed`, and `matching` of blocks on pictures and where rows are scarce; see
-            `is_matched`, `is_scarce`.
+            `is_matched`, `favours_matching`.
         matching: Share of the budget for local flow matching before the proximal steps, where the objective is
             `warmed`; 0 for none. By default that of `shares`.
         matching_rate: Peak learning rate of local flow matching, by default 3e-3, and 6e-3 of blocks on pictures.
@@ -248,41 +250,18 @@ def is_matched(block: Velocity | None) -> bool:
     return block is not None and block.spatial and not block.closed_form
 
 
-def is_scarce(dim: int, rows: int) -> bool:
-    """Whether there are so few rows above the plane that matching leads by default, of one deep block all the way.
+def favours_matching(dim: int, rows: int) -> bool:
+    """Whether matching leads by default, of one deep block all the way, and not the likelihood.
 
-    A likelihood learns them by heart before it has seen their law, while deep blocks see more in few rows; what those
-    cost is the likelihood's divergence, of which there is little then. In many dimensions the likelihood pays sooner.
-    See docs/experiments.md.
-
-    Args:
-        dim: Dimension of a point.
-        rows: Rows to train on.
-    """
-    return dim > 2 and rows < (_MORE if dim <= _NARROW else _FEW)
-
-
-def layers(dim: int, rows: int) -> int:
-    """The residual layers that a block has by default, 0 for a shallow one.
+    So it is where rows are scarce: a likelihood learns them by heart before it has seen their law, while deep blocks
+    see more in few rows. And in many dimensions, where a step of the likelihood takes as long as some thirty of
+    matching, unless a mixture is the base. See docs/experiments.md.
 
     Args:
         dim: Dimension of a point.
         rows: Rows to train on.
     """
-    return LAYERS if is_scarce(dim, rows) else 0
-
-
-def most_members(dim: int, rows: int) -> int:
-    """The most networks that a block is the mean of by default.
-
-    Where rows are scarce, a network has learned what they say within a few seconds, and what it has learned wrong
-    another one has not. See docs/experiments.md.
-
-    Args:
-        dim: Dimension of a point.
-        rows: Rows to train on.
-    """
-    return MEMBERS if is_scarce(dim, rows) else 1
+    return dim > _NARROW or (dim > 2 and rows < _SCARCE)
 
 
 def may_think_again(dim: int) -> bool:
@@ -328,34 +307,37 @@ def usual_step(dim: int, blocks: int, mixture: bool = False) -> float:
     return 1.0 if blocks == 1 and not mixture else 0.4
 
 
-def most_components(rows: int) -> int:
+def most_components(dim: int, rows: int) -> int:
     """The most components of the base by default: what they can be told from takes rows.
 
+    In many dimensions a mixture that is `worth a base <is_worth_a_base>` gains so much that fewer will do.
+
     Args:
+        dim: Dimension of a point.
         rows: Rows to train on.
     """
-    return _COMPONENTS if rows >= _MANY else 1
+    return _COMPONENTS if rows >= (_MANY if dim <= _NARROW else _FEWER) else 1
 
 
 def is_worth_a_base(dim: int, components: int, gain: float) -> bool:
     """Whether a mixture is the base by default: of rows in groups, not where it tiles a law of one piece.
 
     Many components that gain little have seams that a flow is longer to mend than it would have been to bend one
-    normal law. See docs/experiments.md.
+    normal law; in many dimensions the flow of a normal one is matched, and few that gain little are in its way, too.
+    See docs/experiments.md.
 
     Args:
         dim: Dimension of a point.
         components: The number of its components.
         gain: What it gains over one normal law, in nats per validation row.
     """
-    return dim <= 2 or components <= _GROUPS or gain >= _CLUSTERED * dim
+    return dim <= 2 or (components <= _GROUPS and dim <= _NARROW) or gain >= _CLUSTERED * dim
 
 
-def shares(dim: int, rows: int, blocks: int, mixture: bool = False, rounds: bool = False) -> tuple[float, float]:
-    """The shares of the budget that local matching and the joint likelihood have by default.
+def shares(dim: int, rows: int, blocks: int, mixture: bool = False) -> tuple[float, float]:
+    """The shares of the budget that local matching and the joint likelihood have, by default where the latter leads.
 
-    Where rows are scarce, cheap steps of matching make the better samples and the better likelihoods. Several blocks
-    in the plane are led further by proximal steps alone. See docs/experiments.md.
+    Several blocks in the plane are led further by proximal steps alone. See docs/experiments.md.
 
     Args:
         dim: Dimension of a point.
@@ -363,12 +345,9 @@ def shares(dim: int, rows: int, blocks: int, mixture: bool = False, rounds: bool
         blocks: The largest number of blocks.
         mixture: Whether the base is a mixture. That is near the rows from the beginning, and what is left is the
             likelihood's.
-        rounds: Whether rounds follow, which need their part.
     """
     if mixture:
         return 0.0, 0.9 if dim <= 2 else 0.8
     if dim <= 2:
         return (0.2, 0.7) if blocks == 1 else (0.0, 0.0)
-    if is_scarce(dim, rows) and not rounds:
-        return _SCARCE_SHARES
     return next(found for most, found in _SHARES if rows < most)
