@@ -684,16 +684,20 @@ def test_a_mixture_takes_fewer_rows_in_many_dimensions():
 
 def test_of_rows_at_several_scales_in_many_dimensions_the_likelihood_leads():
     """A few components that gain little are no base there, where the flow of a normal law is matched."""
-    x = torch.randn(1300, 24, generator=torch.Generator().manual_seed(0))
+    x = torch.randn(1600, 24, generator=torch.Generator().manual_seed(0))
     for scale, mixed in ((5.0, True), (1.5, False)):
         rows = x.clone()
         rows[::2] *= scale  # 12 log((1 + s²) / 2 s) nats to gain, 11.5 and 1; 6 are wanted
         rows = (rows - rows.mean(0)) / rows.std(0)
-        model = gf.models.JKOiFlow(24, width=8)
-        model.next_stage(TrainingData(rows[:1100], rows[1100:]), [])
+        model = gf.models.JKOiFlow(24, width=8).fit(rows, iterations=3).model
         assert isinstance(model.base, gf.NormalMixture) == mixed
-        assert model.config()["objective"] == ("warmed" if mixed else "matching")
-        assert model.config()["depth"] == (0 if mixed else 3)
+        wanted = (True, "warmed", 0) if mixed else (0.5, "matching", 3)
+        assert tuple(model.config()[name] for name in ("whiten", "objective", "depth")) == wanted
+    typed = gf.models.JKOiFlow(24, width=8, components=2).fit(rows, iterations=3).model
+    assert isinstance(typed.base, gf.NormalMixture)
+    assert typed.whiten is True
+    alone = gf.models.JKOiFlow(24, width=8, components=1).fit(5 * rows, iterations=3).model
+    assert (alone.whiten, alone.config()["objective"]) == (0.5, "matching")
 
 
 def test_a_row_at_several_places_counts_once_for_the_shares():

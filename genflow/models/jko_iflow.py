@@ -86,6 +86,7 @@ _SPARE = 2  # rows pushed for a block, in units of those that it is expected to 
 _PUSHED_ROWS = 1024  # rows pushed at once, so that memory does not grow with the table
 _SHARE, _PLANE_SHARE = 0.1, 0.2  # of the time, for a mixture: in the plane it may see more than any flow does
 _THIN_TIMES = 4  # as many components, for thin things in the plane
+_LOOKED_AT, _GLANCE = 2500, 4  # rows, and components, that say whether a mixture may be worth it
 _FROM_REST = 3  # by which the joint training's rate is divided where a mixture is all that there is
 _MOST_OF_IT, _COMPARED = 0.95, 512  # of what is left, for deep networks; validation rows, to compare them by
 _LOCAL, _PROXIMAL, _JOINT, _DEEP = "local matching", "block", "joint likelihood", "deep matching"
@@ -229,8 +230,7 @@ class JKOiFlow(Flow, GenerativeModel):
         if "base" in self.given():
             return
         typed = self.stages.components
-        may = self._is_plain and not (self.condition_dim or self.proximal.pilot)
-        usual = most_components(self.dim, data.distinct) if may else 1
+        usual = most_components(self.dim, data.distinct) if self._may_have_a_mixture(data.distinct) else 1
         most = usual if typed is None else typed
         thin = _THIN_TIMES * most if typed is None else most
         share = _PLANE_SHARE if self.dim <= 2 else _SHARE
@@ -241,6 +241,11 @@ class JKOiFlow(Flow, GenerativeModel):
             components = most if self.base is mixture else 1
             self.stages = self.stages.rebuilt(components=components)
             self.choose(components=components)
+
+    def _may_have_a_mixture(self, rows: int) -> bool:
+        """Whether one is sought by default: not where some rows have said, for their units, that it isn't worth it."""
+        sought = self._is_plain and not (self.condition_dim or self.proximal.pilot or "base" in self.given())
+        return sought and self._chosen.get("whiten") != PARTLY and most_components(self.dim, rows) > 1
 
     @torch.no_grad()
     def _is_worth(self, mixture: NormalMixture, x: Tensor) -> bool:
@@ -276,10 +281,23 @@ class JKOiFlow(Flow, GenerativeModel):
         return self._is_plain and is_open and favours_matching(self.dim, rows)
 
     def preprocessing(self, data: Dataset) -> Preprocessor:
-        if self.given().get("whiten") is None and self._favours_matching(len(data.train)):
-            self.whiten = PARTLY
-            self.choose(whiten=PARTLY)
+        wholly = super().preprocessing(data)
+        if self.given().get("whiten") is not None or not self._favours_matching(len(data.train)):
+            return wholly
+        typed = self.stages.components
+        sought = self._may_have_a_mixture(len(data.train)) if typed is None else typed > 1
+        if sought and (typed or self._is_made_of_groups(data, wholly)):
+            return wholly
+        self.whiten = PARTLY
+        self.choose(whiten=PARTLY)
         return super().preprocessing(data)
+
+    def _is_made_of_groups(self, data: Dataset, units: Preprocessor) -> bool:
+        """Whether some of the rows say that a mixture will be worth it, before the rest is estimated in these units."""
+        some = data.train[:: max(1, len(data.train) // _LOOKED_AT)]
+        z = units.spread(some, torch.Generator().manual_seed(0))[0].float()
+        rows, held_out = z[len(z) // 5 :], z[: len(z) // 5]
+        return self._is_worth(fit_mixture(rows, held_out, _GLANCE, most_thin=_GLANCE), held_out)
 
     def _choose_chain(self) -> None:
         """Says how many blocks there are and how far they go, where that was settled by a rule."""
