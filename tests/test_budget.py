@@ -12,6 +12,7 @@ import genflow as gf
 from genflow.deadline import OutOfTime, check_time, deadline, time_left
 from genflow.naming import registry
 from genflow.training import Budget, Stage, TrainingData, train
+from genflow.training.closing import Closing
 from genflow.training.loop import StageRun
 from genflow.training.selection import Selection
 from tests.families import FAMILIES
@@ -288,6 +289,23 @@ def test_a_training_of_few_steps_says_so(steps, count, remarks):
     assert len(said) == remarks
     assert all(f"{steps} step" in line and "\n" not in line for line in said)
     assert all(("pass" in line) == (steps * 512 < count) for line in said)
+
+
+def test_the_closing_has_its_time_however_long_the_last_stage_takes(clock):
+    """A stage may take its slack; what the closing will need is reserved beside that."""
+    budget = Budget(seconds=SECONDS, clock=clock)
+    budget.start()
+    flow = gf.models.JKOiFlow(2)
+    flow.log_prob = clock.costing(lambda x, *rest: torch.zeros(len(x)), 0.004)
+    closing = Closing(flow, TrainingData(torch.zeros(300, 2), torch.zeros(300, 2)), torch.zeros(300), budget)
+    needed = 12 * 0.004  # of settling: twelve of what 64 rows take
+    assert closing.reserve() == pytest.approx(needed + budget.slack)
+    assert 0.3 <= closing.most == pytest.approx(0.03 * SECONDS)
+    later = Budget(seconds=SECONDS, clock=clock)
+    later.start()
+    flow.log_prob = clock.costing(flow.log_prob, 1.0)
+    slow = Closing(flow, TrainingData(torch.zeros(300, 2), torch.zeros(300, 2)), torch.zeros(300), later)
+    assert slow.reserve() == pytest.approx(slow.most)  # nothing can be promised to what takes so long
 
 
 # Deadlines

@@ -153,6 +153,11 @@ class Budget:
         return max(0.0, self.total - self.reserve - self.used)
 
     @property
+    def slack(self) -> float:
+        """How much longer than its allowance a stage may take on a clock, so that it does not end before."""
+        return max(0.005 * self.total, 0.05)
+
+    @property
     def seconds_left(self) -> float:
         """Seconds left, the reserve included; infinite where steps are counted."""
         return max(0.0, self.total - self.used) if self.timed else math.inf

@@ -80,7 +80,7 @@ class Closing:
                         finally:
                             self.seconds = self.budget.clock() - began
                 usual = _SOLVES if self.model.settles else _PASSES
-                self.answer = min(self.most, usual * self.seconds)
+                self.answer = min(self.most, usual * self.seconds + self.budget.slack)  # which the last stage may take
             except (OutOfTime, SolverError):
                 pass
         return self.answer

@@ -102,8 +102,7 @@ class StageRun:
     @property
     def left(self) -> float:
         """What is left of the stage's allowance, and a little more, so that it does not end before."""
-        slack = max(0.005 * self.budget.total, 0.05)
-        return self.spent_before + self.allowance + slack - self.budget.used if self.allowance else 0.0
+        return self.spent_before + self.allowance + self.budget.slack - self.budget.used if self.allowance else 0.0
 
     @property
     def seconds(self) -> float:
