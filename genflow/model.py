@@ -85,9 +85,14 @@ class GenerativeModel(Density, ABC):
             return data.preprocessor
         rows = data.preprocessor.spread(data.train, torch.Generator().manual_seed(0))[0]
         share = shrinkage(rows)
+        power = self._whitening(rows, share)
         if share == 1:
             return data.preprocessor
-        return Compose([data.preprocessor, Whiten.fit(rows, share, power=float(self.whiten))])
+        return Compose([data.preprocessor, Whiten.fit(rows, share, power=power)])
+
+    def _whitening(self, rows: Float[Tensor, "n d"], share: float) -> float:
+        """How far these rows, in the data set's own units, are whitened, their correlations shrunk by this share."""
+        return float(self.whiten)
 
     def guided(self, weight: float) -> Self:
         """The same model under classifier-free guidance; see `Flow.guided`.

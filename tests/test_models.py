@@ -677,6 +677,17 @@ def test_rows_are_whitened_by_half_where_nothing_else_was_typed(typed):
     assert model.config()["whiten"] == typed.get("whiten", True)
 
 
+def test_how_far_rows_are_whitened_is_from_0_to_1():
+    for whiten in (-0.1, 1.5, math.nan):
+        with pytest.raises(gf.InputError, match="whiten: "):
+            gf.models.JKOiFlow(3, whiten=whiten)
+
+
+def test_half_of_the_whitening_typed_keeps_no_mixture_away():
+    model = gf.models.JKOiFlow(2, width=8, whiten=0.5).fit("two-moons", iterations=3).model
+    assert isinstance(model.base, gf.NormalMixture)
+
+
 def test_a_mixture_takes_fewer_rows_in_many_dimensions():
     assert [most_components(20, rows) for rows in (4999, 5000)] == [1, 64]
     assert [most_components(21, rows) for rows in (999, 1000)] == [1, 64]

@@ -32,12 +32,13 @@ from __future__ import annotations
 import inspect
 import math
 from collections.abc import Generator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from genflow.base import StandardNormal, check_base
+from genflow.data import Whiten
 from genflow.errors import InputError
 from genflow.flow import Flow
 from genflow.groups import flatten_groups
@@ -73,9 +74,6 @@ from genflow.normal_mixture import NormalMixture, fit_mixture
 from genflow.schedulers import JKOSteps, refine, reparameterize
 from genflow.training import Optimization, Regime, Rows, Stage, Stream, TrainingData, pair, pick, unpair
 from genflow.velocities import Chain, Mean, ResidualMLP, Shallow
-
-if TYPE_CHECKING:
-    from genflow.data import Dataset, Preprocessor
 
 __all__ = ["JKOiFlow", "diffuse"]
 
@@ -159,17 +157,19 @@ class JKOiFlow(Flow, GenerativeModel):
         # What was found by trying: a density in the plane has more to it than a few blocks can hold, and more rows.
         plane = dim <= 2
         self._by_matching = not rounds.any and is_matched(network.block)
-        if blocks is None and proximal.boundaries is not None:
-            blocks = len(proximal.boundaries) - 1
+        if (times := proximal.boundaries) is not None:
+            blocks = len(times) - 1 if blocks is None else blocks
+            if blocks != len(times) - 1:
+                raise InputError(f"boundaries: {len(times) - 1} blocks' came with blocks={blocks}")
         elif blocks is None:
             blocks = usual_blocks(dim, rounds, self._by_matching, proximal.pilot)
         stages = stages.usual(self._by_matching)
         if proximal.free_block is None:
             proximal = proximal.rebuilt(free_block=self._by_matching)
-        if proximal.boundaries is not None and blocks != len(proximal.boundaries) - 1:
-            raise InputError(f"boundaries: {len(proximal.boundaries) - 1} blocks' came with blocks={blocks}")
         if whiten is None:
             whiten = network.block is None or not network.block.spatial
+        if not 0 <= whiten <= 1:
+            raise InputError(f"whiten: {whiten} came; a number from 0, not at all, to 1, wholly, would do")
         first = usual_step(dim, blocks) if first is None else first
         growth = (2.0 if plane else 4.0) if growth is None else growth
         self.choose(growth=growth, whiten=whiten, matching_rate=stages.matching_rate)
@@ -245,7 +245,8 @@ class JKOiFlow(Flow, GenerativeModel):
     def _may_have_a_mixture(self, rows: int) -> bool:
         """Whether one is sought by default: not where some rows have said, for their units, that it isn't worth it."""
         sought = self._is_plain and not (self.condition_dim or self.proximal.pilot or "base" in self.given())
-        return sought and self._chosen.get("whiten") != PARTLY and most_components(self.dim, rows) > 1
+        said_no = self.given().get("whiten") is None and self.whiten == PARTLY
+        return sought and not said_no and most_components(self.dim, rows) > 1
 
     @torch.no_grad()
     def _is_worth(self, mixture: NormalMixture, x: Tensor) -> bool:
@@ -280,24 +281,23 @@ class JKOiFlow(Flow, GenerativeModel):
         is_open = all(typed.get(name) is None for name in ("objective", "matching", "joint")) and not self.rounds.any
         return self._is_plain and is_open and favours_matching(self.dim, rows)
 
-    def preprocessing(self, data: Dataset) -> Preprocessor:
-        wholly = super().preprocessing(data)
-        if self.given().get("whiten") is not None or not self._favours_matching(len(data.train)):
-            return wholly
-        typed = self.stages.components
-        sought = self._may_have_a_mixture(len(data.train)) if typed is None else typed > 1
-        if sought and (typed or self._is_made_of_groups(data, wholly)):
-            return wholly
-        self.whiten = PARTLY
-        self.choose(whiten=PARTLY)
-        return super().preprocessing(data)
+    def _whitening(self, rows: Tensor, share: float) -> float:
+        if self.given().get("whiten") is None and self._favours_matching(len(rows)):
+            typed = self.stages.components
+            mixed = typed > 1 if typed is not None else self._is_made_of_groups(rows, share)
+            if not mixed:
+                self.whiten = PARTLY
+                self.choose(whiten=PARTLY)
+        return super()._whitening(rows, share)
 
-    def _is_made_of_groups(self, data: Dataset, units: Preprocessor) -> bool:
-        """Whether some of the rows say that a mixture will be worth it, before the rest is estimated in these units."""
-        some = data.train[:: max(1, len(data.train) // _LOOKED_AT)]
-        z = units.spread(some, torch.Generator().manual_seed(0))[0].float()
-        rows, held_out = z[len(z) // 5 :], z[: len(z) // 5]
-        return self._is_worth(fit_mixture(rows, held_out, _GLANCE, most_thin=_GLANCE), held_out)
+    def _is_made_of_groups(self, rows: Tensor, share: float) -> bool:
+        """Whether some of the rows, whitened, say that a mixture will be worth it, before it is estimated on all."""
+        if not self._may_have_a_mixture(len(rows)):
+            return False
+        some = rows[:: max(1, len(rows) // _LOOKED_AT)]
+        z = Whiten.fit(rows, share)(some)[0].float()
+        others, held_out = z[len(z) // 5 :], z[: len(z) // 5]
+        return self._is_worth(fit_mixture(others, held_out, _GLANCE, most_thin=_GLANCE), held_out)
 
     def _choose_chain(self) -> None:
         """Says how many blocks there are and how far they go, where that was settled by a rule."""
@@ -335,19 +335,20 @@ class JKOiFlow(Flow, GenerativeModel):
             distinct: Those of the table: what it can learn by heart.
         """
         few, depth = rows < _FEW, self.network.depth
-        leads = self._by_matching or (self._is_plain and self.stages.objective == "matching")
-        deep = self.stages.objective == "matching" and favours_matching(self.dim, distinct)
-        depth = (LAYERS if deep else 0) if depth is None else depth
+        matched = self.stages.objective == "matching"
+        by_rows = matched and self._is_plain
+        if depth is None:
+            depth = LAYERS if matched and favours_matching(self.dim, distinct) else 0
         self.network = self.network.rebuilt(
             depth=depth,
             width=self.network.width or _WIDTH,
             frequencies=self.network.frequencies or initial_frequencies(self.dim, rows),
-            members=self.network.members or (MEMBERS if leads and self._is_plain else 1),
+            members=self.network.members or (MEMBERS if by_rows else 1),
         )
         if self.optimization.sharpness is None:
             self.optimization = self.optimization.rebuilt(sharpness=0.1 if few else 0.0)
         usual = shares(self.dim, distinct, self.blocks, self._leads_to_a_mixture)
-        self.stages = self.stages.chosen(*(MATCHED_SHARES if leads else usual))
+        self.stages = self.stages.chosen(*(MATCHED_SHARES if by_rows or self._by_matching else usual))
         self.choose(
             depth=depth,
             width=self.network.width,

@@ -160,15 +160,14 @@ class Stages(Group):
 
     Args:
         objective: Of a block: `proximal`; `matching`, local flow matching alone; or `warmed`, matching and then the
-            proximal step. By default `warmed`, and `matching` of blocks on pictures and where rows are scarce; see
-            `is_matched`, `favours_matching`.
+            proximal step. By default `warmed`, and `matching` where that leads: of blocks on pictures, of scarce
+            rows and in many dimensions; see `is_matched`, `favours_matching`.
         matching: Share of the budget for local flow matching before the proximal steps, where the objective is
             `warmed`; 0 for none. By default that of `shares`.
         matching_rate: Peak learning rate of local flow matching, by default 3e-3, and 6e-3 of blocks on pictures.
         matching_path: The path that it follows between two states of the Ornstein–Uhlenbeck flow: `straight`, or
-            `circular`, that flow itself, as a diffusion has it. By default straight, and circular on pictures and where
-            rows are scarce: of whitened rows of a normal law its field is zero, and a network has only the rest to
-            learn.
+            `circular`, that flow itself, as a diffusion has it. By default straight, and circular where matching
+            leads: of whitened rows of a normal law its field is zero, and a network has only the rest to learn.
         joint: Share of the budget for the likelihood of the assembled chain, at the end; 0 for none. By default that of
             `shares`, and what is left of the budget where the chain ends before its last block.
         joint_rate: Peak learning rate of the joint training; a third of it where a mixture is all that there is so far.
@@ -179,8 +178,8 @@ class Stages(Group):
         components: The most components of the base that the scheme leads to: a mixture of normal laws, which is
             estimated first and trained with the blocks in the joint stage; 1 for the standard normal law. By default
             64, or 256 narrow ones for thin things in the plane, for vectors without conditions of which there are 5000
-            rows and more, where that is worth it (`is_worth_a_base`); see `genflow.normal_mixture`. A base that is
-            typed stays.
+            rows and more, in more than 20 dimensions 1000, where that is worth it (`is_worth_a_base`); see
+            `genflow.normal_mixture`. A base that is typed stays.
     """
 
     objective: str | None = None

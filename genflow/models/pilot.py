@@ -27,6 +27,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from genflow.deadline import check_time
+from genflow.models.local_matching import diffuse
 from genflow.normal_mixture import NormalMixture, fit_mixture
 
 __all__ = ["diffused", "pilot_boundaries", "travelled"]
@@ -81,11 +82,10 @@ def travelled(mixture: NormalMixture, gammas: Sequence[float], scale: float = 1.
     like = mixture.means
     generator = torch.Generator(like.device).manual_seed(0)
     start = mixture.sample((_DRAWS,), generator, dtype=like.dtype)
-    noise = scale * torch.randn(start.shape, generator=generator, dtype=like.dtype, device=like.device)
     speeds = []
     for gamma in gammas:
         check_time()
-        at = math.exp(-gamma) * start + math.sqrt(-math.expm1(-2 * gamma)) * noise
+        at = diffuse(start, gamma, generator.manual_seed(1), scale)  # with the same noise at all times
         velocity = -at - scale**2 * _score(diffused(mixture, gamma, scale), at)
         speeds.append(velocity.square().sum(-1).mean().sqrt().item())
     legs = [(b - a) * (v + w) / 2 for (a, b), (v, w) in zip(pairwise(gammas), pairwise(speeds), strict=True)]

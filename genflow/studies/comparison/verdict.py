@@ -106,13 +106,14 @@ def verdict_on(contest: Contest) -> Verdict:
     if not contest.leads:
         only = f"{leader} alone has a likelihood on {data}"
         return Verdict(only, f"{only}: there is none to compare it with.", remarks)
-    nearest, level = contest.leads[0], [lead.over for lead in contest.open]
-    if not level:
+    if not contest.open:
+        nearest = contest.leads[0]
         return Verdict(
             f"{leader} leads on {data}",
             f"{leader} leads on {data}, {nearest} nats per row ahead of {nearest.over}: more than chance.",
             remarks,
         )
+    level = [lead.over for lead in contest.open]
     group = _names([leader, *level])
     nearest = contest.open[0]  # another may be nearer, and beaten: this one varies more
     if len(level) == 1:
