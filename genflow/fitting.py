@@ -127,6 +127,7 @@ def fit(
             that does not hold under it.
     """
     _check(model, data)
+    model.meet(preprocessor)
     if autocast and not model.autocasts:
         raise InputError(
             f"autocast: {type(model).__name__} is trained on log densities, which want float32; leave it out, or train "

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import copy
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from os import PathLike
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from genflow.assembly import Density
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from typing import Self
 
     from genflow.data import Dataset, Preprocessor
+    from genflow.data.laws import CelledLine
 
 __all__ = ["GenerativeModel"]
 
@@ -85,14 +86,26 @@ class GenerativeModel(Density, ABC):
             return data.preprocessor
         rows = data.preprocessor.spread(data.train, torch.Generator().manual_seed(0))[0]
         share = shrinkage(rows)
-        power = self._whitening(rows, share)
-        if share == 1:
+        power, columns = self._whitening(rows, share, data.preprocessor.lines())
+        if share == 1 or not columns.any():
             return data.preprocessor
-        return Compose([data.preprocessor, Whiten.fit(rows, share, power=power)])
+        part = None if columns.all() else columns
+        return Compose([data.preprocessor, Whiten.fit(rows, share, power=power, columns=part)])
 
-    def _whitening(self, rows: Float[Tensor, "n d"], share: float) -> float:
-        """How far these rows, in the data set's own units, are whitened, their correlations shrunk by this share."""
-        return float(self.whiten)
+    def _whitening(
+        self, rows: Float[Tensor, "n d"], share: float, lines: Sequence[CelledLine] | None
+    ) -> tuple[float, Bool[Tensor, " d"]]:
+        """How far rows are whitened, and which of their columns.
+
+        Args:
+            rows: The rows, in the data set's own units.
+            share: The share by which their correlations are shrunk.
+            lines: The cells of each column.
+        """
+        return float(self.whiten), torch.ones(rows.shape[-1], dtype=torch.bool)
+
+    def meet(self, units: Preprocessor) -> None:
+        """Told, before a training, of the units that its rows come in."""
 
     def guided(self, weight: float) -> Self:
         """The same model under classifier-free guidance; see `Flow.guided`.

@@ -28,7 +28,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from genflow.data.laws import ColumnLaw, Normal, Piece
+from genflow.data.laws import CelledLine, ColumnLaw, Normal, Piece, celled_lines
 from genflow.data.preprocessing import Preprocessor
 from genflow.data.scales import original, standardize
 from genflow.numerics.normal import between, log_density, log_mass
@@ -115,6 +115,9 @@ class Cells(Preprocessor):
         """Whether each value is a point of the line, as those with a density are; a cell otherwise."""
         piece = self.pieces(x.reshape(-1, x.shape[-1]).to(torch.float64))
         return (piece.low == piece.high).reshape(x.shape)
+
+    def lines(self) -> list[CelledLine] | None:
+        return celled_lines([cast(ColumnLaw, law) for law in self.laws])
 
     def log_unit(self, x: Tensor) -> Tensor:
         flat = x.reshape(-1, x.shape[-1]).to(torch.float64)

@@ -18,6 +18,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
+from genflow.data.laws.line import CelledLine
 from genflow.data.scales import moments, original, refuse_flat, refuse_large, scale_by_power, standardize
 from genflow.data.shrinkage import FLOOR, shrunk
 from genflow.data.shrinkage import shrinkage as chosen_share
@@ -112,6 +113,14 @@ class Preprocessor(Component, nn.Module, ABC):
             x: Rows in the user's units.
         """
         return self(x)[1]
+
+    def lines(self) -> list[CelledLine] | None:
+        """The cells on the line of each column of a result; `None` where there is none."""
+        return None
+
+    def kept(self) -> Bool[Tensor, " dim"] | None:
+        """Which columns of a result are just what they were; `None` where none is."""
+        return None
 
     @abstractmethod
     def inverse(self, z: Float[Tensor, "*batch dim"]) -> Float[Tensor, "*batch dim"]:
@@ -220,6 +229,8 @@ class Whiten(Preprocessor):
     out says how far correlations are to be believed; 1 leaves every column by itself. In standardized units the
     symmetric root is the optimal transport map between the Gaussians of both covariances.
 
+    Columns may be left as they are, without a part in it.
+
     Rows may be whitened in part, by :math:`c R_\lambda^{-p/2}`: along each direction their variance goes with the power
     :math:`1 - p` of what it was, and :math:`c^2 = d / \operatorname{tr} R_\lambda^{1-p}` makes it 1 in the mean.
 
@@ -251,7 +262,12 @@ class Whiten(Preprocessor):
 
     @classmethod
     def fit(
-        cls, x: Float[Tensor, "n dim"], shrinkage: float | None = None, floor: float = FLOOR, power: float = 1.0
+        cls,
+        x: Float[Tensor, "n dim"],
+        shrinkage: float | None = None,
+        floor: float = FLOOR,
+        power: float = 1.0,
+        columns: Bool[Tensor, " dim"] | None = None,
     ) -> Whiten:
         r"""Mean, deviations and shrunk correlations of rows.
 
@@ -261,6 +277,7 @@ class Whiten(Preprocessor):
             floor: Least variance of a direction, in units of the greatest: directions in which the rows hardly vary are
                 stretched no further.
             power: :math:`p`, from 0 to 1: 1 whitens them wholly, 0 leaves them standardized.
+            columns: Which columns are whitened, by default all; the others stay as they are.
 
         Raises:
             InputError: A share or a power outside [0, 1].
@@ -271,6 +288,12 @@ class Whiten(Preprocessor):
         if not 0 <= power <= 1:
             raise InputError(f"power: {power} came; a number from 0 to 1 would do")
         white = cls(x.shape[-1])
+        if columns is not None:
+            part = cls.fit(x[:, columns], share, floor, power)
+            pairs = columns[:, None] & columns
+            white.mean[columns] = part.mean
+            white.root[pairs], white.unroot[pairs] = part.root.flatten(), part.unroot.flatten()
+            return white
         white.mean, std = moments(x)
         std = torch.where(std > 0, std, 1)
         y = (x.detach().to(torch.float64) - white.mean) / std
@@ -291,6 +314,10 @@ class Whiten(Preprocessor):
 
     def inverse(self, z: Tensor) -> Tensor:
         return z.to(torch.float64) @ self.unroot + self.mean
+
+    def kept(self) -> Tensor:
+        same = torch.eye(self.dim, dtype=torch.float64, device=self.root.device) == self.root
+        return same.all(0) & same.all(1) & (self.mean == 0)
 
 
 class Logit(Preprocessor):
@@ -401,6 +428,16 @@ class Compose(Preprocessor):
                 return cast(Preprocessor, part).owns_cells(x)
             x = part(x)[0]
         return super().owns_cells(x)
+
+    def lines(self) -> list[CelledLine] | None:
+        parts = [cast(Preprocessor, part) for part in self.parts]
+        found, others = (parts[0].lines(), parts[1:]) if parts else (None, [])
+        for part in others:
+            kept = part.kept()
+            if found is None or kept is None:
+                return None
+            found = [line if stays else CelledLine() for line, stays in zip(found, kept.tolist(), strict=True)]
+        return found if found is not None and any(line.edges for line in found) else None
 
     def log_unit(self, x: Tensor) -> Tensor:
         z = x.to(torch.float64)

@@ -31,14 +31,17 @@ from __future__ import annotations
 
 import inspect
 import math
+import statistics
 from collections.abc import Generator, Sequence
 from typing import Any
 
 import torch
+from jaxtyping import Bool
 from torch import Tensor
 
 from genflow.base import StandardNormal, check_base
-from genflow.data import Whiten
+from genflow.data import Preprocessor, Whiten
+from genflow.data.laws import CelledLine
 from genflow.errors import InputError
 from genflow.flow import Flow
 from genflow.groups import flatten_groups
@@ -47,6 +50,7 @@ from genflow.model import GenerativeModel
 from genflow.models.costs import Kinetic
 from genflow.models.discretization import Discretization
 from genflow.models.jko_settings import (
+    CELLED,
     LAYERS,
     MATCHED_SHARES,
     MEMBERS,
@@ -64,16 +68,16 @@ from genflow.models.jko_settings import (
     usual_blocks,
     usual_step,
 )
-from genflow.models.local_matching import contractions, diffuse, is_normal, local_path
+from genflow.models.local_matching import arc, contractions, diffuse, is_normal, local_path
 from genflow.models.members import Turn, beside_each_other, member_stage, members_of, next_turn
 from genflow.models.pilot import pilot_boundaries
 from genflow.models.proximal import proximal_stage
 from genflow.models.stages import initial_frequencies, likelihood_stage
 from genflow.naming.search import Between, OneOf
 from genflow.normal_mixture import NormalMixture, fit_mixture
-from genflow.schedulers import JKOSteps, refine, reparameterize
+from genflow.schedulers import JKOSteps, Warped, refine, reparameterize
 from genflow.training import Optimization, Regime, Rows, Stage, Stream, TrainingData, pair, pick, unpair
-from genflow.velocities import Chain, Mean, ResidualMLP, Shallow
+from genflow.velocities import CellPosterior, Chain, Mean, ResidualMLP, Shallow
 
 __all__ = ["JKOiFlow", "diffuse"]
 
@@ -87,6 +91,7 @@ _THIN_TIMES = 4  # as many components, for thin things in the plane
 _LOOKED_AT, _GLANCE = 2500, 4  # rows, and components, that say whether a mixture may be worth it
 _FROM_REST = 3  # by which the joint training's rate is divided where a mixture is all that there is
 _MOST_OF_IT, _COMPARED = 0.95, 512  # of what is left, for deep networks; validation rows, to compare them by
+_SHARP = Warped(16, power=2.5)  # the grid of fields with edges: they are sharp near the data; see docs/experiments.md
 _LOCAL, _PROXIMAL, _JOINT, _DEEP = "local matching", "block", "joint likelihood", "deep matching"
 
 
@@ -188,12 +193,16 @@ class JKOiFlow(Flow, GenerativeModel):
         self.dim, self.blocks, self.whiten, self.condition_dim = dim, blocks, whiten, condition_dim
         self.proximal_steps = JKOSteps(first, growth, proximal.maximum, steps=blocks)  # the rows may settle it
         self.network, self.proximal, self.rounds, self.stages = network, proximal, rounds, stages
+        self._lines: Sequence[CelledLine] | None = None  # of the columns that it is trained on
         self._takes_what_is_left = stages.joint is None  # asked here: a training settles it
         # Whether what was found by trying, of blocks of the usual network and all stages, says something of it.
         self._is_plain = network.block is None and stages.objective == "warmed"
         self.discretization, self.optimization = discretization, optimization
         if not self._is_plain:  # else the rows settle it, and until then it is open
             self._choose_chain()
+
+    def meet(self, units: Preprocessor) -> None:
+        self._lines = units.lines()
 
     def next_stage(self, data: TrainingData, history: list[dict[str, Any]]) -> Stage | None:
         if not history and not len(self.velocity):
@@ -279,20 +288,31 @@ class JKOiFlow(Flow, GenerativeModel):
         """Whether matching leads by what the rows are, unless they have a mixture for a base."""
         typed = self.given()
         is_open = all(typed.get(name) is None for name in ("objective", "matching", "joint")) and not self.rounds.any
-        return self._is_plain and is_open and favours_matching(self.dim, rows)
+        return self._is_plain and is_open and favours_matching(self.dim, rows, self._celled)
 
-    def _whitening(self, rows: Tensor, share: float) -> float:
+    def _whitening(
+        self, rows: Tensor, share: float, lines: Sequence[CelledLine] | None
+    ) -> tuple[float, Bool[Tensor, " d"]]:
+        self._lines = lines
+        power, columns = super()._whitening(rows, share, lines)
         if self.given().get("whiten") is None and self._favours_matching(len(rows)):
             typed = self.stages.components
             mixed = typed > 1 if typed is not None else self._is_made_of_groups(rows, share)
             if not mixed:
-                self.whiten = PARTLY
+                power = self.whiten = PARTLY
                 self.choose(whiten=PARTLY)
-        return super()._whitening(rows, share)
+                if lines is not None and self.network.cells:  # what is mixed with others has no edges any more
+                    columns = torch.tensor([not line.edges for line in lines])
+        return power, columns
+
+    @property
+    def _celled(self) -> float:
+        """The share of the values that have cells of their own, of which the blocks may know."""
+        return statistics.fmean(line.mass for line in self._lines) if self._lines and self.network.cells else 0.0
 
     def _is_made_of_groups(self, rows: Tensor, share: float) -> bool:
         """Whether some of the rows, whitened, say that a mixture will be worth it, before it is estimated on all."""
-        if not self._may_have_a_mixture(len(rows)):
+        if not self._may_have_a_mixture(len(rows)) or self._celled >= CELLED:
             return False
         some = rows[:: max(1, len(rows) // _LOOKED_AT)]
         z = Whiten.fit(rows, share)(some)[0].float()
@@ -338,7 +358,7 @@ class JKOiFlow(Flow, GenerativeModel):
         matched = self.stages.objective == "matching"
         by_rows = matched and self._is_plain
         if depth is None:
-            depth = LAYERS if matched and favours_matching(self.dim, distinct) else 0
+            depth = LAYERS if matched and favours_matching(self.dim, distinct, self._celled) else 0
         self.network = self.network.rebuilt(
             depth=depth,
             width=self.network.width or _WIDTH,
@@ -396,10 +416,7 @@ class JKOiFlow(Flow, GenerativeModel):
         The free block goes to the noise itself.
         """
         k = turn.block
-        gammas = contractions([self._step(j) for j in range(k + 1)], self.base)
-        if self.proximal.free_block and k == self.blocks - 1:
-            gammas[k] = math.inf
-        path = local_path(self, gammas, circular=self.stages.matching_path == "circular")
+        path = local_path(self, self._gammas(k), circular=self.stages.matching_path == "circular")
         matching = self.stages.matched
         later = (1 - matching) * self.blocks / matching  # the rest, in units of one of these stages
         block = self._block(k, data.train)
@@ -423,6 +440,13 @@ class JKOiFlow(Flow, GenerativeModel):
             share=1 / (self.blocks - k + later),
             optimization=self._matching_optimization,
         )
+
+    def _gammas(self, k: int) -> list[float]:
+        """The times of the Ornstein–Uhlenbeck flow that the first blocks stand for, up to this one."""
+        gammas = contractions([self._step(j) for j in range(k + 1)], self.base)
+        if self.proximal.free_block and k == self.blocks - 1:
+            gammas[k] = math.inf
+        return gammas
 
     @torch.no_grad()
     def _nll(self, block: Velocity, data: TrainingData, rows: int) -> float:
@@ -459,7 +483,9 @@ class JKOiFlow(Flow, GenerativeModel):
             return None
         (block,) = self.velocity
         before, *others = block.all if turn.member and isinstance(block, Mean) else [block]
-        network = self._deep_network(block.interval, LAYERS).to(data.train)
+        assert self.network.width is not None
+        common: dict[str, Any] = {"activation": self.network.activation, "interval": block.interval}
+        network = ResidualMLP(self.dim, self.network.width, LAYERS, self.condition_dim, **common).to(data.train)
 
         def join(members: list[Velocity], entry: dict[str, Any]) -> None:
             entry["kind"] = _DEEP
@@ -575,21 +601,29 @@ class JKOiFlow(Flow, GenerativeModel):
         """The step h of the proximal term: the length of the block's interval."""
         return block.interval[1] - block.interval[0]
 
-    def _new_block(self, interval: tuple[float, float]) -> Velocity:
+    def _new_block(self, k: int, interval: tuple[float, float]) -> Velocity:
         if (like := self.network.block) is not None:
             return type(like)(**{**like.config(), "interval": interval})
-        if self.network.depth:
-            return self._deep_network(interval, self.network.depth)
-        width, frequencies = self.network.width, self.network.frequencies
+        width, frequencies, depth = self.network.width, self.network.frequencies, self.network.depth
         assert width is not None
         assert frequencies is not None
-        common: dict[str, Any] = {"activation": self.network.activation, "interval": interval}
-        return Shallow(self.dim, width, self.condition_dim, frequencies=frequencies, **common)
+        common: dict[str, Any] = {
+            "condition_dim": self.condition_dim, "activation": self.network.activation, "interval": interval
+        }  # fmt: skip
+        if not depth:
+            return Shallow(self.dim, width, frequencies=frequencies, **common)
+        if self._lines is not None and self._knows_cells:
+            if not {"steps", "warp", "scheduler"} & self.given().keys():
+                self.scheduler = _SHARP
+            edges, smooth = [line.edges for line in self._lines], [line.smooth for line in self._lines]
+            return CellPosterior(edges, smooth, arc(self._gammas(k)), width, depth, **common)
+        return ResidualMLP(self.dim, width, depth, **common)
 
-    def _deep_network(self, interval: tuple[float, float], depth: int) -> Velocity:
-        assert self.network.width is not None
-        common: dict[str, Any] = {"activation": self.network.activation, "interval": interval}
-        return ResidualMLP(self.dim, self.network.width, depth, self.condition_dim, **common)
+    @property
+    def _knows_cells(self) -> bool:
+        """Whether the field of deep blocks is of the form that cells give it: along the circle to the normal law."""
+        circular = self.stages.objective == "matching" and self.stages.matching_path == "circular"
+        return self.network.cells and circular and is_normal(self.base) and self.base.scale == 1
 
     def _block(self, k: int, like: Tensor) -> Velocity:
         """Block k: the one that is there, or a new one of one network."""
@@ -600,7 +634,7 @@ class JKOiFlow(Flow, GenerativeModel):
     def _network(self, k: int, member: int, like: Tensor) -> Velocity:
         """A new network of block k, warm-started from its predecessor in the block before."""
         interval = self.velocity[k].interval if k < len(self.velocity) else self._interval(k)
-        network = self._new_block(interval).to(like)
+        network = self._new_block(k, interval).to(like)
         if k:
             before = self.velocity[k - 1]
             before = members_of(before)[member % len(members_of(before))]

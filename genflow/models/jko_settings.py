@@ -15,8 +15,8 @@ from genflow.interfaces import Velocity
 from genflow.models.proximal import TRANSPORTS
 
 __all__ = [
-    "LAYERS", "MATCHED_SHARES", "MEMBERS", "PARTLY", "BlockNetwork", "ProximalStep", "Rounds", "Stages", "is_matched",
-    "favours_matching", "is_worth_a_base", "may_think_again", "most_components", "shares",
+    "CELLED", "LAYERS", "MATCHED_SHARES", "MEMBERS", "PARTLY", "BlockNetwork", "ProximalStep", "Rounds", "Stages",
+    "favours_matching", "is_matched", "is_worth_a_base", "may_think_again", "most_components", "shares",
     "usual_blocks", "usual_step",
 ]  # fmt: skip
 
@@ -28,6 +28,8 @@ MATCHED_SHARES = (0.95, 0.0)
 _SCARCE, _NARROW = 3000, 20  # rows that are scarce; dimensions that are not many
 LAYERS, MEMBERS = 3, 8
 """Residual layers of a deep block, and the most networks that it is the mean of: each makes log p dearer."""
+CELLED = 0.5
+"""Share of the values from which on what is known of their cells says most of a row."""
 PARTLY = 0.5
 """How far rows are whitened where matching leads: wholly, what is narrow and noise is as wide as what has a shape."""
 # Rows of which a mixture says something, those in many dimensions, and of how many components at most.
@@ -52,6 +54,8 @@ class BlockNetwork(Group):
             `Shallow`, whose divergence is in closed form. By default 3 where matching leads; see `favours_matching`.
         members: The most networks that a block is the mean of; they are matched one after another, as long as there is
             time for another; see `genflow.models.members`. By default 8 where matching leads, else 1.
+        cells: Whether deep blocks that are matched along the circle know the cells of values with a probability, and
+            are `genflow.velocities.CellPosterior`.
         block: A velocity that the blocks are built like, with its arguments and intervals of their own, in place of
             `Shallow`; its weights are not used. A velocity on a graph makes this a model of node features, `dim` in
             all. Blocks without a method `scale_output` are not warm-started.
@@ -62,6 +66,7 @@ class BlockNetwork(Group):
     frequencies: tuple[float, float] | None = None
     depth: int | None = None
     members: int | None = None
+    cells: bool = True
     block: Velocity | None = None
 
     def __post_init__(self) -> None:
@@ -249,18 +254,20 @@ def is_matched(block: Velocity | None) -> bool:
     return block is not None and block.spatial and not block.closed_form
 
 
-def favours_matching(dim: int, rows: int) -> bool:
+def favours_matching(dim: int, rows: int, celled: float = 0.0) -> bool:
     """Whether matching leads by default, of one deep block all the way, and not the likelihood.
 
     So it is where rows are scarce: a likelihood learns them by heart before it has seen their law, while deep blocks
     see more in few rows. And in many dimensions, where a step of the likelihood takes as long as some thirty of
-    matching, unless a mixture is the base. See docs/experiments.md.
+    matching, unless a mixture is the base. And where most values have a probability: the edges of their cells are known
+    to a field, and a likelihood has to learn them. See docs/experiments.md.
 
     Args:
         dim: Dimension of a point.
         rows: Rows to train on.
+        celled: Share of the values that have cells of their own.
     """
-    return dim > _NARROW or (dim > 2 and rows < _SCARCE)
+    return dim > _NARROW or (dim > 2 and rows < _SCARCE) or celled >= CELLED
 
 
 def may_think_again(dim: int) -> bool:

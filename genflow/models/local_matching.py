@@ -17,7 +17,7 @@ from genflow.flow import Flow
 from genflow.models.stages import MatchingPath, OnPath, beside, straight
 from genflow.paths import LogNormal, Trigonometric
 
-__all__ = ["contractions", "diffuse", "is_normal", "local_path"]
+__all__ = ["arc", "contractions", "diffuse", "is_normal", "local_path"]
 
 _TIMES = LogNormal(-0.5, 1.2)  # of an unpreconditioned network at data of one unit; see docs/experiments.md
 
@@ -57,9 +57,12 @@ def local_path(flow: Flow, gammas: Sequence[float], circular: bool = False) -> M
         gammas: The times :math:`\gamma` that lead there, in units of the Ornstein–Uhlenbeck flow's own.
         circular: Whether it is the flow itself.
     """
-    base, before, after = flow.base, sum(gammas[:-1]), sum(gammas)
+    base = flow.base
     if is_normal(base):
-        return _arc(before, after, base.scale) if circular else straight(_states(before, gammas[-1], base.scale))
+        if circular:
+            return _along(arc(gammas), base.scale)
+        return straight(_states(sum(gammas[:-1]), gammas[-1], base.scale))
+    before, after = sum(gammas[:-1]), sum(gammas)
 
     def towards(x: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         z = flow.noise_like(x, generator)
@@ -78,12 +81,27 @@ def _states(before: float, gamma: float, scale: float) -> Callable[[Tensor, torc
     return states
 
 
-def _arc(before: float, after: float, scale: float) -> MatchingPath:
-    """The flow between two times, as a part of a quarter of a circle."""
-    first, last = (math.acos(math.exp(-gamma)) * 2 / math.pi for gamma in (before, after))
+def arc(gammas: Sequence[float]) -> tuple[float, float]:
+    """The part of a quarter of the circle that the flow passes through in the last of these times, as shares of it.
+
+    Args:
+        gammas: The times.
+
+    Example:
+        >>> import math
+        >>> arc([math.log(2), math.inf])
+        (0.6666666666666667, 1.0)
+    """
+    first, last = (math.acos(math.exp(-sum(gammas[:k]))) * 2 / math.pi for k in (len(gammas) - 1, len(gammas)))
+    return first, last
+
+
+def _along(part: tuple[float, float], scale: float) -> MatchingPath:
+    """The flow itself, along a part of a quarter of a circle."""
+    first, last = part
     circle = Trigonometric(first, last)
 
-    def arc(x: Tensor, u: Tensor, generator: torch.Generator) -> OnPath:
+    def path(x: Tensor, u: Tensor, generator: torch.Generator) -> OnPath:
         t = _TIMES.quantile(u, circle)
         z = scale * torch.randn(x.shape, generator=generator, dtype=x.dtype, device=x.device)
         at = beside(t, x)
@@ -91,7 +109,7 @@ def _arc(before: float, after: float, scale: float) -> MatchingPath:
         rate = (last - first) * (circle.alpha_dot(at) * x + circle.sigma_dot(at) * z)
         return OnPath(point, rate, (t - first) / (last - first))
 
-    return arc
+    return path
 
 
 def diffuse(x: Tensor, gamma: float, generator: torch.Generator, scale: float = 1.0) -> Tensor:

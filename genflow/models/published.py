@@ -156,7 +156,7 @@ class PublishedJKOiFlow(JKOiFlow):
         length = block.interval[1] - block.interval[0]
         return self._step(k) if length == 1 else length
 
-    def _new_block(self, interval: tuple[float, float]) -> Velocity:
+    def _new_block(self, k: int, interval: tuple[float, float]) -> Velocity:
         assert self.network.width is not None
         return PublishedNetwork(self.dim, self.network.width, interval)
 

@@ -1,6 +1,7 @@
 """Velocity fields: networks, and fields made of other fields."""
 
 from genflow.velocities.activations import ACTIVATIONS
+from genflow.velocities.cell_posterior import CellPosterior
 from genflow.velocities.chain import Chain
 from genflow.velocities.chebyshev import Chebyshev
 from genflow.velocities.flattened import Flattened
@@ -18,6 +19,7 @@ from genflow.velocities.unet import UNet
 
 __all__ = [
     "ACTIVATIONS",
+    "CellPosterior",
     "Chain",
     "Chebyshev",
     "Flattened",

@@ -18,6 +18,7 @@ and none is spent on :math:`W_{in}` and :math:`W_{out}`:
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -105,45 +106,67 @@ class ResidualMLP(TimeSeries):
         return biases.split(self.width, dim=-1)
 
     def forward(self, x: Float[Tensor, "*shape"], t: Tensor, condition: Any = None) -> Float[Tensor, "*shape"]:
+        return self.readout(self.features(x, t, condition))
+
+    def features(self, x: Tensor, t: Tensor, condition: Any = None) -> Tensor:
+        r"""What is read out, :math:`a(h_L)`, `(*batch, width)`."""
         h = self.lift(x)
         for inner, outer, bias in zip(self.inner, self.outer, self.biases(x, t, condition), strict=True):
             (a,) = self.activation(_product(bias, h, inner), 0)
             h = _product(h, a, outer)
-        return self.readout(self.activation(h, 0)[0])
+        return self.activation(h, 0)[0]
 
     def pushforward(
         self, x: Float[Tensor, "*shape"], t: Tensor, tangents: Float[Tensor, "n *shape"], condition: Any = None
     ) -> tuple[Float[Tensor, "*shape"], Float[Tensor, "n *shape"]]:
+        a, arrived = self.pushed_features(x, t, tangents, condition)
+        return self.readout(a), arrived @ self.readout.weight.mT
+
+    def pushed_features(self, x: Tensor, t: Tensor, tangents: Tensor, condition: Any = None) -> tuple[Tensor, Tensor]:
+        """The features, and the tangents where they are read out, `(n, *batch, width)`."""
         h, pushed = self.lift(x), tangents @ self.lift.weight.mT
         for inner, outer, bias in zip(self.inner, self.outer, self.biases(x, t, condition), strict=True):
             a, arrived = push_through(self.activation, _product(bias, h, inner), inner(pushed))
             h, pushed = _product(h, a, outer), _product(pushed, arrived, outer)
-        a, arrived = push_through(self.activation, h, pushed)
-        return self.readout(a), arrived @ self.readout.weight.mT
+        return push_through(self.activation, h, pushed)
 
     def divergence(
         self, x: Float[Tensor, "*shape"], t: Tensor, condition: Any = None
     ) -> tuple[Float[Tensor, "*shape"], Float[Tensor, "*batch"]]:
+        a, slopes = self.features_with_slopes(x, t, condition)
+        return self.readout(a), self.trace_of(self.readout.weight, slopes).reshape(x.shape[:-1])
+
+    def features_with_slopes(self, x: Tensor, t: Tensor, condition: Any = None) -> tuple[Tensor, list[Tensor]]:
+        """The features, and the slopes of all layers, `(*batch, width)` each."""
         h, slopes = self.lift(x), list[Tensor]()
         for inner, outer, bias in zip(self.inner, self.outer, self.biases(x, t, condition), strict=True):
             a, slope = self.activation(_product(bias, h, inner), 1)
             h = _product(h, a, outer)
             slopes.append(slope)
         a, slope = self.activation(h, 1)
-        slopes.append(slope)
-        held = _CACHED_ELEMENTS if x.device.type == "cpu" else interfaces._PUSHED_ELEMENTS
-        rows = max(1, held // (self.dim * self.width))
-        parts = zip(*(slope.reshape(-1, self.width).split(rows) for slope in slopes), strict=True)
-        return self.readout(a), torch.cat([self._trace(*part) for part in parts]).reshape(x.shape[:-1])
+        return a, [*slopes, slope]
 
-    def _trace(self, *slopes: Tensor) -> Tensor:
-        """The trace of the Jacobian of some rows, from the slopes `(rows, width)` of all their layers."""
+    def trace_of(self, readout: Tensor, slopes: Sequence[Tensor]) -> Tensor:
+        """The trace of the Jacobian of each row, `(rows,)`, from the slopes of its layers.
+
+        Args:
+            readout: What reads the features out, `(dim, width)`, or one for each row, `(rows, dim, width)`.
+            slopes: The slopes.
+        """
+        held = _CACHED_ELEMENTS if slopes[0].device.type == "cpu" else interfaces._PUSHED_ELEMENTS
+        rows = max(1, held // (self.dim * self.width))
+        parts = list(zip(*(slope.reshape(-1, self.width).split(rows) for slope in slopes), strict=True))
+        readouts = readout.split(rows) if readout.ndim == 3 else [readout] * len(parts)
+        return torch.cat([self._trace(own, *part) for own, part in zip(readouts, parts, strict=True)])
+
+    def _trace(self, readout: Tensor, *slopes: Tensor) -> Tensor:
+        """The same of rows that are few enough to push all columns at once."""
         first, *between, last = (slope.unsqueeze(1) for slope in slopes)
         columns = self.lift.weight.mT
         pushed = columns + self.outer[0](first * self.inner[0](columns))
         for inner, outer, slope in zip(list(self.inner)[1:], list(self.outer)[1:], between, strict=True):
             pushed = _product(pushed, inner(pushed) * slope, outer)
-        return ((pushed * self.readout.weight).sum(1) * last.squeeze(1)).sum(-1)
+        return ((pushed * readout).sum(1) * last.squeeze(1)).sum(-1)
 
 
 def _product(added: Tensor, h: Tensor, layer: nn.Module) -> Tensor:

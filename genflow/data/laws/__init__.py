@@ -17,6 +17,10 @@ from genflow.data.laws.atoms import Atoms
 from genflow.data.laws.grid import Grid
 from genflow.data.laws.law import ColumnLaw, Piece
 from genflow.data.laws.levels import Levels
+from genflow.data.laws.line import CelledLine, celled_line, celled_lines
 from genflow.data.laws.smooth import LogNormal, Normal, Smooth, Weibull
 
-__all__ = ["Atoms", "ColumnLaw", "Grid", "Levels", "LogNormal", "Normal", "Piece", "Smooth", "Weibull"]
+__all__ = [
+    "Atoms", "CelledLine", "ColumnLaw", "Grid", "Levels", "LogNormal", "Normal", "Piece", "Smooth", "Weibull",
+    "celled_line", "celled_lines",
+]  # fmt: skip

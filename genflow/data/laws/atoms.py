@@ -57,8 +57,8 @@ class Atoms(Valued):
     def config(self) -> dict[str, Any]:
         return {"rest": self.rest, "count": self.count, "gap": self.gap}
 
-    def _line(self) -> tuple[Tensor, Tensor]:
-        """The lower and upper end of each atom's interval: what it owns of the line of the rest, and its own mass."""
+    def intervals(self) -> tuple[Tensor, Tensor]:
+        # What an atom owns of the line of the rest, and its own mass.
         missing = self.values.isnan()
         values = torch.where(missing, self._fallback(), self.values)
         at, side = self.rest.piece(values), torch.where(missing, 1.0, self.rest.side(values))
@@ -84,7 +84,7 @@ class Atoms(Valued):
         return torch.cat([zero, p.cumsum(0)])[first], torch.cat([p.flip(0).cumsum(0).flip(0), zero])[first]
 
     def piece(self, x: Tensor) -> Piece:
-        low, high = self._line()
+        low, high = self.intervals()
         keys = self.values.nan_to_num(nan=math.inf)
         asked = x.nan_to_num(nan=math.inf).contiguous()
         first = torch.searchsorted(keys, asked)  # atoms below
@@ -113,7 +113,7 @@ class Atoms(Valued):
         return self.rest.value(self.probabilities.new_zeros(1))
 
     def value(self, z: Tensor) -> Tensor:
-        low, high = self._line()
+        low, high = self.intervals()
         first = torch.searchsorted(high.contiguous(), z.contiguous())
         place = first.clamp(max=self.count - 1)
         inside = (first < self.count) & (z >= low[place])

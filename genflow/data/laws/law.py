@@ -52,6 +52,13 @@ class ColumnLaw(Component, nn.Module, ABC):
         """-1 of values below all that the column can have, 1 of those above, 0 of the others."""
         return torch.zeros_like(x)
 
+    def intervals(self) -> tuple[Float[Tensor, " k"], Float[Tensor, " k"]]:
+        """The lower and the upper ends of the line's intervals that each belong to one value, in rising order.
+
+        Cells of a grid under a smooth law are not among them: there are many, and a density goes smoothly over them.
+        """
+        return torch.empty(0), torch.empty(0)
+
     @abstractmethod
     def value(self, z: Float[Tensor, " n"]) -> Float[Tensor, " n"]:
         """The value that owns each number of the line, NaN for a missing one."""

@@ -57,8 +57,7 @@ class Levels(Valued):
     def config(self) -> dict[str, Any]:
         return {"count": self.count, "unit": self.unit, "rest": self.rest, "gap": self.gap}
 
-    def _line(self) -> tuple[Tensor, Tensor]:
-        """The lower and upper end of each value's interval."""
+    def intervals(self) -> tuple[Tensor, Tensor]:
         p, end = self.probabilities / self.probabilities.sum() * (1 - self.rest), 0.5 * self.rest
         below = torch.cat([p.new_zeros(1), p.cumsum(0)]) + end
         above = torch.cat([p.flip(0).cumsum(0).flip(0), p.new_zeros(1)]) + end
@@ -66,7 +65,7 @@ class Levels(Valued):
         return edges[:-1], edges[1:]
 
     def piece(self, x: Tensor) -> Piece:
-        low, high = self._line()
+        low, high = self.intervals()
         keys, order = self.values.nan_to_num(nan=math.inf).sort()
         asked = x.nan_to_num(nan=math.inf)
         at = torch.searchsorted(keys, asked.contiguous()).clamp(max=self.count - 1)
@@ -81,5 +80,5 @@ class Levels(Valued):
         )
 
     def value(self, z: Tensor) -> Tensor:
-        _, high = self._line()
+        _, high = self.intervals()
         return self.values[torch.searchsorted(high[:-1].contiguous(), z.contiguous())]

@@ -1,0 +1,203 @@
+r"""The probability flow of rows that are spread in cells, from a network that says how probable each cell is.
+
+A column of classes, answers or counts is seen through its distribution function: each value owns a cell of the line, in
+which its rows are spread as the standard normal law would spread them (`genflow.data.Cells`). The density of such rows,
+divided by the normal one, is constant in each cell and jumps at its edges. A network that has to learn these edges as a
+field is long at it; but they are known, and along the circle
+
+.. math:: x_\theta = x \cos \theta + z \sin \theta, \qquad z \sim N(0, I),
+
+of which the Ornstein–Uhlenbeck flow is made, what is not known of a column is only in which of its cells x is. Given
+the cell :math:`(a_k, b_k)`, x is normal with mean :math:`x_\theta \cos \theta` and deviation :math:`\sin \theta`, cut
+off at the edges. With the edges in these units, :math:`\alpha_k = (a_k - x_\theta \cos \theta) / \sin \theta` and
+:math:`\beta_k` alike, and the densities of the cells :math:`E_k = e^{\ell_k}`, relative to the normal law and given the
+other columns, the mean rate of change of :math:`x_\theta` is
+
+.. math::
+    \frac{dx_\theta}{d\theta}
+    = \cot \theta \, x_\theta - \frac{E[x \mid x_\theta]}{\sin \theta}
+    = - \frac{\sum_k E_k \bigl(\varphi(\alpha_k) - \varphi(\beta_k)\bigr)}
+             {\sum_k E_k \bigl(\Phi(\beta_k) - \Phi(\alpha_k)\bigr)} .
+
+It is 0 where all :math:`E_k` are alike, and sharp at the edges where the noise is small. As the place in a cell says
+nothing about the other columns, the best logits :math:`\ell_k` of a column are smooth functions of the others.
+
+For classes that are embedded as points, in place of cells, this is known as score interpolation.
+
+| Dieleman et al. 2022, Continuous diffusion for categorical data, https://arxiv.org/abs/2211.15089
+| Rüschendorf 2009, On the distributional transform, https://doi.org/10.1016/j.jspi.2009.05.030
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from genflow.errors import InputError
+from genflow.velocities.residual import ResidualMLP
+
+__all__ = ["CellPosterior"]
+
+_EARLIEST = 0.003  # an angle, below which the field is that of this one: as sharp as a grid of times can follow
+_MOST = 15.0  # bound of a logit: a cell is at most e³⁰ times as dense as another
+_BOUNDS = math.exp(-_MOST) * (1 + 1e-6), math.exp(_MOST) * (1 - 1e-6)
+_LEAST = 1e-30
+_FAR = 1e4  # an edge that no row comes near
+_OUTER = 12.0  # deviations, beyond which nothing is left: φ is 2e-32 there, and smaller numbers are slow to come by
+_BELL, _ROOT_HALF = 1 / math.sqrt(2 * math.pi), math.sqrt(0.5)
+
+
+class _Answer(NamedTuple):
+    """The velocities of the columns with cells, and what their derivatives are made of; an edge behind each cell."""
+
+    velocity: Tensor  # (*batch, columns)
+    density: Tensor  # E, (*batch, columns, cells)
+    jump: Tensor  # of E at each edge, likewise
+    mass: Tensor  # the denominator, (*batch, columns)
+    home: Tensor  # the cell that the mean of x is in, (*batch, columns, 1)
+    z: Tensor  # the edges, in units of the noise
+    bell: Tensor  # φ at each edge
+    tail: Tensor  # of the normal law behind each edge, negative for the lower one
+    cotangent: Tensor
+    rate: float
+
+
+class CellPosterior(ResidualMLP):
+    r"""A residual network whose outputs are logits of cells; see the formulas above.
+
+    Columns without cells have the network's output for a velocity, and so have, on top of their cells', those that are
+    smooth in a part of their line.
+
+    Args:
+        edges: For each column the inner edges of its cells, in rising order; none for a column without cells.
+        smooth: Whether each column has an output of its own. By default those without cells.
+        arc: Which part of the quarter of a circle :math:`0 \le \theta \le \pi / 2` the interval is, as shares of it.
+        width: Width of the hidden layers.
+        depth: Number of residual layers.
+        condition_dim: Dimension of a condition vector, 0 for none.
+        activation: `silu`, `tanh`, `sine` or `softplus`.
+        time_features: Terms of the cosine series in time that the biases are made of.
+        interval: The times :math:`(t_0, t_1)` on which it lives; the angle is linear in them.
+        series: The interval of the cosine series in time, and of the arc, by default the same.
+
+    It starts as the zero field.
+
+    Example:
+        >>> import torch, genflow as gf
+        >>> velocity = gf.velocities.CellPosterior([[-0.5, 0.7], []], width=16)
+        >>> velocity(torch.randn(5, 2), torch.tensor(0.5)).abs().max().item()
+        0.0
+    """
+
+    scale_output = None  # type: ignore[assignment]  # a multiple of it is not of this form
+    _smooth: Tensor
+    _edges: Tensor
+    _columns: Tensor
+
+    def __init__(
+        self,
+        edges: Sequence[Sequence[float]],
+        smooth: Sequence[bool] | None = None,
+        arc: tuple[float, float] = (0.0, 1.0),
+        width: int = 128,
+        depth: int = 3,
+        condition_dim: int = 0,
+        activation: str = "silu",
+        time_features: int = 8,
+        interval: tuple[float, float] = (0.0, 1.0),
+        series: tuple[float, float] | None = None,
+    ):
+        super().__init__(len(edges), width, depth, condition_dim, activation, time_features, interval, series)
+        if any(sorted(set(own)) != list(own) for own in edges):
+            raise InputError(f"edges: {list(map(list, edges))} came; numbers in rising order for each column would do")
+        if smooth is not None and len(smooth) != len(edges):
+            raise InputError(f"smooth: {len(smooth)} came for {len(edges)} columns; one for each would do")
+        if not 0 <= arc[0] < arc[1] <= 1:
+            raise InputError(f"arc: {arc} came; two shares of a quarter of a circle, such as (0, 1), would do")
+        self.arc = (float(arc[0]), float(arc[1]))
+        given = [not own for own in edges] if smooth is None else smooth
+        self._hold("_smooth", torch.tensor([float(each) for each in given]))
+        columns = [j for j, own in enumerate(edges) if own]
+        self._hold("_columns", torch.tensor(columns, dtype=torch.long))
+        # As many cells for each column, an edge behind each: so far away, where there is none, that it does not count.
+        most = max((len(edges[j]) + 1 for j in columns), default=1)
+        filled = [[*edges[j], *[_FAR] * (most - len(edges[j]))] for j in columns]
+        self._hold("_edges", torch.tensor(filled).reshape(len(columns), most))
+        self.logits = nn.Linear(width, self._edges.numel())
+        nn.init.zeros_(self.logits.weight)
+        nn.init.zeros_(self.logits.bias)
+
+    def _hold(self, name: str, values: Tensor) -> None:
+        self.register_buffer(name, values, persistent=False)  # the constructor's arguments say them again
+
+    def _angle(self, t: Tensor) -> tuple[Tensor, float]:
+        r"""The angle :math:`\theta` at these times, and its rate."""
+        start, stop = self.series
+        rate = 0.5 * math.pi * (self.arc[1] - self.arc[0]) / (stop - start)
+        return (0.5 * math.pi * self.arc[0] + (t - start) * rate).clamp(min=_EARLIEST), rate
+
+    def _answer(self, x: Tensor, t: Tensor, logits: Tensor) -> _Answer:
+        angle, rate = self._angle(t.to(x.dtype))
+        angle = angle[..., None, None] if angle.ndim else angle
+        cos, sin = angle.cos(), angle.sin()
+        z = ((self._edges - cos * x[..., self._columns, None]) / sin).clamp(-_OUTER, _OUTER)
+        bell = torch.exp(-0.5 * z.square()) * _BELL
+        tail = torch.copysign(torch.erfc(z.abs() * _ROOT_HALF) * 0.5, z)
+        density = logits.unflatten(-1, self._edges.shape).clamp(-_MOST, _MOST).exp()
+        # Sums by parts: over the edges, of jumps, from the cell that the mean of x is in. Nothing large cancels.
+        jump = nn.functional.pad(density.diff(dim=-1), (0, 1))
+        home = torch.signbit(z).sum(-1, keepdim=True)
+        mass = (density.gather(-1, home).squeeze(-1) + (tail * jump).sum(-1)).clamp(min=_LEAST)
+        velocity = -rate * (bell * jump).sum(-1) / mass
+        cotangent = (cos / sin).squeeze(-1) if angle.ndim else cos / sin
+        return _Answer(velocity, density, jump, mass, home, z, bell, tail, cotangent, rate)
+
+    def _own_slope(self, found: _Answer) -> Tensor:
+        """The derivative of each column's velocity by its own coordinate, where the logits stay."""
+        v, curved = found.velocity / found.rate, (found.z * found.bell * found.jump).sum(-1)
+        return found.rate * found.cotangent * (v.square() - curved / found.mass)
+
+    def _by_logit(self, found: _Answer) -> Tensor:
+        """The derivative of each column's velocity by the logits of its cells, `(*batch, columns, cells)`."""
+        by_jump = found.rate * found.bell + found.velocity.unsqueeze(-1) * found.tail
+        by_density = nn.functional.pad(by_jump, (1, 0))[..., :-1] - by_jump  # of the edge below, and of that above
+        by_density = by_density.scatter_add(-1, found.home, found.velocity.unsqueeze(-1))
+        bounded = (found.density > _BOUNDS[0]) & (found.density < _BOUNDS[1])
+        return -by_density * torch.where(bounded, found.density, 0.0) / found.mass.unsqueeze(-1)
+
+    def _whole(self, read: Tensor, of_cells: Tensor) -> Tensor:
+        """What all columns have, from the readout and from the cells."""
+        return (read * self._smooth).index_add(-1, self._columns, of_cells)
+
+    def forward(self, x: Float[Tensor, "*shape"], t: Tensor, condition: Any = None) -> Float[Tensor, "*shape"]:
+        a = self.features(x, t, condition)
+        return self._whole(self.readout(a), self._answer(x, t, self.logits(a)).velocity)
+
+    def pushforward(
+        self, x: Float[Tensor, "*shape"], t: Tensor, tangents: Float[Tensor, "n *shape"], condition: Any = None
+    ) -> tuple[Float[Tensor, "*shape"], Float[Tensor, "n *shape"]]:
+        a, arrived = self.pushed_features(x, t, tangents, condition)
+        found = self._answer(x, t, self.logits(a))
+        pushed = (arrived @ self.logits.weight.mT).unflatten(-1, self._edges.shape)
+        of_cells = (pushed * self._by_logit(found)).sum(-1) + self._own_slope(found) * tangents[..., self._columns]
+        return (
+            self._whole(self.readout(a), found.velocity),
+            self._whole(arrived @ self.readout.weight.mT, of_cells),
+        )
+
+    def divergence(
+        self, x: Float[Tensor, "*shape"], t: Tensor, condition: Any = None
+    ) -> tuple[Float[Tensor, "*shape"], Float[Tensor, "*batch"]]:
+        a, slopes = self.features_with_slopes(x, t, condition)
+        found = self._answer(x, t, self.logits(a))
+        # What reads the features out of a row, to the first order: (rows, dim, width).
+        by_logit = self._by_logit(found).flatten(0, -3)
+        of_cells = torch.einsum("rck,ckw->rcw", by_logit, self.logits.weight.unflatten(0, self._edges.shape))
+        plain = (self.readout.weight * self._smooth[:, None]).expand(len(of_cells), -1, -1)
+        trace = self.trace_of(plain.index_add(1, self._columns, of_cells), slopes).reshape(x.shape[:-1])
+        return self._whole(self.readout(a), found.velocity), trace + self._own_slope(found).sum(-1)
