@@ -113,8 +113,11 @@ class CellPosterior(ResidualMLP):
         series: tuple[float, float] | None = None,
     ):
         super().__init__(len(edges), width, depth, condition_dim, activation, time_features, interval, series)
-        if any(sorted(set(own)) != list(own) for own in edges):
-            raise InputError(f"edges: {list(map(list, edges))} came; numbers in rising order for each column would do")
+        if any(sorted(set(own)) != list(own) for own in edges) or not any(edges):
+            raise InputError(
+                f"edges: {list(map(list, edges))} came; numbers in rising order for each column, or none for some, "
+                "would do; without any a ResidualMLP"
+            )
         if smooth is not None and len(smooth) != len(edges):
             raise InputError(f"smooth: {len(smooth)} came for {len(edges)} columns; one for each would do")
         if not 0 <= arc[0] < arc[1] <= 1:
@@ -125,9 +128,8 @@ class CellPosterior(ResidualMLP):
         columns = [j for j, own in enumerate(edges) if own]
         self._hold("_columns", torch.tensor(columns, dtype=torch.long))
         # As many cells for each column, an edge behind each: so far away, where there is none, that it does not count.
-        most = max((len(edges[j]) + 1 for j in columns), default=1)
-        filled = [[*edges[j], *[_FAR] * (most - len(edges[j]))] for j in columns]
-        self._hold("_edges", torch.tensor(filled).reshape(len(columns), most))
+        most = max(len(edges[j]) for j in columns) + 1
+        self._hold("_edges", torch.tensor([[*edges[j], *[_FAR] * (most - len(edges[j]))] for j in columns]))
         self.logits = nn.Linear(width, self._edges.numel())
         nn.init.zeros_(self.logits.weight)
         nn.init.zeros_(self.logits.bias)
@@ -196,7 +198,7 @@ class CellPosterior(ResidualMLP):
         a, slopes = self.features_with_slopes(x, t, condition)
         found = self._answer(x, t, self.logits(a))
         # What reads the features out of a row, to the first order: (rows, dim, width).
-        by_logit = self._by_logit(found).flatten(0, -3)
+        by_logit = self._by_logit(found).reshape(-1, *self._edges.shape)
         of_cells = torch.einsum("rck,ckw->rcw", by_logit, self.logits.weight.unflatten(0, self._edges.shape))
         plain = (self.readout.weight * self._smooth[:, None]).expand(len(of_cells), -1, -1)
         trace = self.trace_of(plain.index_add(1, self._columns, of_cells), slopes).reshape(x.shape[:-1])

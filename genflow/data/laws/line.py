@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from statistics import NormalDist
 from typing import NamedTuple
 
 import torch
@@ -40,14 +41,15 @@ def celled_line(law: ColumnLaw, least: float = _LEAST) -> CelledLine:
     Example:
         >>> from genflow.data.laws import Levels
         >>> celled_line(Levels(3, [0.0, 1.0, 2.0], [0.5, 0.49, 0.01], rest=0.0))
-        CelledLine(edges=[0.0, 2.326347874040841], smooth=False, mass=0.99)
+        CelledLine(edges=[0.0], smooth=False, mass=0.99)
     """
     low, high = law.intervals()
     mass = torch.special.ndtr(high) - torch.special.ndtr(low)
     own = mass >= least
+    end = NormalDist().inv_cdf(1 - least / 2)  # what is left beyond it is not worth a cell either
     edges = list[float]()
     for edge in sorted({*low[own].tolist(), *high[own].tolist()}):
-        if abs(edge) < float("inf") and not (edges and edge - edges[-1] < _ONE):
+        if abs(edge) < end and not (edges and edge - edges[-1] < _ONE):
             edges.append(edge)
     owned = mass[own].sum().item()
     return CelledLine(edges, 1 - owned >= least, owned)
