@@ -23,6 +23,7 @@ from pathlib import Path
 import numpy as np
 
 import genflow as gf
+from genflow.studies import Board
 from genflow.studies.comparison.significance import crossed_mean
 from genflow.training import parse_seconds
 
@@ -31,7 +32,7 @@ TABLES = [Path(__file__).parents[2] / "shared" / "data" / f"{name}-smooth.txt" f
 DATA = ["two-moons", "rose", "checkerboard", "breast-cancer", "digits", "photo-patches", "gaussian-mixture-8"]
 
 
-def board(out: Path, data: str, models: Sequence[str], seconds: float, chosen: argparse.Namespace) -> gf.Board:
+def board(out: Path, data: str, models: Sequence[str], seconds: float, chosen: argparse.Namespace) -> Board:
     """What these models come to, trained for so many seconds; what is there already is only read."""
     folder = out / Path(data).stem / f"{seconds:.3g}s"
     return gf.compare(
@@ -40,7 +41,7 @@ def board(out: Path, data: str, models: Sequence[str], seconds: float, chosen: a
     )  # fmt: skip
 
 
-def nll(found: gf.Board, model: str) -> tuple[float, float]:
+def nll(found: Board, model: str) -> tuple[float, float]:
     """Mean NLL over seeds and rows with its standard error; infinite where a training failed.
 
     By one place of a row in its cells: two boards may have had time for different numbers, which make no pair.

@@ -127,7 +127,6 @@ def fit(
             that does not hold under it.
     """
     _check(model, data)
-    model.meet(preprocessor)
     if autocast and not model.autocasts:
         raise InputError(
             f"autocast: {type(model).__name__} is trained on log densities, which want float32; leave it out, or train "
@@ -201,7 +200,9 @@ def _standardize_parts(
     stream = None
     if data.stream is not None:
         stream = _Standardized(data.stream, pair(train.first, train.given), preprocessor, given, model)
-    rows = TrainingData(train.z, validation.z, train.condition, validation.condition, copies, stream)
+    rows = TrainingData(
+        train.z, validation.z, train.condition, validation.condition, copies, preprocessor.lines(), stream
+    )
     plain = TrainingData(train.first, validation.first, train.given, validation.given)
     return rows, plain, validation.log_det
 

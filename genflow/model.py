@@ -104,9 +104,6 @@ class GenerativeModel(Density, ABC):
         """
         return float(self.whiten), torch.ones(rows.shape[-1], dtype=torch.bool)
 
-    def meet(self, units: Preprocessor) -> None:
-        """Told, before a training, of the units that its rows come in."""
-
     def guided(self, weight: float) -> Self:
         """The same model under classifier-free guidance; see `Flow.guided`.
 

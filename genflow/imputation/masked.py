@@ -141,9 +141,6 @@ class Masked(Density):
         noise = torch.randn(z.shape, generator=generator, dtype=z.dtype).to(z.device)
         return torch.where(seen, noise, z), self.condition_for(z, seen, condition)
 
-    def meet(self, units: Preprocessor) -> None:
-        self.model.meet(units)
-
     def next_stage(self, data: TrainingData, history: list[dict[str, Any]]) -> Any:
         return self.model.next_stage(data, history)
 

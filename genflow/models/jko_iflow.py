@@ -40,7 +40,7 @@ from jaxtyping import Bool
 from torch import Tensor
 
 from genflow.base import StandardNormal, check_base
-from genflow.data import Preprocessor, Whiten
+from genflow.data import Whiten
 from genflow.data.laws import CelledLine
 from genflow.errors import InputError
 from genflow.flow import Flow
@@ -201,10 +201,8 @@ class JKOiFlow(Flow, GenerativeModel):
         if not self._is_plain:  # else the rows settle it, and until then it is open
             self._choose_chain()
 
-    def meet(self, units: Preprocessor) -> None:
-        self._lines = units.lines()
-
     def next_stage(self, data: TrainingData, history: list[dict[str, Any]]) -> Stage | None:
+        self._lines = data.lines
         if not history and not len(self.velocity):
             self._estimate_base(data)
             self._settle_chain(data.distinct)

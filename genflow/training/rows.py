@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from jaxtyping import Float
 from torch import Tensor
+
+from genflow.data.laws import CelledLine
 
 __all__ = ["Rows", "Stream", "TrainingData", "pair", "pick", "unpair"]
 
@@ -48,6 +50,7 @@ class TrainingData:
         train_condition: The condition of each training row, `(n, k)`, where there is one.
         validation_condition: That of each validation row, `(m, k)`.
         copies: How often each training row stands there, at other places or under other masks.
+        lines: The cells of values with a probability on the line of each column; `None` where there are none.
         stream: Where training rows are read while the model trains; `train` is a sample of them then.
         cache: What a model wants to keep from one stage to the next and can make again, such as pushed samples.
     """
@@ -57,6 +60,7 @@ class TrainingData:
     train_condition: Float[Tensor, "n k"] | None = None
     validation_condition: Float[Tensor, "m k"] | None = None
     copies: int = 1
+    lines: Sequence[CelledLine] | None = None
     stream: Stream | None = None
     cache: dict[str, Any] = field(default_factory=dict)
 
