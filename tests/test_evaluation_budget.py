@@ -45,8 +45,8 @@ def fitted(table):
     return gf.models.FlowMatching(12, width=8, steps=4).fit(table, iterations=5)
 
 
-def costing(monkeypatch, clock, fitted, row=0.0, probed=0.0, sample=0.0, plain=0.0):
-    """Rows of log p that take so many seconds, under the exact divergence or one probe; samples, other solves."""
+def costing(monkeypatch, clock, fitted, row=0.0, probed=0.0, sample=0.0, plain=0.0, call=0.0):
+    """Rows of log p that take so many seconds, under the exact divergence or one probe; samples, others; a call."""
     integrate = gf.Flow.integrate
 
     def slow(self, x, **named):
@@ -54,6 +54,7 @@ def costing(monkeypatch, clock, fitted, row=0.0, probed=0.0, sample=0.0, plain=0
             each = row if isinstance(self.divergence, gf.divergences.Exact) else probed
         else:
             each = sample if named.get("reverse") else plain
+        clock.now += call
         for _ in range(len(x)):
             clock.now += each
             check_time()
@@ -141,6 +142,16 @@ def test_progress_is_told_row_by_row(fitted, table, clock, monkeypatch):
     counts = [int(what.split()[2].partition("/")[0]) for what in said]
     assert counts == sorted(counts)
     assert len(counts) >= 3
+
+
+def test_few_rows_have_all_places_where_most_of_the_time_is_for_calls(counts, clock, monkeypatch):
+    table, fitted = counts
+    costing(monkeypatch, clock, fitted, row=1e-3, call=1.0)
+    ration = Ration(Budget(20.0, clock=clock))
+    ration.log_prob(fitted, table.test[:25], None, torch.Generator)
+    # Two calls for one place, two for all; after the first two a row has taken .06 s, of which 400 would be 24.
+    assert ration.places == 16
+    assert clock.now < 10
 
 
 def test_two_models_meet_on_the_same_rows(fitted, table, clock, monkeypatch):

@@ -3,6 +3,7 @@ r"""The density of the user's rows, in the units of their table."""
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import math
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["DensityOfRows"]
 
 _DRAWS = 16  # of the places of a row that has many
+_TOGETHER = 2048  # places of rows that are looked at in one call, where rows are few
 
 
 class DensityOfRows(Units):
@@ -96,15 +98,19 @@ class DensityOfRows(Units):
         with graph(differentiable, x, condition) as recorded:
 
             def mean_over_places(rows: Tensor, given: Any, count: int) -> tuple[Tensor, Tensor]:
-                log_w = []
-                for z, log_det in self._places(rows, count, generator):
+                parts = []
+                places, together = self._places(rows, count, generator), max(1, _TOGETHER // max(1, len(rows)))
+                while several := list(itertools.islice(places, together)):
+                    z, log_det = (torch.stack(part) for part in zip(*several, strict=True))
                     far = z.isinf()  # beyond what the model's numbers reach: no density
-                    known = z.masked_fill(far, 0.0)
-                    log_p = self.by_portions.map(("log_prob", recorded), self.model.log_prob, known, given, generator)
-                    log_w.append((log_p.to(log_det) + log_det).masked_fill(far.any(-1).to(log_det.device), -math.inf))
+                    known = z.masked_fill(far, 0.0).flatten(0, 1)
+                    same = given if len(several) == 1 else of_each(given, rows.shape[:1])(_again(rows, len(several)))
+                    log_p = self.by_portions.map(("log_prob", recorded), self.model.log_prob, known, same, generator)
+                    log_w = log_p.to(log_det).reshape(log_det.shape) + log_det
+                    parts.append(log_w.masked_fill(far.any(-1).to(log_det.device), -math.inf))
+                weights = torch.cat(parts).to(rows.device)
                 if count == 1:
-                    return log_w[0].to(rows), torch.zeros_like(log_w[0]).to(rows)
-                weights = torch.stack(log_w).to(rows.device)
+                    return weights[0].to(rows), torch.zeros_like(weights[0]).to(rows)
                 mean = weights.logsumexp(0) - math.log(count)
                 relative = (weights - mean).exp()
                 error = (relative.var(0) / count).sqrt()
@@ -223,3 +229,8 @@ class DensityOfRows(Units):
         seed = 0 if generator is None else generator.initial_seed()
         for z, log_det in self.preprocessor.places(x.to(device, torch.float64), stratified_draws(rows, draws, seed)):
             yield self.for_model(z), log_det
+
+
+def _again(rows: Tensor, count: int) -> Tensor:
+    """The index of all rows, so many times."""
+    return torch.arange(len(rows), device=rows.device).repeat(count)

@@ -114,12 +114,13 @@ class Ration:
         """The log density of the rows that were reached at one place, at all of theirs; `None` without the time."""
         values = self.bound.clone()
         at = (self.reached & model.owns_cells(x)).nonzero().squeeze(-1)
-        if len(at) * model.places * self._row_seconds > self.left(share):
+        # Of few rows most of the time is for calls, so that all places take less than so many times as long.
+        if len(at) * model.places * self._row_seconds > _GROWTH * self.left(share):
             return None
         if not len(at):
             return values
         given = None if condition is None else condition[at.numpy()]
-        found = self._rows(model, x[at], given, generator, share)
+        found = self._rows(model, x[at], given, generator, share, enough=len(at))
         if found is None or not self.reached.all():
             return None
         values[at] = found
