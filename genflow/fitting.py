@@ -201,7 +201,7 @@ def _standardize_parts(
     if data.stream is not None:
         stream = _Standardized(data.stream, pair(train.first, train.given), preprocessor, given, model)
     rows = TrainingData(
-        train.z, validation.z, train.condition, validation.condition, copies, preprocessor.lines(), stream
+        train.z, validation.z, train.condition, validation.condition, copies, preprocessor.celled_lines(), stream
     )
     plain = TrainingData(train.first, validation.first, train.given, validation.given)
     return rows, plain, validation.log_det

@@ -86,8 +86,10 @@ class GenerativeModel(Density, ABC):
             return data.preprocessor
         rows = data.preprocessor.spread(data.train, torch.Generator().manual_seed(0))[0]
         share = shrinkage(rows)
-        power, columns = self._whitening(rows, share, data.preprocessor.lines())
-        if share == 1 or not columns.any():
+        power, columns = self._whitening(rows, share, data.preprocessor.celled_lines())
+        if not columns.all():
+            share = shrinkage(rows[:, columns]) if columns.any() else 1.0
+        if share == 1:
             return data.preprocessor
         part = None if columns.all() else columns
         return Compose([data.preprocessor, Whiten.fit(rows, share, power=power, columns=part)])

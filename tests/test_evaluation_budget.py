@@ -154,6 +154,14 @@ def test_few_rows_have_all_places_where_most_of_the_time_is_for_calls(counts, cl
     assert clock.now < 10
 
 
+def test_few_rows_may_take_all_of_the_time_for_all_places(counts, clock, monkeypatch):
+    table, fitted = counts
+    costing(monkeypatch, clock, fitted, row=0.04)  # 7 rows at 17 places: 4.8 s
+    ration = Ration(Budget(6.0, clock=clock))
+    ration.log_prob(fitted, table.test[:7], None, torch.Generator)
+    assert ration.places == 16
+
+
 def test_two_models_meet_on_the_same_rows(fitted, table, clock, monkeypatch):
     found = []
     for row in (0.1, 0.3):

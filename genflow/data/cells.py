@@ -116,7 +116,7 @@ class Cells(Preprocessor):
         piece = self.pieces(x.reshape(-1, x.shape[-1]).to(torch.float64))
         return (piece.low == piece.high).reshape(x.shape)
 
-    def lines(self) -> list[CelledLine] | None:
+    def celled_lines(self) -> list[CelledLine] | None:
         return celled_lines([cast(ColumnLaw, law) for law in self.laws])
 
     def log_unit(self, x: Tensor) -> Tensor:

@@ -114,11 +114,11 @@ class Preprocessor(Component, nn.Module, ABC):
         """
         return self(x)[1]
 
-    def lines(self) -> list[CelledLine] | None:
+    def celled_lines(self) -> list[CelledLine] | None:
         """The cells on the line of each column of a result; `None` where there is none."""
         return None
 
-    def kept(self) -> Bool[Tensor, " dim"] | None:
+    def unchanged(self) -> Bool[Tensor, " dim"] | None:
         """Which columns of a result are just what they were; `None` where none is."""
         return None
 
@@ -282,18 +282,18 @@ class Whiten(Preprocessor):
         Raises:
             InputError: A share or a power outside [0, 1].
         """
+        white = cls(x.shape[-1])
+        if columns is not None:
+            part = cls.fit(x[:, columns], shrinkage, floor, power)
+            pairs = columns[:, None] & columns
+            white.mean[columns] = part.mean
+            white.root[pairs], white.unroot[pairs] = part.root.flatten(), part.unroot.flatten()
+            return white
         share = chosen_share(x, floor) if shrinkage is None else float(shrinkage)
         if not 0 <= share <= 1:
             raise InputError(f"shrinkage: {shrinkage} came; a number from 0 to 1 would do")
         if not 0 <= power <= 1:
             raise InputError(f"power: {power} came; a number from 0 to 1 would do")
-        white = cls(x.shape[-1])
-        if columns is not None:
-            part = cls.fit(x[:, columns], share, floor, power)
-            pairs = columns[:, None] & columns
-            white.mean[columns] = part.mean
-            white.root[pairs], white.unroot[pairs] = part.root.flatten(), part.unroot.flatten()
-            return white
         white.mean, std = moments(x)
         std = torch.where(std > 0, std, 1)
         y = (x.detach().to(torch.float64) - white.mean) / std
@@ -315,7 +315,7 @@ class Whiten(Preprocessor):
     def inverse(self, z: Tensor) -> Tensor:
         return z.to(torch.float64) @ self.unroot + self.mean
 
-    def kept(self) -> Tensor:
+    def unchanged(self) -> Tensor:
         same = torch.eye(self.dim, dtype=torch.float64, device=self.root.device) == self.root
         return same.all(0) & same.all(1) & (self.mean == 0)
 
@@ -429,11 +429,11 @@ class Compose(Preprocessor):
             x = part(x)[0]
         return super().owns_cells(x)
 
-    def lines(self) -> list[CelledLine] | None:
+    def celled_lines(self) -> list[CelledLine] | None:
         parts = [cast(Preprocessor, part) for part in self.parts]
-        found, others = (parts[0].lines(), parts[1:]) if parts else (None, [])
+        found, others = (parts[0].celled_lines(), parts[1:]) if parts else (None, [])
         for part in others:
-            kept = part.kept()
+            kept = part.unchanged()
             if found is None or kept is None:
                 return None
             found = [line if stays else CelledLine() for line, stays in zip(found, kept.tolist(), strict=True)]

@@ -104,7 +104,8 @@ class DensityOfRows(Units):
                     z, log_det = (torch.stack(part) for part in zip(*several, strict=True))
                     far = z.isinf()  # beyond what the model's numbers reach: no density
                     known = z.masked_fill(far, 0.0).flatten(0, 1)
-                    same = given if len(several) == 1 else of_each(given, rows.shape[:1])(_again(rows, len(several)))
+                    each = isinstance(given, Tensor) and given.ndim > 1
+                    same = given.repeat(len(several), 1) if each else given
                     log_p = self.by_portions.map(("log_prob", recorded), self.model.log_prob, known, same, generator)
                     log_w = log_p.to(log_det).reshape(log_det.shape) + log_det
                     parts.append(log_w.masked_fill(far.any(-1).to(log_det.device), -math.inf))
@@ -229,8 +230,3 @@ class DensityOfRows(Units):
         seed = 0 if generator is None else generator.initial_seed()
         for z, log_det in self.preprocessor.places(x.to(device, torch.float64), stratified_draws(rows, draws, seed)):
             yield self.for_model(z), log_det
-
-
-def _again(rows: Tensor, count: int) -> Tensor:
-    """The index of all rows, so many times."""
-    return torch.arange(len(rows), device=rows.device).repeat(count)

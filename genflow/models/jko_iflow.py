@@ -113,9 +113,11 @@ class JKOiFlow(Flow, GenerativeModel):
             law there.
         growth: Ratio of one step to the step before. By default 2 in the plane, 4 above.
         whiten: How far correlations are taken out of the rows, from 0, not at all, to 1, wholly; see
-            `genflow.data.Whiten`. By default wholly, by half where matching leads, and not of `spatial` blocks.
+            `genflow.data.Whiten`. By default wholly, by half where matching leads, without the columns whose cells the
+            blocks know, and not of `spatial` blocks.
         condition_dim: Dimension of a condition, 0 for none: `data.condition_dim`.
-        network: What a block is, a `BlockNetwork`: `width`, `activation`, `frequencies`, `depth`, `members`, `block`.
+        network: What a block is, a `BlockNetwork`: `width`, `activation`, `frequencies`, `depth`, `members`,
+                `cells`, `block`.
         proximal: How it steps, a `ProximalStep`: `maximum`, `transport`, `tolerance`, `free_block`, `pilot`, …
         rounds: What follows when all have, `Rounds`: `reparameterize`, `equal`, `damping`, `refine`.
         stages: What comes before and after, `Stages`: `objective`, `components`, `matching`, `joint`, `kinetic`, …
@@ -299,14 +301,24 @@ class JKOiFlow(Flow, GenerativeModel):
             if not mixed:
                 power = self.whiten = PARTLY
                 self.choose(whiten=PARTLY)
-                if lines is not None and self.network.cells:  # what is mixed with others has no edges any more
+                if lines is not None and self._may_know_cells:  # what is mixed with others has no edges any more
                     columns = torch.tensor([not line.edges for line in lines])
         return power, columns
 
     @property
     def _celled(self) -> float:
         """The share of the values that have cells of their own, of which the blocks may know."""
-        return statistics.fmean(line.mass for line in self._lines) if self._lines and self.network.cells else 0.0
+        return statistics.fmean(line.mass for line in self._lines) if self._lines and self._may_know_cells else 0.0
+
+    @property
+    def _may_know_cells(self) -> bool:
+        """Whether nothing that was typed keeps the blocks from the form that cells give a field."""
+        circular = self.given().get("matching_path") in (None, "circular")
+        return self.network.cells and self.network.depth != 0 and circular and self._base_is_usual
+
+    @property
+    def _base_is_usual(self) -> bool:
+        return is_normal(self.base) and self.base.scale == 1
 
     def _is_made_of_groups(self, rows: Tensor, share: float) -> bool:
         """Whether some of the rows, whitened, say that a mixture will be worth it, before it is estimated on all."""
@@ -611,7 +623,7 @@ class JKOiFlow(Flow, GenerativeModel):
         if not depth:
             return Shallow(self.dim, width, frequencies=frequencies, **common)
         if self._lines is not None and self._knows_cells:
-            if not {"steps", "warp", "scheduler"} & self.given().keys():
+            if not len(self.velocity) and not {"steps", "warp", "scheduler"} & self.given().keys():
                 self.scheduler = _SHARP
             edges, smooth = [line.edges for line in self._lines], [line.smooth for line in self._lines]
             return CellPosterior(edges, smooth, arc(self._gammas(k)), width, depth, **common)
@@ -621,7 +633,7 @@ class JKOiFlow(Flow, GenerativeModel):
     def _knows_cells(self) -> bool:
         """Whether the field of deep blocks is of the form that cells give it: along the circle to the normal law."""
         circular = self.stages.objective == "matching" and self.stages.matching_path == "circular"
-        return self.network.cells and circular and is_normal(self.base) and self.base.scale == 1
+        return self.network.cells and circular and self._base_is_usual
 
     def _block(self, k: int, like: Tensor) -> Velocity:
         """Block k: the one that is there, or a new one of one network."""

@@ -32,6 +32,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import torch
@@ -70,8 +71,8 @@ class _Answer(NamedTuple):
 class CellPosterior(ResidualMLP):
     r"""A residual network whose outputs are logits of cells; see the formulas above.
 
-    Columns without cells have the network's output for a velocity, and so have, on top of their cells', those that are
-    smooth in a part of their line.
+    Columns that are smooth in a part of their line have the network's output, on top of that of their cells; those
+    without cells have nothing else.
 
     Args:
         edges: For each column the inner edges of its cells, in rising order; none for a column without cells.
@@ -98,6 +99,7 @@ class CellPosterior(ResidualMLP):
     _smooth: Tensor
     _edges: Tensor
     _columns: Tensor
+    _last: Tensor
 
     def __init__(
         self,
@@ -113,7 +115,8 @@ class CellPosterior(ResidualMLP):
         series: tuple[float, float] | None = None,
     ):
         super().__init__(len(edges), width, depth, condition_dim, activation, time_features, interval, series)
-        if any(sorted(set(own)) != list(own) for own in edges) or not any(edges):
+        rising = all(a < b for own in edges for a, b in pairwise([-_FAR, *own, _FAR]))  # nor is one no number
+        if not rising or not any(edges):
             raise InputError(
                 f"edges: {list(map(list, edges))} came; numbers in rising order for each column, or none for some, "
                 "would do; without any a ResidualMLP"
@@ -129,6 +132,7 @@ class CellPosterior(ResidualMLP):
         self._hold("_columns", torch.tensor(columns, dtype=torch.long))
         # As many cells for each column, an edge behind each: so far away, where there is none, that it does not count.
         most = max(len(edges[j]) for j in columns) + 1
+        self._hold("_last", torch.tensor([[len(edges[j])] for j in columns]))
         self._hold("_edges", torch.tensor([[*edges[j], *[_FAR] * (most - len(edges[j]))] for j in columns]))
         self.logits = nn.Linear(width, self._edges.numel())
         nn.init.zeros_(self.logits.weight)
@@ -153,7 +157,7 @@ class CellPosterior(ResidualMLP):
         density = logits.unflatten(-1, self._edges.shape).clamp(-_MOST, _MOST).exp()
         # Sums by parts: over the edges, of jumps, from the cell that the mean of x is in. Nothing large cancels.
         jump = nn.functional.pad(density.diff(dim=-1), (0, 1))
-        home = torch.signbit(z).sum(-1, keepdim=True)
+        home = torch.minimum(torch.signbit(z).sum(-1, keepdim=True), self._last)  # also where x is no number
         mass = (density.gather(-1, home).squeeze(-1) + (tail * jump).sum(-1)).clamp(min=_LEAST)
         velocity = -rate * (bell * jump).sum(-1) / mass
         cotangent = (cos / sin).squeeze(-1) if angle.ndim else cos / sin
@@ -197,9 +201,13 @@ class CellPosterior(ResidualMLP):
     ) -> tuple[Float[Tensor, "*shape"], Float[Tensor, "*batch"]]:
         a, slopes = self.features_with_slopes(x, t, condition)
         found = self._answer(x, t, self.logits(a))
-        # What reads the features out of a row, to the first order: (rows, dim, width).
         by_logit = self._by_logit(found).reshape(-1, *self._edges.shape)
-        of_cells = torch.einsum("rck,ckw->rcw", by_logit, self.logits.weight.unflatten(0, self._edges.shape))
-        plain = (self.readout.weight * self._smooth[:, None]).expand(len(of_cells), -1, -1)
-        trace = self.trace_of(plain.index_add(1, self._columns, of_cells), slopes).reshape(x.shape[:-1])
+        plain, weight = self.readout.weight * self._smooth[:, None], self.logits.weight.unflatten(0, self._edges.shape)
+
+        def readout(rows: slice) -> Tensor:
+            """What reads the features out of each row, to the first order."""
+            of_cells = torch.einsum("rck,ckw->rcw", by_logit[rows], weight)
+            return plain.expand(len(of_cells), -1, -1).index_add(1, self._columns, of_cells)
+
+        trace = self.trace_of(readout, slopes).reshape(x.shape[:-1])
         return self._whole(self.readout(a), found.velocity), trace + self._own_slope(found).sum(-1)

@@ -18,7 +18,7 @@ and none is spent on :math:`W_{in}` and :math:`W_{out}`:
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -134,7 +134,7 @@ class ResidualMLP(TimeSeries):
         self, x: Float[Tensor, "*shape"], t: Tensor, condition: Any = None
     ) -> tuple[Float[Tensor, "*shape"], Float[Tensor, "*batch"]]:
         a, slopes = self.features_with_slopes(x, t, condition)
-        return self.readout(a), self.trace_of(self.readout.weight, slopes).reshape(x.shape[:-1])
+        return self.readout(a), self.trace_of(lambda rows: self.readout.weight, slopes).reshape(x.shape[:-1])
 
     def features_with_slopes(self, x: Tensor, t: Tensor, condition: Any = None) -> tuple[Tensor, list[Tensor]]:
         """The features, and the slopes of all layers, `(*batch, width)` each."""
@@ -146,18 +146,17 @@ class ResidualMLP(TimeSeries):
         a, slope = self.activation(h, 1)
         return a, [*slopes, slope]
 
-    def trace_of(self, readout: Tensor, slopes: Sequence[Tensor]) -> Tensor:
+    def trace_of(self, readout: Callable[[slice], Tensor], slopes: Sequence[Tensor]) -> Tensor:
         """The trace of the Jacobian of each row, `(rows,)`, from the slopes of its layers.
 
         Args:
-            readout: What reads the features out, `(dim, width)`, or one for each row, `(rows, dim, width)`.
+            readout: What reads the features of some rows out, `(dim, width)`, or of each, `(rows, dim, width)`.
             slopes: The slopes.
         """
         held = _CACHED_ELEMENTS if slopes[0].device.type == "cpu" else interfaces._PUSHED_ELEMENTS
         rows = max(1, held // (self.dim * self.width))
-        parts = list(zip(*(slope.reshape(-1, self.width).split(rows) for slope in slopes), strict=True))
-        readouts = readout.split(rows) if readout.ndim == 3 else [readout] * len(parts)
-        return torch.cat([self._trace(own, *part) for own, part in zip(readouts, parts, strict=True)])
+        parts = zip(*(slope.reshape(-1, self.width).split(rows) for slope in slopes), strict=True)
+        return torch.cat([self._trace(readout(slice(k * rows, (k + 1) * rows)), *part) for k, part in enumerate(parts)])
 
     def _trace(self, readout: Tensor, *slopes: Tensor) -> Tensor:
         """The same of rows that are few enough to push all columns at once."""

@@ -40,6 +40,11 @@ class ColumnLaw(Component, nn.Module, ABC):
         """Whether there are values that own an interval."""
         return True
 
+    @property
+    def whole(self) -> bool:
+        """Whether the `intervals` are all of the line, but for what the training rows never had."""
+        return False
+
     @abstractmethod
     def piece(self, x: Float[Tensor, " n"]) -> Piece:
         """What each value owns of the line.

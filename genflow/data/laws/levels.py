@@ -57,6 +57,10 @@ class Levels(Valued):
     def config(self) -> dict[str, Any]:
         return {"count": self.count, "unit": self.unit, "rest": self.rest, "gap": self.gap}
 
+    @property
+    def whole(self) -> bool:
+        return True
+
     def intervals(self) -> tuple[Tensor, Tensor]:
         p, end = self.probabilities / self.probabilities.sum() * (1 - self.rest), 0.5 * self.rest
         below = torch.cat([p.new_zeros(1), p.cumsum(0)]) + end

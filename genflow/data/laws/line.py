@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from statistics import NormalDist
 from typing import NamedTuple
@@ -14,7 +15,7 @@ __all__ = ["CelledLine", "celled_line", "celled_lines"]
 
 _LEAST, _COARSE = 0.03, 0.1  # probability of a value that is worth a cell: rarer ones are alike to their neighbours
 _MOST = 256  # edges of a table, above which only the coarse ones are
-_ONE = 1e-6  # edges that are closer are one
+_NOTHING = 1e-3  # probability that does not count: of a cell, and of what shares one with others
 
 
 class CelledLine(NamedTuple):
@@ -22,8 +23,8 @@ class CelledLine(NamedTuple):
 
     Attributes:
         edges: Their inner edges, in rising order; none of a column without cells.
-        smooth: Whether there is a density between them, or many values that are too rare for cells of their own.
-        mass: The probability of the values that own a cell.
+        smooth: Whether there is a density, or are several values, in one of the cells.
+        mass: The probability of the values that are worth a cell; 0 where there is no edge.
     """
 
     edges: list[float] = []
@@ -40,19 +41,30 @@ def celled_line(law: ColumnLaw, least: float = _LEAST) -> CelledLine:
 
     Example:
         >>> from genflow.data.laws import Levels
-        >>> celled_line(Levels(3, [0.0, 1.0, 2.0], [0.5, 0.49, 0.01], rest=0.0))
-        CelledLine(edges=[0.0], smooth=False, mass=0.99)
+        >>> celled_line(Levels(3, [0.0, 1.0, 2.0], [0.5, 0.48, 0.02], rest=0.0))
+        CelledLine(edges=[0.0, 2.0537489106318225], smooth=False, mass=0.98)
     """
     low, high = law.intervals()
     mass = torch.special.ndtr(high) - torch.special.ndtr(low)
     own = mass >= least
-    end = NormalDist().inv_cdf(1 - least / 2)  # what is left beyond it is not worth a cell either
-    edges = list[float]()
+    # Where values own the whole line, nothing is beyond the first and the last of them.
+    first, last = (low.min().item(), high.max().item()) if law.whole else (-math.inf, math.inf)
+    edges, below = list[float](), 0.0
     for edge in sorted({*low[own].tolist(), *high[own].tolist()}):
-        if abs(edge) < end and not (edges and edge - edges[-1] < _ONE):
+        if first < edge < last and (share := NormalDist().cdf(edge)) - below > _NOTHING and 1 - share > _NOTHING:
             edges.append(edge)
-    owned = mass[own].sum().item()
-    return CelledLine(edges, 1 - owned >= least, owned)
+            below = share
+    if not edges:
+        return CelledLine()
+    cells = torch.bucketize((torch.special.ndtr(low) + torch.special.ndtr(high)) / 2, _shares(edges))
+    alone = torch.zeros(len(edges) + 1, dtype=mass.dtype).scatter_reduce(0, cells, mass, "amax")
+    total = mass.sum()
+    owned = (mass[own].sum() / total if law.whole else mass[own].sum()).item()
+    return CelledLine(edges, not law.whole or (total - alone.sum()).item() > _NOTHING, owned)
+
+
+def _shares(edges: Sequence[float]) -> torch.Tensor:
+    return torch.special.ndtr(torch.tensor(edges, dtype=torch.float64))
 
 
 def celled_lines(laws: Sequence[ColumnLaw]) -> list[CelledLine] | None:

@@ -90,7 +90,9 @@ class Ration:
         inner = model.model
         cheaper = inner.cheaper(x[:1])
         places = model.places
-        values = self._rows(model, x, condition, generator(), share, _FEWEST_ROWS if cheaper else 0, draws=1)
+        # What can be made cheaper may not use up its time before.
+        trial = (_FEWEST_ROWS, 0.25) if cheaper else (0, 1.0)
+        values = self._rows(model, x, condition, generator(), share, *trial, draws=1)
         if values is None and cheaper is not None:
             model = model.replace(divergence=cheaper.divergence)
             self.remarks.append("log p by one random probe a row (Hutchinson), the exact divergence takes too long")
@@ -134,9 +136,13 @@ class Ration:
         generator: torch.Generator,
         share: float,
         enough: int = 0,
+        patience: float = 1.0,
         **options: int,
     ) -> Tensor | None:
-        """The log density of the rows that can be reached; `None` where those will be fewer than enough."""
+        """The log density of the rows that can be reached; `None` where those will be fewer than enough.
+
+        The first of them are given up when they have taken a share of the time, the `patience`.
+        """
         count = len(x)
         whole = math.isinf(self.budget.total)
         order = torch.arange(count) if whole else torch.from_numpy(np.random.default_rng(0).permutation(count))
@@ -147,9 +153,8 @@ class Ration:
             part = order[done : done + size]
             began = self.budget.used
             try:
-                # What can be made cheaper may not use up its time before.
                 left = self.left(share)
-                with deadline(left / 4 if enough and not done else left, self.budget.clock):
+                with deadline(left if done else patience * left, self.budget.clock):
                     given = None if condition is None else condition[part.numpy()]
                     values[part] = model.log_prob(x[part], given, generator, **options).double().cpu()
             except OutOfTime:
