@@ -164,7 +164,7 @@ def test_what_shares_a_cell_with_others_is_smooth():
     """Else nothing could tell a rare value from those beside it, whatever the other columns say."""
     alone = celled_line(Levels(3, None, [0.5, 0.48, 0.02]))
     assert (len(alone.edges), alone.smooth) == (2, False)
-    both = celled_line(Levels(4, None, [0.5, 0.47, 0.02, 0.01]))
+    both = celled_line(Levels(4, None, [0.5, 0.46, 0.02, 0.02]))
     assert (len(both.edges), both.smooth) == (2, True)
     flag = celled_line(Levels(2, None, [0.99, 0.01]))
     assert (len(flag.edges), flag.smooth) == (1, False)

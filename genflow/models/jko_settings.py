@@ -166,7 +166,7 @@ class Stages(Group):
     Args:
         objective: Of a block: `proximal`; `matching`, local flow matching alone; or `warmed`, matching and then the
             proximal step. By default `warmed`, and `matching` where that leads: of blocks on pictures, of scarce
-            rows and in many dimensions; see `is_matched`, `favours_matching`.
+            rows, in many dimensions and where most values have cells; see `is_matched`, `favours_matching`.
         matching: Share of the budget for local flow matching before the proximal steps, where the objective is
             `warmed`; 0 for none. By default that of `shares`.
         matching_rate: Peak learning rate of local flow matching, by default 3e-3, and 6e-3 of blocks on pictures.

@@ -15,7 +15,7 @@ __all__ = ["CelledLine", "celled_line", "celled_lines"]
 
 _LEAST, _COARSE = 0.03, 0.1  # probability of a value that is worth a cell: rarer ones are alike to their neighbours
 _MOST = 256  # edges of a table, above which only the coarse ones are
-_NOTHING = 1e-3  # probability that does not count: of a cell, and of what shares one with others
+_NOTHING, _LITTLE = 1e-3, 1e-2  # probability that does not count: of a cell; in all, of what shares one with others
 
 
 class CelledLine(NamedTuple):
@@ -60,7 +60,7 @@ def celled_line(law: ColumnLaw, least: float = _LEAST) -> CelledLine:
     alone = torch.zeros(len(edges) + 1, dtype=mass.dtype).scatter_reduce(0, cells, mass, "amax")
     total = mass.sum()
     owned = (mass[own].sum() / total if law.whole else mass[own].sum()).item()
-    return CelledLine(edges, not law.whole or (total - alone.sum()).item() > _NOTHING, owned)
+    return CelledLine(edges, not law.whole or (total - alone.sum()).item() > _LITTLE, owned)
 
 
 def _shares(edges: Sequence[float]) -> torch.Tensor:
