@@ -41,8 +41,9 @@ def celled_line(law: ColumnLaw, least: float = _LEAST) -> CelledLine:
 
     Example:
         >>> from genflow.data.laws import Levels
-        >>> celled_line(Levels(3, [0.0, 1.0, 2.0], [0.5, 0.48, 0.02], rest=0.0))
-        CelledLine(edges=[0.0, 2.0537489106318225], smooth=False, mass=0.98)
+        >>> line = celled_line(Levels(3, [0.0, 1.0, 2.0], [0.5, 0.48, 0.02], rest=0.0))
+        >>> [round(edge, 3) for edge in line.edges], line.smooth, round(line.mass, 3)
+        ([0.0, 2.054], False, 0.98)
     """
     low, high = law.intervals()
     mass = torch.special.ndtr(high) - torch.special.ndtr(low)
