@@ -200,8 +200,9 @@ def _standardize_parts(
     stream = None
     if data.stream is not None:
         stream = _Standardized(data.stream, pair(train.first, train.given), preprocessor, given, model)
+    lines = preprocessor.celled_lines()
     rows = TrainingData(
-        train.z, validation.z, train.condition, validation.condition, copies, preprocessor.celled_lines(), stream
+        train.z, validation.z, train.condition, validation.condition, copies, lines=lines, stream=stream
     )
     plain = TrainingData(train.first, validation.first, train.given, validation.given)
     return rows, plain, validation.log_det

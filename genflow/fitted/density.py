@@ -104,8 +104,7 @@ class DensityOfRows(Units):
                     z, log_det = (torch.stack(part) for part in zip(*several, strict=True))
                     far = z.isinf()  # beyond what the model's numbers reach: no density
                     known = z.masked_fill(far, 0.0).flatten(0, 1)
-                    each = isinstance(given, Tensor) and given.ndim > 1
-                    same = given.repeat(len(several), 1) if each else given
+                    same = of_each(given, log_det.shape)(slice(None))
                     log_p = self.by_portions.map(("log_prob", recorded), self.model.log_prob, known, same, generator)
                     log_w = log_p.to(log_det).reshape(log_det.shape) + log_det
                     parts.append(log_w.masked_fill(far.any(-1).to(log_det.device), -math.inf))

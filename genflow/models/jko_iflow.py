@@ -116,8 +116,8 @@ class JKOiFlow(Flow, GenerativeModel):
             `genflow.data.Whiten`. By default wholly, by half where matching leads, without the columns whose cells the
             blocks know, and not of `spatial` blocks.
         condition_dim: Dimension of a condition, 0 for none: `data.condition_dim`.
-        network: What a block is, a `BlockNetwork`: `width`, `activation`, `frequencies`, `depth`, `members`,
-                `cells`, `block`.
+        network: What a block is, a `BlockNetwork`: `width`, `activation`, `frequencies`, `depth`, `members`, `cells`,
+            `block`.
         proximal: How it steps, a `ProximalStep`: `maximum`, `transport`, `tolerance`, `free_block`, `pilot`, …
         rounds: What follows when all have, `Rounds`: `reparameterize`, `equal`, `damping`, `refine`.
         stages: What comes before and after, `Stages`: `objective`, `components`, `matching`, `joint`, `kinetic`, …
@@ -314,11 +314,8 @@ class JKOiFlow(Flow, GenerativeModel):
     def _may_know_cells(self) -> bool:
         """Whether nothing that was typed keeps the blocks from the form that cells give a field."""
         circular = self.given().get("matching_path") in (None, "circular")
-        return self.network.cells and self.network.depth != 0 and circular and self._base_is_usual
-
-    @property
-    def _base_is_usual(self) -> bool:
-        return is_normal(self.base) and self.base.scale == 1
+        usual = is_normal(self.base) and self.base.scale == 1
+        return self.network.cells and self.network.depth != 0 and circular and usual
 
     def _is_made_of_groups(self, rows: Tensor, share: float) -> bool:
         """Whether some of the rows, whitened, say that a mixture will be worth it, before it is estimated on all."""
@@ -375,6 +372,8 @@ class JKOiFlow(Flow, GenerativeModel):
             frequencies=self.network.frequencies or initial_frequencies(self.dim, rows),
             members=self.network.members or (MEMBERS if by_rows else 1),
         )
+        if self._knows_cells and not (len(self.velocity) or {"steps", "warp", "scheduler"} & self.given().keys()):
+            self.scheduler = _SHARP
         if self.optimization.sharpness is None:
             self.optimization = self.optimization.rebuilt(sharpness=0.1 if few else 0.0)
         usual = shares(self.dim, distinct, self.blocks, self._leads_to_a_mixture)
@@ -493,9 +492,7 @@ class JKOiFlow(Flow, GenerativeModel):
             return None
         (block,) = self.velocity
         before, *others = block.all if turn.member and isinstance(block, Mean) else [block]
-        assert self.network.width is not None
-        common: dict[str, Any] = {"activation": self.network.activation, "interval": block.interval}
-        network = ResidualMLP(self.dim, self.network.width, LAYERS, self.condition_dim, **common).to(data.train)
+        network = ResidualMLP(self.dim, depth=LAYERS, **self._of_networks(block.interval)).to(data.train)
 
         def join(members: list[Velocity], entry: dict[str, Any]) -> None:
             entry["kind"] = _DEEP
@@ -614,26 +611,27 @@ class JKOiFlow(Flow, GenerativeModel):
     def _new_block(self, k: int, interval: tuple[float, float]) -> Velocity:
         if (like := self.network.block) is not None:
             return type(like)(**{**like.config(), "interval": interval})
-        width, frequencies, depth = self.network.width, self.network.frequencies, self.network.depth
-        assert width is not None
-        assert frequencies is not None
-        common: dict[str, Any] = {
-            "condition_dim": self.condition_dim, "activation": self.network.activation, "interval": interval
-        }  # fmt: skip
+        frequencies, depth, common = self.network.frequencies, self.network.depth, self._of_networks(interval)
         if not depth:
-            return Shallow(self.dim, width, frequencies=frequencies, **common)
+            assert frequencies is not None
+            return Shallow(self.dim, frequencies=frequencies, **common)
         if self._lines is not None and self._knows_cells:
-            if not len(self.velocity) and not {"steps", "warp", "scheduler"} & self.given().keys():
-                self.scheduler = _SHARP
             edges, smooth = [line.edges for line in self._lines], [line.smooth for line in self._lines]
-            return CellPosterior(edges, smooth, arc(self._gammas(k)), width, depth, **common)
-        return ResidualMLP(self.dim, width, depth, **common)
+            return CellPosterior(edges, smooth, arc(self._gammas(k)), depth=depth, **common)
+        return ResidualMLP(self.dim, depth=depth, **common)
+
+    def _of_networks(self, interval: tuple[float, float]) -> dict[str, Any]:
+        """The arguments that the networks of blocks have in common."""
+        return {
+            "width": self.network.width, "condition_dim": self.condition_dim, "activation": self.network.activation,
+            "interval": interval,
+        }  # fmt: skip
 
     @property
     def _knows_cells(self) -> bool:
         """Whether the field of deep blocks is of the form that cells give it: along the circle to the normal law."""
         circular = self.stages.objective == "matching" and self.stages.matching_path == "circular"
-        return self.network.cells and circular and self._base_is_usual
+        return self._lines is not None and self.network.block is None and circular and self._may_know_cells
 
     def _block(self, k: int, like: Tensor) -> Velocity:
         """Block k: the one that is there, or a new one of one network."""

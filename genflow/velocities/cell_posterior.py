@@ -40,6 +40,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from genflow.errors import InputError
+from genflow.numerics.normal import log_density
 from genflow.velocities.residual import ResidualMLP
 
 __all__ = ["CellPosterior"]
@@ -50,7 +51,7 @@ _BOUNDS = math.exp(-_MOST) * (1 + 1e-6), math.exp(_MOST) * (1 - 1e-6)
 _LEAST = 1e-30
 _FAR = 1e4  # an edge that no row comes near
 _OUTER = 12.0  # deviations, beyond which nothing is left: φ is 2e-32 there, and smaller numbers are slow to come by
-_BELL, _ROOT_HALF = 1 / math.sqrt(2 * math.pi), math.sqrt(0.5)
+_ROOT_HALF = math.sqrt(0.5)
 
 
 class _Answer(NamedTuple):
@@ -152,7 +153,7 @@ class CellPosterior(ResidualMLP):
         angle = angle[..., None, None] if angle.ndim else angle
         cos, sin = angle.cos(), angle.sin()
         z = ((self._edges - cos * x[..., self._columns, None]) / sin).clamp(-_OUTER, _OUTER)
-        bell = torch.exp(-0.5 * z.square()) * _BELL
+        bell = log_density(z).exp()
         tail = torch.copysign(torch.erfc(z.abs() * _ROOT_HALF) * 0.5, z)
         density = logits.unflatten(-1, self._edges.shape).clamp(-_MOST, _MOST).exp()
         # Sums by parts: over the edges, of jumps, from the cell that the mean of x is in. Nothing large cancels.

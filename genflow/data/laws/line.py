@@ -50,22 +50,20 @@ def celled_line(law: ColumnLaw, least: float = _LEAST) -> CelledLine:
     own = mass >= least
     # Where values own the whole line, nothing is beyond the first and the last of them.
     first, last = (low.min().item(), high.max().item()) if law.whole else (-math.inf, math.inf)
-    edges, below = list[float](), 0.0
+    edges, shares = list[float](), [0.0]
     for edge in sorted({*low[own].tolist(), *high[own].tolist()}):
-        if first < edge < last and (share := NormalDist().cdf(edge)) - below > _NOTHING and 1 - share > _NOTHING:
+        share = NormalDist().cdf(edge)
+        if first < edge < last and share - shares[-1] > _NOTHING and 1 - share > _NOTHING:
             edges.append(edge)
-            below = share
+            shares.append(share)
     if not edges:
         return CelledLine()
-    cells = torch.bucketize((torch.special.ndtr(low) + torch.special.ndtr(high)) / 2, _shares(edges))
+    middle = torch.special.ndtr(low) + 0.5 * mass
+    cells = torch.bucketize(middle, middle.new_tensor(shares[1:]))
     alone = torch.zeros(len(edges) + 1, dtype=mass.dtype).scatter_reduce(0, cells, mass, "amax")
     total = mass.sum()
     owned = (mass[own].sum() / total if law.whole else mass[own].sum()).item()
     return CelledLine(edges, not law.whole or (total - alone.sum()).item() > _LITTLE, owned)
-
-
-def _shares(edges: Sequence[float]) -> torch.Tensor:
-    return torch.special.ndtr(torch.tensor(edges, dtype=torch.float64))
 
 
 def celled_lines(laws: Sequence[ColumnLaw]) -> list[CelledLine] | None:

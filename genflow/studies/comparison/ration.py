@@ -91,8 +91,8 @@ class Ration:
         cheaper = inner.cheaper(x[:1])
         places = model.places
         # What can be made cheaper may not use up its time before.
-        trial = (_FEWEST_ROWS, 0.25) if cheaper else (0, 1.0)
-        values = self._rows(model, x, condition, generator(), share, *trial, draws=1)
+        enough, patience = (_FEWEST_ROWS, 0.25) if cheaper else (0, 1.0)
+        values = self._rows(model, x, condition, generator(), share, enough, patience, draws=1)
         if values is None and cheaper is not None:
             model = model.replace(divergence=cheaper.divergence)
             self.remarks.append("log p by one random probe a row (Hutchinson), the exact divergence takes too long")
