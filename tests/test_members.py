@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 import genflow as gf
 from genflow.errors import InputError
-from genflow.models.jko_settings import may_think_again
+from genflow.models.jko_rules import may_think_again
 from genflow.models.members import first_regime, is_welcome, members_left, next_turn
 from genflow.training import Optimization, Regime, Stage, TrainingData, train
 from genflow.training.budget import Budget

@@ -17,7 +17,7 @@ from genflow.metrics import gaussian_wasserstein2, wasserstein2
 from genflow.models import Discretization, StageDisagreement
 from genflow.models.coupling import coupling
 from genflow.models.flow_matching import matching_loss
-from genflow.models.jko_settings import favours_matching, most_components, shares
+from genflow.models.jko_rules import favours_matching, most_components, shares
 from genflow.models.likelihood import jacobian_norm, kinetic_energy
 from genflow.models.local_matching import local_path
 from genflow.models.stages import CoarseFlow

@@ -49,16 +49,12 @@ from genflow.interfaces import Velocity
 from genflow.model import GenerativeModel
 from genflow.models.costs import Kinetic
 from genflow.models.discretization import Discretization
-from genflow.models.jko_settings import (
+from genflow.models.jko_rules import (
     CELLED,
     LAYERS,
     MATCHED_SHARES,
     MEMBERS,
     PARTLY,
-    BlockNetwork,
-    ProximalStep,
-    Rounds,
-    Stages,
     favours_matching,
     is_matched,
     is_worth_a_base,
@@ -68,6 +64,7 @@ from genflow.models.jko_settings import (
     usual_blocks,
     usual_step,
 )
+from genflow.models.jko_settings import BlockNetwork, ProximalStep, Rounds, Stages
 from genflow.models.local_matching import arc, contractions, diffuse, is_normal, local_path
 from genflow.models.members import Turn, beside_each_other, member_stage, members_of, next_turn
 from genflow.models.pilot import pilot_boundaries
