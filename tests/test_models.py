@@ -20,6 +20,7 @@ from genflow.models.flow_matching import matching_loss
 from genflow.models.jko_rules import favours_matching, most_components, shares
 from genflow.models.likelihood import jacobian_norm, kinetic_energy
 from genflow.models.local_matching import local_path
+from genflow.models.pushing import push, rows_to_push
 from genflow.models.stages import CoarseFlow
 from genflow.training import Budget, TrainingData, train
 
@@ -242,37 +243,39 @@ def test_a_new_block_starts_with_the_displacement_of_the_last(shifted):
     torch.testing.assert_close(flows[0].encode(x), flows[1].encode(x), rtol=0, atol=1e-4)
 
 
+def blocks_of(model, count):
+    return [model.replace(velocity=block) for block in list(model.velocity)[:count]]
+
+
 def test_rows_pushed_for_one_model_do_not_reach_another(shifted):
     data = TrainingData(shifted.train, shifted.validation)
     model, _ = small(data, 40, blocks=2)
-    model._push(data, 1, len(data.train))
+    push(blocks_of(model, 1), data, len(data.train))
     other, _ = small(TrainingData(shifted.train, shifted.validation), 40, blocks=2, activation="tanh")
-    assert torch.equal(other._push(data, 0, len(data.train))[0], shifted.train)
-    torch.testing.assert_close(
-        other._push(data, 2, len(data.train))[1], other.encode(shifted.validation), rtol=0, atol=1e-5
-    )
+    assert torch.equal(push([], data, len(data.train))[0], shifted.train)
+    _, pushed, _ = push(blocks_of(other, 2), data, len(data.train))
+    torch.testing.assert_close(pushed, other.encode(shifted.validation), rtol=0, atol=1e-5)
 
 
 def test_samples_are_pushed_once(shifted):
     model, _ = small(shifted, 40, blocks=3)
     cached, again = (TrainingData(shifted.train, shifted.validation) for _ in range(2))
-    rows = len(shifted.train)
-    for k in range(len(model.velocity) + 1):
-        model._push(cached, k, rows)
-    for ours, theirs in zip(model._push(cached, k, rows)[:2], model._push(again, k, rows)[:2], strict=True):
+    rows, flows = len(shifted.train), blocks_of(model, 3)
+    for k in range(len(flows) + 1):
+        push(flows[:k], cached, rows)
+    for ours, theirs in zip(push(flows, cached, rows)[:2], push(flows, again, rows)[:2], strict=True):
         assert torch.equal(ours, theirs)
-    torch.testing.assert_close(model._push(again, k, rows)[1], model.encode(shifted.validation), rtol=0, atol=1e-5)
+    torch.testing.assert_close(push(flows, again, rows)[1], model.encode(shifted.validation), rtol=0, atol=1e-5)
 
 
 def test_no_more_rows_are_pushed_than_will_be_seen():
-    model, data = gf.models.JKOiFlow(2, batch_size=512), TrainingData(torch.zeros(20_000, 2), torch.zeros(9, 2))
-    few = model._rows(data, [{"steps": 5}])  # 2560 rows seen
+    few = rows_to_push(20_000, 512, [5])  # 2560 rows seen
     assert 2 * 2560 <= few < 2 * 2560 + 2048
-    assert model._rows(data, [{"steps": 5}, {"steps": 6}]) == few
+    assert rows_to_push(20_000, 512, [5, 6]) == few
     for steps in ([], [100], [5, 30]):
-        assert model._rows(data, [{"steps": count} for count in steps]) == 20_000
-    assert len(model._push(data, 0, few)[0]) == few
-    assert model._rows(data, [{"steps": 0}]) > 512  # the time was up; the next block needs a batch all the same
+        assert rows_to_push(20_000, 512, steps) == 20_000
+    assert len(push([], TrainingData(torch.zeros(20_000, 2), torch.zeros(9, 2)), few)[0]) == few
+    assert rows_to_push(20_000, 512, [0]) > 512  # the time was up; the next block needs a batch all the same
 
 
 @pytest.mark.parametrize("depth", [0, 2])

@@ -32,7 +32,7 @@ from __future__ import annotations
 import inspect
 import math
 import statistics
-from collections.abc import Generator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -69,11 +69,12 @@ from genflow.models.local_matching import arc, contractions, diffuse, is_normal,
 from genflow.models.members import Turn, beside_each_other, member_stage, members_of, next_turn
 from genflow.models.pilot import pilot_boundaries
 from genflow.models.proximal import proximal_stage
+from genflow.models.pushing import PushedStream, push, rows_to_push
 from genflow.models.stages import initial_frequencies, likelihood_stage
 from genflow.naming.search import Between, OneOf
 from genflow.normal_mixture import NormalMixture, fit_mixture
 from genflow.schedulers import JKOSteps, Warped, refine, reparameterize
-from genflow.training import Optimization, Regime, Rows, Stage, Stream, TrainingData, pair, pick, unpair
+from genflow.training import Optimization, Regime, Stage, TrainingData, pair, pick, unpair
 from genflow.velocities import CellPosterior, Chain, Mean, ResidualMLP, Shallow
 
 __all__ = ["JKOiFlow", "diffuse"]
@@ -81,8 +82,7 @@ __all__ = ["JKOiFlow", "diffuse"]
 _WIDTH = 128  # of the blocks' hidden layers
 _LONG_AVERAGE = 0.999  # decay of the weights' average where matching leads, as diffusions have it
 _FEW = 10_000  # rows that a flow overfits within minutes
-_SPARE = 2  # rows pushed for a block, in units of those that it is expected to see
-_PUSHED_ROWS = 1024  # rows pushed at once, so that memory does not grow with the table
+_AT_ONCE = 1024  # rows looked at at once, so that memory does not grow with the table
 _SHARE, _PLANE_SHARE = 0.1, 0.2  # of the time, for a mixture: in the plane it may see more than any flow does
 _THIN_TIMES = 4  # as many components, for thin things in the plane
 _LOOKED_AT, _GLANCE = 2500, 4  # rows, and components, that say whether a mixture may be worth it
@@ -257,7 +257,7 @@ class JKOiFlow(Flow, GenerativeModel):
     @torch.no_grad()
     def _is_worth(self, mixture: NormalMixture, x: Tensor) -> bool:
         """Whether a mixture is to be the base in the place of the one that there is, by what it gains on these rows."""
-        gains = [mixture.log_prob(rows) - self.base.log_prob(rows) for rows in x.split(_PUSHED_ROWS)]
+        gains = [mixture.log_prob(rows) - self.base.log_prob(rows) for rows in x.split(_AT_ONCE)]
         return is_worth_a_base(self.dim, mixture.components, torch.cat(gains).mean().item())
 
     @property
@@ -457,9 +457,8 @@ class JKOiFlow(Flow, GenerativeModel):
     @torch.no_grad()
     def _nll(self, block: Velocity, data: TrainingData, rows: int) -> float:
         """The mean negative log-likelihood of the first validation rows, so many at most, under one block alone."""
-        flow = Flow(block, self.scheduler, self.integrator, self.divergence, self.base)
         held_out = pick(pair(data.validation, data.validation_condition), slice(min(rows, _COMPARED)))
-        return -flow.log_prob(*unpair(held_out)).double().mean().item()
+        return -self._alone(block).log_prob(*unpair(held_out)).double().mean().item()
 
     @property
     def _matching_optimization(self) -> Optimization:
@@ -520,7 +519,11 @@ class JKOiFlow(Flow, GenerativeModel):
 
         `entries` are those of the proximal steps so far; the last k are of this round.
         """
-        x_train, x_validation, condition = self._push(data, k, self._rows(data, entries[len(entries) - k :]))
+        flows = [self._alone(block) for block in list(self.velocity)[:k]]
+        steps = [entry["steps"] for entry in entries[len(entries) - k :]]
+        rows = rows_to_push(len(data.train), self.optimization.batch_size, steps)
+        x_train, x_validation, condition = push(flows, data, rows)
+        pushed = pair(x_train, condition)
         before = entries[-1]["nll"] if k else -self.base.log_prob(x_validation).double().mean().item()
         block = self._block(k, x_train)
         rounds = moves + halvings
@@ -537,8 +540,8 @@ class JKOiFlow(Flow, GenerativeModel):
                     self.velocity.truncate(max(k + entry["kept"], 1 if joint or self.stages.matched else 0))
 
         return proximal_stage(
-            Flow(block, self.scheduler, self.integrator, self.divergence, self.base),
-            self._pushed_batches(data, k, pair(x_train, condition)),
+            self._alone(block),
+            pushed if data.stream is None else PushedStream(data.stream, flows, pushed),
             pair(x_validation, data.validation_condition),
             self.discretization,
             h=self._weight(block, k),
@@ -551,12 +554,9 @@ class JKOiFlow(Flow, GenerativeModel):
             regime=Regime(settled=self._leads_to_a_mixture),
         )
 
-    def _pushed_batches(self, data: TrainingData, k: int, pushed: Rows) -> Rows | Stream:
-        """What block k takes its batches from: the rows that were pushed, or batches that are as they come."""
-        if data.stream is None:
-            return pushed
-        parts = (self.scheduler, self.integrator, self.divergence, self.base)
-        return _Pushed(data.stream, [Flow(block, *parts) for block in list(self.velocity)[:k]], pushed)
+    def _alone(self, block: Velocity) -> Flow:
+        """One block, with the parts of the whole."""
+        return Flow(block, self.scheduler, self.integrator, self.divergence, self.base)
 
     @property
     def _joint_per_rounds(self) -> float:
@@ -651,59 +651,6 @@ class JKOiFlow(Flow, GenerativeModel):
                 network.scale_output(shrunk)
         return network
 
-    def _rows(self, data: TrainingData, entries: Sequence[dict[str, Any]]) -> int:
-        """How many training rows to push for a block, from the entries of those before it.
-
-        It takes about as many steps as the block before it, and to push many more rows than it will see costs more than
-        it gains. Only where the rows that there are would be far too few, all blocks push them anew.
-        """
-        count = len(data.train)
-        for entry in entries:
-            steps = max(entry["steps"], 1)  # none, where the time was up
-            seen = -(-steps * self.optimization.batch_size // _PUSHED_ROWS) * _PUSHED_ROWS
-            count = min(_SPARE * seen, len(data.train)) if seen > count or _SPARE * seen < count else count
-        return count
-
-    @torch.no_grad()
-    def _push(self, data: TrainingData, k: int, rows: int) -> tuple[Tensor, Tensor, Tensor | None]:
-        """Training rows, that many, and validation rows behind the first k blocks, and the condition of the former.
-
-        Each block pushes them once.
-        """
-        blocks = list(self.velocity)[:k]
-        behind, x_train, x_validation = data.cache.get("pushed", ([], data.train, data.validation))
-        # Not those of another model, nor of an earlier pass, nor fewer than are wanted.
-        if behind != blocks[: len(behind)] or len(x_train) < rows:
-            behind, x_train, x_validation = [], data.train, data.validation
-        x_train, condition = x_train[:rows], None if data.train_condition is None else data.train_condition[:rows]
-        for block in blocks[len(behind) :]:
-            flow = Flow(block, self.scheduler, self.integrator, self.divergence, self.base)
-            x_train = _encode(flow, x_train, condition)
-            x_validation = _encode(flow, x_validation, data.validation_condition)
-        data.cache["pushed"] = (blocks, x_train, x_validation)
-        return x_train, x_validation, condition
-
-
-class _Pushed(Stream):
-    """A stream behind the first blocks of a chain.
-
-    Args:
-        stream: The stream.
-        flows: The blocks.
-        sample: Some of the rows, pushed.
-    """
-
-    def __init__(self, stream: Stream, flows: Sequence[Flow], sample: Rows):
-        self.stream, self.flows, self.sample, self.count = stream, flows, sample, stream.count
-
-    def batches(self, size: int, seed: int, skip: int = 0) -> Generator[Rows]:
-        for rows in self.stream.batches(size, seed, skip):
-            x, condition = unpair(rows)
-            with torch.no_grad():
-                for flow in self.flows:
-                    x = _encode(flow, x, condition)
-            yield pair(x, condition)
-
 
 def _event_shape(block: Velocity, dim: int) -> tuple[int, ...]:
     """The shape of a block's events, where it can serve as a block."""
@@ -714,9 +661,3 @@ def _event_shape(block: Velocity, dim: int) -> tuple[int, ...]:
     if math.prod(shape) != dim:
         raise InputError(f"dim: {dim} came with a block for events of shape {shape}; {math.prod(shape)} would do")
     return shape
-
-
-def _encode(flow: Flow, x: Tensor, condition: Tensor | None) -> Tensor:
-    parts = x.split(_PUSHED_ROWS)
-    conditions = [None] * len(parts) if condition is None else condition.split(_PUSHED_ROWS)
-    return torch.cat([flow.encode(rows, c) for rows, c in zip(parts, conditions, strict=True)])
