@@ -6,6 +6,7 @@ import itertools
 import math
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -235,7 +236,7 @@ def test_a_free_block_goes_all_the_way(shifted):
 
 def test_a_new_block_starts_with_the_displacement_of_the_last(shifted):
     model, _ = small(shifted, 60, blocks=1, first=0.5)
-    model.proximal_steps = gf.schedulers.JKOSteps(0.5, 2.0, 3.0, 2)
+    model.plan = replace(model.plan, blocks=2, growth=2.0)
     x = shifted.validation
     block = model._block(1, x)
     assert block.interval == (0.5, 1.5)
@@ -577,7 +578,7 @@ def test_a_chain_that_is_too_long_ends_where_validation_does():
     ("dim", "rows", "typed", "expected"),
     [
         (2, 250, {}, (0.2, 0.7)),
-        (2, 250, {"blocks": 2}, (0.0, 0.0)),
+        (2, 250, {"blocks": 2}, (0.0, None)),  # what a chain leaves that ends early
         (3, 250, {}, (0.95, 0.0)),
         (3, 1100, {}, (0.95, 0.0)),
         (21, 1300, {}, (0.95, 0.0)),
@@ -622,7 +623,7 @@ def test_one_block_is_the_default_above_the_plane(rows, typed, blocks, first):
     x[::2] += 9.0  # two groups
     model = gf.models.JKOiFlow(3, width=8, **typed)
     model.next_stage(TrainingData(x, x[:200]), [])
-    assert (model.blocks, model.proximal_steps.step(0)) == (blocks, first)
+    assert (model.plan.blocks, model.plan.step(0)) == (blocks, first)
     assert (model.config()["blocks"], model.config()["first"]) == (blocks, first)
 
 
@@ -727,7 +728,7 @@ def test_where_rows_are_scarce_a_block_follows_the_flow_all_the_way(typed, free)
     x = torch.randn(100, 3, generator=torch.Generator().manual_seed(0))
     fitted = gf.models.JKOiFlow(3, width=8, **typed).fit(x, iterations=8)
     config = fitted.model.config()
-    assert config["free_block"] == fitted.model.proximal.free_block == free
+    assert config["free_block"] == fitted.model.plan.proximal.free_block == free
     assert (config["matching_path"] == "circular") == (free or "free_block" in typed)
 
 

@@ -116,7 +116,7 @@ def test_a_pilot_says_where_the_blocks_are(tmp_path):
 def test_a_pilot_leads_a_chain_to_a_normal_law():
     """By default these rows have a mixture for a base, and one block."""
     model = gf.models.JKOiFlow(2, width=8, pilot=True).fit("two-moons", iterations=40).model
-    assert model.blocks == len(model.config()["boundaries"]) - 1 == 4
+    assert model.plan.blocks == len(model.config()["boundaries"]) - 1 == 4
     assert isinstance(model.base, gf.StandardNormal)
 
 
@@ -124,7 +124,7 @@ def test_boundaries_that_are_typed_stay():
     times = (0.0, 0.05, 0.4)
     model = gf.models.JKOiFlow(2, boundaries=times, **PURE).fit("two-moons", iterations=40).model
     assert model.velocity[0].interval == times[:2]
-    assert not model.proximal.free_block
+    assert not model.plan.proximal.free_block
     matched = gf.models.JKOiFlow(2, boundaries=times, objective="matching", width=8).fit("two-moons", iterations=6)
     assert matched.model.velocity.boundaries() == list(times)
 

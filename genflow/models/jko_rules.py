@@ -11,8 +11,9 @@ from genflow.interfaces import Velocity
 from genflow.models.jko_settings import Rounds
 
 __all__ = [
-    "CELLED", "LAYERS", "MATCHED_SHARES", "MEMBERS", "PARTLY", "favours_matching", "is_matched", "is_worth_a_base",
-    "may_think_again", "most_components", "shares", "usual_blocks", "usual_step",
+    "CELLED", "LAYERS", "MATCHED_SHARES", "MEMBERS", "PARTLY", "WIDTH", "favours_matching", "is_matched",
+    "is_worth_a_base", "may_think_again", "most_components", "shares", "usual_blocks", "usual_growth",
+    "usual_sharpness", "usual_step",
 ]  # fmt: skip
 
 # Shares of matching and of the joint likelihood above the plane, below so many rows.
@@ -20,6 +21,9 @@ _SHARES = ((3000, (0.2, 0.65)), (math.inf, (0.1, 0.75)))
 MATCHED_SHARES = (0.95, 0.0)
 """The same shares where matching leads."""
 _SCARCE, _NARROW = 3000, 20  # rows that are scarce; dimensions that are not many
+_FEW, _SHARPNESS = 10_000, 0.1  # rows that a flow overfits within minutes, and the radius that is against it
+WIDTH = 128
+"""Of the hidden layers of a block."""
 LAYERS, MEMBERS = 3, 8
 """Residual layers of a deep block, and the most networks that it is the mean of: each makes log p dearer."""
 CELLED = 0.5
@@ -102,6 +106,24 @@ def usual_step(dim: int, blocks: int, mixture: bool = False) -> float:
     return 1.0 if blocks == 1 and not mixture else 0.4
 
 
+def usual_growth(dim: int) -> float:
+    """The ratio of one step to the one before by default.
+
+    Args:
+        dim: Dimension of a point.
+    """
+    return 2.0 if dim <= 2 else 4.0
+
+
+def usual_sharpness(rows: int) -> float:
+    """The radius of sharpness-aware minimization in the joint stage by default.
+
+    Args:
+        rows: Rows to train on.
+    """
+    return _SHARPNESS if rows < _FEW else 0.0
+
+
 def most_components(dim: int, rows: int) -> int:
     """The most components of the base by default: what they can be told from takes rows.
 
@@ -129,10 +151,11 @@ def is_worth_a_base(dim: int, components: int, gain: float) -> bool:
     return dim <= 2 or (components <= _GROUPS and dim <= _NARROW) or gain >= _CLUSTERED * dim
 
 
-def shares(dim: int, rows: int, blocks: int, mixture: bool = False) -> tuple[float, float]:
+def shares(dim: int, rows: int, blocks: int, mixture: bool = False) -> tuple[float, float | None]:
     """The shares of the budget that local matching and the joint likelihood have, by default where the latter leads.
 
-    Several blocks in the plane are led further by proximal steps alone. See docs/experiments.md.
+    Several blocks in the plane are led further by proximal steps alone: the likelihood has what they leave, `None`. See
+    docs/experiments.md.
 
     Args:
         dim: Dimension of a point.
@@ -144,5 +167,5 @@ def shares(dim: int, rows: int, blocks: int, mixture: bool = False) -> tuple[flo
     if mixture:
         return 0.0, 0.9 if dim <= 2 else 0.8
     if dim <= 2:
-        return (0.2, 0.7) if blocks == 1 else (0.0, 0.0)
+        return (0.2, 0.7) if blocks == 1 else (0.0, None)
     return next(found for most, found in _SHARES if rows < most)

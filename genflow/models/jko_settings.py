@@ -204,12 +204,12 @@ class Stages(Group):
             matching_path=self.matching_path or ("circular" if matched else "straight"),
         )
 
-    def chosen(self, matching: float, joint: float) -> Any:
+    def chosen(self, matching: float, joint: float | None) -> Any:
         """The same with these shares where none were typed; of what a typed one leaves, the other has its part."""
         if self.matching is not None and self.joint is None:
-            joint *= (1 - self.matching) / (1 - matching)
+            joint = joint and joint * (1 - self.matching) / (1 - matching)
         elif self.joint is not None and self.matching is None:
-            matching *= (1 - self.joint) / (1 - joint)
+            matching *= (1 - self.joint) / (1 - (joint or 0.0))
         return self.rebuilt(
             matching=matching if self.matching is None else self.matching,
             joint=joint if self.joint is None else self.joint,
@@ -220,5 +220,9 @@ class Stages(Group):
         """The share of the budget that local matching has."""
         assert self.objective is not None
         assert self.matching is not None
-        assert self.joint is not None
-        return {"warmed": self.matching, "proximal": 0.0, "matching": 1 - self.joint}[self.objective]
+        return {"warmed": self.matching, "proximal": 0.0, "matching": 1 - (self.joint or 0.0)}[self.objective]
+
+    @property
+    def may_end_jointly(self) -> bool:
+        """Whether there may be a joint likelihood: where it has a share, or, left open, what a short chain leaves."""
+        return self.joint != 0

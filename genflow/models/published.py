@@ -154,11 +154,12 @@ class PublishedJKOiFlow(JKOiFlow):
     def _weight(self, block: Velocity, k: int) -> float:
         """The step h: in the first round by the schedule; afterwards as long as the block's interval."""
         length = block.interval[1] - block.interval[0]
-        return self._step(k) if length == 1 else length
+        return self.plan.step(k) if length == 1 else length
 
     def _new_block(self, k: int, interval: tuple[float, float]) -> Velocity:
-        assert self.network.width is not None
-        return PublishedNetwork(self.dim, self.network.width, interval)
+        width = self.plan.network.width
+        assert width is not None
+        return PublishedNetwork(self.dim, width, interval)
 
     def _proximal_stage(
         self, data: TrainingData, moves: int, halvings: int, k: int, entries: Sequence[dict[str, Any]] = ()
