@@ -15,9 +15,10 @@ import torch
 import genflow as gf
 from genflow import InputError
 from genflow.metrics import gaussian_wasserstein2, wasserstein2
-from genflow.models import Discretization, StageDisagreement
+from genflow.models import Discretization, Rounds, StageDisagreement
 from genflow.models.coupling import coupling
 from genflow.models.flow_matching import matching_loss
+from genflow.models.jko_plan import Facts, Plan
 from genflow.models.jko_rules import favours_matching, most_components, shares
 from genflow.models.likelihood import jacobian_norm, kinetic_energy
 from genflow.models.local_matching import local_path
@@ -601,9 +602,10 @@ def test_towards_a_mixture_nearly_all_is_the_likelihood_s():
 
 
 def test_one_block_is_what_short_budgets_suffice_for_in_the_plane():
-    assert gf.models.JKOiFlow(2).blocks == 1
-    assert gf.models.JKOiFlow(2, refine=1).blocks == 4  # what rounds move and halve is a chain
-    assert gf.models.JKOiFlow(3).blocks == gf.models.JKOiFlow(3, refine=1).blocks == 2  # as long as no rows are known
+    facts = Facts(rows=9000, distinct=9000)
+    assert Plan(2).settled(facts).blocks == 1
+    assert Plan(2, rounds=Rounds(refine=1)).settled(facts).blocks == 4  # what rounds move and halve is a chain
+    assert Plan(3, rounds=Rounds(refine=1)).settled(facts).blocks == 2
 
 
 @pytest.mark.parametrize(

@@ -143,7 +143,7 @@ class JKOiFlow(Flow, GenerativeModel):
         optimization: Optimization = Optimization(batch_size=256),
         **parts: Any,
     ):
-        plan = Plan(dim, blocks, first, growth, network, proximal, rounds, stages, optimization)
+        plan = Plan(dim, blocks, first, growth, network, proximal, rounds, stages, optimization).sketched()
         if whiten is None:
             whiten = network.block is None or not network.block.spatial
         if not 0 <= whiten <= 1:
@@ -155,7 +155,7 @@ class JKOiFlow(Flow, GenerativeModel):
         check_base(self.base, shape)
         self.dim, self.whiten, self.condition_dim = dim, whiten, condition_dim
         self.plan, self.discretization = plan, discretization
-        self.choose(whiten=whiten)
+        self.choose(whiten=whiten, **plan.choices())
         self._lines: Sequence[CelledLine] | None = None  # of the columns that it is trained on
 
     def next_stage(self, data: TrainingData, history: list[dict[str, Any]]) -> Stage | None:

@@ -132,35 +132,58 @@ class Plan:
             return self.stages.components
         return most_components(self.dim, rows) if self.is_plain and not self.proximal.pilot else 1
 
+    def sketched(self) -> Self:
+        """The same with what no row has a say in: of blocks that are not the usual ones, how many and how far."""
+        if not self.is_plain:
+            return self._cut(matched=False, mixture=False)
+        rate = self.stages.usual(self.by_matching).matching_rate
+        return replace(self, growth=self._growth, stages=self.stages.rebuilt(matching_rate=rate))
+
     def settled(self, facts: Facts) -> Self:
         """The same with nothing open but the components of a base and the boundaries that a pilot finds."""
         matched = self.by_rows(facts) and not facts.mixture
-        path = "circular" if matched else None
-        stages = self.stages.rebuilt(
-            objective=self.stages.objective or ("matching" if matched else None),
-            matching_path=self.stages.matching_path or path,
-        ).usual(self.by_matching)
-        blocks = self.blocks
-        if blocks is None and self.proximal.boundaries is not None:
-            blocks = len(self.proximal.boundaries) - 1
+        plan = self._cut(matched, facts.mixture)
+        assert plan.blocks is not None
+        usual = shares(self.dim, facts.distinct, plan.blocks, facts.mixture)
+        sharpness = self.optimization.sharpness
+        return replace(
+            plan,
+            network=self._settled_network(facts, matched, plan.stages.objective == "matching"),
+            stages=plan.stages.chosen(*(MATCHED_SHARES if matched or self.by_matching else usual)),
+            optimization=self.optimization.rebuilt(
+                sharpness=usual_sharpness(facts.rows) if sharpness is None else sharpness
+            ),
+        )
+
+    @property
+    def _growth(self) -> float:
+        return usual_growth(self.dim) if self.growth is None else self.growth
+
+    def _cut(self, matched: bool, mixture: bool) -> Self:
+        """The same with the way divided: what blocks learn by, how many there are, and how far they go.
+
+        Args:
+            matched: Whether matching leads because of the rows.
+            mixture: Whether the base is a mixture.
+        """
+        blocks, free, times = self.blocks, self.proximal.free_block, self.proximal.boundaries
+        if blocks is None and times is not None:
+            blocks = len(times) - 1
         elif blocks is None:
             alone = self.is_plain or self.by_matching
             blocks = usual_blocks(self.dim, self.rounds, alone, self.proximal.pilot)
-        free = self.proximal.free_block
         if free is None:
-            free = matched or self.by_matching or (self.proximal.pilot and self.proximal.boundaries is None)
-        usual = shares(self.dim, facts.distinct, blocks, facts.mixture)
+            free = matched or self.by_matching or (self.proximal.pilot and times is None)
+        stages = self.stages
+        if matched:
+            stages = stages.rebuilt(objective="matching", matching_path=stages.matching_path or "circular")
         return replace(
             self,
             blocks=blocks,
-            first=usual_step(self.dim, blocks, facts.mixture) if self.first is None else self.first,
-            growth=usual_growth(self.dim) if self.growth is None else self.growth,
-            network=self._settled_network(facts, matched, stages.objective == "matching"),
+            first=usual_step(self.dim, blocks, mixture) if self.first is None else self.first,
+            growth=self._growth,
             proximal=self.proximal.rebuilt(free_block=free),
-            stages=stages.chosen(*(MATCHED_SHARES if matched or self.by_matching else usual)),
-            optimization=self.optimization.rebuilt(sharpness=usual_sharpness(facts.rows))
-            if self.optimization.sharpness is None
-            else self.optimization,
+            stages=stages.usual(self.by_matching),
         )
 
     def towards(self, components: int) -> Self:
