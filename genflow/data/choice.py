@@ -94,7 +94,7 @@ def law_of(
     p = torch.cat([found.probabilities * (1 - share), found.probabilities.new_tensor([share])])
     values = torch.cat([found.values, found.values.new_tensor([math.nan])])
     if isinstance(found, Levels):
-        return Levels(found.count + 1, values, p, found.unit, rest)
+        return Levels(found.count + 1, values, p, found.unit, found.rest, between=found.between, grid=found.grid)
     return Atoms(found.rest, found.count + 1, values, p)
 
 
@@ -116,7 +116,13 @@ def _numbers(x: np.ndarray, column: Column, validation: np.ndarray | None, rest:
             unit = grid if grid > 0 and not counted else 1.0
             if ordered:
                 values, p = _extend_levels(x, values, p, width, grid)
-            return Levels(len(values), _tensor(values), _tensor(p), unit, rest)
+            # Where not all points of a grid have a level: by Good and Turing, as often as what was seen once, by Hill
+            # in any of the spaces alike.
+            new = rest if ordered else max(rest, (counts == 1).sum() / (len(x) + 1))
+            spaces = len(values) + 1
+            between = rest if ordered else new * (spaces - 2) / spaces
+            beyond = max(rest, 2 * new / spaces)
+            return Levels(len(values), _tensor(values), _tensor(p), unit, beyond, between=between, grid=grid)
     atoms = outstanding_values(x) if repeat.atoms else np.empty(0)
     others = x[~np.isin(x, atoms)]
     if len(np.unique(others)) < 2:

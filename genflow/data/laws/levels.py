@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from genflow.data.laws.law import Piece, Valued
-from genflow.numerics.normal import quantile
+from genflow.numerics.normal import log_mass, quantile
 
 __all__ = ["Levels"]
 
@@ -20,16 +20,20 @@ class Levels(Valued):
 
     .. math:: x_k \mapsto \Bigl( \Phi^{-1} \sum_{j < k} p_j, \; \Phi^{-1} \sum_{j \le k} p_j \Bigr)
 
-    What is none of the values owns an interval at an end of the line, the lower one if it is less than all of them,
-    each of half the mass `rest`: it has a finite log p, and a number of the line there comes back as the value beside
-    it.
+    What is none of the values has a finite log p, too. It owns an interval at an end of the line, the lower one if it
+    is less than all of them, each of half the mass `rest`. Of numbers in rising order, what lies between two of them
+    owns an interval between theirs, each of the same part of the mass `between`: a new number falls between any two of
+    those that have been seen alike. A number of the line there comes back as the value beside it, or, of values on a
+    grid, as the grid's own point there.
 
     Args:
         count: The number of values.
         values: The values in their order, `(count,)`, NaN for a missing one.
         probabilities: :math:`p_k > 0`, `(count,)`; what they sum up to is made :math:`1 -` `rest`.
         unit: The width of the grid by which a probability is divided where the column is one of decimals; 1 for counts.
-        rest: Mass of what is none of the values.
+        rest: Mass of what is beyond the values.
+        between: Mass of what is between them, where they are numbers in rising order. The missing value is above all.
+        grid: Distance of the points that are possible there; 0 where nothing is known of them.
         gap: Where the missing value stands, -1 for nowhere; it is found in the values.
 
     Example:
@@ -40,6 +44,10 @@ class Levels(Valued):
         >>> piece = law.piece(torch.tensor([5.0, 2.0], dtype=torch.float64))
         >>> torch.special.ndtr(piece.high) - torch.special.ndtr(piece.low)
         tensor([0.4950, 0.0050], dtype=torch.float64)
+
+    References:
+        Hill 1968, Posterior distribution of percentiles: Bayes' theorem for sampling from a population,
+        https://doi.org/10.1080/01621459.1968.11009286
     """
 
     def __init__(
@@ -50,23 +58,53 @@ class Levels(Valued):
         unit: float = 1.0,
         rest: float = 1e-6,
         gap: int = -1,
+        between: float = 0.0,
+        grid: float = 0.0,
     ):
         super().__init__(count, values, probabilities, gap)
-        self.unit, self.rest = float(unit), float(rest)
+        self.unit, self.rest, self.between, self.grid = float(unit), float(rest), float(between), float(grid)
 
     def config(self) -> dict[str, Any]:
-        return {"count": self.count, "unit": self.unit, "rest": self.rest, "gap": self.gap}
+        return {
+            "count": self.count, "unit": self.unit, "rest": self.rest, "gap": self.gap, "between": self.between,
+            "grid": self.grid,
+        }  # fmt: skip
 
     @property
     def whole(self) -> bool:
         return True
 
     def intervals(self) -> tuple[Tensor, Tensor]:
-        p, end = self.probabilities / self.probabilities.sum() * (1 - self.rest), 0.5 * self.rest
-        below = torch.cat([p.new_zeros(1), p.cumsum(0)]) + end
-        above = torch.cat([p.flip(0).cumsum(0).flip(0), p.new_zeros(1)]) + end
-        edges = quantile(below.log(), above.log())
-        return edges[:-1], edges[1:]
+        shares = self._shares()
+        return quantile(shares[0].log(), shares[1].log()), quantile(shares[2].log(), shares[3].log())
+
+    def _shares(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """The mass below and above the lower ends of the intervals, and below and above the upper ones."""
+        end, space = 0.5 * self.rest, self._space
+        p = self.probabilities / self.probabilities.sum() * (1 - self.rest - (self.count - 1) * space)
+        # A space follows each value but the last. Without spaces an end is the next one's beginning, to the last bit.
+        none, spaced = p.new_zeros(1), p + space
+        below, above = spaced.cumsum(0), spaced.flip(0).cumsum(0).flip(0)
+        lower, upper = torch.cat([none, below[:-1]]), torch.cat([above[1:], none])
+        return lower + end, above - space + end, below - space + end, upper + end
+
+    @property
+    def _space(self) -> float:
+        """The mass of what lies between two values that are neighbours."""
+        return self.between / (self.count - 1) if self._rises else 0.0
+
+    @property
+    def _rises(self) -> bool:
+        values = self.values
+        seen = values[:-1] if self.gap == self.count - 1 else values
+        return self.between > 0 and self.count > 1 and bool((seen.diff() > 0).all())  # nor is one no number
+
+    def _points(self, place: Tensor) -> Tensor:
+        """How many points are possible between each of these values and the next."""
+        if self.grid <= 0:
+            return torch.ones_like(place)
+        apart = (self.values[place + 1] - self.values[place]).nan_to_num(nan=0.0)
+        return ((apart / self.grid).round().long() - 1).clamp(min=1)
 
     def piece(self, x: Tensor) -> Piece:
         low, high = self.intervals()
@@ -75,14 +113,37 @@ class Levels(Valued):
         at = torch.searchsorted(keys, asked.contiguous()).clamp(max=self.count - 1)
         known = keys[at] == asked
         place, under = order[at], asked < keys[0]
+        a = torch.where(known, low[place], torch.where(under, -math.inf, high[-1]))
+        b = torch.where(known, high[place], torch.where(under, low[0], math.inf))
+        if self._rises and len(inner := (~known & (asked > keys[0]) & (asked < keys[-1])).nonzero().flatten()):
+            a[inner], b[inner] = self._between(asked[inner], place[inner] - 1)
         zero = torch.zeros_like(x)
-        return Piece(
-            torch.where(known, low[place], torch.where(under, -math.inf, high[-1])),
-            torch.where(known, high[place], torch.where(under, low[0], math.inf)),
-            zero - math.log(self.unit),
-            zero,
-        )
+        return Piece(a, b, zero - math.log(self.unit), zero)
+
+    def _between(self, x: Tensor, place: Tensor) -> tuple[Tensor, Tensor]:
+        """The intervals of numbers between each of these values and the next."""
+        points = self._points(place)
+        point = torch.ones_like(points)
+        if self.grid > 0:
+            point = torch.minimum(((x - self.values[place]) / self.grid).round().long().clamp(min=1), points)
+        _, _, below, above = (share[place] for share in self._shares())
+
+        def edge(number: Tensor) -> Tensor:
+            part = self._space * number / points
+            return quantile((below + part).log(), (above - part).log())
+
+        return edge(point - 1), edge(point)
 
     def value(self, z: Tensor) -> Tensor:
-        _, high = self.intervals()
-        return self.values[torch.searchsorted(high[:-1].contiguous(), z.contiguous())]
+        low, high = self.intervals()
+        place = torch.searchsorted(high[:-1].contiguous(), z.contiguous())
+        found = self.values[place]
+        if self._rises and len(inner := ((z < low[place]) & (place > 0)).nonzero().flatten()):
+            before = place[inner] - 1
+            share = (log_mass(high[before], z[inner]).exp() / self._space).clamp(max=1.0)
+            points = self._points(before)
+            below, above = self.values[before], self.values[before + 1]
+            on_grid = below + self.grid * (share * points).ceil().clamp(min=1)
+            nearest = torch.where((share > 0.5) & ~above.isnan(), above, below)
+            found[inner] = torch.where((self.grid > 0) & (on_grid < above), on_grid, nearest)
+        return found
