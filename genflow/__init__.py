@@ -52,6 +52,7 @@ if TYPE_CHECKING:
         Velocity,
     )
     from genflow.normal_mixture import NormalMixture
+    from genflow.scale_mixture import ScaleMixture
     from genflow.schedulers.function import as_scheduler
     from genflow.solvers.function import as_integrator
     from genflow.storage.checkpoint import load
@@ -73,6 +74,7 @@ __all__ = [
     "NormalMixture",
     "Path",
     "Remark",
+    "ScaleMixture",
     "Scheduler",
     "Solution",
     "SolverError",
@@ -107,6 +109,7 @@ _HOME = {
     "DensityEstimator": "genflow.estimator",
     "Flow": "genflow.flow",
     "NormalMixture": "genflow.normal_mixture",
+    "ScaleMixture": "genflow.scale_mixture",
     "StandardNormal": "genflow.base",
     "as_divergence": "genflow.divergences",
     "as_integrator": "genflow.solvers.function",

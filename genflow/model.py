@@ -138,6 +138,14 @@ class GenerativeModel(Density, ABC):
         """
         return None
 
+    def calibrate(self, x: Float[Tensor, "*shape"], condition: Any = None) -> None:
+        """After training, before it is settled: estimates what is to be told from rows that it has not learned from.
+
+        Args:
+            x: Validation rows, `(n, *event)`, as many as there is time for.
+            condition: The condition of each.
+        """
+
     def remark_on(self, x: Float[Tensor, "*shape"], rows: str = "rows") -> str | None:
         """What a reader of the log densities of these rows should know, in one line; `None` where there is nothing.
 

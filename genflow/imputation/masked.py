@@ -147,6 +147,9 @@ class Masked(Density):
     def stages_behind(self, history: list[dict[str, Any]]) -> list[dict[str, Any]]:
         return self.model.stages_behind(history)
 
+    def calibrate(self, x: Tensor, condition: Any = None) -> None:
+        self.model.calibrate(x, self._nothing(condition))
+
     def settle(self, x: Tensor, condition: Any = None) -> Settled | None:
         return self.model.settle(x, self._nothing(condition))
 

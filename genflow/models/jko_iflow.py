@@ -29,6 +29,7 @@ maximum likelihood.
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import math
 import statistics
@@ -42,7 +43,7 @@ from torch import Tensor
 from genflow.base import StandardNormal, check_base
 from genflow.data import Whiten
 from genflow.data.laws import CelledLine
-from genflow.errors import InputError
+from genflow.errors import InputError, SolverError
 from genflow.flow import Flow
 from genflow.groups import flatten_groups
 from genflow.interfaces import Velocity
@@ -60,6 +61,7 @@ from genflow.models.pushing import PushedStream, push, rows_to_push
 from genflow.models.stages import likelihood_stage
 from genflow.naming.search import Between, OneOf
 from genflow.normal_mixture import NormalMixture, fit_mixture
+from genflow.scale_mixture import ScaleMixture
 from genflow.schedulers import Warped, refine, reparameterize
 from genflow.training import Optimization, Regime, Stage, TrainingData, pair, pick, unpair
 from genflow.velocities import CellPosterior, Chain, Mean, ResidualMLP, Shallow
@@ -143,6 +145,8 @@ class JKOiFlow(Flow, GenerativeModel):
         optimization: Optimization = Optimization(batch_size=256),
         **parts: Any,
     ):
+        if stages.tails is None:
+            stages = stages.rebuilt(tails=network.block is None and "base" not in parts)
         plan = Plan(dim, blocks, first, growth, network, proximal, rounds, stages, optimization).sketched()
         if whiten is None:
             whiten = network.block is None or not network.block.spatial
@@ -160,6 +164,8 @@ class JKOiFlow(Flow, GenerativeModel):
 
     def next_stage(self, data: TrainingData, history: list[dict[str, Any]]) -> Stage | None:
         self._lines = data.lines
+        if self.plan.stages.tails and isinstance(self.base, ScaleMixture):  # a training that goes on has it ahead
+            self.base = StandardNormal(self.base.shape)
         self._settle(data, first=not history and not len(self.velocity))
         stages, kinds = self.plan.stages, [entry["kind"] for entry in history]
         if stages.matched:
@@ -288,6 +294,13 @@ class JKOiFlow(Flow, GenerativeModel):
         """Whether the chain has fewer blocks than the budget was divided among."""
         blocks = [entry["block"] for entry in history if entry["kind"] == _PROXIMAL]
         return bool(blocks) and not self.plan.rounds.any and blocks[-1] < self._blocks - 1
+
+    @torch.no_grad()
+    def calibrate(self, x: Tensor, condition: Any = None) -> None:
+        """Estimates the law of the noise where these rows end: what was not learned from lies wider, some of it far."""
+        if self.plan.stages.tails and is_normal(self.base):
+            with contextlib.suppress(SolverError):
+                self.base = ScaleMixture.of(self.encode(x, condition))
 
     def settle(self, x: Tensor, condition: Any = None, tolerance: float = 0.01, most: int = 128) -> Any:
         for k, block in enumerate(self.velocity):  # what was tried beside it and is not the better is let go

@@ -214,7 +214,7 @@ class Plan:
             "members": network.members, "free_block": proximal.free_block, "boundaries": proximal.boundaries,
             "objective": stages.objective, "components": stages.components,
             "matching": stages.matching, "matching_rate": stages.matching_rate, "matching_path": stages.matching_path,
-            "joint": stages.joint, "sharpness": self.optimization.sharpness,
+            "joint": stages.joint, "tails": stages.tails, "sharpness": self.optimization.sharpness,
         }  # fmt: skip
 
     @property

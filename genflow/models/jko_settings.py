@@ -167,6 +167,9 @@ class Stages(Group):
             64, or 256 narrow ones for thin things in the plane, for vectors without conditions of which there are 5000
             rows and more, in more than 20 dimensions 1000, where that is worth it (`is_worth_a_base`); see
             `genflow.normal_mixture`. A base that is typed stays.
+        tails: Whether the law of the noise is estimated at the end, on validation rows; see `genflow.scale_mixture`.
+            By default where vectors are led to the standard normal law, not of a `block` of one's own, nor to a base
+            that is typed.
     """
 
     objective: str | None = None
@@ -178,6 +181,7 @@ class Stages(Group):
     kinetic: float = 0.1
     fallback: bool = True
     components: int | None = None
+    tails: bool | None = None
 
     def __post_init__(self) -> None:
         if self.components is not None and self.components < 1:

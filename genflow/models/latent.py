@@ -208,6 +208,9 @@ class LatentFlow(GenerativeModel):
         return self.flow.next_stage(data.cache["latents"], history[1:])
 
     @torch.no_grad()
+    def calibrate(self, x: Float[Tensor, "*batch dim"], condition: Any = None) -> None:
+        self.flow.calibrate(self.latents(x), condition)
+
     def settle(self, x: Float[Tensor, "*batch dim"], condition: Any = None) -> Settled | None:
         found = self.flow.settle(self.latents(x), condition)
         # What it says of latents is no density of rows.

@@ -29,7 +29,7 @@ _PACKAGES = (
     "baselines", "data", "divergences", "fitted", "imputation", "models", "paths", "schedulers", "solvers", "training",
     "velocities",
 )  # fmt: skip
-_MODULES = ("base", "fitting", "flow", "groups", "normal_mixture", "wrappers")
+_MODULES = ("base", "fitting", "flow", "groups", "normal_mixture", "scale_mixture", "wrappers")
 """Where genflow's own components are defined."""
 
 _MOVED = {

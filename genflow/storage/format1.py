@@ -17,6 +17,7 @@ DEFAULTS: dict[str, dict[str, Any]] = {
         "matching_rate": 3e-3,
         "members": 1,
         "fallback": False,
+        "tails": False,
     },
 }
 """Arguments by class whose default is another one today, as JSON: `{"module:Name": {"argument": old default}}`.

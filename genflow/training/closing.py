@@ -18,6 +18,8 @@ from genflow.training.rows import TrainingData
 
 __all__ = ["Closed", "Closing", "few_steps", "work"]
 
+_SEEN, _PART = 1024, 0.25  # rows that a model is calibrated on at most; the part of the time that is left for it
+_FEWEST = 16  # rows that there has to be time for
 _ROWS = 64  # enough to see how fine a grid has to be
 _MORE_ROWS = 256  # that an NLL is the mean of where no clock runs and nothing is settled
 _SOLVES = 12.0  # what settling usually takes: half the steps, the steps, twice as many, there and back, an NLL
@@ -96,6 +98,7 @@ class Closing:
         settled = None
         try:
             with deadline(left, self.budget.clock):
+                self._calibrate(left)
                 settled = self.model.settle(self.x[:_ROWS], condition)
         except OutOfTime:
             settled = Settled(self.x.new_empty(0), "no time was left to check its log p on validation rows")
@@ -105,6 +108,14 @@ class Closing:
             return Closed(remarks)
         nll, se = mean_and_se(-(log_p.double().cpu() + self.log_det[: len(log_p)].cpu()))
         return Closed(remarks, nll, se, len(log_p))
+
+    def _calibrate(self, left: float) -> None:
+        """Lets the model see as many validation rows as a part of the time is enough for, unless they would be few."""
+        pace = self.seconds / _ROWS if self.budget.timed else 0.0
+        rows = min(_SEEN, int(_PART * left / pace) if pace else _SEEN)
+        if rows >= _FEWEST:
+            condition = None if self.condition is None else self.condition[:rows]
+            self.model.calibrate(self.x[:rows], condition)
 
     def _judge(self, known: Tensor | None) -> Tensor:
         """The log density of as many validation rows as there is time for, from the first on."""
