@@ -145,6 +145,8 @@ def test_a_training_that_goes_on_leads_to_the_normal_law_again():
         ({"tails": False}, gf.StandardNormal),
         ({"base": gf.StandardNormal(3, 2.0)}, gf.StandardNormal),
         ({"components": 2}, gf.NormalMixture),
+        ({"objective": "matching"}, gf.StandardNormal),
+        ({"pilot": True}, gf.StandardNormal),
         ({"block": gf.velocities.ResidualMLP(3, width=8)}, gf.StandardNormal),
     ],
 )

@@ -145,8 +145,8 @@ class JKOiFlow(Flow, GenerativeModel):
         optimization: Optimization = Optimization(batch_size=256),
         **parts: Any,
     ):
-        if stages.tails is None:
-            stages = stages.rebuilt(tails=network.block is None and "base" not in parts)
+        if "base" in parts and stages.tails is None:
+            stages = stages.rebuilt(tails=False)
         plan = Plan(dim, blocks, first, growth, network, proximal, rounds, stages, optimization).sketched()
         if whiten is None:
             whiten = network.block is None or not network.block.spatial

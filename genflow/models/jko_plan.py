@@ -134,10 +134,10 @@ class Plan:
 
     def sketched(self) -> Self:
         """The same with what no row has a say in: of blocks that are not the usual ones, how many and how far."""
-        if not self.is_plain:
-            return self._cut(matched=False, mixture=False)
-        rate = self.stages.usual(self.by_matching).matching_rate
-        return replace(self, growth=self._growth, stages=self.stages.rebuilt(matching_rate=rate))
+        rate, tails = self.stages.usual(self.by_matching).matching_rate, self.stages.tails
+        tails = self.is_plain and not self.proximal.pilot if tails is None else tails
+        plan = replace(self, growth=self._growth, stages=self.stages.rebuilt(matching_rate=rate, tails=tails))
+        return plan if self.is_plain else plan._cut(matched=False, mixture=False)
 
     def settled(self, facts: Facts) -> Self:
         """The same with nothing open but the components of a base and the boundaries that a pilot finds."""

@@ -168,8 +168,8 @@ class Stages(Group):
             rows and more, in more than 20 dimensions 1000, where that is worth it (`is_worth_a_base`); see
             `genflow.normal_mixture`. A base that is typed stays.
         tails: Whether the law of the noise is estimated at the end, on validation rows; see `genflow.scale_mixture`.
-            By default where vectors are led to the standard normal law, not of a `block` of one's own, nor to a base
-            that is typed.
+            By default where all stages lead to the standard normal law; not of a `block` of one's own, another
+            `objective`, behind a pilot, nor of a base that is typed.
     """
 
     objective: str | None = None
