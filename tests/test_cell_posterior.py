@@ -81,7 +81,8 @@ def test_its_flow_has_the_law_of_the_cells():
 )
 def test_derivatives_by_hand_are_those_of_its_values(edges, time, seed):
     smooth = [bool((seed >> j) % 2) or not own for j, own in enumerate(edges)]
-    field, dim = random_field(seed, edges, smooth, interval=(0.0, 2.0), arc=(0.1, 0.9)), len(edges)
+    more = {"interval": (0.0, 2.0), "arc": (0.1, 0.9), "sides": seed % 3 > 0}
+    field, dim = random_field(seed, edges, smooth, **more), len(edges)
     generator = torch.Generator().manual_seed(seed)
     x = torch.randn(6, dim, generator=generator, dtype=torch.float64)
     tangents = torch.randn(3, 6, dim, generator=generator, dtype=torch.float64)
@@ -112,14 +113,15 @@ def test_in_single_precision_it_is_what_it_is_in_double():
     assert (single.double() - exact).abs().max() < 20 * 2**-23 * 4 / math.sin(0.1 * math.pi) ** 2
 
 
-def test_a_single_row_has_a_divergence():
-    field = random_field(1, [[0.3], []])
+@pytest.mark.parametrize("sides", [False, True])
+def test_a_single_row_has_a_divergence(sides):
+    field = random_field(1, [[0.3], []], sides=sides)
     x, t = torch.randn(2, dtype=torch.float64), torch.tensor(0.4, dtype=torch.float64)
     torch.testing.assert_close(field.divergence(x, t)[1], field.divergence(x[None], t)[1][0])
 
 
 def test_rows_that_are_far_or_no_numbers_are_no_index():
-    field = random_field(2, [[0.3], [-1.0, 0.0, 1.0]])
+    field = random_field(2, [[0.3], [-1.0, 0.0, 1.0]], sides=True)
     x = torch.tensor([[2e4, 0.0], [-2e4, 0.0], [math.inf, 0.0], [-math.inf, 1.0], [math.nan, 0.0], [-math.nan, 0.0]])
     x = x.double()
     for t in (torch.tensor(0.0), torch.tensor(0.5)):
@@ -130,8 +132,22 @@ def test_rows_that_are_far_or_no_numbers_are_no_index():
         assert not v[4:].isfinite().all()
 
 
+def test_what_is_told_of_an_edge_is_the_probability_of_its_side():
+    """P(x < a | x_θ) where x is normal: by draws of x and z, in a narrow band of x_θ; in units of its deviation."""
+    field, angle = random_field(0, [EDGES], sides=True), 0.4
+    generator = torch.Generator().manual_seed(0)
+    x, z = torch.randn(2, 2_000_000, generator=generator, dtype=torch.float64)
+    at = x * math.cos(angle) + z * math.sin(angle)
+    told, _ = field._sides(torch.tensor([[0.6]], dtype=torch.float64), torch.tensor(angle / (math.pi / 2)))
+    for edge, each in zip(EDGES, told[0], strict=True):
+        below = 0.5 * math.erfc(-edge / math.sqrt(2))
+        seen = (x[(at - 0.6).abs() < 0.02] < edge).double()
+        error = seen.std() / math.sqrt(len(seen)) / math.sqrt(below * (1 - below))
+        assert abs(each - (seen.mean() - below) / math.sqrt(below * (1 - below))) < 4 * error + 0.01  # the band's width
+
+
 def test_a_part_is_the_same_field():
-    field = random_field(0, [[0.3], []], interval=(0.0, 1.0))
+    field = random_field(0, [[0.3], []], interval=(0.0, 1.0), sides=True)
     part = field.on((0.2, 0.6))
     x, t = torch.randn(5, 2, dtype=torch.float64), torch.tensor(0.4, dtype=torch.float64)
     assert torch.equal(part(x, t), field(x, t))

@@ -520,7 +520,7 @@ class JKOiFlow(Flow, GenerativeModel):
             return Shallow(self.dim, frequencies=network.frequencies, **common)
         if self._lines is not None and self._knows_cells:
             edges, smooth = [line.edges for line in self._lines], [line.smooth for line in self._lines]
-            return CellPosterior(edges, smooth, arc(self._gammas(k)), depth=network.depth, **common)
+            return CellPosterior(edges, smooth, arc(self._gammas(k)), depth=network.depth, sides=True, **common)
         return ResidualMLP(self.dim, depth=network.depth, **common)
 
     def _of_networks(self, interval: tuple[float, float]) -> dict[str, Any]:

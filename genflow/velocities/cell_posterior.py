@@ -20,7 +20,9 @@ other columns, the mean rate of change of :math:`x_\theta` is
              {\sum_k E_k \bigl(\Phi(\beta_k) - \Phi(\alpha_k)\bigr)} .
 
 It is 0 where all :math:`E_k` are alike, and sharp at the edges where the noise is small. As the place in a cell says
-nothing about the other columns, the best logits :math:`\ell_k` of a column are smooth functions of the others.
+nothing about the other columns, the best logits :math:`\ell_k` of a column depend on them through their cells alone:
+through the probability, under the normal law, that x is below an edge, :math:`\Phi(\alpha_k)`. With `sides` the network
+is told that of each edge, in units of its deviation. It has not to learn then where the others' edges are.
 
 For classes that are embedded as points, in place of cells, this is known as score interpolation.
 
@@ -31,7 +33,7 @@ For classes that are embedded as points, in place of cells, this is known as sco
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 from typing import Any, NamedTuple
 
@@ -49,6 +51,7 @@ _EARLIEST = 0.003  # an angle, below which the field is that of this one: as sha
 _MOST = 15.0  # bound of a logit: a cell is at most e³⁰ times as dense as another
 _BOUNDS = math.exp(-_MOST) * (1 + 1e-6), math.exp(_MOST) * (1 - 1e-6)
 _LEAST = 1e-30
+_RAREST = 1e-3  # a variance, below which what is told of an edge is less than one unit
 _FAR = 1e4  # an edge that no row comes near
 _OUTER = 12.0  # deviations, beyond which nothing is left: φ is 2e-32 there, and smaller numbers are slow to come by
 _ROOT_HALF = math.sqrt(0.5)
@@ -86,6 +89,7 @@ class CellPosterior(ResidualMLP):
         time_features: Terms of the cosine series in time that the biases are made of.
         interval: The times :math:`(t_0, t_1)` on which it lives; the angle is linear in them.
         series: The interval of the cosine series in time, and of the arc, by default the same.
+        sides: Whether the network is told how probable each side of each edge is.
 
     It starts as the zero field.
 
@@ -101,6 +105,10 @@ class CellPosterior(ResidualMLP):
     _edges: Tensor
     _columns: Tensor
     _last: Tensor
+    _owner: Tensor
+    _places: Tensor
+    _below: Tensor
+    _deviation: Tensor
 
     def __init__(
         self,
@@ -114,6 +122,7 @@ class CellPosterior(ResidualMLP):
         time_features: int = 8,
         interval: tuple[float, float] = (0.0, 1.0),
         series: tuple[float, float] | None = None,
+        sides: bool = False,
     ):
         super().__init__(len(edges), width, depth, condition_dim, activation, time_features, interval, series)
         rising = all(a < b for own in edges for a, b in pairwise([-_FAR, *own, _FAR]))  # nor is one no number
@@ -138,6 +147,15 @@ class CellPosterior(ResidualMLP):
         self.logits = nn.Linear(width, self._edges.numel())
         nn.init.zeros_(self.logits.weight)
         nn.init.zeros_(self.logits.bias)
+        self.sides = bool(sides)
+        if self.sides:
+            # Each edge that there is, the number of its column, and the probability below it with its deviation.
+            inner = [(j, edge) for j in columns for edge in edges[j]]
+            self._hold("_owner", torch.tensor([j for j, _ in inner], dtype=torch.long))
+            self._hold("_places", torch.tensor([edge for _, edge in inner]))
+            self._hold("_below", torch.special.ndtr(self._places))
+            self._hold("_deviation", (self._below * (1 - self._below)).clamp(min=_RAREST).sqrt())
+            self.lift_sides = nn.Linear(len(inner), width, bias=False)
 
     def _hold(self, name: str, values: Tensor) -> None:
         self.register_buffer(name, values, persistent=False)  # the constructor's arguments say them again
@@ -147,6 +165,37 @@ class CellPosterior(ResidualMLP):
         start, stop = self.series
         rate = 0.5 * math.pi * (self.arc[1] - self.arc[0]) / (stop - start)
         return (0.5 * math.pi * self.arc[0] + (t - start) * rate).clamp(min=_EARLIEST), rate
+
+    def _sides(self, x: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
+        """What the network is told of each edge, and its derivative by its column's coordinate."""
+        angle, _ = self._angle(t.to(x.dtype))
+        angle = angle[..., None] if angle.ndim else angle
+        cos, sin = angle.cos(), angle.sin()
+        z = ((self._places - cos * x[..., self._owner]) / sin).clamp(-_OUTER, _OUTER)
+        told = (torch.special.ndtr(z) - self._below) / self._deviation
+        return told, -(cos / sin) * log_density(z).exp() / self._deviation
+
+    def enter(self, x: Tensor, t: Tensor) -> Tensor:
+        h = self.lift(x)
+        return h + self.lift_sides(self._sides(x, t)[0]) if self.sides else h
+
+    def pushed_entry(self, x: Tensor, t: Tensor, tangents: Tensor) -> Tensor:
+        pushed = super().pushed_entry(x, t, tangents)
+        if not self.sides:
+            return pushed
+        return pushed + self.lift_sides(self._sides(x, t)[1] * tangents[..., self._owner])
+
+    def _columns_of(self, x: Tensor, t: Tensor) -> Callable[[slice], Tensor] | None:
+        """What a unit in each direction enters as; `None` where it is the same for all rows."""
+        if not self.sides:
+            return None
+        slopes = self._sides(x, t)[1].reshape(-1, len(self._owner), 1)
+
+        def columns(rows: slice) -> Tensor:
+            of_sides = slopes[rows] * self.lift_sides.weight.mT
+            return self.lift.weight.mT.expand(len(of_sides), -1, -1).index_add(1, self._owner, of_sides)
+
+        return columns
 
     def _answer(self, x: Tensor, t: Tensor, logits: Tensor) -> _Answer:
         angle, rate = self._angle(t.to(x.dtype))
@@ -210,5 +259,5 @@ class CellPosterior(ResidualMLP):
             of_cells = torch.einsum("rck,ckw->rcw", by_logit[rows], weight)
             return plain.expand(len(of_cells), -1, -1).index_add(1, self._columns, of_cells)
 
-        trace = self.trace_of(readout, slopes).reshape(x.shape[:-1])
+        trace = self.trace_of(readout, slopes, self._columns_of(x, t)).reshape(x.shape[:-1])
         return self._whole(self.readout(a), found.velocity), trace + self._own_slope(found).sum(-1)

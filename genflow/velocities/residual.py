@@ -17,6 +17,7 @@ and none is spent on :math:`W_{in}` and :math:`W_{out}`:
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -108,9 +109,17 @@ class ResidualMLP(TimeSeries):
     def forward(self, x: Float[Tensor, "*shape"], t: Tensor, condition: Any = None) -> Float[Tensor, "*shape"]:
         return self.readout(self.features(x, t, condition))
 
+    def enter(self, x: Tensor, t: Tensor) -> Tensor:
+        """What enters the first layer, :math:`h_0`, `(*batch, width)`."""
+        return self.lift(x)
+
+    def pushed_entry(self, x: Tensor, t: Tensor, tangents: Tensor) -> Tensor:
+        """Tangents where they enter it, `(n, *batch, width)`."""
+        return tangents @ self.lift.weight.mT
+
     def features(self, x: Tensor, t: Tensor, condition: Any = None) -> Tensor:
         r"""What is read out, :math:`a(h_L)`, `(*batch, width)`."""
-        h = self.lift(x)
+        h = self.enter(x, t)
         for inner, outer, bias in zip(self.inner, self.outer, self.biases(x, t, condition), strict=True):
             (a,) = self.activation(_product(bias, h, inner), 0)
             h = _product(h, a, outer)
@@ -124,7 +133,7 @@ class ResidualMLP(TimeSeries):
 
     def pushed_features(self, x: Tensor, t: Tensor, tangents: Tensor, condition: Any = None) -> tuple[Tensor, Tensor]:
         """The features, and the tangents where they are read out, `(n, *batch, width)`."""
-        h, pushed = self.lift(x), tangents @ self.lift.weight.mT
+        h, pushed = self.enter(x, t), self.pushed_entry(x, t, tangents)
         for inner, outer, bias in zip(self.inner, self.outer, self.biases(x, t, condition), strict=True):
             a, arrived = push_through(self.activation, _product(bias, h, inner), inner(pushed))
             h, pushed = _product(h, a, outer), _product(pushed, arrived, outer)
@@ -138,7 +147,7 @@ class ResidualMLP(TimeSeries):
 
     def features_with_slopes(self, x: Tensor, t: Tensor, condition: Any = None) -> tuple[Tensor, list[Tensor]]:
         """The features, and the slopes of all layers, `(*batch, width)` each."""
-        h, slopes = self.lift(x), list[Tensor]()
+        h, slopes = self.enter(x, t), list[Tensor]()
         for inner, outer, bias in zip(self.inner, self.outer, self.biases(x, t, condition), strict=True):
             a, slope = self.activation(_product(bias, h, inner), 1)
             h = _product(h, a, outer)
@@ -146,22 +155,29 @@ class ResidualMLP(TimeSeries):
         a, slope = self.activation(h, 1)
         return a, [*slopes, slope]
 
-    def trace_of(self, readout: Callable[[slice], Tensor], slopes: Sequence[Tensor]) -> Tensor:
+    def trace_of(
+        self,
+        readout: Callable[[slice], Tensor],
+        slopes: Sequence[Tensor],
+        columns: Callable[[slice], Tensor] | None = None,
+    ) -> Tensor:
         """The trace of the Jacobian of each row, `(rows,)`, from the slopes of its layers.
 
         Args:
             readout: What reads the features of some rows out, `(dim, width)`, or of each, `(rows, dim, width)`.
             slopes: The slopes.
+            columns: What a unit in each direction enters as, likewise. By default :math:`W_{in}`.
         """
         held = _CACHED_ELEMENTS if slopes[0].device.type == "cpu" else interfaces._PUSHED_ELEMENTS
         rows = max(1, held // (self.dim * self.width))
         parts = zip(*(slope.reshape(-1, self.width).split(rows) for slope in slopes), strict=True)
-        return torch.cat([self._trace(readout(slice(k * rows, (k + 1) * rows)), *part) for k, part in enumerate(parts)])
+        pieces = (slice(k * rows, (k + 1) * rows) for k in itertools.count())
+        entering = columns or (lambda rows: self.lift.weight.mT)
+        return torch.cat([self._trace(entering(k), readout(k), *part) for k, part in zip(pieces, parts, strict=False)])
 
-    def _trace(self, readout: Tensor, *slopes: Tensor) -> Tensor:
+    def _trace(self, columns: Tensor, readout: Tensor, *slopes: Tensor) -> Tensor:
         """The same of rows that are few enough to push all columns at once."""
         first, *between, last = (slope.unsqueeze(1) for slope in slopes)
-        columns = self.lift.weight.mT
         pushed = columns + self.outer[0](first * self.inner[0](columns))
         for inner, outer, slope in zip(list(self.inner)[1:], list(self.outer)[1:], between, strict=True):
             pushed = _product(pushed, inner(pushed) * slope, outer)
