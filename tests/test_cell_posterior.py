@@ -294,6 +294,16 @@ def test_blocks_that_can_not_know_cells_change_nothing(typed):
     assert (config["objective"], config["whiten"]) == ("warmed", True)
 
 
+@pytest.mark.parametrize(("rows", "typed", "told"), [(400, None, True), (400, False, False), (20, None, False)])
+def test_they_are_told_the_sides_of_edges_where_rows_are_enough(rows, typed, told):
+    table = gf.data.load(answers(rows))
+    edges = sum(len(line.edges) for line in table.preprocessor.celled_lines())
+    assert (len(table.train) >= 5 * edges) == (rows == 400)
+    fitted = gf.models.JKOiFlow(table.dim, width=8, sides=typed).fit(table, iterations=3)
+    assert [network.sides for network in fitted.model.velocity] == [told]
+    assert fitted.model.config()["sides"] is told
+
+
 def test_a_typed_grid_stays():
     fitted = gf.models.JKOiFlow(3, width=8, steps=4, warp=1.0).fit(answers(), iterations=5)
     assert fitted.model.scheduler.config()["power"] == 1.0

@@ -101,7 +101,7 @@ class JKOiFlow(Flow, GenerativeModel):
             blocks know, and not of `spatial` blocks.
         condition_dim: Dimension of a condition, 0 for none: `data.condition_dim`.
         network: What a block is, a `BlockNetwork`: `width`, `activation`, `frequencies`, `depth`, `members`, `cells`,
-            `block`.
+            `sides`, `block`.
         proximal: How it steps, a `ProximalStep`: `maximum`, `transport`, `tolerance`, `free_block`, `pilot`, …
         rounds: What follows when all have, `Rounds`: `reparameterize`, `equal`, `damping`, `refine`.
         stages: What comes before and after, `Stages`: `objective`, `components`, `matching`, `joint`, `kinetic`, …
@@ -199,7 +199,8 @@ class JKOiFlow(Flow, GenerativeModel):
         """
         if first:
             self._estimate_base(data)
-        facts = Facts(data.count, data.distinct, self._celled, self._leads_to_a_mixture)
+        edges = sum(len(line.edges) for line in self._lines or ())
+        facts = Facts(data.count, data.distinct, self._celled, edges, self._leads_to_a_mixture)
         self.plan = self.plan.settled(facts)
         if first:
             self._ask_the_pilot(data)
@@ -520,7 +521,8 @@ class JKOiFlow(Flow, GenerativeModel):
             return Shallow(self.dim, frequencies=network.frequencies, **common)
         if self._lines is not None and self._knows_cells:
             edges, smooth = [line.edges for line in self._lines], [line.smooth for line in self._lines]
-            return CellPosterior(edges, smooth, arc(self._gammas(k)), depth=network.depth, sides=True, **common)
+            sides = bool(network.sides)
+            return CellPosterior(edges, smooth, arc(self._gammas(k)), depth=network.depth, sides=sides, **common)
         return ResidualMLP(self.dim, depth=network.depth, **common)
 
     def _of_networks(self, interval: tuple[float, float]) -> dict[str, Any]:

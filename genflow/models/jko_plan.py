@@ -20,6 +20,7 @@ from genflow.models.jko_rules import (
     usual_growth,
     usual_sharpness,
     usual_step,
+    worth_telling,
 )
 from genflow.models.jko_settings import BlockNetwork, ProximalStep, Rounds, Stages
 from genflow.models.stages import initial_frequencies
@@ -36,12 +37,14 @@ class Facts(NamedTuple):
         rows: All rows to train on, a row at its other places among them: what a network can learn from.
         distinct: Those of the table: what it can learn by heart.
         celled: The share of the values that have cells of their own, of which the blocks may know.
+        edges: The edges of those cells.
         mixture: Whether a mixture of normal laws, estimated on them, is the base.
     """
 
     rows: int
     distinct: int
     celled: float = 0.0
+    edges: int = 0
     mixture: bool = False
 
 
@@ -203,6 +206,7 @@ class Plan:
             width=network.width or WIDTH,
             frequencies=network.frequencies or initial_frequencies(self.dim, facts.rows),
             members=network.members or (MEMBERS if by_rows else 1),
+            sides=worth_telling(facts.distinct, facts.edges) if network.sides is None else network.sides,
         )
 
     def choices(self) -> dict[str, Any]:
@@ -211,7 +215,8 @@ class Plan:
         return {
             "blocks": self.blocks, "first": self.first, "growth": self.growth,
             "depth": network.depth, "width": network.width, "frequencies": network.frequencies,
-            "members": network.members, "free_block": proximal.free_block, "boundaries": proximal.boundaries,
+            "members": network.members, "sides": network.sides,
+            "free_block": proximal.free_block, "boundaries": proximal.boundaries,
             "objective": stages.objective, "components": stages.components,
             "matching": stages.matching, "matching_rate": stages.matching_rate, "matching_path": stages.matching_path,
             "joint": stages.joint, "tails": stages.tails, "sharpness": self.optimization.sharpness,

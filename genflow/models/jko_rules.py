@@ -13,7 +13,7 @@ from genflow.models.jko_settings import Rounds
 __all__ = [
     "CELLED", "LAYERS", "MATCHED_SHARES", "MEMBERS", "PARTLY", "WIDTH", "favours_matching", "is_matched",
     "is_worth_a_base", "may_think_again", "most_components", "shares", "usual_blocks", "usual_growth",
-    "usual_sharpness", "usual_step",
+    "usual_sharpness", "usual_step", "worth_telling",
 ]  # fmt: skip
 
 # Shares of matching and of the joint likelihood above the plane, below so many rows.
@@ -28,6 +28,7 @@ LAYERS, MEMBERS = 3, 8
 """Residual layers of a deep block, and the most networks that it is the mean of: each makes log p dearer."""
 CELLED = 0.5
 """Share of the values from which on what is known of their cells says most of a row."""
+_ROWS_AN_EDGE = 5  # with fewer, what is told of an edge is learned by heart
 PARTLY = 0.5
 """How far rows are whitened where matching leads: wholly, what is narrow and noise is as wide as what has a shape."""
 # Rows of which a mixture says something, those in many dimensions, and of how many components at most.
@@ -104,6 +105,18 @@ def usual_step(dim: int, blocks: int, mixture: bool = False) -> float:
     if dim <= 2:
         return 0.2
     return 1.0 if blocks == 1 and not mixture else 0.4
+
+
+def worth_telling(rows: int, edges: int) -> bool:
+    """Whether blocks that know the cells of a table are told by default on which side of each edge a column is.
+
+    See docs/experiments.md.
+
+    Args:
+        rows: Rows to train on.
+        edges: The edges of all columns.
+    """
+    return rows >= _ROWS_AN_EDGE * edges
 
 
 def usual_growth(dim: int) -> float:

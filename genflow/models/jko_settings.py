@@ -38,6 +38,8 @@ class BlockNetwork(Group):
             time for another; see `genflow.models.members`. By default 8 where matching leads, else 1.
         cells: Whether deep blocks that are matched along the circle know the cells of values with a probability, and
             are `genflow.velocities.CellPosterior`.
+        sides: Whether those are told on which side of each edge a column is likely to be. By default where there are
+            five rows for each edge.
         block: A velocity that the blocks are built like, with its arguments and intervals of their own, in place of
             `Shallow`; its weights are not used. A velocity on a graph makes this a model of node features, `dim` in
             all. Blocks without a method `scale_output` are not warm-started.
@@ -49,6 +51,7 @@ class BlockNetwork(Group):
     depth: int | None = None
     members: int | None = None
     cells: bool = True
+    sides: bool | None = None
     block: Velocity | None = None
 
     def __post_init__(self) -> None:

@@ -156,6 +156,7 @@ class CellPosterior(ResidualMLP):
             self._hold("_below", torch.special.ndtr(self._places))
             self._hold("_deviation", (self._below * (1 - self._below)).clamp(min=_RAREST).sqrt())
             self.lift_sides = nn.Linear(len(inner), width, bias=False)
+            nn.init.zeros_(self.lift_sides.weight)  # many edges and few rows: what they say is to be shown first
 
     def _hold(self, name: str, values: Tensor) -> None:
         self.register_buffer(name, values, persistent=False)  # the constructor's arguments say them again
