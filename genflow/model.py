@@ -146,6 +146,13 @@ class GenerativeModel(Density, ABC):
             condition: The condition of each.
         """
 
+    def calibrate_like(self, other: Self) -> None:
+        """Takes over what another training of the model has estimated so, where this one has learned from those rows.
+
+        Args:
+            other: The model of the other training.
+        """
+
     def remark_on(self, x: Float[Tensor, "*shape"], rows: str = "rows") -> str | None:
         """What a reader of the log densities of these rows should know, in one line; `None` where there is nothing.
 

@@ -57,5 +57,6 @@ def refit(
     if not complete(second.history, wanted):
         remark = "no time was left to train on the validation rows, too; it has seen the training rows alone"
         return first.rebuilt(remarks=[*first.remarks, remark], record=replace(first.record, seconds=seconds))
+    second.model.calibrate_like(first.model)
     steps = first.record.steps + second.record.steps
     return second.rebuilt(record=replace(first.record, seconds=seconds, steps=steps))

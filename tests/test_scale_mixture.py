@@ -139,6 +139,21 @@ def test_a_training_that_goes_on_leads_to_the_normal_law_again():
     assert isinstance(again.model.base, gf.ScaleMixture)
 
 
+def test_a_second_training_on_all_rows_keeps_what_rows_that_it_had_not_seen_said():
+    """As validation rows are trained on, too, where they end says nothing any more."""
+    estimated = []
+
+    class Watched(gf.models.JKOiFlow):
+        def calibrate(self, x, condition=None):
+            super().calibrate(x, condition)
+            estimated.append(self.base.weights)
+
+    model = Watched(3, width=8)
+    fitted = model.fit(rows() + rows().roll(1, 1).square(), iterations=200, refit=True)
+    assert len(estimated) == 2
+    assert fitted.model.base.weights == estimated[0] != estimated[1]
+
+
 @pytest.mark.parametrize(
     ("typed", "kind"),
     [

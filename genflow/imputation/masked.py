@@ -13,7 +13,7 @@ in the missing entries is exactly theirs. With nothing seen it is the density of
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import torch
 from jaxtyping import Bool, Float
@@ -149,6 +149,9 @@ class Masked(Density):
 
     def calibrate(self, x: Tensor, condition: Any = None) -> None:
         self.model.calibrate(x, self._nothing(condition))
+
+    def calibrate_like(self, other: Self) -> None:
+        self.model.calibrate_like(other.model)
 
     def settle(self, x: Tensor, condition: Any = None) -> Settled | None:
         return self.model.settle(x, self._nothing(condition))

@@ -34,7 +34,7 @@ import inspect
 import math
 import statistics
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Self
 
 import torch
 from jaxtyping import Bool
@@ -302,6 +302,10 @@ class JKOiFlow(Flow, GenerativeModel):
         if self.plan.stages.tails and is_normal(self.base):
             with contextlib.suppress(SolverError):
                 self.base = ScaleMixture.of(self.encode(x, condition))
+
+    def calibrate_like(self, other: Self) -> None:
+        if self.plan.stages.tails and isinstance(other.base, ScaleMixture):
+            self.base = other.base
 
     def settle(self, x: Tensor, condition: Any = None, tolerance: float = 0.01, most: int = 128) -> Any:
         for k, block in enumerate(self.velocity):  # what was tried beside it and is not the better is let go

@@ -18,7 +18,7 @@ dimensions in the space of rows, where no density exists; that of the latent doe
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Self
 
 import torch
 from jaxtyping import Float
@@ -210,6 +210,9 @@ class LatentFlow(GenerativeModel):
     @torch.no_grad()
     def calibrate(self, x: Float[Tensor, "*batch dim"], condition: Any = None) -> None:
         self.flow.calibrate(self.latents(x), condition)
+
+    def calibrate_like(self, other: Self) -> None:
+        self.flow.calibrate_like(other.flow)
 
     def settle(self, x: Float[Tensor, "*batch dim"], condition: Any = None) -> Settled | None:
         found = self.flow.settle(self.latents(x), condition)
