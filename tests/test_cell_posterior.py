@@ -294,9 +294,13 @@ def test_blocks_that_can_not_know_cells_change_nothing(typed):
     assert (config["objective"], config["whiten"]) == ("warmed", True)
 
 
-@pytest.mark.parametrize(("rows", "typed", "told"), [(400, None, True), (400, False, False), (20, None, False)])
-def test_they_are_told_the_sides_of_edges_where_rows_are_enough(rows, typed, told):
-    table = gf.data.load(answers(rows))
+@pytest.mark.parametrize(
+    ("rows", "cells", "typed", "told"),
+    [(400, 3, None, True), (400, 3, False, False), (20, 3, None, False), (400, 2, None, False), (400, 2, True, True)],
+)
+def test_they_are_told_the_sides_of_edges_where_rows_are_enough(rows, cells, typed, told):
+    frame = answers(rows).assign(d=answers(rows, 1)["a"])
+    table = gf.data.load(frame if cells == 3 else frame[["a", "b", "c"]])
     edges = sum(len(line.edges) for line in table.preprocessor.celled_lines())
     assert (len(table.train) >= 5 * edges) == (rows == 400)
     fitted = gf.models.JKOiFlow(table.dim, width=8, sides=typed).fit(table, iterations=3)

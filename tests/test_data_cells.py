@@ -19,7 +19,7 @@ from genflow.data.cells import Cells
 from genflow.data.choice import cells_for, law_of
 from genflow.data.dataset import Dataset
 from genflow.data.kinds import Column
-from genflow.data.laws import Atoms, ColumnLaw, Grid, Levels, Normal
+from genflow.data.laws import Atoms, ColumnLaw, Grid, Levels, Normal, celled_line
 from genflow.data.seriation import class_order
 from genflow.data.smoothing import smooth
 from genflow.draws import stratified_draws
@@ -385,3 +385,72 @@ def test_normal_tails_in_logarithms() -> None:
     back = quantile(torch.special.log_ndtr(z), torch.special.log_ndtr(-z))
     # log Phi has 16 digits, and a relative change of it is twice that of z.
     torch.testing.assert_close(back, z, rtol=1e-12, atol=1e-12)
+
+
+# Numbers that no training row has
+
+
+@pytest.mark.parametrize("grid", [1.0, 1e-6])
+def test_what_is_between_two_levels_has_its_part_of_the_mass(grid):
+    """However many points share it, each of them alike."""
+    law = Levels(3, [1.0, 2.0, 5.0], [0.5, 0.3, 0.2], rest=0.02, between=0.1, grid=grid)
+    piece = law.piece(torch.tensor([3.0, 4.0], dtype=torch.float64))
+    points = round(3 / grid) - 1
+    log_p = log_mass(piece.low, piece.high) + piece.log_slope
+    torch.testing.assert_close(log_p, torch.full_like(log_p, math.log(0.05 / points)), rtol=1e-9, atol=0)
+    low, high = law.intervals()
+    mass = torch.special.ndtr(high) - torch.special.ndtr(low)
+    torch.testing.assert_close(mass, torch.tensor([0.44, 0.264, 0.176], dtype=torch.float64))
+    torch.testing.assert_close(torch.special.ndtr(low[1:]) - torch.special.ndtr(high[:-1]), mass.new_full((2,), 0.05))
+
+
+@pytest.mark.parametrize(("grid", "possible"), [(1.0, {1.0, 2.0, 3.0, 4.0, 5.0}), (0.0, {1.0, 2.0, 5.0})])
+def test_numbers_between_levels_are_of_the_grid_or_a_level(grid, possible):
+    law = Levels(4, [1.0, 2.0, 5.0, math.nan], [0.4, 0.2, 0.1, 0.3], rest=0.02, between=0.3, grid=grid)
+    found = law.value(torch.linspace(-4, 4, 2001, dtype=torch.float64))
+    assert set(found[~found.isnan()].tolist()) == possible
+    assert (found.nan_to_num(nan=9.0).diff() >= 0).all()
+
+
+def test_draws_of_a_space_are_its_points_alike():
+    law = Levels(2, [0.7, 1.2], [0.5, 0.5], between=0.4, grid=0.1)
+    low, high = law.intervals()
+    share = (torch.arange(4000, dtype=torch.float64) + 0.5) / 4000
+    ends = torch.special.ndtr(torch.stack([high[0], low[1]]))
+    drawn = law.value(torch.special.ndtri(ends[0] + share * (ends[1] - ends[0])))
+    values, counts = drawn.mul(10).round().unique(return_counts=True)
+    assert values.tolist() == [8, 9, 10, 11]
+    assert counts.tolist() == [1000] * 4
+
+
+def test_levels_without_an_order_have_no_between():
+    """Nor those of a checkpoint that knows of none: what is unknown stands at an end."""
+    x = torch.tensor([3.0], dtype=torch.float64)
+    for law in (Levels(3, [5.0, 1.0, 2.0], [0.5, 0.3, 0.2], between=0.1), Levels(3, [1.0, 2.0, 5.0], [0.5, 0.3, 0.2])):
+        assert law.piece(x).high == math.inf
+
+
+@pytest.mark.parametrize("missing", [0.0, 0.9])
+def test_new_numbers_of_a_column_stand_between_their_neighbours(missing):
+    """Amounts in hundreds, and a few odd ones far apart: as probable as what was seen once."""
+    rng = np.random.default_rng(0)
+    known = np.concatenate([rng.integers(0, 30, 960) * 1000.0, rng.choice(10**6, 40, replace=False)])
+    gone = np.full(round(len(known) * missing / (1 - missing)), np.nan)
+    law = law_of(np.concatenate([known, gone]), Column("debt", "integer", grid=1.0))
+    assert type(law) is Levels
+    values, counts = np.unique(known, return_counts=True)
+    share = (len(gone) + 0.5) / (len(known) + len(gone) + 1) if len(gone) else 0.0
+    new = (counts == 1).sum() / (len(known) + 1) * (1 - share)
+    low, high = law.intervals()
+    mass = torch.special.ndtr(high) - torch.special.ndtr(low)
+    assert 1 - mass.sum().item() == pytest.approx(new, rel=0.05)
+    x = np.array([1500.0])
+    piece = law.piece(torch.from_numpy(x))
+    at = np.searchsorted(values, x)[0]
+    assert high[at - 1] <= piece.low < piece.high <= low[at]
+
+
+def test_a_grid_whose_points_all_have_levels_has_nothing_between():
+    law = law_of(np.repeat([0.0, 1.0], 100), Column("flag", "integer", grid=1.0))
+    assert law.between == 0
+    assert len(celled_line(law).edges) == 1

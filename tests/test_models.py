@@ -15,7 +15,7 @@ import torch
 import genflow as gf
 from genflow import InputError
 from genflow.metrics import gaussian_wasserstein2, wasserstein2
-from genflow.models import Discretization, Rounds, StageDisagreement
+from genflow.models import BlockNetwork, Discretization, Rounds, StageDisagreement, Stages
 from genflow.models.coupling import coupling
 from genflow.models.flow_matching import matching_loss
 from genflow.models.jko_plan import Facts, Plan
@@ -764,6 +764,15 @@ def test_blocks_on_pictures_are_one_that_is_matched_all_the_way():
     assert {"blocks": 2, "whiten": True, "objective": "warmed", "free_block": False}.items() <= typed.config().items()
     with_rounds = gf.models.JKOiFlow(16, block=_unet(), refine=1)
     assert {"blocks": 2, "whiten": False, "objective": "warmed"}.items() <= with_rounds.config().items()
+
+
+def test_what_is_typed_leaves_the_rest_to_the_rows():
+    facts = Facts(rows=5000, distinct=5000, celled=0.9, edges=10)
+    typed = Plan(6, stages=Stages(objective="matching")).sketched()
+    assert typed.may_know_cells  # no path was typed
+    assert typed.settled(facts).network.depth == 3
+    unet = Plan(16, network=BlockNetwork(block=_unet()), stages=Stages(objective="proximal")).sketched()
+    assert unet.settled(facts).stages.may_end_jointly  # of what a short chain leaves
 
 
 def test_rows_whose_entries_have_places_are_not_whitened():

@@ -170,3 +170,7 @@ def test_what_is_typed_stays(typed, kind):
     x[::2] += 9.0
     model = gf.models.JKOiFlow(3, **({"width": 8} if "block" not in typed else {}), **typed)
     assert type(model.fit(x, iterations=6).model.base) is kind
+
+
+def test_few_validation_rows_say_nothing_of_tails():
+    assert type(gf.models.JKOiFlow(3, width=8).fit(rows(40), iterations=6).model.base) is gf.StandardNormal

@@ -37,6 +37,7 @@ _FEW_LEVELS = 20  # a scale of so few values ends where it ends
 _FINE = 0.01  # of a standard deviation: the width of a grid below which a density does not change within a cell
 _SURE = 2.0  # standard errors by which another smooth law than standardization has to be better
 _WORTH = 1e-3  # nats
+_NEW = 0.5  # of the mass at most, for numbers that no row has: where nearly all were seen once
 _MARGIN = 3.0  # kernel widths by which levels go on behind the least and the greatest value
 
 
@@ -94,7 +95,8 @@ def law_of(
     p = torch.cat([found.probabilities * (1 - share), found.probabilities.new_tensor([share])])
     values = torch.cat([found.values, found.values.new_tensor([math.nan])])
     if isinstance(found, Levels):
-        return Levels(found.count + 1, values, p, found.unit, found.rest, between=found.between, grid=found.grid)
+        beyond, between = found.rest * (1 - share), found.between * (1 - share)
+        return Levels(found.count + 1, values, p, found.unit, beyond, between=between, grid=found.grid)
     return Atoms(found.rest, found.count + 1, values, p)
 
 
@@ -118,10 +120,9 @@ def _numbers(x: np.ndarray, column: Column, validation: np.ndarray | None, rest:
                 values, p = _extend_levels(x, values, p, width, grid)
             # Where not all points of a grid have a level: by Good and Turing, as often as what was seen once, by Hill
             # in any of the spaces alike.
-            new = rest if ordered else max(rest, (counts == 1).sum() / (len(x) + 1))
+            new = 0.0 if ordered else min(_NEW, (counts == 1).sum() / (len(x) + 1))
             spaces = len(values) + 1
-            between = rest if ordered else new * (spaces - 2) / spaces
-            beyond = max(rest, 2 * new / spaces)
+            between, beyond = new * (spaces - 2) / spaces, max(rest, 2 * new / spaces)
             return Levels(len(values), _tensor(values), _tensor(p), unit, beyond, between=between, grid=grid)
     atoms = outstanding_values(x) if repeat.atoms else np.empty(0)
     others = x[~np.isin(x, atoms)]

@@ -13,7 +13,7 @@ in the missing entries is exactly theirs. With nothing seen it is the density of
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 import torch
 from jaxtyping import Bool, Float
@@ -148,10 +148,10 @@ class Masked(Density):
         return self.model.stages_behind(history)
 
     def calibrate(self, x: Tensor, condition: Any = None) -> None:
-        self.model.calibrate(x, self._nothing(condition))
+        """Estimates nothing: the law of what is missing is that of the noise of its own columns, one by one."""
 
-    def calibrate_like(self, other: Self) -> None:
-        self.model.calibrate_like(other.model)
+    def calibrate_like(self, other: Any) -> None:
+        """Takes over nothing; see `calibrate`."""
 
     def settle(self, x: Tensor, condition: Any = None) -> Settled | None:
         return self.model.settle(x, self._nothing(condition))

@@ -145,7 +145,7 @@ class JKOiFlow(Flow, GenerativeModel):
         optimization: Optimization = Optimization(batch_size=256),
         **parts: Any,
     ):
-        if "base" in parts and stages.tails is None:
+        if stages.tails is None and not _is_usual(parts.get("base")):
             stages = stages.rebuilt(tails=False)
         plan = Plan(dim, blocks, first, growth, network, proximal, rounds, stages, optimization).sketched()
         if whiten is None:
@@ -258,7 +258,7 @@ class JKOiFlow(Flow, GenerativeModel):
 
     @property
     def _may_know_cells(self) -> bool:
-        return self.plan.may_know_cells and is_normal(self.base) and self.base.scale == 1
+        return self.plan.may_know_cells and _is_usual(self.base)
 
     @property
     def _knows_cells(self) -> bool:
@@ -304,7 +304,7 @@ class JKOiFlow(Flow, GenerativeModel):
                 self.base = ScaleMixture.of(self.encode(x, condition))
 
     def calibrate_like(self, other: Self) -> None:
-        if self.plan.stages.tails and isinstance(other.base, ScaleMixture):
+        if self.plan.stages.tails and not (self._leads_to_a_mixture or other._leads_to_a_mixture):
             self.base = other.base
 
     def settle(self, x: Tensor, condition: Any = None, tolerance: float = 0.01, most: int = 128) -> Any:
@@ -556,6 +556,11 @@ class JKOiFlow(Flow, GenerativeModel):
                 network.load_state_dict(before.state_dict())
                 network.scale_output(shrunk)
         return network
+
+
+def _is_usual(base: Any) -> bool:
+    """Whether a base is N(0, I), as it is where none is typed."""
+    return base is None or (is_normal(base) and base.scale == 1)
 
 
 def _event_shape(block: Velocity, dim: int) -> tuple[int, ...]:

@@ -140,19 +140,24 @@ class Plan:
         rate, tails = self.stages.usual(self.by_matching).matching_rate, self.stages.tails
         tails = self.is_plain and not self.proximal.pilot if tails is None else tails
         plan = replace(self, growth=self._growth, stages=self.stages.rebuilt(matching_rate=rate, tails=tails))
-        return plan if self.is_plain else plan._cut(matched=False, mixture=False)
+        if self.is_plain:
+            return plan
+        cut, path = plan._cut(matched=False, mixture=False), self.stages.matching_path
+        return cut if self.by_matching else replace(cut, stages=cut.stages.rebuilt(matching_path=path))
 
     def settled(self, facts: Facts) -> Self:
         """The same with nothing open but the components of a base and the boundaries that a pilot finds."""
         matched = self.by_rows(facts) and not facts.mixture
         plan = self._cut(matched, facts.mixture)
         assert plan.blocks is not None
-        usual = shares(self.dim, facts.distinct, plan.blocks, facts.mixture)
+        usual: tuple[float, float | None] = shares(self.dim, facts.distinct, plan.blocks, facts.mixture)
+        if matched or self.by_matching:
+            usual = MATCHED_SHARES if plan.stages.objective == "matching" else (MATCHED_SHARES[0], None)
         sharpness = self.optimization.sharpness
         return replace(
             plan,
             network=self._settled_network(facts, matched, plan.stages.objective == "matching"),
-            stages=plan.stages.chosen(*(MATCHED_SHARES if matched or self.by_matching else usual)),
+            stages=plan.stages.chosen(*usual),
             optimization=self.optimization.rebuilt(
                 sharpness=usual_sharpness(facts.rows) if sharpness is None else sharpness
             ),
@@ -206,7 +211,7 @@ class Plan:
             width=network.width or WIDTH,
             frequencies=network.frequencies or initial_frequencies(self.dim, facts.rows),
             members=network.members or (MEMBERS if by_rows else 1),
-            sides=worth_telling(facts.distinct, facts.edges) if network.sides is None else network.sides,
+            sides=worth_telling(facts.distinct, facts.edges, facts.celled) if network.sides is None else network.sides,
         )
 
     def choices(self) -> dict[str, Any]:

@@ -28,7 +28,8 @@ LAYERS, MEMBERS = 3, 8
 """Residual layers of a deep block, and the most networks that it is the mean of: each makes log p dearer."""
 CELLED = 0.5
 """Share of the values from which on what is known of their cells says most of a row."""
-_ROWS_AN_EDGE = 5  # with fewer, what is told of an edge is learned by heart
+# What is told of edges: with fewer rows for each it is learned by heart, and beside more numbers it is in their way.
+_ROWS_AN_EDGE, _NEARLY_ALL = 5, 0.7
 PARTLY = 0.5
 """How far rows are whitened where matching leads: wholly, what is narrow and noise is as wide as what has a shape."""
 # Rows of which a mixture says something, those in many dimensions, and of how many components at most.
@@ -107,7 +108,7 @@ def usual_step(dim: int, blocks: int, mixture: bool = False) -> float:
     return 1.0 if blocks == 1 and not mixture else 0.4
 
 
-def worth_telling(rows: int, edges: int) -> bool:
+def worth_telling(rows: int, edges: int, celled: float) -> bool:
     """Whether blocks that know the cells of a table are told by default on which side of each edge a column is.
 
     See docs/experiments.md.
@@ -115,8 +116,9 @@ def worth_telling(rows: int, edges: int) -> bool:
     Args:
         rows: Rows to train on.
         edges: The edges of all columns.
+        celled: Share of the values that have cells of their own.
     """
-    return rows >= _ROWS_AN_EDGE * edges
+    return rows >= _ROWS_AN_EDGE * edges and celled >= _NEARLY_ALL
 
 
 def usual_growth(dim: int) -> float:

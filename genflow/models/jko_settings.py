@@ -39,7 +39,7 @@ class BlockNetwork(Group):
         cells: Whether deep blocks that are matched along the circle know the cells of values with a probability, and
             are `genflow.velocities.CellPosterior`.
         sides: Whether those are told on which side of each edge a column is likely to be. By default where there are
-            five rows for each edge.
+            five rows for each edge, and most values have cells; see `genflow.models.jko_rules.worth_telling`.
         block: A velocity that the blocks are built like, with its arguments and intervals of their own, in place of
             `Shallow`; its weights are not used. A velocity on a graph makes this a model of node features, `dim` in
             all. Blocks without a method `scale_output` are not warm-started.

@@ -214,6 +214,7 @@ class LatentFlow(GenerativeModel):
     def calibrate_like(self, other: Self) -> None:
         self.flow.calibrate_like(other.flow)
 
+    @torch.no_grad()
     def settle(self, x: Float[Tensor, "*batch dim"], condition: Any = None) -> Settled | None:
         found = self.flow.settle(self.latents(x), condition)
         # What it says of latents is no density of rows.

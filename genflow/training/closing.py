@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -19,7 +20,7 @@ from genflow.training.rows import TrainingData
 __all__ = ["Closed", "Closing", "few_steps", "work"]
 
 _SEEN, _PART = 1024, 0.25  # rows that a model is calibrated on at most; the part of the time that is left for it
-_FEWEST = 16  # rows that there has to be time for
+_FEWEST = 8  # rows that say something
 _ROWS = 64  # enough to see how fine a grid has to be
 _MORE_ROWS = 256  # that an NLL is the mean of where no clock runs and nothing is settled
 _SOLVES = 12.0  # what settling usually takes: half the steps, the steps, twice as many, there and back, an NLL
@@ -97,8 +98,8 @@ class Closing:
             return Closed(["no time was left to check its figures on validation rows"] if left else [])
         settled = None
         try:
-            with deadline(left, self.budget.clock):
-                self._calibrate(left)
+            self._calibrate(_PART * left)
+            with deadline(self.budget.seconds_left, self.budget.clock):
                 settled = self.model.settle(self.x[:_ROWS], condition)
         except OutOfTime:
             settled = Settled(self.x.new_empty(0), "no time was left to check its log p on validation rows")
@@ -110,12 +111,14 @@ class Closing:
         return Closed(remarks, nll, se, len(log_p))
 
     def _calibrate(self, left: float) -> None:
-        """Lets the model see as many validation rows as a part of the time is enough for, unless they would be few."""
-        pace = self.seconds / _ROWS if self.budget.timed else 0.0
-        rows = min(_SEEN, int(_PART * left / pace) if pace else _SEEN)
+        """Lets the model see as many validation rows as these seconds are enough for, unless they would be few."""
+        pace, rows = self.seconds / _ROWS, min(len(self.x), _SEEN)
+        if self.budget.timed:
+            rows = min(rows, int(left / pace) if pace else _ROWS)
         if rows >= _FEWEST:
             condition = None if self.condition is None else self.condition[:rows]
-            self.model.calibrate(self.x[:rows], condition)
+            with contextlib.suppress(OutOfTime), deadline(left, self.budget.clock):
+                self.model.calibrate(self.x[:rows], condition)
 
     def _judge(self, known: Tensor | None) -> Tensor:
         """The log density of as many validation rows as there is time for, from the first on."""

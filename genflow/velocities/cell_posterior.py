@@ -186,6 +186,10 @@ class CellPosterior(ResidualMLP):
             return pushed
         return pushed + self.lift_sides(self._sides(x, t)[1] * tangents[..., self._owner])
 
+    @property
+    def _directions(self) -> int:
+        return max(self.dim, len(self._owner)) if self.sides else self.dim
+
     def _columns_of(self, x: Tensor, t: Tensor) -> Callable[[slice], Tensor] | None:
         """What a unit in each direction enters as; `None` where it is the same for all rows."""
         if not self.sides:

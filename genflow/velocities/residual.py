@@ -169,11 +169,16 @@ class ResidualMLP(TimeSeries):
             columns: What a unit in each direction enters as, likewise. By default :math:`W_{in}`.
         """
         held = _CACHED_ELEMENTS if slopes[0].device.type == "cpu" else interfaces._PUSHED_ELEMENTS
-        rows = max(1, held // (self.dim * self.width))
+        rows = max(1, held // (self._directions * self.width))
         parts = zip(*(slope.reshape(-1, self.width).split(rows) for slope in slopes), strict=True)
         pieces = (slice(k * rows, (k + 1) * rows) for k in itertools.count())
         entering = columns or (lambda rows: self.lift.weight.mT)
         return torch.cat([self._trace(entering(k), readout(k), *part) for k, part in zip(pieces, parts, strict=False)])
+
+    @property
+    def _directions(self) -> int:
+        """How many vectors of a hidden layer's width a row's trace holds at once."""
+        return self.dim
 
     def _trace(self, columns: Tensor, readout: Tensor, *slopes: Tensor) -> Tensor:
         """The same of rows that are few enough to push all columns at once."""

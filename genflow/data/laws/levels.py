@@ -24,12 +24,12 @@ class Levels(Valued):
     is less than all of them, each of half the mass `rest`. Of numbers in rising order, what lies between two of them
     owns an interval between theirs, each of the same part of the mass `between`: a new number falls between any two of
     those that have been seen alike. A number of the line there comes back as the value beside it, or, of values on a
-    grid, as the grid's own point there.
+    grid, as one of the grid's own points there.
 
     Args:
         count: The number of values.
         values: The values in their order, `(count,)`, NaN for a missing one.
-        probabilities: :math:`p_k > 0`, `(count,)`; what they sum up to is made :math:`1 -` `rest`.
+        probabilities: :math:`p_k > 0`, `(count,)`; what they sum up to is made 1, but for `rest` and `between`.
         unit: The width of the grid by which a probability is divided where the column is one of decimals; 1 for counts.
         rest: Mass of what is beyond the values.
         between: Mass of what is between them, where they are numbers in rising order. The missing value is above all.
@@ -115,24 +115,13 @@ class Levels(Valued):
         place, under = order[at], asked < keys[0]
         a = torch.where(known, low[place], torch.where(under, -math.inf, high[-1]))
         b = torch.where(known, high[place], torch.where(under, low[0], math.inf))
-        if self._rises and len(inner := (~known & (asked > keys[0]) & (asked < keys[-1])).nonzero().flatten()):
-            a[inner], b[inner] = self._between(asked[inner], place[inner] - 1)
         zero = torch.zeros_like(x)
-        return Piece(a, b, zero - math.log(self.unit), zero)
-
-    def _between(self, x: Tensor, place: Tensor) -> tuple[Tensor, Tensor]:
-        """The intervals of numbers between each of these values and the next."""
-        points = self._points(place)
-        point = torch.ones_like(points)
-        if self.grid > 0:
-            point = torch.minimum(((x - self.values[place]) / self.grid).round().long().clamp(min=1), points)
-        _, _, below, above = (share[place] for share in self._shares())
-
-        def edge(number: Tensor) -> Tensor:
-            part = self._space * number / points
-            return quantile((below + part).log(), (above - part).log())
-
-        return edge(point - 1), edge(point)
+        slope = zero - math.log(self.unit)
+        if self._rises and len(new := (~known & (asked > keys[0]) & (asked < keys[-1])).nonzero().flatten()):
+            before = place[new] - 1  # all points of a space share its interval
+            a[new], b[new] = high[before], low[place[new]]
+            slope[new] -= self._points(before).to(slope).log()
+        return Piece(a, b, slope, zero)
 
     def value(self, z: Tensor) -> Tensor:
         low, high = self.intervals()
@@ -145,5 +134,7 @@ class Levels(Valued):
             below, above = self.values[before], self.values[before + 1]
             on_grid = below + self.grid * (share * points).ceil().clamp(min=1)
             nearest = torch.where((share > 0.5) & ~above.isnan(), above, below)
-            found[inner] = torch.where((self.grid > 0) & (on_grid < above), on_grid, nearest)
+            # Behind the last number there is the missing value alone, and between neighbours of the grid nothing.
+            has_room = (self.grid > 0) & (on_grid < above - 0.5 * self.grid)
+            found[inner] = torch.where(has_room, on_grid, nearest)
         return found
