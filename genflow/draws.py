@@ -9,12 +9,14 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from genflow.errors import InputError
 
-__all__ = ["batch_shape", "check_count", "check_generator", "check_seed", "draw_seed", "stratified_draws"]
+__all__ = [
+    "batch_shape", "check_count", "check_generator", "check_seed", "choose_components", "draw_seed", "stratified_draws",
+]  # fmt: skip
 
 _SEEDS = 2**63
 _GOLDEN = np.array([0x9E3779B97F4A7C15], dtype=np.uint64)
@@ -97,6 +99,14 @@ def _integer(size: Any) -> int:
     if isinstance(size, bool):
         raise TypeError
     return operator.index(size)
+
+
+def choose_components(weights: Float[Tensor, "k"], count: int, generator: torch.Generator | None) -> Int[Tensor, " n"]:
+    """A component for each of so many draws, by the weights; drawn where the generator lives."""
+    source = weights.device if generator is None else generator.device
+    if not count:
+        return torch.zeros(0, dtype=torch.long, device=weights.device)
+    return torch.multinomial(weights.to(source), count, replacement=True, generator=generator).to(weights.device)
 
 
 def stratified_draws(values: Float[Tensor, "*shape"], count: int, seed: int = 0) -> Iterator[Float[Tensor, "*shape"]]:

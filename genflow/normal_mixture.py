@@ -26,9 +26,10 @@ from torch import Tensor, nn
 
 from genflow.base import Base, check_events
 from genflow.deadline import time_left
+from genflow.draws import choose_components
 from genflow.errors import InputError
 
-__all__ = ["NormalMixture", "choose_components", "component_log_densities", "fit_mixture", "place_in_components"]
+__all__ = ["NormalMixture", "component_log_densities", "fit_mixture", "place_in_components"]
 
 _ROWS = 10_000  # by which the number of components is chosen
 _ALL = 50_000  # by which the chosen one is estimated in the end
@@ -232,14 +233,6 @@ def _at_scales(log_weights: Tensor, log_dets: Tensor, squares: Tensor, scales: T
     ones = (1,) * (squares.ndim - 1)
     heights = log_weights + log_dets[:, None] - dim * scales.log()
     return heights.view(*heights.shape, *ones) - 0.5 * squares[:, None] / scales.square().view(-1, *ones)
-
-
-def choose_components(weights: Float[Tensor, "k"], count: int, generator: torch.Generator | None) -> Int[Tensor, " n"]:
-    """A component for each of so many draws, by the weights; drawn where the generator lives."""
-    source = weights.device if generator is None else generator.device
-    if not count:
-        return torch.zeros(0, dtype=torch.long, device=weights.device)
-    return torch.multinomial(weights.to(source), count, replacement=True, generator=generator).to(weights.device)
 
 
 def place_in_components(

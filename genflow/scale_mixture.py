@@ -22,7 +22,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from genflow.base import Base, check_events
+from genflow.base import Base, StandardNormal, check_events
+from genflow.draws import choose_components
 from genflow.errors import InputError
 
 __all__ = ["ScaleMixture"]
@@ -116,12 +117,9 @@ class ScaleMixture(Base):
         dtype: torch.dtype = torch.float32,
         device: torch.device | str | None = None,
     ) -> Float[Tensor, "*shape"]:
-        source = device if generator is None else generator.device
-        z = torch.randn(*batch, *self.shape, generator=generator, dtype=dtype, device=source)
-        u = torch.rand(*batch, generator=generator, dtype=torch.float64, device=source)
-        ends = torch.tensor(self.weights, dtype=torch.float64, device=source).cumsum(0)
-        scale = torch.tensor(self.scales, dtype=dtype, device=source)[torch.searchsorted(ends[:-1], u, right=True)]
-        return (z * scale.reshape(*batch, *[1] * len(self.shape))).to(device)
+        z = StandardNormal(self.shape).sample(batch, generator, dtype=dtype, device=device)
+        chosen = choose_components(torch.tensor(self.weights, device=z.device), math.prod(batch), generator)
+        return z * z.new_tensor(self.scales)[chosen].reshape(*batch, *[1] * len(self.shape))
 
     @torch.no_grad()
     def standardize(self, z: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
@@ -147,7 +145,9 @@ class ScaleMixture(Base):
                 torch.special.gammaincc(order, at) < outside,
             )
             low, high = torch.where(beyond, low, middle), torch.where(beyond, middle, high)
-        ratio = torch.where(radius > 0, 0.5 * (low + high) / radius, 0.0).to(z)
+        # So far out that no tail is a double, the widest law is all that there is.
+        ratio = torch.where(outside > 0, 0.5 * (low + high) / radius, 1 / max(self.scales))
+        ratio = torch.where(radius > 0, ratio, 0.0).to(z)
         return z * ratio.reshape(*batch, *[1] * len(self.shape))
 
 

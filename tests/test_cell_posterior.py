@@ -138,7 +138,7 @@ def test_what_is_told_of_an_edge_is_the_probability_of_its_side():
     generator = torch.Generator().manual_seed(0)
     x, z = torch.randn(2, 2_000_000, generator=generator, dtype=torch.float64)
     at = x * math.cos(angle) + z * math.sin(angle)
-    told, _ = field._sides(torch.tensor([[0.6]], dtype=torch.float64), torch.tensor(angle / (math.pi / 2)))
+    told = field._sides(torch.tensor([[0.6]], dtype=torch.float64), torch.tensor(angle / (math.pi / 2)))
     for edge, each in zip(EDGES, told[0], strict=True):
         below = 0.5 * math.erfc(-edge / math.sqrt(2))
         seen = (x[(at - 0.6).abs() < 0.02] < edge).double()

@@ -42,6 +42,13 @@ def test_its_draws_have_its_moments(shape):
     assert (z.flatten(1).mean(0).abs() < 5 * math.sqrt(second / len(z))).all()
 
 
+def test_standardizing_keeps_order_where_no_tail_is_a_double():
+    z = torch.tensor([[1e2], [2000.0], [2400.0], [2600.0], [1e6], [1e30]], dtype=torch.float64)
+    u = gf.ScaleMixture(1, [1.0, 64.0], [0.5, 0.5]).standardize(z).flatten()
+    assert (u.diff() > 0).all()
+    assert u[-1].item() == pytest.approx(1e30 / 64)  # as the widest law has it
+
+
 @pytest.mark.parametrize("shape", [(1,), (3,), (40,)])
 def test_standardized_draws_are_normal(shape):
     """Their radius has the law of chi, whose ranks are even: by Kolmogorov and Smirnov, at five in 1e6."""

@@ -262,7 +262,7 @@ class JKOiFlow(Flow, GenerativeModel):
 
     @property
     def _knows_cells(self) -> bool:
-        return self._lines is not None and self.plan.knows_cells and self._may_know_cells
+        return self._lines is not None and self.plan.knows_cells and _is_usual(self.base)
 
     def _is_made_of_groups(self, rows: Tensor, share: float) -> bool:
         """Whether some of the rows, whitened, say that a mixture will be worth it, before it is estimated on all."""

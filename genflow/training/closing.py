@@ -92,7 +92,6 @@ class Closing:
     def __call__(self) -> Closed:
         """Settles the model and judges it."""
         self.budget.reserve = 0.0
-        condition = None if self.condition is None else self.condition[:_ROWS]
         left = self.budget.seconds_left
         if self.seconds > left:  # it can't be given up in between, or it would not have taken so long
             return Closed(["no time was left to check its figures on validation rows"] if left else [])
@@ -100,7 +99,7 @@ class Closing:
         try:
             self._calibrate(_PART * left)
             with deadline(self.budget.seconds_left, self.budget.clock):
-                settled = self.model.settle(self.x[:_ROWS], condition)
+                settled = self.model.settle(*self._some(slice(_ROWS)))
         except OutOfTime:
             settled = Settled(self.x.new_empty(0), "no time was left to check its log p on validation rows")
         remarks = [settled.remark] if isinstance(settled, Settled) and settled.remark else []
@@ -116,9 +115,8 @@ class Closing:
         if self.budget.timed:
             rows = min(rows, int(left / pace) if pace else _ROWS)
         if rows >= _FEWEST:
-            condition = None if self.condition is None else self.condition[:rows]
             with contextlib.suppress(OutOfTime), deadline(left, self.budget.clock):
-                self.model.calibrate(self.x[:rows], condition)
+                self.model.calibrate(*self._some(slice(rows)))
 
     def _judge(self, known: Tensor | None) -> Tensor:
         """The log density of as many validation rows as there is time for, from the first on."""
@@ -140,10 +138,13 @@ class Closing:
             pace = (self.budget.clock() - began) / len(found[-1])
         return torch.cat(found) if found else self.x.new_empty(0)
 
+    def _some(self, rows: slice) -> tuple[Tensor, Tensor | None]:
+        """Some of the validation rows, and the condition of each."""
+        return self.x[rows], None if self.condition is None else self.condition[rows]
+
     def _log_prob(self, rows: slice) -> Tensor:
-        x = self.x[rows]
+        x, condition = self._some(rows)
         model = (self.model.cheaper(x) if self.budget.timed else None) or self.model
-        condition = None if self.condition is None else self.condition[rows]
         return model.log_prob(x, condition, torch.Generator(x.device).manual_seed(0))
 
 

@@ -69,7 +69,6 @@ class _Answer(NamedTuple):
     bell: Tensor  # φ at each edge
     tail: Tensor  # of the normal law behind each edge, negative for the lower one
     cotangent: Tensor
-    rate: float
 
 
 class CellPosterior(ResidualMLP):
@@ -161,30 +160,39 @@ class CellPosterior(ResidualMLP):
     def _hold(self, name: str, values: Tensor) -> None:
         self.register_buffer(name, values, persistent=False)  # the constructor's arguments say them again
 
-    def _angle(self, t: Tensor) -> tuple[Tensor, float]:
-        r"""The angle :math:`\theta` at these times, and its rate."""
+    @property
+    def _rate(self) -> float:
+        r"""The rate of the angle :math:`\theta`."""
         start, stop = self.series
-        rate = 0.5 * math.pi * (self.arc[1] - self.arc[0]) / (stop - start)
-        return (0.5 * math.pi * self.arc[0] + (t - start) * rate).clamp(min=_EARLIEST), rate
+        return 0.5 * math.pi * (self.arc[1] - self.arc[0]) / (stop - start)
 
-    def _sides(self, x: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
-        """What the network is told of each edge, and its derivative by its column's coordinate."""
-        angle, _ = self._angle(t.to(x.dtype))
-        angle = angle[..., None] if angle.ndim else angle
+    def _in_noise(self, edges: Tensor, x: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
+        r"""Edges in units of the noise about each column's coordinate, and :math:`\cot \theta`."""
+        since = t.to(x.dtype) - self.series[0]
+        angle = (0.5 * math.pi * self.arc[0] + since * self._rate).clamp(min=_EARLIEST)
+        angle = angle[(..., *[None] * edges.ndim)] if angle.ndim else angle
         cos, sin = angle.cos(), angle.sin()
-        z = ((self._places - cos * x[..., self._owner]) / sin).clamp(-_OUTER, _OUTER)
-        told = (torch.special.ndtr(z) - self._below) / self._deviation
-        return told, -(cos / sin) * log_density(z).exp() / self._deviation
+        return ((edges - cos * x) / sin).clamp(-_OUTER, _OUTER), cos / sin
+
+    def _sides(self, x: Tensor, t: Tensor) -> Tensor:
+        """What the network is told of each edge."""
+        z, _ = self._in_noise(self._places, x[..., self._owner], t)
+        return (torch.special.ndtr(z) - self._below) / self._deviation
+
+    def _slopes_of_sides(self, x: Tensor, t: Tensor) -> Tensor:
+        """Its derivative by the coordinate of its column."""
+        z, cotangent = self._in_noise(self._places, x[..., self._owner], t)
+        return -cotangent * log_density(z).exp() / self._deviation
 
     def enter(self, x: Tensor, t: Tensor) -> Tensor:
         h = self.lift(x)
-        return h + self.lift_sides(self._sides(x, t)[0]) if self.sides else h
+        return h + self.lift_sides(self._sides(x, t)) if self.sides else h
 
     def pushed_entry(self, x: Tensor, t: Tensor, tangents: Tensor) -> Tensor:
         pushed = super().pushed_entry(x, t, tangents)
         if not self.sides:
             return pushed
-        return pushed + self.lift_sides(self._sides(x, t)[1] * tangents[..., self._owner])
+        return pushed + self.lift_sides(self._slopes_of_sides(x, t) * tangents[..., self._owner])
 
     @property
     def _directions(self) -> int:
@@ -194,7 +202,7 @@ class CellPosterior(ResidualMLP):
         """What a unit in each direction enters as; `None` where it is the same for all rows."""
         if not self.sides:
             return None
-        slopes = self._sides(x, t)[1].reshape(-1, len(self._owner), 1)
+        slopes = self._slopes_of_sides(x, t).reshape(-1, len(self._owner), 1)
 
         def columns(rows: slice) -> Tensor:
             of_sides = slopes[rows] * self.lift_sides.weight.mT
@@ -203,10 +211,7 @@ class CellPosterior(ResidualMLP):
         return columns
 
     def _answer(self, x: Tensor, t: Tensor, logits: Tensor) -> _Answer:
-        angle, rate = self._angle(t.to(x.dtype))
-        angle = angle[..., None, None] if angle.ndim else angle
-        cos, sin = angle.cos(), angle.sin()
-        z = ((self._edges - cos * x[..., self._columns, None]) / sin).clamp(-_OUTER, _OUTER)
+        z, cotangent = self._in_noise(self._edges, x[..., self._columns, None], t)
         bell = log_density(z).exp()
         tail = torch.copysign(torch.erfc(z.abs() * _ROOT_HALF) * 0.5, z)
         density = logits.unflatten(-1, self._edges.shape).clamp(-_MOST, _MOST).exp()
@@ -214,18 +219,17 @@ class CellPosterior(ResidualMLP):
         jump = nn.functional.pad(density.diff(dim=-1), (0, 1))
         home = torch.minimum(torch.signbit(z).sum(-1, keepdim=True), self._last)  # also where x is no number
         mass = (density.gather(-1, home).squeeze(-1) + (tail * jump).sum(-1)).clamp(min=_LEAST)
-        velocity = -rate * (bell * jump).sum(-1) / mass
-        cotangent = (cos / sin).squeeze(-1) if angle.ndim else cos / sin
-        return _Answer(velocity, density, jump, mass, home, z, bell, tail, cotangent, rate)
+        velocity = -self._rate * (bell * jump).sum(-1) / mass
+        return _Answer(velocity, density, jump, mass, home, z, bell, tail, cotangent.squeeze(-1))
 
     def _own_slope(self, found: _Answer) -> Tensor:
         """The derivative of each column's velocity by its own coordinate, where the logits stay."""
-        v, curved = found.velocity / found.rate, (found.z * found.bell * found.jump).sum(-1)
-        return found.rate * found.cotangent * (v.square() - curved / found.mass)
+        v, curved = found.velocity / self._rate, (found.z * found.bell * found.jump).sum(-1)
+        return self._rate * found.cotangent * (v.square() - curved / found.mass)
 
     def _by_logit(self, found: _Answer) -> Tensor:
         """The derivative of each column's velocity by the logits of its cells, `(*batch, columns, cells)`."""
-        by_jump = found.rate * found.bell + found.velocity.unsqueeze(-1) * found.tail
+        by_jump = self._rate * found.bell + found.velocity.unsqueeze(-1) * found.tail
         by_density = nn.functional.pad(by_jump, (1, 0))[..., :-1] - by_jump  # of the edge below, and of that above
         by_density = by_density.scatter_add(-1, found.home, found.velocity.unsqueeze(-1))
         bounded = (found.density > _BOUNDS[0]) & (found.density < _BOUNDS[1])

@@ -14,9 +14,10 @@ from torch import Tensor
 from genflow.base import check_events
 from genflow.baselines.classical.estimated import Estimated, frozen_parameter, refuse_condition
 from genflow.deadline import time_left
+from genflow.draws import choose_components
 from genflow.errors import InputError
 from genflow.extras import extra
-from genflow.normal_mixture import choose_components, component_log_densities, place_in_components
+from genflow.normal_mixture import component_log_densities, place_in_components
 from genflow.training import TrainingData
 from genflow.training.selection import Trial
 

@@ -95,9 +95,11 @@ class Levels(Valued):
 
     @property
     def _rises(self) -> bool:
+        if self.between <= 0 or self.count < 2:
+            return False
         values = self.values
         seen = values[:-1] if self.gap == self.count - 1 else values
-        return self.between > 0 and self.count > 1 and bool((seen.diff() > 0).all())  # nor is one no number
+        return bool((seen.diff() > 0).all())  # nor is one no number
 
     def _points(self, place: Tensor) -> Tensor:
         """How many points are possible between each of these values and the next."""
