@@ -245,6 +245,15 @@ def test_a_column_that_follows_from_others_is_remarked_on():
     assert any("x4" in remark and "linear function" in remark for remark in data.remarks)
 
 
+def test_only_a_density_has_no_bound_where_a_column_follows_from_others():
+    hours, minutes = np.random.default_rng(0).integers([24, 12], size=(3000, 2)).T
+    rows = np.column_stack([hours, minutes, 100 * hours + 5 * minutes, NORMAL[:, 0], 2 * NORMAL[:, 0]])
+    smooth, counted = load(rows).remarks[-2:]
+    assert "functions of the columns before them: x5; a likelihood there has no bound" in smooth
+    assert "functions of the columns before them: x3; samples keep to it" in counted
+    assert "x3, x5; a likelihood there has no bound" in load(rows, atoms="keep").remarks[-1]
+
+
 def test_own_test_rows_stay_as_they_are():
     own = np.random.default_rng(1).normal(size=(50, 3))
     data = load(np.concatenate([NORMAL, own[:7]]), test=own)

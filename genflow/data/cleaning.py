@@ -102,9 +102,14 @@ def from_table(
     complete = with_known[~np.isnan(with_known).any(1)]
     dependent = _dependent_columns(complete, [*(given[j] for j in numbers), *plain])
     dependent = [column for column in dependent if column in columns]
-    if dependent:
-        advice = "a likelihood there has no bound, leave them out"
-        remarks.append(f"linear functions of the columns before them: {_some_in_words(dependent)}; {advice}")
+    # What has a probability has a bounded one, whatever it follows from.
+    counted = [c for c in dependent if atoms == "cells" and found[table.columns.index(c)].coarse]
+    for which, advice in (
+        ([c for c in dependent if c not in counted], "a likelihood there has no bound, leave them out"),
+        (counted, "samples keep to it as far as it is learned, leave them out where it has to hold"),
+    ):
+        if which:
+            remarks.append(f"linear functions of the columns before them: {_some_in_words(which)}; {advice}")
 
     remarks = [f"{name}: {remark}" for remark in remarks]
     parts = _parts(everything, len(rows), test is None)
