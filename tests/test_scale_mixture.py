@@ -179,5 +179,12 @@ def test_what_is_typed_stays(typed, kind):
     assert type(model.fit(x, iterations=6).model.base) is kind
 
 
+def test_a_base_that_is_typed_has_the_tails_it_has():
+    with pytest.raises(InputError, match="tails: True came beside a base, a StandardNormal; one of them would do"):
+        gf.models.JKOiFlow(3, tails=True, base=gf.StandardNormal(3, 2.0))
+    heavy = gf.ScaleMixture(3, [1.0, 8.0])  # as that of a model that is loaded
+    assert gf.models.JKOiFlow(3, tails=True, base=heavy).base is heavy
+
+
 def test_few_validation_rows_say_nothing_of_tails():
     assert type(gf.models.JKOiFlow(3, width=8).fit(rows(40), iterations=6).model.base) is gf.StandardNormal

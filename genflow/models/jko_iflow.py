@@ -145,7 +145,10 @@ class JKOiFlow(Flow, GenerativeModel):
         optimization: Optimization = Optimization(batch_size=256),
         **parts: Any,
     ):
-        if stages.tails is None and not _is_usual(parts.get("base")):
+        base = parts.get("base")
+        if stages.tails and not (_is_usual(base) or isinstance(base, ScaleMixture)):
+            raise InputError(f"tails: True came beside a base, a {type(base).__name__}; one of them would do")
+        if stages.tails is None and not _is_usual(base):
             stages = stages.rebuilt(tails=False)
         plan = Plan(dim, blocks, first, growth, network, proximal, rounds, stages, optimization).sketched()
         if whiten is None:
