@@ -450,7 +450,32 @@ def test_new_numbers_of_a_column_stand_between_their_neighbours(missing):
     assert high[at - 1] <= piece.low < piece.high <= low[at]
 
 
-def test_a_grid_whose_points_all_have_levels_has_nothing_between():
+def test_a_grid_whose_points_all_have_levels_has_hardly_anything_between():
+    """Half a row in all: of a new file's numbers one may be off the grid, and it stands between its neighbours."""
     law = law_of(np.repeat([0.0, 1.0], 100), Column("flag", "integer", grid=1.0))
-    assert law.between == 0
     assert len(celled_line(law).edges) == 1
+    low, high = law.intervals()
+    piece = law.piece(torch.tensor([0.5], dtype=torch.float64))
+    assert high[0] == piece.low < piece.high == low[1]
+    assert log_mass(piece.low, piece.high).exp().item() < 0.5 / 200
+    assert set(law.value(torch.linspace(-4, 4, 999, dtype=torch.float64)).tolist()) == {0.0, 1.0}
+
+
+@pytest.mark.parametrize("width", [0.1, 0.3, 0.05, 1 / 3])
+def test_a_point_of_the_grid_that_no_row_has_is_known_by_its_decimals(width):
+    """The sum of a grid's steps has other last digits than the number that is read, and is the same point."""
+    points = np.random.default_rng(0).normal(scale=9.0, size=3000).round()
+    gone = [-3, 1, 3, 7]
+    x = np.array([float(f"{k * width:.6g}") for k in points if k not in gone])
+    law = law_of(x, Column("degrees", grid=width))
+    assert type(law) is Levels
+    asked = torch.tensor([[float(f"{(k + step) * width:.6g}") for k in gone] for step in (-1, 0, 1)])
+    asked = asked.to(torch.float64)
+    before, own, after = (law.piece(row) for row in asked)
+    assert (own.low < own.high).all()
+    assert (before.high <= own.low).all()
+    assert (own.high <= after.low).all()
+    # About as much as what was seen of such points, far more than what is off the grid.
+    off = law.piece(asked[1] + 0.4 * width)
+    assert (log_mass(own.low, own.high) > log_mass(off.low, off.high) + 1).all()
+    torch.testing.assert_close(law.value(0.5 * (own.low + own.high)), asked[1], rtol=1e-5, atol=1e-5)

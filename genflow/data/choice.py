@@ -118,9 +118,9 @@ def _numbers(x: np.ndarray, column: Column, validation: np.ndarray | None, rest:
             unit = grid if grid > 0 and not counted else 1.0
             if ordered:
                 values, p = _extend_levels(x, values, p, width, grid)
-            # Where not all points of a grid have a level: by Good and Turing, as often as what was seen once, by Hill
-            # in any of the spaces alike.
-            new = 0.0 if ordered else min(_NEW, (counts == 1).sum() / (len(x) + 1))
+            # By Good and Turing new numbers are as frequent as those seen once, where not all points of a grid have a
+            # level anyhow; by Hill they fall in any of the spaces alike.
+            new = rest if ordered else min(_NEW, (counts == 1).sum() / (len(x) + 1))
             spaces = len(values) + 1
             between, beyond = new * (spaces - 2) / spaces, max(rest, 2 * new / spaces)
             return Levels(len(values), _tensor(values), _tensor(p), unit, beyond, between=between, grid=grid)
@@ -149,9 +149,8 @@ def _levels(x: np.ndarray, distinct: np.ndarray, grid: float) -> tuple[np.ndarra
         steps = np.rint((x - distinct[0]) / grid).astype(np.int64)
         size = int(steps.max()) + 1
         if size <= min(_MOST_LEVELS, max(4 * len(x), _FEW_LEVELS)):
-            values = distinct[0] + grid * np.arange(size)
             own = np.rint((distinct - distinct[0]) / grid).astype(np.int64)
-            values[own] = distinct  # as they are recorded, to the last digit
+            values = np.interp(np.arange(size), own, distinct)  # as they are recorded, to the last digit
             return values, np.bincount(steps, minlength=size), True
     if len(distinct) <= _MOST_LEVELS:
         return distinct, np.unique(x, return_counts=True)[1], False

@@ -14,6 +14,8 @@ from genflow.numerics.normal import log_mass, quantile
 
 __all__ = ["Levels"]
 
+_SAME = 1e-3  # of a grid's width
+
 
 class Levels(Valued):
     r"""A law on finitely many values, in an order of their own: the :math:`k`-th owns its share of the line.
@@ -33,7 +35,8 @@ class Levels(Valued):
         unit: The width of the grid by which a probability is divided where the column is one of decimals; 1 for counts.
         rest: Mass of what is beyond the values.
         between: Mass of what is between them, where they are numbers in rising order. The missing value is above all.
-        grid: Distance of the points that are possible there; 0 where nothing is known of them.
+        grid: Distance of the points that are possible there; 0 where nothing is known of them. Numbers that differ by
+            less than a thousandth of it are the same: by arithmetic they get other last digits.
         gap: Where the missing value stands, -1 for nowhere; it is found in the values.
 
     Example:
@@ -111,9 +114,9 @@ class Levels(Valued):
     def piece(self, x: Tensor) -> Piece:
         low, high = self.intervals()
         keys, order = self.values.nan_to_num(nan=math.inf).sort()
-        asked = x.nan_to_num(nan=math.inf)
-        at = torch.searchsorted(keys, asked.contiguous()).clamp(max=self.count - 1)
-        known = keys[at] == asked
+        asked, slack = x.nan_to_num(nan=math.inf), _SAME * self.grid
+        at = torch.searchsorted(keys, (asked - slack).contiguous()).clamp(max=self.count - 1)
+        known = (keys[at] == asked) | ((keys[at] - asked).abs() <= slack)
         place, under = order[at], asked < keys[0]
         a = torch.where(known, low[place], torch.where(under, -math.inf, high[-1]))
         b = torch.where(known, high[place], torch.where(under, low[0], math.inf))
