@@ -479,3 +479,23 @@ def test_a_point_of_the_grid_that_no_row_has_is_known_by_its_decimals(width):
     off = law.piece(asked[1] + 0.4 * width)
     assert (log_mass(own.low, own.high) > log_mass(off.low, off.high) + 1).all()
     torch.testing.assert_close(law.value(0.5 * (own.low + own.high)), asked[1], rtol=1e-5, atol=1e-5)
+
+
+def test_new_numbers_stand_between_their_neighbours_where_none_was_seen_once():
+    law = law_of(np.repeat([6.59, 8.2, 9.7, 12.96], 50), Column("wage"))
+    low, high = law.intervals()
+    piece = law.piece(torch.tensor([9.5], dtype=torch.float64))
+    assert high[1] == piece.low < piece.high == low[2]
+
+
+@pytest.mark.parametrize("zeros", [1, 20])
+def test_rows_on_a_bound_are_an_atom(zeros):
+    """However few they are: there a density says nothing of them."""
+    shares = np.append(np.random.default_rng(0).beta(2.0, 5.0, size=2000), np.zeros(zeros))
+    law = law_of(shares, Column("share"))
+    assert type(law) is Atoms
+    piece = law.piece(torch.zeros(1, dtype=torch.float64))
+    assert log_mass(piece.low, piece.high).exp().item() == pytest.approx(zeros / (2000 + zeros), rel=1e-9)
+    assert piece.low == -math.inf
+    beside = law.piece(torch.tensor([1e-6], dtype=torch.float64))
+    assert beside.low == beside.high >= piece.high

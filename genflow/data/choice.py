@@ -120,17 +120,19 @@ def _numbers(x: np.ndarray, column: Column, validation: np.ndarray | None, rest:
                 values, p = _extend_levels(x, values, p, width, grid)
             # By Good and Turing new numbers are as frequent as those seen once, where not all points of a grid have a
             # level anyhow; by Hill they fall in any of the spaces alike.
-            new = rest if ordered else min(_NEW, (counts == 1).sum() / (len(x) + 1))
+            new = rest if ordered else max(rest, min(_NEW, (counts == 1).sum() / (len(x) + 1)))
             spaces = len(values) + 1
             between, beyond = new * (spaces - 2) / spaces, max(rest, 2 * new / spaces)
             return Levels(len(values), _tensor(values), _tensor(p), unit, beyond, between=between, grid=grid)
     atoms = outstanding_values(x) if repeat.atoms else np.empty(0)
+    low = -math.inf if x.min() < 0 else 0.0
+    if grid <= 0 and x.min() == low:  # at a bound there is no density
+        atoms = np.union1d(atoms, low)
     others = x[~np.isin(x, atoms)]
     if len(np.unique(others)) < 2:
         atoms, others = np.empty(0), x
     if validation is not None:
         validation = validation[~np.isin(validation, atoms)]
-    low = -math.inf if x.min() < 0 else 0.0
     # Rows that pile up at an end say that it is one.
     if len(atoms):
         low = atoms[0] if atoms[0] == x.min() else low
