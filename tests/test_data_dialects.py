@@ -542,3 +542,25 @@ def test_folders_without_pictures_say_what_they_are(tmp_path, file):
     for source, message in cases.items():
         with pytest.raises(InputError, match=f"^data: .*{message}$"):
             load(source)
+
+
+@pytest.mark.parametrize("form", ["%Y-%m-%d %H:%M", "%d/%m/%Y %H:%M:%S", "%Y-%m-%dT%H:%M:%SZ"])
+def test_the_end_of_a_day_is_the_beginning_of_the_next(file, form):
+    """ISO 8601, and tables of weather and of power."""
+    hours = pd.Timestamp("2023-12-31") + pd.to_timedelta(np.arange(1, N + 1), "h")
+    texts = [
+        moment.strftime(form) if moment.hour else (moment - pd.Timedelta(days=1)).strftime(form.replace("%H", "24"))
+        for moment in hours
+    ]
+    data = load(file("x,at\n" + "".join(f"{x},{text}\n" for x, text in zip(X, texts))))
+    np.testing.assert_array_equal(rows(data)[:, 1], hours.as_unit("s").asi8 / 3600)
+    assert any(f"{texts[23]} is read as 00:00 of the next day" in remark for remark in data.remarks)
+
+
+def test_a_clock_that_counts_to_24_is_at_midnight(file):
+    data = load(file("x,at\n" + "".join(f"{x},{1 + k % 24:02}:00\n" for k, x in enumerate(X))))
+    column = data.schema.columns[1]
+    assert (column.kind, column.unit, column.missing) == ("date", "hours", False)
+    np.testing.assert_array_equal(rows(data)[:, 1], (1 + np.arange(N)) % 24)
+    assert any("24:00 is read as 00:00" in remark for remark in data.remarks)
+    assert column.series(np.array([0.0, 23.0])).tolist() == ["00:00", "23:00"]

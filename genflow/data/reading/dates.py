@@ -4,6 +4,8 @@ A notation reads a column if it reads every date of it. Where two do, as 03/04/2
 decides by which the rows stand in order, with the more even steps; else the month stands first before a slash, the day
 before a point.
 
+The end of a day, 24:00, is the beginning of the next (ISO 8601).
+
 Dates with an offset from UTC, as `2024-03-31T01:00+01:00`, are moments: they count in UTC, whatever their offsets are.
 """
 
@@ -14,7 +16,7 @@ import itertools
 import re
 from collections import Counter
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
 import numpy as np
@@ -41,6 +43,7 @@ _FORMATS = (
 )
 # Minutes and seconds have two digits: 0:2 is the result of a match, 1.0.3 a version.
 _TIME = re.compile(r"\d{1,2}(?:[:.]\d\d){1,2}(?!\d)(?!:\d(?!\d))")
+_DAYS_END = re.compile(r"(?<![\d:.])24(?=([:.]00){1,2}(?![\d:]))")
 _WORDS = {"b", "B", "a", "p"}  # codes of letters; the others are of digits
 _EPOCH = datetime(1970, 1, 1)
 _MICROSECOND = 1_000_000
@@ -98,6 +101,9 @@ def dates(words: Sequence[str], known: str = "") -> Dates | None:
         form, micros = min(found, key=lambda pair: (_irregularity(pair[1]), not _usual(pair[0])))
         if not _is_monotone(micros):
             remark = f"dates like {words[0]} are read with the {'month' if _month_first(form) else 'day'} first"
+    if "%H" in form and (ends := [word for word in words if _DAYS_END.search(word)]):
+        day = "" if _is_clock(form) else " of the next day"
+        remark = "; ".join(filter(None, (remark, f"{ends[0]} is read as 00:00{day}")))
     unit = unit_of(micros, "us")
     form = _unpad(form, words)
     if form.endswith("%z"):
@@ -105,7 +111,7 @@ def dates(words: Sequence[str], known: str = "") -> Dates | None:
         form = form.replace("%z", offsets.pop() if len(offsets) == 1 else "+00:00")
         if offsets:
             moments = f"dates like {words[0]} have different offsets from UTC: they are moments, samples have +00:00"
-            remark = f"{remark}; {moments}" if remark else moments
+            remark = "; ".join(filter(None, (remark, moments)))
     return Dates(form, unit, micros // _per(unit), remark)
 
 
@@ -219,7 +225,8 @@ def _moment(word: str, form: str) -> datetime:
     """
     if form.endswith("%z"):
         word += "00" * bool(re.search(r"[+-]\d\d$", word))  # +01
-    moment = datetime.strptime(word, form)
+    started = _DAYS_END.sub("00", word) if "%H" in form else word
+    moment = datetime.strptime(started, form) + timedelta(days=started != word)
     return moment if moment.tzinfo is None else moment.astimezone(UTC).replace(tzinfo=None)
 
 
@@ -227,14 +234,14 @@ def _all_read(words: Sequence[str], form: str) -> bool:
     try:
         for word in words:
             _moment(word, form.replace("%-", "%"))
-    except ValueError:
+    except (ValueError, OverflowError):  # of the year 10000
         return False
     return True
 
 
 def _microseconds(words: Sequence[str], form: str) -> np.ndarray | None:
     """Microseconds since 1970 of each word; of a time of day since midnight. `None` if a word is none."""
-    clock = "%Y" not in form and "%y" not in form
+    clock = _is_clock(form)
     result = np.empty(len(words), dtype=np.int64)
     plain = form.replace("%-", "%")
     try:
@@ -242,9 +249,14 @@ def _microseconds(words: Sequence[str], form: str) -> np.ndarray | None:
             moment = _moment(word, plain)
             passed = moment.replace(year=1970, month=1, day=1) - _EPOCH if clock else moment - _EPOCH
             result[i] = (passed.days * 86_400 + passed.seconds) * _MICROSECOND + passed.microseconds
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
     return result
+
+
+def _is_clock(form: str) -> bool:
+    """Whether a notation is that of a time of day."""
+    return "%Y" not in form and "%y" not in form
 
 
 def _is_monotone(stamps: np.ndarray) -> bool:
