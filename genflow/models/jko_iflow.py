@@ -146,8 +146,8 @@ class JKOiFlow(Flow, GenerativeModel):
         **parts: Any,
     ):
         base = parts.get("base")
-        if stages.tails and not (_is_usual(base) or isinstance(base, ScaleMixture)):
-            raise InputError(f"tails: True came beside a base, a {type(base).__name__}; one of them would do")
+        if stages.tails and is_normal(base) and not _is_usual(base):
+            raise InputError(f"tails: True came beside a base of scale {base.scale:g}; one of them would do")
         if stages.tails is None and not _is_usual(base):
             stages = stages.rebuilt(tails=False)
         plan = Plan(dim, blocks, first, growth, network, proximal, rounds, stages, optimization).sketched()
