@@ -146,7 +146,7 @@ class JKOiFlow(Flow, GenerativeModel):
         **parts: Any,
     ):
         base = parts.get("base")
-        if stages.tails and is_normal(base) and not _is_usual(base):
+        if stages.tails and base is not None and is_normal(base) and base.scale != 1:
             raise InputError(f"tails: True came beside a base of scale {base.scale:g}; one of them would do")
         if stages.tails is None and not _is_usual(base):
             stages = stages.rebuilt(tails=False)
