@@ -48,6 +48,7 @@ class FitRecord(Component):
         nll_rows: How many rows it is the mean of.
         scores: Log densities of rows that it was not trained on, in rising order: what others are compared with.
         score_draws: How many places of a row each of them is a mean over; 0 for as many as `log_prob` takes.
+        score_noise: The random estimator of the divergence that they are by, '' for none; `None` for that of the model.
     """
 
     data: str
@@ -58,6 +59,7 @@ class FitRecord(Component):
     nll_rows: int = 0
     scores: Sequence[float] = ()
     score_draws: int = 0
+    score_noise: str | None = None
 
 
 @dataclass

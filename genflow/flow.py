@@ -12,6 +12,7 @@ model.
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Callable, Sequence
 from functools import partial
 from os import PathLike
@@ -263,6 +264,33 @@ class Flow(Density):
         """
         transport = self.integrate(x, condition=condition, generator=generator)
         return self.base.log_prob(transport.x) + transport.log_det
+
+    def log_prob_with_error(
+        self, x: Float[Tensor, "*shape"], condition: Any = None, generator: torch.Generator | None = None
+    ) -> tuple[Float[Tensor, "*batch"], Float[Tensor, "*batch"]]:
+        """The log density and the standard error that random probes leave, integrated in the same solve.
+
+        It is 0 of an estimator without probes, and NaN of a single one, which says nothing of its own error.
+
+        Args:
+            x: As in `log_prob`.
+            condition: Likewise.
+            generator: Likewise.
+
+        Example:
+            >>> import torch, genflow as gf
+            >>> flow = gf.Flow(gf.velocities.Shallow(2), divergence=gf.divergences.Hutchinson(4))
+            >>> log_p, error = flow.log_prob_with_error(torch.zeros(3, 2), generator=torch.Generator().manual_seed(0))
+            >>> error.shape, bool((error >= 0).all())
+            (torch.Size([3]), True)
+        """
+        transport = self.integrate(x, condition=condition, generator=generator)
+        assert transport.log_det is not None
+        log_p, error = self.base.log_prob(transport.x) + transport.log_det, transport.standard_error
+        if error is None:
+            random = self.divergence.probes(x, self.velocity.event_ndim, None) is not None
+            error = torch.full_like(log_p, math.nan if random else 0.0)
+        return log_p, error
 
     def sample(
         self, shape: int | Sequence[int], condition: Any = None, generator: torch.Generator | None = None

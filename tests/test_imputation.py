@@ -416,6 +416,44 @@ def test_bounds_are_compared_with_bounds(tmp_path):
     assert seen["log_prob"].mean() > bounds.mean()
 
 
+def test_scores_with_a_random_error_are_compared_with_such(tmp_path):
+    """Else a tenth of all rows may be below the fifth percentile."""
+    rows = torch.randn(400, 5, generator=seeded(), dtype=torch.float64) @ torch.randn(5, 5, generator=seeded()).double()
+    fitted = gf.models.FlowMatching(5, width=16).fit(rows[:300], iterations=20)
+    noisy = fitted.replace(divergence=gf.divergences.Hutchinson(4))  # which has the rows yet, and scores them anew
+    assert len(noisy.scores()) == len(fitted.scores())
+    assert noisy.scores().equal(fitted.scores()) is False
+    fitted.save(tmp_path / "run")
+    again = gf.load(tmp_path / "run").replace(divergence=gf.divergences.Hutchinson(4))
+    with pytest.raises(gf.InputError, match=r"percentile: log p is by Hutchinson\(.*by an exact divergence; the same"):
+        again.percentile(rows[300:])
+    again.keep_scores(again.log_prob(rows[300:], generator=seeded()))
+    assert again.percentile(rows[300:], generator=seeded()).mean().item() == pytest.approx(50.0)
+    with pytest.raises(gf.InputError, match=r"percentile: log p is by an exact divergence, .* by Hutchinson\("):
+        again.replace(divergence=gf.divergences.Exact()).percentile(rows[300:])
+    pd.DataFrame(rows[300:].numpy(), columns=fitted.columns).to_csv(tmp_path / "rows.csv", index=False)
+    words = ["score", str(tmp_path / "run"), str(tmp_path / "rows.csv"), "--divergence", "hutchinson,n=4"]
+    assert main([*words, "-o", str(tmp_path / "s.csv")]) == 0
+    seen = pd.read_csv(tmp_path / "s.csv")
+    assert list(seen.columns) == ["log_prob", "log_prob_se"]
+    assert (seen["log_prob_se"] > 0).all()
+    assert main([*words, "--flag", "5%", "-o", str(tmp_path / "t.csv")]) != 0
+
+
+def test_the_error_of_log_p_is_that_of_its_probes():
+    """Its square is the variance of a row's log p over generators, in the mean over rows; one probe says nothing."""
+    rows = torch.randn(300, 4, generator=seeded(), dtype=torch.float64) @ torch.randn(4, 4, generator=seeded()).double()
+    fitted = gf.models.FlowMatching(4, width=16).fit(rows, iterations=20)
+    assert (fitted.log_prob_with_error(rows[:9])[1] == 0).all()
+    assert fitted.replace(divergence=gf.divergences.Hutchinson(1)).log_prob_with_error(rows[:9])[1].isnan().all()
+    noisy = fitted.replace(divergence=gf.divergences.Hutchinson(8, distribution="gaussian"))
+    draws = 60
+    log_p, error = map(torch.stack, zip(*(noisy.log_prob_with_error(rows, generator=seeded(k)) for k in range(draws))))
+    ratio = error.square().mean(0) / log_p.var(0)
+    # Of each row by its own probes: the ratio's logarithm has a deviation of sqrt(2 / (draws - 1)) at most.
+    assert ratio.log().mean().abs() < 5 * math.sqrt(2 / (draws - 1) / len(rows)) + 1 / draws
+
+
 def test_a_model_without_scores_says_so():
     fitted, mean, _ = known(3)
     with pytest.raises(gf.InputError, match="percentile: this model keeps no scores"):

@@ -8,13 +8,14 @@ import sys
 from types import ModuleType, SimpleNamespace
 
 import numpy as np
+import pandas as pd
 import pytest
 
 import genflow as gf
 from genflow.studies import Board
 from genflow.studies.comparison.contests import contests
 from genflow.studies.comparison.pictures.calibration import from_uniform, norms
-from genflow.studies.comparison.pictures.columns import distance
+from genflow.studies.comparison.pictures.columns import distance, rank_correlations
 from genflow.studies.reporting.drawing import dots
 from genflow.studies.reporting.plot import Panel, Picture, Plot, Row
 from genflow.studies.reporting.sheet import Cell, Heading, Line, Sheet, cells_of
@@ -227,3 +228,19 @@ def test_progress_in_a_notebook_is_a_bar_that_goes(monkeypatch, capsys):
     assert "solving &lt;x&gt;: 2 of 4, about" in pages[2]
     assert pages[-1] == ""
     assert capsys.readouterr().err == ""
+
+
+def test_rank_correlations_are_of_the_rows_that_have_both():
+    """Rows that miss some values: what is known of the others counts, as in pandas, which ranks anew for each pair."""
+    rng = np.random.default_rng(0)
+    whole = rng.normal(size=(3000, 4)) @ rng.normal(size=(4, 4))
+    truth = pd.DataFrame(whole).corr("spearman").to_numpy()
+    np.testing.assert_allclose(rank_correlations(whole), truth, rtol=0, atol=1e-12)
+    np.testing.assert_allclose(
+        rank_correlations(whole.round()), pd.DataFrame(whole.round()).corr("spearman"), atol=1e-12
+    )
+    gaps = np.where(rng.random(whole.shape) < 0.3, np.nan, whole)
+    np.testing.assert_allclose(rank_correlations(gaps), pd.DataFrame(gaps).corr("spearman"), atol=5e-3)
+    gaps[:, 2], gaps[0, 2] = 1.0, np.inf
+    assert not rank_correlations(gaps)[2].any()
+    assert not rank_correlations(gaps[:1]).any()

@@ -25,7 +25,7 @@ DESCRIPTION = """Write the log density of each row of a file, in nats, in the un
 
 columns:
   log_prob      the log density; of classes and whole numbers that of a count
-  log_prob_se   its standard error, where it is a mean over draws
+  log_prob_se   its standard error, where it is a mean over draws or random probes
   percentile    its place, from 0 to 100, among the scores of rows that were not trained on
   flag          with --flag 1%: whether it is below that percentile
 
@@ -58,6 +58,11 @@ def run(chosen: Arguments) -> None:
     scores = model.scores()
     if share is not None and not len(scores):
         raise InputError(f"flag: {chosen.run} keeps no scores of held-out rows to compare with; fit it anew")
+    if share is not None and not model.comparable:
+        raise InputError(
+            f"flag: log p by {model.noise or 'an exact divergence'} came, and the scores of held-out rows are of the "
+            "divergence that the model was saved with; leave --divergence out"
+        )
     from genflow.data import holds_pictures, names
     from genflow.studies.origin import load_for
 
@@ -74,9 +79,13 @@ def run(chosen: Arguments) -> None:
     if (remark := model.remark_on(rows)) is not None:
         note(remark)
     columns = {"log_prob": log_p.double().cpu().numpy()}
-    if model.preprocessor.random:
+    if error.isnan().all():
+        note("log_prob_se: a single random probe says nothing of its error; hutchinson,n=2 or more would")
+    elif model.preprocessor.random or model.noisy:
         columns["log_prob_se"] = error.double().cpu().numpy()
-    if len(scores):
+    if not model.comparable:
+        note("percentile: scores of held-out rows have another random error, or none; leave --divergence out for it")
+    elif len(scores):
         alike = log_p
         if (draws := model.score_draws) != model.places:  # a bound is compared with bounds
             alike = log_prob(model, rows, given, chosen.seed, draws=draws)[0]

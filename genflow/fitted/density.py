@@ -12,7 +12,6 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from genflow.divergences import Exact
 from genflow.draws import check_count, check_generator, stratified_draws
 from genflow.errors import InputError
 from genflow.fitted.portions import graph, of_each
@@ -67,10 +66,11 @@ class DensityOfRows(Units):
     def log_prob_with_error(
         self, x: Any, condition: Any = None, generator: torch.Generator | None = None, *, draws: int = _DRAWS
     ) -> tuple[Float[Tensor, "*batch"], Float[Tensor, "*batch"]]:
-        """The log density of rows and the standard error that the draws of their places leave, 0 where a row has one.
+        """The log density of rows and its standard error: what the draws of their places leave, 0 where a row has one.
 
         The error of a logarithm of a mean, :math:`s / (\\bar w \\sqrt K)` for weights of mean :math:`\\bar w` and
-        deviation s; strata make the true one less.
+        deviation s; strata make the true one less. Under a random estimator of the divergence it is that of its probes,
+        NaN of a single one.
 
         Args:
             x: As in `log_prob`.
@@ -98,19 +98,23 @@ class DensityOfRows(Units):
         with graph(differentiable, x, condition) as recorded:
 
             def mean_over_places(rows: Tensor, given: Any, count: int) -> tuple[Tensor, Tensor]:
-                parts = []
+                parts, errors = [], []
                 places, together = self._places(rows, count, generator), max(1, _TOGETHER // max(1, len(rows)))
                 while several := list(itertools.islice(places, together)):
                     z, log_det = (torch.stack(part) for part in zip(*several, strict=True))
                     far = z.isinf()  # beyond what the model's numbers reach: no density
                     known = z.masked_fill(far, 0.0).flatten(0, 1)
                     same = of_each(given, log_det.shape)(slice(None))
-                    log_p = self.by_portions.map(("log_prob", recorded), self.model.log_prob, known, same, generator)
-                    log_w = log_p.to(log_det).reshape(log_det.shape) + log_det
+                    found = self.by_portions.map(
+                        ("log_prob", recorded), self._log_prob_and_error, known, same, generator
+                    )
+                    log_p, error = found.reshape(*log_det.shape, 2).unbind(-1)
+                    log_w = log_p.to(log_det) + log_det
+                    errors.append(error)
                     parts.append(log_w.masked_fill(far.any(-1).to(log_det.device), -math.inf))
                 weights = torch.cat(parts).to(rows.device)
                 if count == 1:
-                    return weights[0].to(rows), torch.zeros_like(weights[0]).to(rows)
+                    return weights[0].to(rows), errors[0][0].to(rows)
                 mean = weights.logsumexp(0) - math.log(count)
                 relative = (weights - mean).exp()
                 error = (relative.var(0) / count).sqrt()
@@ -120,6 +124,31 @@ class DensityOfRows(Units):
             log_p, error = self._by_places(x, given, draws, mean_over_places)
             return log_p, error
 
+    def _log_prob_and_error(self, z: Tensor, condition: Any, generator: torch.Generator | None) -> Tensor:
+        """The model's log density and the error that random probes leave, `(n, 2)`."""
+        if isinstance(self.model, Flow) and self.noisy:
+            return torch.stack(self.model.log_prob_with_error(z, condition, generator), -1)
+        log_p = self.model.log_prob(z, condition, generator)
+        return torch.stack([log_p, torch.zeros_like(log_p)], -1)
+
+    @property
+    def noisy(self) -> bool:
+        """Whether log p is a random estimate, as that of the divergence is."""
+        if not isinstance(self.model, Flow):
+            return False
+        point, ndim = torch.zeros(1, *self.model.base.shape), self.model.velocity.event_ndim
+        return self.model.divergence.probes(point, ndim, torch.Generator()) is not None
+
+    @property
+    def noise(self) -> str:
+        """The random estimator that log p is by, '' for none."""
+        if not (isinstance(self.model, Flow) and self.noisy):
+            return ""
+        estimator = self.model.divergence
+        return (
+            f"{type(estimator).__name__}({', '.join(f'{name}={value}' for name, value in estimator.config().items())})"
+        )
+
     @property
     def places(self) -> int:
         """At how many places of the line a row's log p is taken by default: one where it has no others.
@@ -127,8 +156,7 @@ class DensityOfRows(Units):
         One, too, under a random estimator of the divergence: the exponential of a noisy log p is too large on average,
         so that a mean of it would be no bound.
         """
-        noisy = isinstance(self.model, Flow) and not isinstance(self.model.divergence, Exact)
-        return _DRAWS if self.preprocessor.random and not noisy else 1
+        return _DRAWS if self.preprocessor.random and not self.noisy else 1
 
     def latent_log_prob(
         self, x: Any, condition: Any = None, generator: torch.Generator | None = None

@@ -189,13 +189,28 @@ class Transformed(Component, LawOfRows):
 
         Args:
             log_p: Log densities of this model, by `score_draws` of the places of a row.
+
+        Raises:
+            InputError: There are no scores, or they are by another estimator of the divergence, and not `comparable`.
         """
         scores = self.scores()
         if not len(scores):
             raise InputError(
                 "percentile: this model keeps no scores of rows to compare with; fit it anew, or keep_scores"
             )
+        if not self.comparable:
+            assert self.record is not None
+            ours, theirs = (noise or "an exact divergence" for noise in (self.noise, self.record.score_noise))
+            raise InputError(
+                f"percentile: log p is by {ours}, the scores of held-out rows are by {theirs}; the same would do for "
+                "both, since a random error of one alone puts rows among the lowest"
+            )
         return percentile(log_p, scores)
+
+    @property
+    def comparable(self) -> bool:
+        """Whether the scores have the random error that log p has, of the same estimator of the divergence, or none."""
+        return self.record is None or self.record.score_noise in (None, self.noise)
 
     @property
     def score_draws(self) -> int:
@@ -204,7 +219,8 @@ class Transformed(Component, LawOfRows):
 
     def scores(self) -> Float[Tensor, "n"]:
         """Log densities of rows that it was not trained on, in rising order; those of `fit`, when first asked for."""
-        if self.record is not None and not len(self.record.scores) and self._held_out is not None:
+        known = self.record is None or (len(self.record.scores) > 0 and self.comparable)
+        if not known and self._held_out is not None:
             self._score_held_out()
         return torch.tensor(() if self.record is None else tuple(self.record.scores), dtype=torch.float64)
 
@@ -228,7 +244,9 @@ class Transformed(Component, LawOfRows):
             raise InputError(
                 "keep_scores: a model that was put together by hand has no record; one that fit returned has"
             )
-        self.record = dataclasses.replace(self.record, scores=reference(log_p), score_draws=draws)
+        self.record = dataclasses.replace(
+            self.record, scores=reference(log_p), score_draws=draws, score_noise=self.noise
+        )
 
     def _score_held_out(self, seconds: float = math.inf) -> None:
         """Scores the rows that were held out, as many as there is time for."""
@@ -314,7 +332,9 @@ class Transformed(Component, LawOfRows):
         """The same model with other parts, such as an integrator or a divergence: the weights are shared."""
         if not self.model.has_parts:
             raise InputError(f"replace: {type(self.model).__name__} has no velocity, so it has no parts to replace")
-        return Transformed(**{**self.config(), "model": self.model.replace(**parts)})
+        other = Transformed(**{**self.config(), "model": self.model.replace(**parts)})
+        other._held_out = self._held_out
+        return other
 
     def guided(self, weight: float) -> Transformed:
         """The same model under classifier-free guidance: samples with more of what their condition changes.

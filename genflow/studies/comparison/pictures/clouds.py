@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from genflow.studies.comparison.exchange import grid_of
+from genflow.studies.comparison.pictures.columns import RANKED, rank_correlations
 from genflow.studies.comparison.pictures.view import Shown, View, limits
 from genflow.studies.reporting.drawing import dots, plain
 from genflow.studies.reporting.plot import Panel, Picture, Row, Scale
@@ -78,13 +79,9 @@ def _plane(view: View, extent: tuple[float, ...], axis: Any) -> None:
 
 def pairs(view: View) -> Picture:
     """The pairs of columns that depend most on each other: a row for each, the data and every model beside it."""
-    from scipy.stats import spearmanr
-
     used = min(view.dim, _CONSIDERED)
-    rank = np.abs(np.atleast_2d(spearmanr(view.train[:5000, :used], nan_policy="omit").statistic))
-    if rank.shape[0] != used:  # of two columns scipy returns one number
-        rank = np.full((used, used), float(rank.squeeze()))
-    upper = [(np.nan_to_num(rank[i, j]), i, j) for i in range(used) for j in range(i + 1, used)]
+    rank = np.abs(rank_correlations(view.train[:RANKED, :used]))
+    upper = [(rank[i, j], i, j) for i in range(used) for j in range(i + 1, used)]
     rows = []
     for _, i, j in sorted(upper, reverse=True)[:_MOST_PAIRS]:
         panels = [

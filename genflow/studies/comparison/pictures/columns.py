@@ -13,12 +13,14 @@ from genflow.studies.reporting.drawing import plain
 from genflow.studies.reporting.plot import Key, Panel, Picture, Row, Scale
 from genflow.studies.reporting.tones import DATA, SHADE
 
-__all__ = ["correlation_errors", "distance", "distances", "marginals"]
+__all__ = ["RANKED", "correlation_errors", "distance", "distances", "marginals", "rank_correlations"]
 
 _BINS = 40
 _FIRST = 12  # columns that are shown before one asks for the rest
 _MOST = 32  # columns that are drawn
 _CORRELATED = 100  # columns whose correlations are shown
+RANKED = 5000
+"""Rows of which they are."""
 
 
 def distance(x: np.ndarray, y: np.ndarray) -> float:
@@ -75,10 +77,10 @@ def correlation_errors(view: View) -> Picture:
     from matplotlib.colors import LinearSegmentedColormap
 
     used = min(view.dim, _CORRELATED)
-    truth = _ranks(view.test[:, :used])
+    truth = rank_correlations(view.test[:RANKED, :used])
     others = [("training rows", DATA, view.train)]
-    others += [(shown.label, shown.colour, shown.finite) for shown in view.models]
-    errors = [(label, colour, _ranks(rows[:, :used]) - truth) for label, colour, rows in others]
+    others += [(shown.label, shown.colour, shown.rows) for shown in view.models]
+    errors = [(label, colour, rank_correlations(rows[:RANKED, :used]) - truth) for label, colour, rows in others]
     upper = np.triu_indices(used, 1)
     largest = max(0.05, *(float(np.quantile(np.abs(error[upper]), 0.99)) for _, _, error in errors))
     # No error is no colour: the paper shows through, light or dark.
@@ -91,14 +93,31 @@ def correlation_errors(view: View) -> Picture:
     return Picture([Row(panels)], scale=Scale("error of the rank correlation", -largest, largest, signed))
 
 
-def _ranks(rows: np.ndarray) -> np.ndarray:
-    """The rank correlation of any two columns; none with one that is constant."""
+def rank_correlations(rows: np.ndarray) -> np.ndarray:
+    """The correlation of the ranks of any two columns, of the rows that have both; 0 with one that is constant.
+
+    Args:
+        rows: Rows, `(n, d)`; what is not finite is missing.
+
+    Example:
+        >>> import numpy as np
+        >>> rows = np.array([[1.0, 1.0], [2.0, 8.0], [3.0, 27.0], [4.0, np.nan]])
+        >>> rank_correlations(rows).round(6).tolist()
+        [[1.0, 1.0], [1.0, 1.0]]
+    """
     from scipy.stats import rankdata
 
-    if len(rows) < 2:
-        return np.zeros((rows.shape[1],) * 2)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        return np.nan_to_num(np.atleast_2d(np.corrcoef(rankdata(rows[:5000], axis=0), rowvar=False)))
+    values = np.where(np.isfinite(rows), rows, np.nan)
+    ranks = rankdata(values, axis=0, nan_policy="omit")
+    known = np.isfinite(values).astype(np.float64)
+    # From their middle on, so that sums have no more digits than they need.
+    x = np.where(known > 0, ranks - 0.5 * (1 + known.sum(0)), 0.0)
+    count = np.maximum(known.T @ known, 1.0)
+    mean = (x.T @ known) / count  # (i, j): of column i, where j is known, too
+    variance = (x * x).T @ known / count - mean**2
+    covariance = x.T @ x / count - mean * mean.T
+    scale = np.sqrt(np.maximum(variance * variance.T, 0.0))
+    return np.divide(covariance, scale, out=np.zeros_like(scale), where=scale > 1e-9 * count**2)
 
 
 def _matrix(error: np.ndarray, largest: float, colours: Any, axis: Any) -> None:

@@ -42,11 +42,6 @@ class Shown:
     rows: np.ndarray
     arrays: dict[str, np.ndarray]
 
-    @property
-    def finite(self) -> np.ndarray:
-        """Those of its rows that are finite."""
-        return self.rows[np.isfinite(self.rows).all(1)]
-
 
 class View:
     """A data set of a comparison.
