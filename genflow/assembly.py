@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import functools
 import math
+import operator
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -14,7 +15,17 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from genflow.errors import InputError
-from genflow.interfaces import Component, DivergenceEstimator, Estimate, Integrator, Scheduler, Velocity, Work
+from genflow.interfaces import (
+    Component,
+    DivergenceEstimator,
+    Estimate,
+    Integrator,
+    Scheduler,
+    Velocity,
+    Work,
+    hints_of,
+    in_words,
+)
 
 if TYPE_CHECKING:
     from typing import Self
@@ -74,6 +85,12 @@ class Density(Component, nn.Module, ABC):
         for name in _OF_POINTS & vars(cls).keys():
             setattr(cls, name, _of_tensors(vars(cls)[name]))
 
+    @classmethod
+    def check_arguments(cls, arguments: Mapping[str, Any]) -> None:
+        super().check_arguments(arguments)
+        if "dim" in arguments and hints_of(cls).get("dim") is int:
+            _check_dim(arguments["dim"], arguments)
+
     @abstractmethod
     def log_prob(
         self, x: Float[Tensor, "*shape"], condition: Any = None, generator: torch.Generator | None = None
@@ -93,6 +110,23 @@ class Density(Component, nn.Module, ABC):
             The model; `None` where there is no such thing, or nothing to gain.
         """
         return None
+
+
+def _check_dim(dim: Any, arguments: Mapping[str, Any]) -> None:
+    """Refuses a dimension that is no number from 1 up, and velocities of events of another."""
+    try:
+        size = operator.index(dim)
+    except TypeError:
+        raise InputError(f"dim: {in_words(dim)} came; a whole number such as data.dim would do") from None
+    if size < 1:
+        raise InputError(f"dim: {size} came; at least 1 would do")
+    for name, velocity in arguments.items():
+        event = velocity.event() if isinstance(velocity, Velocity) else None
+        if event is not None and math.prod(event) != size:
+            raise InputError(
+                f"{name}: a {type(velocity).__name__} of events of the shape {event} came beside dim={size}; one of "
+                f"{size} numbers, or dim={math.prod(event)}, would do"
+            )
 
 
 @dataclass

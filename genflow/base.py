@@ -12,7 +12,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from genflow.errors import InputError
-from genflow.interfaces import Component
+from genflow.interfaces import Component, in_words
 
 __all__ = ["Base", "StandardNormal", "check_base", "check_events"]
 
@@ -120,8 +120,9 @@ def check_base(base: Any, event: Sequence[int] | None) -> None:
     Raises:
         InputError: The shapes differ; something that has no draws.
     """
-    if not callable(getattr(base, "sample", None)):  # any object with the methods of a Base will do
-        raise InputError(f"base: a {type(base).__name__} came; a Base such as StandardNormal would do")
+    # Any object with the methods of a Base will do.
+    if isinstance(base, type) or not callable(getattr(base, "sample", None)):
+        raise InputError(f"base: {in_words(base)} came; a Base such as StandardNormal(dim) would do")
     if isinstance(base, Base) and base.shape is not None and event is not None and tuple(base.shape) != tuple(event):
         wanted = f"{event[0]}" if len(event) == 1 else f"{tuple(event)}"
         raise InputError(

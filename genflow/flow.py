@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from os import PathLike
 from typing import TYPE_CHECKING, Any, Literal
@@ -30,12 +30,22 @@ from genflow.deadline import check_time
 from genflow.divergences import Exact, Hutchinson, as_divergence
 from genflow.draws import batch_shape, check_generator
 from genflow.errors import InputError
-from genflow.interfaces import DivergenceEstimator, Dynamics, Integrator, Scheduler, Velocity
+from genflow.interfaces import (
+    DivergenceEstimator,
+    Dynamics,
+    Integrator,
+    Scheduler,
+    Velocity,
+    check_function,
+    check_keywords,
+    check_part,
+)
+from genflow.naming.options import option_names
 from genflow.numerics.recomputation import recompute
 from genflow.numerics.tuning import products
 from genflow.schedulers import Uniform
 from genflow.schedulers.function import as_scheduler
-from genflow.settling import choose_grid
+from genflow.settling import Settled, choose_grid
 from genflow.solvers import RK4Simpson
 from genflow.solvers.function import as_integrator
 from genflow.solvers.states import is_lost, is_watched
@@ -55,6 +65,13 @@ _FROM_FUNCTION: dict[str, Callable[..., Any]] = {
 }
 """What makes each part of a flow of a plain function."""
 
+_INTERFACES: dict[str, type] = {
+    "velocity": Velocity,
+    "scheduler": Scheduler,
+    "integrator": Integrator,
+    "divergence": DivergenceEstimator,
+}
+
 
 _FEW_DIRECTIONS = 8  # to push so many costs little more than to push one
 
@@ -68,9 +85,11 @@ class Flow(Density):
         integrator: The solver. `RK4Simpson` by default.
         divergence: The estimator of :math:`\nabla \cdot v`. Exact by default.
         base: The law of the noise, a `Base`. Standard normal by default.
+        unknown: None: what else comes is refused, also what came to a model as one of its parts.
 
     Raises:
-        InputError: A base of other events than the velocity's; none, where the velocity does not say its dimension.
+        InputError: Something else than such a part; a base of other events than the velocity's; none, where the
+            velocity does not say its dimension.
 
     Example:
         >>> import torch, genflow as gf
@@ -95,17 +114,34 @@ class Flow(Density):
         integrator: Integrator | None = None,
         divergence: DivergenceEstimator | None = None,
         base: Any = None,
+        **unknown: Any,
     ):
         super().__init__()
+        if unknown:
+            check_keywords(type(self).__name__, unknown, list(dict.fromkeys(option_names(type(self)) or ())))
+        check_part("velocity", velocity, Velocity)
         self.velocity = velocity
         self.scheduler = Uniform(8) if scheduler is None else scheduler
         self.integrator = RK4Simpson() if integrator is None else integrator
         self.divergence = Exact() if divergence is None else divergence
         self.base = _base_of(velocity) if base is None else base
+        for name, interface in _INTERFACES.items():  # also what a subclass hands over
+            check_part(name, self.parts()[name], interface)
         check_base(self.base, velocity.event())
+
+    @classmethod
+    def check_arguments(cls, arguments: Mapping[str, Any]) -> None:
+        super().check_arguments(arguments)
+        if arguments.get("base") is not None:
+            check_base(arguments["base"], None)
 
     def config(self) -> dict[str, Any]:
         return {**super().config(), **self.parts()}
+
+    @property
+    def has_log_prob(self) -> bool:  # type: ignore[override]
+        """Whether the integrator carries a log-determinant along. A sampler of diffusions moves points alone."""
+        return self.integrator.carries_density
 
     def parts(self) -> dict[str, Any]:
         """The parts by name, as `replace` takes them."""
@@ -125,11 +161,14 @@ class Flow(Density):
                 of the first four; see `as_velocity` and its sisters.
 
         Raises:
-            InputError: A name that is none of these.
+            InputError: A name that is none of these; something else than such a part; a velocity and a base of
+                different events.
         """
         unknown = sorted(parts.keys() - self.parts().keys())
         if unknown:
             raise InputError(f"replace: no part {unknown[0]!r}; the parts are {', '.join(self.parts())}")
+        for name in parts.keys() & _INTERFACES.keys():
+            check_function(name, parts[name], _INTERFACES[name])
         parts = {name: _FROM_FUNCTION[name](part) if name in _FROM_FUNCTION else part for name, part in parts.items()}
         other = copy.copy(self)
         # A shallow copy shares the dictionary of sub-modules, too: give it one of its own.
@@ -415,6 +454,9 @@ class Flow(Density):
         Returns:
             A `genflow.settling.Settled`: log p of the rows on the grid that was chosen, and what remains undone.
         """
+        if not self.has_log_prob:
+            sampler = type(self.integrator).__name__
+            return Settled(x.new_empty(0), f"{sampler} moves points alone: there are samples, and no log p")
         return choose_grid(self, x, condition, tolerance, most)
 
     def cheaper(self, x: Float[Tensor, "*shape"]) -> Self | None:

@@ -22,16 +22,22 @@ part                   question                    to write your own, override
 from __future__ import annotations
 
 import copy
+import difflib
+import functools
 import inspect
 import math
+import types
+import typing
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+
+from genflow.errors import InputError, name_of_function
 
 __all__ = [
     "Component",
@@ -47,6 +53,11 @@ __all__ = [
     "State",
     "Velocity",
     "Work",
+    "check_function",
+    "check_keywords",
+    "check_part",
+    "hints_of",
+    "in_words",
     "trace",
 ]
 
@@ -57,7 +68,9 @@ State = Tensor | tuple[Tensor, ...]
 class Component:
     """Remembers the arguments it was built with, so that a checkpoint can name them and build it again.
 
-    A component whose structure changes after construction overrides `config`.
+    Arguments that it does not have, and numbers and parts of another form than its annotations say, are refused before
+    the constructor begins: see `check_arguments`. A component whose structure changes after construction overrides
+    `config`.
     """
 
     _arguments: dict[str, Any]
@@ -65,15 +78,36 @@ class Component:
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Any:
         self = super().__new__(cls)
-        # bind_partial: copying and unpickling create the object without arguments and fill it afterwards.
-        bound = inspect.signature(cls.__init__).bind_partial(self, *args, **kwargs)
+        signature = inspect.signature(cls.__init__)
+        try:
+            # bind_partial: copying and unpickling create the object without arguments and fill it afterwards.
+            bound = signature.bind_partial(self, *args, **kwargs)
+        except TypeError:
+            check_keywords(cls.__name__, kwargs, list(signature.parameters)[1:])
+            raise
         arguments = dict(list(bound.arguments.items())[1:])
         for parameter in bound.signature.parameters.values():
             if parameter.kind is parameter.VAR_KEYWORD:
                 arguments.update(arguments.pop(parameter.name, {}))
+        cls.check_arguments(arguments)
         object.__setattr__(self, "_arguments", arguments)
         object.__setattr__(self, "_chosen", {})
         return self
+
+    @classmethod
+    def check_arguments(cls, arguments: Mapping[str, Any]) -> None:
+        """Refuses, before the constructor begins, numbers and parts of another form than its annotations say.
+
+        Args:
+            arguments: The arguments that were typed, by name.
+
+        Raises:
+            InputError: With what would do.
+        """
+        hints = hints_of(cls)
+        for name, value in arguments.items():
+            if value is not None:
+                _check_form(name, value, hints.get(name, Any))
 
     @classmethod
     def defaults(cls) -> dict[str, Any]:
@@ -618,3 +652,192 @@ NoiseSchedule = GaussianPath
 """The name that diffusions have for it."""
 
 _HALVINGS = 64  # of an interval: to the last bit of a double
+
+
+# The form of what is typed
+
+
+class _Form(NamedTuple):
+    """How an interface is spoken of.
+
+    Attributes:
+        example: One that would do.
+        maker: What makes one of a plain function; empty where nothing does.
+        takes: What such a function is called with.
+    """
+
+    example: str
+    maker: str = ""
+    takes: tuple[str, ...] = ()
+
+
+_FORMS: dict[Any, _Form] = {
+    Velocity: _Form("gf.velocities.Shallow(dim)", "gf.as_velocity", ("x", "t", "condition")),
+    DivergenceEstimator: _Form(
+        "gf.divergences.Hutchinson(4)", "gf.as_divergence", ("velocity", "x", "t", "probes", "condition")
+    ),
+    Integrator: _Form("gf.solvers.RK4()", "gf.as_integrator", ("dynamics", "state", "times")),
+    Scheduler: _Form("gf.schedulers.Uniform(8)", "gf.as_scheduler", ("start", "stop", "steps")),
+    Path: _Form("gf.paths.Linear()"),
+    GaussianPath: _Form("gf.schedulers.VariancePreserving()"),
+}
+
+_NUMBERS: dict[Any, str] = {int: "a whole number", float: "a number", bool: "True or False"}
+
+
+def check_part(name: str, given: Any, interface: type) -> None:
+    """Refuses what is no part of a kind.
+
+    Args:
+        name: What the argument is called.
+        given: What came.
+        interface: `Velocity`, `DivergenceEstimator`, `Integrator`, `Scheduler`, `Path` or `GaussianPath`.
+
+    Raises:
+        InputError: With what would do.
+
+    Example:
+        >>> import genflow as gf
+        >>> gf.models.FlowMatching(3, integrator=gf.solvers.Heun)
+        Traceback (most recent call last):
+        genflow.errors.InputError: integrator: the class Heun came; an Integrator such as Heun() would do
+    """
+    if isinstance(given, interface):
+        return
+    form = _FORMS[interface]
+    if form.maker and callable(given) and not isinstance(given, type | Component):
+        raise InputError(f"{name}: {in_words(given)} came; {form.maker}({name_of_function(given, '…')}) would do")
+    raise InputError(f"{name}: {in_words(given)} came; {_such_as(interface, given)} would do")
+
+
+def check_function(name: str, given: Any, interface: type) -> None:
+    """Refuses what is neither a part of a kind nor a function that one can be made of.
+
+    Args:
+        name: What the argument is called.
+        given: What came.
+        interface: As in `check_part`; one that is made of functions.
+
+    Raises:
+        InputError: With what would do.
+
+    Example:
+        >>> import genflow as gf
+        >>> gf.as_divergence(lambda velocity, x, t, probes: velocity.divergence(x, t))
+        Traceback (most recent call last):
+        genflow.errors.InputError: divergence: <lambda> takes (velocity, x, t, probes); one that takes (velocity, x, ...
+    """
+    if isinstance(given, interface):
+        return
+    form = _FORMS[interface]
+    takes = f"({', '.join(form.takes)})"
+    if not callable(given) or isinstance(given, type | Integrator | Scheduler | DivergenceEstimator | Velocity | Path):
+        instance = _such_as(interface, given)
+        raise InputError(f"{name}: {in_words(given)} came; {instance}, or a function {takes}, would do")
+    try:
+        signature = inspect.signature(given)
+    except (TypeError, ValueError):  # some that are not written in Python don't say
+        return
+    try:
+        signature.bind(*form.takes)
+    except TypeError:
+        own = f"({', '.join(signature.parameters)})"
+        raise InputError(
+            f"{name}: {name_of_function(given)} takes {own}; one that takes {takes} would do"
+        ) from None
+
+
+def check_keywords(owner: str, given: Iterable[str], known: Sequence[str]) -> None:
+    """Refuses names of arguments that there are not.
+
+    Args:
+        owner: What is built with them.
+        given: The names that came.
+        known: Those that there are.
+
+    Raises:
+        InputError: With the nearest, and all of them.
+    """
+    for name in given:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=1)
+            hint = f"did you mean {near[0]}? " if near else ""
+            raise InputError(f"{owner}: no option {name!r}; {hint}known: {', '.join(known) or 'none'}")
+
+
+@functools.lru_cache(maxsize=512)
+def hints_of(cls: type) -> Mapping[str, Any]:
+    """The types of what a constructor takes, as far as they can be told.
+
+    Of what it takes by `**`, those of the constructors behind it.
+
+    Args:
+        cls: The class.
+    """
+    found: dict[str, Any] = {}
+    for each in cls.__mro__:
+        constructor = vars(each).get("__init__")
+        if constructor is None:
+            continue
+        parameters = inspect.signature(constructor).parameters
+        try:
+            hints = typing.get_type_hints(constructor)
+        except Exception:  # annotations of the user's own may name anything
+            hints = {}
+        found = {**{name: hints.get(name, Any) for name in parameters}, **found}
+        if all(parameter.kind is not parameter.VAR_KEYWORD for parameter in parameters.values()):
+            break
+    return types.MappingProxyType(found)
+
+
+def in_words(value: Any) -> str:
+    """What an error calls something that came.
+
+    Args:
+        value: Anything.
+
+    Example:
+        >>> from genflow.interfaces import in_words
+        >>> in_words("heun"), in_words(2.5), in_words(int), in_words([1])
+        ("'heun'", '2.5', 'the class int', 'a list')
+    """
+    if isinstance(value, type):
+        return f"the class {value.__name__}"
+    if inspect.isroutine(value):
+        return f"the function {name_of_function(value)}"
+    return repr(value) if value is None or isinstance(value, str | bool | int | float) else f"a {type(value).__name__}"
+
+
+def _check_form(name: str, value: Any, hint: Any) -> None:
+    """Refuses a value in the place of a number or of a part; of any other type nothing is said."""
+    several = isinstance(hint, types.UnionType) or typing.get_origin(hint) is typing.Union
+    kinds = [kind for kind in (typing.get_args(hint) if several else (hint,)) if kind is not types.NoneType]
+    if all(kind in _FORMS for kind in kinds):
+        if not isinstance(value, tuple(kinds)):
+            check_part(name, value, kinds[0])
+    elif all(kind in _NUMBERS for kind in kinds) and not _is_number(value, float not in kinds):
+        if isinstance(getattr(value, name, None), int):  # a data set knows its own
+            would = f"data.{name}"
+        else:
+            whole = f" such as {value:.0f}" if isinstance(value, float) and value.is_integer() else ""
+            would = " or ".join(_NUMBERS[kind] for kind in kinds) + whole
+        raise InputError(f"{name}: {in_words(value)} came; {would} would do")
+
+
+def _is_number(value: Any, whole: bool) -> bool:
+    """Whether something may stand for a number: one of NumPy's and a tensor do, and infinity where none is too many."""
+    if whole and isinstance(value, float):
+        return not math.isfinite(value)
+    return any(hasattr(type(value), method) for method in ("__index__", "__float__"))
+
+
+def _such_as(interface: type, given: Any) -> str:
+    """One of the parts of a kind; of a class that is one, an instance."""
+    example = _FORMS[interface].example
+    if isinstance(given, type) and issubclass(given, interface):
+        parameters = list(inspect.signature(given).parameters.values())
+        kinds = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+        alone = all(each.default is not each.empty or each.kind in kinds for each in parameters)
+        example = f"{given.__name__}({'' if alone else '…'})"
+    article = "an" if interface.__name__[0] in "AEIOU" else "a"
+    return f"{article} {interface.__name__} such as {example}"

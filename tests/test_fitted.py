@@ -413,3 +413,18 @@ def test_whole_numbers_of_any_kind_and_nothing_else():
             fitted.log_prob(moons.test[:2], draws=wrong)
     with pytest.raises(MemoryError, match="of this machine"):
         fitted.sample(10**13)
+
+
+@pytest.mark.parametrize("sampler", [gf.solvers.DPMSolver(), gf.solvers.DDIM(), gf.solvers.EulerMaruyama()])
+def test_a_model_whose_solver_moves_points_alone_is_kept(sampler, tmp_path):
+    """It has samples, and says before any use that it has no log p; its training is not lost to the check of one."""
+    model = gf.baselines.ScoreSDE(2, width=8, integrator=sampler)
+    fitted = model.fit(torch.randn(60, 2, generator=torch.Generator().manual_seed(0)), iterations=3)
+    assert not fitted.has_log_prob
+    assert any("moves points alone: there are samples, and no log p" in remark for remark in fitted.remarks)
+    fitted.save(tmp_path / "run")
+    again = gf.load(tmp_path / "run")
+    assert again.sample(5).shape == (5, 2)
+    with pytest.raises(gf.InputError, match=r"integrator: .* moves points alone; log p needs an ODE solver"):
+        again.log_prob(torch.zeros(1, 2))
+    assert again.replace(integrator=gf.solvers.RK4()).has_log_prob

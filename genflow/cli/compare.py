@@ -22,6 +22,7 @@ from genflow.cli.flags import (
     loading,
 )
 from genflow.cli.words import console, options_by_model
+from genflow.errors import InputError
 from genflow.interrupts import keeping
 
 __all__ = ["DESCRIPTION", "NEEDED", "SUMMARY", "USAGE", "add_arguments", "run"]
@@ -53,7 +54,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         help="names of `genflow list`, or module:Name (default: jko-iflow cnf flow-matching score-sde nsf)",
     )
     add_budget(parser, "training of each model")
-    parser.add_argument("--seed", type=int, metavar="N", help="seed of everything random")
+    parser.add_argument("--seed", type=int, metavar="N", help="seed of everything random, of one training each")
     parser.add_argument(
         "--seeds",
         nargs="+",
@@ -119,6 +120,8 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def run(chosen: Arguments) -> None:
     """Runs the command."""
+    if chosen.seed is not None and chosen.seeds:
+        raise InputError("seed, seeds: both came; give one of them")
     out = Path(chosen.out or ("comparison" if chosen.resume else fresh("comparison")))
     from genflow.studies import compare
     from genflow.training.tracking import tracked

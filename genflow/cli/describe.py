@@ -6,7 +6,7 @@ from jsonargparse import ArgumentParser
 from jsonargparse import Namespace as Arguments
 
 from genflow.cli.flags import add_condition, add_data, add_data_options, add_kinds, loading
-from genflow.cli.words import console, note
+from genflow.cli.words import console, counted, note
 
 __all__ = ["DESCRIPTION", "NEEDED", "SUMMARY", "USAGE", "add_arguments", "run"]
 
@@ -46,7 +46,8 @@ def run(chosen: Arguments) -> None:
         table.add_row(line.name, line.kind, line.values, line.missing, line.atoms)
     out = console()
     parts = f"{len(data.train)} to train on, {len(data.validation)} to stop by, {len(data.test)} to test"
-    out.print(f"{data.name}: {sum(map(len, data.parts().values()))} rows ({parts}), {data.dim} columns to model")
+    rows, columns = sum(map(len, data.parts().values())), counted(data.dim, "column")
+    out.print(f"{data.name}: {rows} rows ({parts}), {columns} to model")
     out.print(table)
     for remark in data.remarks:
         note(remark)

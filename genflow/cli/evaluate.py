@@ -12,7 +12,7 @@ from jsonargparse import Namespace as Arguments
 
 from genflow.cli.flags import add_data, add_data_options, add_device, add_evaluation, add_parts, add_run, add_seed
 from genflow.cli.models import load_model
-from genflow.cli.words import console
+from genflow.cli.words import console, counted
 from genflow.errors import InputError, ResultError
 
 __all__ = ["DESCRIPTION", "NEEDED", "SUMMARY", "USAGE", "add_arguments", "run"]
@@ -99,7 +99,7 @@ def run(chosen: Arguments) -> None:
     meanings["nll_true"] = "what the true density has on the same rows"
     shown = [(name, _figure(name, figures[name]), meaning) for name, meaning in meanings.items() if name in figures]
     shown = [row for row in shown if row[1]]
-    title = f"{data.name}: {len(data.test)} test rows"
+    title = f"{data.name}: {counted(len(data.test), 'test row')}"
     # What a figure means is left out where it would have no room beside its value.
     columns = ["figure", "value", "meaning"][: 3 if screen.width >= _WIDE else 2]
     screen.print(_table(title, shown, columns))

@@ -8,7 +8,7 @@ from jsonargparse import Namespace as Arguments
 from genflow.cli.files import table_file
 from genflow.cli.flags import add_data, add_device, add_id, add_parts, add_run, add_seed, add_table_out
 from genflow.cli.models import load_model, rows_and_condition, source_columns
-from genflow.cli.words import flags_for, print_remarks
+from genflow.cli.words import counted, flags_for, print_remarks
 from genflow.errors import InputError
 
 __all__ = ["DESCRIPTION", "NEEDED", "SUMMARY", "USAGE", "add_arguments", "run"]
@@ -63,6 +63,6 @@ def run(chosen: Arguments) -> None:
         for place, name in enumerate(ids.columns):
             frame.insert(place, name, np.tile(ids[name].to_numpy(), chosen.draws))
     write(out, frame)
-    gaps = int(rows.isnan().sum())
+    gaps = counted(int(rows.isnan().sum()), "missing entry", "missing entries")
     times = "" if chosen.draws == 1 else f", {chosen.draws} times each"
-    print(f"{gaps} missing entries in {int(rows.isnan().any(-1).sum())} of {len(rows)} rows drawn{times}: {out}")
+    print(f"{gaps} in {int(rows.isnan().any(-1).sum())} of {counted(len(rows), 'row')} drawn{times}: {out}")

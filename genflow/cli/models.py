@@ -8,7 +8,7 @@ from typing import Any
 
 from jsonargparse import Namespace as Arguments
 
-from genflow.cli.words import print_remarks
+from genflow.cli.words import note, print_remarks
 from genflow.errors import InputError
 
 __all__ = ["source_columns", "load_model", "log_prob", "mean", "rows_and_condition", "set_threads"]
@@ -40,6 +40,7 @@ def load_model(chosen: Arguments) -> Any:
         if steps < 1:
             raise InputError(f"steps: {steps} came; at least 1 would do")
         model = model.replace(scheduler=model.model.scheduler.with_steps(steps))
+        _remark_on_steps(model.model)
     model.model.to(device)  # its preprocessing, in float64, stays where the rows are read
     return model
 
@@ -77,9 +78,19 @@ def rows_and_condition(model: Any, source: str, *, gaps: bool = False) -> tuple[
     with print_remarks():
         rows, given = rows_of(source, model.columns, model.encoding, schema=model.schema, gaps=gaps)
     if model.encoding is not None and given is None:
-        missing = ", ".join(model.encoding.columns)
-        raise InputError(f"{source}: the columns of the condition are missing: {missing}")
+        missing = ", ".join(_missing_of_condition(model, source))
+        raise InputError(f"{source}: missing columns of the condition: {missing}")
     return rows, given
+
+
+def _missing_of_condition(model: Any, source: str) -> list[str]:
+    """The columns of a model's condition that a table has not."""
+    from genflow.data.reading import read_table
+    from genflow.data.rows import condition_hints
+
+    columns = model.encoding.columns
+    there = read_table(source, columns, condition_hints(model.encoding, model.schema)).columns
+    return [column for column in columns if column not in there]
 
 
 def source_columns(source: str, columns: Sequence[str]) -> Any:
@@ -94,8 +105,18 @@ def source_columns(source: str, columns: Sequence[str]) -> Any:
 
 
 def mean(values: Any) -> str:
-    """The mean of numbers, with its standard error."""
+    """The mean of numbers, with its standard error; one number has none."""
     from genflow.metrics import mean_and_se
 
     mean, se = mean_and_se(values)
-    return f"{mean:.4f} ± {se:.4f}"
+    return f"{mean:.4f}" if len(values) == 1 else f"{mean:.4f} ± {se:.4f}"
+
+
+def _remark_on_steps(model: Any) -> None:
+    """Says that a number of steps came for a solver that takes as many as its tolerance wants."""
+    from genflow.naming.registry import name_of
+
+    integrator = getattr(model, "flow", model).integrator  # of a latent model, that in the latent space
+    if integrator.tolerances:
+        name = integrator.method or name_of(type(integrator))
+        note(f"--steps plays no part: {name} chooses its own steps, by its tolerances")

@@ -185,10 +185,11 @@ def _short_reason(text: str, parser: ArgumentParser, words: Sequence[str]) -> st
     if found := re.fullmatch(r"unrecognized arguments: (.*)", text):
         strays = found[1].split()
         flags = [flag for action in parser._actions for flag in action.option_strings if flag.startswith("--")]
-        if not strays[0].startswith("-"):
+        unknown = next(filter(_is_flag, strays), None)  # what came behind it was put in front of all
+        if unknown is None:
             return f"{found[1]} came at the end, more than there is a place for"
-        near = difflib.get_close_matches(strays[0].partition("=")[0], flags, n=1)
-        return f"no option {strays[0]}{f'; did you mean {near[0]}?' if near else ''}"
+        near = difflib.get_close_matches(unknown.partition("=")[0], flags, n=1)
+        return f"no option {unknown}{f'; did you mean {near[0]}?' if near else ''}"
     if found := re.fullmatch(r"argument (\S+): expected (one|at least one) argument", text):
         flag = found[1].rpartition("/")[2]
         action = next((a for a in parser._actions if flag in a.option_strings), None)

@@ -10,7 +10,7 @@ from jsonargparse import Namespace as Arguments
 from genflow.cli.files import table_file
 from genflow.cli.flags import add_device, add_parts, add_run, add_seed, add_table_out
 from genflow.cli.models import load_model
-from genflow.cli.words import print_remarks
+from genflow.cli.words import counted, print_remarks
 from genflow.errors import InputError, ResultError
 
 __all__ = ["DESCRIPTION", "NEEDED", "SUMMARY", "USAGE", "add_arguments", "run"]
@@ -89,14 +89,14 @@ def run(chosen: Arguments) -> None:
     if model.schema is not None and out.suffix != ".npy":
         known = None if given is None else model.encoding.table(given, number)
         write(out, model.schema.frame(rows, known))
-        print(f"{number} samples: {out}")
+        print(f"{counted(number, 'sample')}: {out}")
         return
     columns = model.columns
     if given is not None:  # so that the file can be scored
         columns = [*columns, *model.encoding.columns]
         rows = np.concatenate([rows, np.broadcast_to(given, (number, len(model.encoding.columns)))], 1)
     write(out, rows, columns)
-    print(f"{number} samples: {out}")
+    print(f"{counted(number, 'sample')}: {out}")
 
 
 def _named_values(chosen: Arguments, model: Any) -> Any:

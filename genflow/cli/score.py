@@ -12,7 +12,7 @@ from jsonargparse import Namespace as Arguments
 from genflow.cli.files import table_file
 from genflow.cli.flags import add_data, add_device, add_id, add_parts, add_run, add_seed, add_table_out
 from genflow.cli.models import load_model, log_prob, mean, rows_and_condition, source_columns
-from genflow.cli.words import note
+from genflow.cli.words import counted, note
 from genflow.errors import InputError, ResultError
 from genflow.extras import extra
 
@@ -98,14 +98,17 @@ def run(chosen: Arguments) -> None:
             note(f"flag: among {len(scores)} held-out rows {share:g}% is less than one; more of them would tell better")
     _write(out, columns, ids)
     if share is not None:
-        print(f"{int(columns['flag'].sum())} of {len(rows)} rows below the {share:g}% percentile of {len(scores)} rows")
+        flagged = f"{int(columns['flag'].sum())} of {counted(len(rows), 'row')}"
+        print(f"{flagged} below the {share:g}% percentile of {counted(len(scores), 'row')}")
     finite = log_p[log_p.isfinite()]
     bad = len(log_p) - len(finite)
     if len(finite):
-        of = f"the {len(finite)} rows that have one" if bad else f"{len(rows)} rows"
+        one = counted(len(finite), "row that has one", "rows that have one")
+        of = f"the {one}" if bad else counted(len(rows), "row")
         print(f"mean log density {mean(finite)} nats per row, {of}: {out}")
     if bad:
-        raise ResultError(f"{bad} of {len(rows)} rows have no finite log density; {out} says which")
+        have = "has" if bad == 1 else "have"
+        raise ResultError(f"{bad} of {counted(len(rows), 'row')} {have} no finite log density; {out} says which")
 
 
 def _write(out: Path, columns: dict[str, Any], ids: Any) -> None:

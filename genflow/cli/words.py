@@ -14,6 +14,7 @@ from genflow.naming.assignments import assignment
 
 __all__ = [
     "as_typed",
+    "counted",
     "console",
     "flag_of",
     "flags_for",
@@ -83,7 +84,8 @@ def flags_for(**flags: str) -> Iterator[None]:
 def as_typed(text: str, *, remark: bool = False) -> str:
     """A message with arguments as the command line has them: `atoms=drop` is `--atoms drop` there.
 
-    Errors and remarks are worded for Python; only flags of the command that runs are put in their place.
+    Errors and remarks are worded for Python; only flags of the command that runs are put in their place. A command
+    without --drop takes rows for a trained model, which needs all of its columns: none of them is to be left out.
 
     Args:
         text: The message.
@@ -97,9 +99,13 @@ def as_typed(text: str, *, remark: bool = False) -> str:
         '--budget, --iterations: both came; give one of them'
         >>> as_typed("steps: 0 came; blocks=3 would do")  # no flags of this command
         'steps: 0 came; blocks=3 would do'
+        >>> as_typed("t.csv: row 1, column 'a': 'x' is not a number; mend it, or leave the column out with drop=")
+        "t.csv: row 1, column 'a': 'x' is not a number; mend it"
     """
     if not _flags:
         return text
+    if "drop" not in _flags:
+        text = re.sub(r"(mend it, or )?leave the column out with drop=", "mend it", text)
     names = "|".join(
         sorted(
             (re.escape(spelling) for flag in _flags for spelling in {flag, flag.replace("_", "-")}),
@@ -120,6 +126,21 @@ def as_typed(text: str, *, remark: bool = False) -> str:
     if head is not None:
         text = ", ".join(flag(name) for name in head[0].split(", ")) + text[head.end() :]
     return re.sub(rf"(?<![\w,.-])({names})=(\[[^]]*\]|\{{[^}}]*\}}|-?[\w.]*\w|)", assigned, text)
+
+
+def counted(number: int, one: str, several: str = "") -> str:
+    """How many there are of something.
+
+    Args:
+        number: How many.
+        one: What one is called.
+        several: What several are called; with an s by default.
+
+    Example:
+        >>> counted(1, "row"), counted(3, "row"), counted(0, "missing entry", "missing entries")
+        ('1 row', '3 rows', '0 missing entries')
+    """
+    return f"{number} {one if number == 1 else several or one + 's'}"
 
 
 def note(text: str) -> None:

@@ -9,6 +9,7 @@ import numpy as np
 from genflow.data.atoms import repeats
 from genflow.data.dataset import Dataset
 from genflow.data.kinds import Column, Schema
+from genflow.data.reading.table import written
 
 __all__ = ["Described", "describe_columns"]
 
@@ -85,7 +86,7 @@ def _value(column: Column, number: float) -> str:
     if column.kind == "date" or column.unit:
         value = replace(column, missing=False).series(np.array([number])).iloc[0]
         return str(value).removesuffix(" 00:00:00")
-    return f"{number:.6g}"
+    return written(number)
 
 
 def _atoms(column: Column, known: np.ndarray) -> str:

@@ -11,6 +11,7 @@ from genflow.data.identifiers import mark_identifiers
 from genflow.data.kinds import KINDS, Column, Schema
 from genflow.data.reading import Hints, Table
 from genflow.data.reading.kind import FEW_CLASSES, number_column
+from genflow.data.reading.table import written
 from genflow.errors import InputError
 
 __all__ = ["MISSING", "Selection", "select"]
@@ -188,14 +189,14 @@ def _remark_on_sentinels(table: Table) -> None:
         names = [table.columns[j] for j in sorted({*columns, *low})]
         shown = ", ".join(names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "")
         table.remarks.append(
-            f"{value:g} stands far from the other values of {shown}, and repeats: if it means that there is none, "
-            f"missing_values={value:g} says so"
+            f"{written(value)} stands far from the other values of {shown}, and repeats: if it means that there is none, "
+            f"missing_values={written(value)} says so"
         )
 
 
 def _looks_like_one(value: float) -> bool:
     """Whether a value is a round negative number, or of nines or ones: -200, -1, 999, -9999."""
-    digits = f"{abs(value):g}"
+    digits = written(abs(value))
     return float(value).is_integer() and (set(digits) in ({"9"}, {"8"}) or (value < 0 and digits.strip("0") in "1259"))
 
 
@@ -249,7 +250,7 @@ def _remark_on_left_out(table: Table, stay: Sequence[int], chosen: bool) -> None
 def _quote_hint(value: object) -> str:
     if value is None:
         return "missing everywhere"
-    return f"{value:g}" if isinstance(value, float) else str(value)[:30]
+    return written(value) if isinstance(value, float) else str(value)[:30]
 
 
 def _handle_gaps(table: Table, columns: Sequence[int], missing: str) -> Table:

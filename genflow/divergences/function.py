@@ -10,7 +10,7 @@ from torch import Tensor
 
 from genflow.divergences.probes import check_distribution, draw_probes
 from genflow.errors import InputError, name_of_function
-from genflow.interfaces import DivergenceEstimator, Estimate, Velocity
+from genflow.interfaces import DivergenceEstimator, Estimate, Velocity, check_function, in_words
 
 __all__ = ["FunctionDivergence", "as_divergence"]
 
@@ -31,15 +31,43 @@ class FunctionDivergence(DivergenceEstimator):
     def __call__(
         self, velocity: Velocity, x: Tensor, t: Tensor, probes: Tensor | None = None, condition: Any = None
     ) -> Estimate:
-        estimate = Estimate(*self.function(velocity, x, t, probes, condition))
-        batch = x.shape[: x.ndim - velocity.event_ndim]
-        if estimate.divergence.shape != batch:
-            name = name_of_function(self.function)
-            raise InputError(
-                f"divergence: {name} returned the shape {tuple(estimate.divergence.shape)}, "
-                f"one number for each point, {tuple(batch)}, is wanted"
-            )
-        return estimate
+        found = self.function(velocity, x, t, probes, condition)
+        return _estimate(found, x, velocity.event_ndim, name_of_function(self.function))
+
+
+def _estimate(found: Any, x: Tensor, event_ndim: int, name: str) -> Estimate:
+    """What a function returned, as an estimate.
+
+    Args:
+        found: What it returned.
+        x: The points.
+        event_ndim: Rank of the event.
+        name: What the function is called.
+
+    Raises:
+        InputError: It is none of these points.
+    """
+    batch = x.shape[: x.ndim - event_ndim]
+    parts = found if isinstance(found, tuple | list) else ()
+    # A tensor of a few rows would be taken apart, too.
+    if not 2 <= len(parts) <= len(Estimate._fields) or not all(isinstance(part, Tensor) for part in parts[:2]):
+        came = f"a tensor of the shape {tuple(found.shape)}" if isinstance(found, Tensor) else in_words(found)
+        raise InputError(
+            f"divergence: {name} returned {came}; the velocity, {tuple(x.shape)}, and its divergence, {tuple(batch)}, "
+            "would do, as a pair or an Estimate"
+        )
+    estimate = Estimate(*parts)
+    if estimate.divergence.shape != batch:
+        raise InputError(
+            f"divergence: {name} returned the shape {tuple(estimate.divergence.shape)}, "
+            f"one number for each point, {tuple(batch)}, is wanted"
+        )
+    if estimate.velocity.shape != x.shape:
+        raise InputError(
+            f"divergence: {name} returned a velocity of the shape {tuple(estimate.velocity.shape)}; that of the "
+            f"points, {tuple(x.shape)}, is wanted, before the divergence"
+        )
+    return estimate
 
 
 def as_divergence(function: Callable[..., Any], probes: str | None = "rademacher", n: int = 1) -> DivergenceEstimator:
@@ -53,7 +81,8 @@ def as_divergence(function: Callable[..., Any], probes: str | None = "rademacher
         n: Number of probes.
 
     Raises:
-        InputError: When called, a divergence that is not one number for each point.
+        InputError: Something else than such a function; when called, it returns something else, or a divergence that
+            is not one number for each point.
 
     Example:
         >>> import torch, genflow as gf
@@ -64,4 +93,5 @@ def as_divergence(function: Callable[..., Any], probes: str | None = "rademacher
         >>> shrunk(gf.as_velocity(lambda x, t, condition: x), torch.ones(1, 4), torch.tensor(0.0)).divergence
         tensor([2.])
     """
+    check_function("divergence", function, DivergenceEstimator)
     return function if isinstance(function, DivergenceEstimator) else FunctionDivergence(function, probes, n)

@@ -191,5 +191,7 @@ def one_tensor(solver: str, state: State) -> Tensor:
         InputError: A tuple: a log-determinant is to ride along.
     """
     if not isinstance(state, Tensor):
-        raise InputError(f"state: {solver} moves one tensor, a tuple came; log p needs an ODE solver such as RK4")
+        raise InputError(
+            f"integrator: {solver} came, which moves points alone; log p needs an ODE solver such as RK4()"
+        )
     return state

@@ -111,7 +111,7 @@ def check_names(description: Any, trust: Collection[str], source: Any) -> None:
         raise InputError(
             f"{source}: it names the foreign {what} {', '.join(map(repr, foreign))}, which "
             f"{'were' if plural else 'was'} not imported; if you trust {'them' if plural else 'it'}, "
-            f"load(…, trust={json.dumps(list(foreign))}) or --trust {' '.join(foreign)}"
+            f"load {'them' if plural else 'it'} with trust={json.dumps(list(foreign))}"
         )
 
 

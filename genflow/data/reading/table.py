@@ -26,6 +26,7 @@ __all__ = [
     "kind_said",
     "quote",
     "wanted_positions",
+    "written",
 ]
 
 NO_NUMBER = "mend it, or leave the column out with drop="
@@ -194,7 +195,7 @@ class Table:
             return column * (nanoseconds(own.unit) / nanoseconds(other.unit))
         if bool(own.unit) != bool(other.unit) and "date" in (own.kind, other.kind):
             i = int(np.argmin(np.isnan(column)))
-            what, came = ("a date", f"{column[i]:g}") if other.kind == "date" else ("a number", "a date")
+            what, came = ("a date", written(column[i])) if other.kind == "date" else ("a number", "a date")
             raise InputError(f"{self.place(i, j)}: {came} came, {what} is wanted")
         return column
 
@@ -305,6 +306,23 @@ def quote(value: Any) -> str:
     """A value as an error quotes it, cut where it is long."""
     text = str(value)
     return repr(text if len(text) <= 40 else text[:37] + "...")
+
+
+def written(number: float) -> str:
+    """A number for people: a whole one with all of its digits, others with six.
+
+    Args:
+        number: The number.
+
+    Example:
+        >>> written(5305629.0), written(0.1234567), written(-999.0), written(1e300)
+        ('5305629', '0.123457', '-999', '1e+300')
+    """
+    whole = float(number).is_integer() and abs(number) < _EXACT
+    return f"{number:.0f}" if whole else f"{number:.6g}"
+
+
+_EXACT = 2.0**53  # up to which floats tell whole numbers apart
 
 
 def _some_names(names: Sequence[Any], most: int = 8) -> str:
