@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import warnings
 
 import numpy as np
 import pandas as pd
@@ -497,3 +498,15 @@ def test_a_comparison_is_conditional(tmp_path, monkeypatch):
     assert board.frame["status"].tolist() == ["ok", "ok"]
     assert np.isfinite(board.frame[["nll", "w2", "mmd", "inversion_error"]].to_numpy(dtype=float)).all()
     board.report(tmp_path / "report.html")
+
+
+def test_numbers_far_from_all_that_was_trained_on_are_remarked_on():
+    rng = np.random.default_rng(0)
+    table = {"size": rng.exponential(size=300), "price": rng.normal(size=300), "cut": list("ab") * 150}
+    data = gf.data.load(pd.DataFrame(table), condition=["cut", "size"])
+    model = gf.baselines.Gaussian(1, condition_dim=data.condition_dim).fit(data, iterations=1)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        model.sample(2, ["a", 9.0])
+    with pytest.warns(gf.Remark, match=r"condition: size=-500 is \d+ deviations from the mean"):
+        model.sample(2, [["a", 1.0], ["b", -500.0]])

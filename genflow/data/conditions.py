@@ -23,6 +23,8 @@ from genflow.interfaces import Component
 
 __all__ = ["Conditions", "Encoding", "class_name", "label"]
 
+_FAR = 20.0  # standard deviations: farther out than tails of tables reach
+
 
 class Encoding(Component):
     """The user's own conditions, numbers and class names, as the vectors that a model takes. See the formula above.
@@ -121,6 +123,29 @@ class Encoding(Component):
             came, wanted = ("x".join(map(str, shape)) for shape in (rows, batch))
             raise InputError(f"condition: {came} rows came for {wanted or 1}; one for all, or one for each would do")
         return vectors
+
+    def remark_on(self, vectors: Float[Tensor, "*rows dim"]) -> str | None:
+        """What a user of these conditions should know, in one line: of numbers far from all that was trained on.
+
+        Args:
+            vectors: Conditions as a model takes them.
+
+        Example:
+            >>> import numpy as np
+            >>> encoding = Encoding.fit(np.array([[1.0], [2.0], [3.0]]), ["carat"], [()])
+            >>> encoding.remark_on(encoding([500.0], ()))
+            'condition: carat=500 is 610 deviations from the mean of the training rows, where nothing is learned'
+        """
+        place = 0
+        for column, names, mean, std in zip(self.columns, self.classes, self.mean, self.std, strict=True):
+            if not names and vectors.numel():
+                z = vectors[..., place].detach().double().flatten()
+                farthest = z[z.abs().argmax()].item()
+                if abs(farthest) > _FAR:
+                    value, far = mean + std * farthest, f"{abs(farthest):.0f} deviations from the mean"
+                    return f"condition: {column}={value:g} is {far} of the training rows, where nothing is learned"
+            place += len(names) or 1
+        return None
 
     def rows(self, condition: Any) -> tuple[int, ...]:
         """The shape of a condition's rows: none of a single one.

@@ -5,6 +5,7 @@ The preprocessing runs in float64; points then take the model's dtype and device
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +13,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from genflow.errors import InputError
+from genflow.errors import InputError, Remark
 from genflow.extras import extra
 from genflow.fitted.portions import ByPortions
 from genflow.fitting import check_dtype, like_of
@@ -89,6 +90,9 @@ class Units(nn.Module):
 
         Raises:
             InputError: A condition that does not fit.
+
+        Warns:
+            Remark: Numbers far from all that the model was trained on.
         """
         optional = bool(self.model.condition_dropout)  # it was trained to do without, too
         if condition is None and optional:
@@ -97,7 +101,10 @@ class Units(nn.Module):
             if condition is not None and self.model.condition_dim == 0:
                 raise InputError("condition: one came, but the model was trained without any; leave it out")
             return condition
-        return self.encoding(condition, batch).to(self.like.device, self.like.dtype)
+        vectors = self.encoding(condition, batch)
+        if (remark := self.encoding.remark_on(vectors)) is not None:
+            warnings.warn(remark, Remark, stacklevel=3)
+        return vectors.to(self.like.device, self.like.dtype)
 
     def standardize(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Rows in the model's units, and the log-determinant of the map.
