@@ -14,7 +14,7 @@ from genflow.cli import main
 from genflow.deadline import check_time
 from genflow.errors import InputError
 from genflow.studies.comparison.evaluation import evaluate
-from genflow.studies.comparison.ration import ONE_PLACE, Ration, evaluation_seconds
+from genflow.studies.comparison.ration import ONE_PLACE, RANDOM, Ration, evaluation_seconds
 from genflow.studies.comparison.records import Terms, Trial
 from genflow.studies.comparison.trial import run_trial
 from genflow.training import Budget
@@ -95,6 +95,7 @@ def test_then_a_cheaper_estimator(fitted, table, clock, monkeypatch):
     assert found.scored.all()
     assert len(found.remarks) == 1
     assert "one random probe a row (Hutchinson)" in found.remarks[0]
+    assert found.cheaper
     exact = fitted.log_prob(table.test.double())
     assert abs(found.figures["nll"] + exact.mean().item()) < 4 * found.figures["nll_se"]
 
@@ -235,6 +236,17 @@ def test_models_are_compared_by_places_that_all_of_them_have(counts, tmp_path):
     moved = again.frame.set_index("model")["nll_standardized"] - board.frame.set_index("model")["nll_standardized"]
     assert (moved - (again.frame.set_index("model")["nll"] - board.frame.set_index("model")["nll"])).abs().max() < 1e-9
     assert "one place of each row" in str(again)
+    for run in runs:
+        run["status"] += f"; {RANDOM}" * (run["label"] == "maf")
+    (out / "runs.json").write_text(json.dumps(runs))
+    assert gf.studies.Board(out).remarks(table.name)[-1].endswith("the divergence is random under maf")
+
+
+def test_a_random_divergence_is_the_reason_for_one_place(counts):
+    table, fitted = counts
+    noisy = evaluate(fitted.replace(divergence=gf.divergences.Hutchinson(2)), table, points=20)
+    assert (noisy.figures["places"], noisy.remarks) == (1, [RANDOM])
+    assert not noisy.cheaper
 
 
 @pytest.mark.slow

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from genflow.errors import InputError
+from genflow.model import builder
 from genflow.naming import registry
 from genflow.naming.options import build, check_options, check_values, network_of, with_network
 
@@ -103,13 +104,7 @@ def try_options(chosen: Iterable[Entrant], datasets: Iterable[Any]) -> None:
 
 
 def _entrant(model: Any) -> Entrant:
-    nameless = False
-    if isinstance(model, str):
-        cls = registry.lookup("model", model)
-    elif callable(model):
-        cls = model
-        nameless = model.__module__ == "__main__" or "<locals>" in model.__qualname__
-    else:
-        raise InputError(f"models: {model!r} came; a name, module:Name or a class would do")
+    cls = builder(model, "models")
+    nameless = not isinstance(model, str) and (cls.__module__ == "__main__" or "<locals>" in cls.__qualname__)
     name = registry.name_of(cls)
     return Entrant(name.rpartition(":")[2].rpartition(".")[2] or name, name, cls, {}, nameless)

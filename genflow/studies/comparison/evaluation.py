@@ -60,6 +60,7 @@ class Evaluation:
             compared by where one of them has no more; the log density itself where a row has one place.
         log_unit: The logarithm of the volume of a standardized unit at each test row, `(n,)`.
         efforts: How good samples are for how many evaluations of the velocity.
+        cheaper: Whether its log density is by a random estimator of the divergence in the place of the model's own.
         encoded: The noise that test rows are carried to, by the scale of the base, `(m, d)`: N(0, I) where the model is
             right. Without rows where there is no such noise.
     """
@@ -75,6 +76,7 @@ class Evaluation:
     log_unit: Tensor = field(default_factory=lambda: torch.zeros(0, dtype=torch.float64))
     encoded: Tensor = field(default_factory=lambda: torch.zeros(0, 0, dtype=torch.float64))
     efforts: list[Effort] = field(default_factory=list)
+    cheaper: bool = False
 
 
 @torch.no_grad()
@@ -259,7 +261,7 @@ def evaluate(
     encoded = _standard(noise[-1], inner) if noise else torch.zeros(0, data.dim, dtype=torch.float64)
     return Evaluation(
         figures, log_p, samples, remarks, scored, drawn_at, ration.places, bound, log_unit.double().cpu(), encoded,
-        found_efforts,
+        found_efforts, ration.cheaper,
     )  # fmt: skip
 
 

@@ -18,6 +18,7 @@ from genflow.storage import documents
 from genflow.storage.checkpoint import load
 from genflow.studies.comparison.columns import COLUMNS
 from genflow.studies.comparison.names import slug
+from genflow.studies.comparison.ration import RANDOM
 from genflow.studies.comparison.significance import CrossedMean, crossed_difference, crossed_mean, holm
 from genflow.studies.reporting.frames import real, records
 
@@ -85,17 +86,18 @@ class Outcomes:
         return self._order(pd.DataFrame(rows))
 
     @cached_property
-    def by_one_place(self) -> dict[str, list[str]]:
-        """The data sets whose models are compared by one place of a row in its cells, with those that ask for it.
+    def by_one_place(self) -> dict[str, dict[str, str]]:
+        """The data sets whose models are compared by one place of a row in its cells, and which ask for it, and why.
 
         Means over several places are closer to log p, from below. Where one of the models has no time for them, no
         other has them either: an NLL by one place and one by sixteen are no pair.
         """
-        found: dict[str, list[str]] = {}
+        found: dict[str, dict[str, str]] = {}
         for run in self.runs:
             if run["status"].startswith("ok") and real(run.get("figures", {}).get("places")) == 1:
-                found.setdefault(run["data"], []).append(run["label"])
-        return {data: list(dict.fromkeys(labels)) for data, labels in found.items()}
+                why = "the divergence is random" if RANDOM in run["status"] else "several take too long"
+                found.setdefault(run["data"], {})[run["label"]] = why
+        return found
 
     def _at_one_place(self, run: dict[str, Any]) -> dict[str, float]:
         """The NLL of a trial by one place of each row."""
@@ -107,10 +109,13 @@ class Outcomes:
     def remarks(self, data: str) -> list[str]:
         """What a reader of the figures of a data set should know, one line each."""
         remarks = list(self.config["data"][data]["remarks"])
-        if slow := self.by_one_place.get(data):
+        if reasons := self.by_one_place.get(data):
+            under = [
+                f"{why} under {', '.join(label for label, other in reasons.items() if other == why)}"
+                for why in dict.fromkeys(reasons.values())
+            ]
             remarks.append(
-                "NLL by one place of each row in its cells, an upper bound alike for every model: several take too "
-                f"long or have a random divergence under {', '.join(slow)}"
+                f"NLL by one place of each row in its cells, an upper bound alike for every model: {', '.join(under)}"
             )
         return remarks
 

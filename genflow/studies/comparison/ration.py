@@ -13,13 +13,16 @@ from torch import Tensor
 from genflow.deadline import OutOfTime, deadline
 from genflow.training import Budget, parse_seconds
 
-__all__ = ["LEAST", "ONE_PLACE", "Ration", "evaluation_seconds"]
+__all__ = ["LEAST", "ONE_PLACE", "RANDOM", "Ration", "evaluation_seconds"]
 
 LEAST = 30.0
 """Seconds that an evaluation has at least."""
 
 ONE_PLACE = "log p by one place of a row in its cells (a lower bound), several take too long"
 """What is said of that."""
+
+RANDOM = "log p by one place of a row in its cells, since the divergence is random"
+"""Likewise."""
 
 _COUNTED = 60.0  # seconds that it has where the training counts steps
 _FIRST_ROWS, _FEWEST_ROWS = 8, 100  # tried first; worth having under the exact estimator
@@ -53,6 +56,7 @@ class Ration:
         places: Of a row, that its log density is taken at.
         bound: The log density by one of them, `(n,)`: a lower bound that every model has time for, and which two of
             them are compared by where one has no more.
+        cheaper: Whether it is by a random estimator of the divergence in the place of the model's own.
     """
 
     def __init__(self, budget: Budget | None = None, notify: Callable[[str], None] = lambda what: None):
@@ -62,6 +66,7 @@ class Ration:
         self.remarks: list[str] = []
         self.reached = torch.zeros(0, dtype=torch.bool)
         self.places = 1
+        self.cheaper = False
         self.bound = torch.zeros(0, dtype=torch.float64)
         self._row_seconds = 0.0
 
@@ -94,7 +99,7 @@ class Ration:
         enough, patience = (_FEWEST_ROWS, 0.25) if cheaper else (0, 1.0)
         values = self._rows(model, x, condition, generator(), share, enough, patience, draws=1)
         if values is None and cheaper is not None:
-            model = model.replace(divergence=cheaper.divergence)
+            model, self.cheaper = model.replace(divergence=cheaper.divergence), True
             self.remarks.append("log p by one random probe a row (Hutchinson), the exact divergence takes too long")
             values = self._rows(model, x, condition, generator(), share, draws=1)
         assert values is not None
@@ -108,6 +113,8 @@ class Ration:
             self.reached = reached
         if self.places < places:
             self.remarks.append(ONE_PLACE)
+        elif model.noisy and model.preprocessor.random:
+            self.remarks.append(RANDOM)
         return values
 
     def _at_all_places(

@@ -93,7 +93,8 @@ def run_trial(
         notify=lambda what: notify({"what": "evaluation", "stage": what}),
         budget=time_for_it,
     )
-    if fitted.record is not None and bool(evaluation.scored.any()) and fitted.has_log_prob:
+    known_better = fitted.has_log_prob and bool(evaluation.scored.any()) and not evaluation.cheaper
+    if fitted.record is not None and known_better:
         fitted.keep_scores(evaluation.log_prob[evaluation.scored], evaluation.places)
         write_structure(fitted, folder / "model")
     # Where steps are counted, all have equally many, and the heading says how many.
