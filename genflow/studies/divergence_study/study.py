@@ -23,7 +23,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from genflow.divergences import Exact
+from genflow.divergences import Exact, FunctionDivergence
 from genflow.errors import InputError, SolverError
 from genflow.extras import require
 from genflow.flow import Flow
@@ -193,7 +193,8 @@ def _run(trial: Trial, flow: Flow, subject: Subject, seed: int) -> None:
     assert transport.log_det is not None
     trial.seconds.append(taken)
     trial.log_p.append(solver.base.log_prob(transport.x) + transport.log_det)
-    trial.nfe, trial.pushes = transport.nfe, transport.pushes
+    counts = transport.pushes > 0 or (trial.deterministic and not isinstance(trial.estimator, FunctionDivergence))
+    trial.nfe, trial.pushes = transport.nfe, float(transport.pushes) if counts else math.nan
     if transport.standard_error is not None:
         trial.reported = transport.standard_error.square().mean().sqrt().item()
 

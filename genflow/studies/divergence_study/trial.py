@@ -26,7 +26,7 @@ class Trial:
         log_p: Log density of each row in each draw.
         seconds: Wall time of each draw.
         nfe: Evaluations of the velocity.
-        pushes: Tangents or cotangents pushed through it.
+        pushes: Tangents or cotangents pushed through it; NaN where the estimator does not count them.
         reported: The standard error that the solves themselves reported, root mean square; NaN where they did not.
         along: Of the divergence at some times on the way: bias, standard deviation, and the bias's standard error,
             `(3, times)`.
@@ -40,7 +40,7 @@ class Trial:
     log_p: list[Tensor] = field(default_factory=list)
     seconds: list[float] = field(default_factory=list)
     nfe: int = 0
-    pushes: int = 0
+    pushes: float = math.nan
     reported: float = math.nan
     along: Tensor | None = None
     status: str = "ok"
