@@ -128,7 +128,7 @@ def test_a_biased_estimator_is_found_out():
     found = gf.studies.divergences(flow, {"inflated": gf.as_divergence(inflated, probes=None)}, rows=10, draws=3)
     assert found.frame.set_index("divergence").loc["inflated", "bias"] == pytest.approx(0.5, abs=1e-4)
     assert any("inflated is biased" in sentence for sentence in found.sentences)
-    assert math.isnan(found.frame.set_index("divergence").loc["inflated", "pushes"])  # a function does not say how many it takes
+    assert math.isnan(found.frame.set_index("divergence").loc["inflated", "pushes"])  # which a function does not count
 
 
 def test_without_a_choice_every_estimator_that_needs_no_arguments_is_studied():
