@@ -115,8 +115,8 @@ class Outcomes:
                 for why in dict.fromkeys(reasons.values())
             ]
             remarks.append(
-                "NLL by one place of each row in its cells, an upper bound alike for every model, where what was printed "
-                f"before may be by all: {', '.join(under)}"
+                "NLL by one place of each row in its cells, an upper bound alike for every model, where what was "
+                f"printed before may be by all: {', '.join(under)}"
             )
         return remarks
 
