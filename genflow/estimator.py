@@ -31,7 +31,7 @@ class DensityEstimator(DensityMixin, BaseEstimator):
     Eight rows of nine are trained on, the ninth says when to stop.
 
     Args:
-        model: Name of the model, as in `genflow list`, or `module:Name`.
+        model: Name of the model, as in `genflow list`, or `module:Name`; or its class.
         budget: Wall time of a fit, such as `"1min"`.
         iterations: Optimizer steps; where they are given, `budget` is of no meaning, and two fits are alike.
         seed: Seed of the weights and of the training.
@@ -60,7 +60,7 @@ class DensityEstimator(DensityMixin, BaseEstimator):
 
     def __init__(
         self,
-        model: str = "jko-iflow",
+        model: Any = "jko-iflow",
         budget: str | float = "1min",
         iterations: int | None = None,
         seed: int = 0,
@@ -91,14 +91,14 @@ class DensityEstimator(DensityMixin, BaseEstimator):
         """
         from genflow.data import load
         from genflow.draws import check_seed
-        from genflow.naming import registry
+        from genflow.model import builder
         from genflow.naming.options import build
 
         X = self._check(X, reset=True)
         check_seed(self.seed)
         limit = {"budget": self.budget} if self.iterations is None else {"iterations": self.iterations}
         data = load(X).trained_also_on("test")  # who scores has rows of his own
-        kind = registry.lookup("model", self.model)
+        kind = builder(self.model)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.seed)
             unfitted = build(kind, data.dim, self._options)

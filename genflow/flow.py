@@ -25,7 +25,7 @@ from torch import Tensor
 from genflow import tally
 from genflow.assembly import Cost, Density, Transport
 from genflow.audit import Audit, run_audit
-from genflow.base import StandardNormal, check_base
+from genflow.base import Base, StandardNormal, check_base
 from genflow.deadline import check_time
 from genflow.divergences import Exact, Hutchinson, as_divergence
 from genflow.draws import batch_shape, check_generator
@@ -170,12 +170,25 @@ class Flow(Density):
         for name in parts.keys() & _INTERFACES.keys():
             check_function(name, parts[name], _INTERFACES[name])
         parts = {name: _FROM_FUNCTION[name](part) if name in _FROM_FUNCTION else part for name, part in parts.items()}
+        self._check_events(parts)
         other = copy.copy(self)
         # A shallow copy shares the dictionary of sub-modules, too: give it one of its own.
         object.__setattr__(other, "_modules", dict(self._modules))
         for name, part in parts.items():
             setattr(other, name, part)
         return other
+
+    def _check_events(self, parts: Mapping[str, Any]) -> None:
+        """Refuses a new velocity or base of other events than those of the other of the two."""
+        if "base" in parts:
+            check_base(parts["base"], parts.get("velocity", self.velocity).event())
+        elif "velocity" in parts:
+            event, own = parts["velocity"].event(), self.base.shape if isinstance(self.base, Base) else None
+            if own is not None and event not in (None, tuple(own)):
+                raise InputError(
+                    f"velocity: its events have the shape {event}, those of the base {tuple(own)}; one of these, or "
+                    "another base beside it, would do"
+                )
 
     def field(self) -> Velocity:
         """The velocity that is integrated: `velocity`, where a model has no more to say of it."""

@@ -104,7 +104,7 @@ class Component:
         Raises:
             InputError: With what would do.
         """
-        hints = hints_of(cls)
+        hints = hints_of(cls)  # type: ignore[arg-type]  # mypy takes the class of a class for one without a hash
         for name, value in arguments.items():
             if value is not None:
                 _check_form(name, value, hints.get(name, Any))
@@ -742,9 +742,7 @@ def check_function(name: str, given: Any, interface: type) -> None:
         signature.bind(*form.takes)
     except TypeError:
         own = f"({', '.join(signature.parameters)})"
-        raise InputError(
-            f"{name}: {name_of_function(given)} takes {own}; one that takes {takes} would do"
-        ) from None
+        raise InputError(f"{name}: {name_of_function(given)} takes {own}; one that takes {takes} would do") from None
 
 
 def check_keywords(owner: str, given: Iterable[str], known: Sequence[str]) -> None:
@@ -805,7 +803,11 @@ def in_words(value: Any) -> str:
         return f"the class {value.__name__}"
     if inspect.isroutine(value):
         return f"the function {name_of_function(value)}"
-    return repr(value) if value is None or isinstance(value, str | bool | int | float) else f"a {type(value).__name__}"
+    return repr(value) if value is None or isinstance(value, str | bool | int | float) else _one(type(value).__name__)
+
+
+def _one(noun: str) -> str:
+    return f"{'an' if noun[0] in 'AEIOaeio' else 'a'} {noun}"
 
 
 def _check_form(name: str, value: Any, hint: Any) -> None:
@@ -839,5 +841,4 @@ def _such_as(interface: type, given: Any) -> str:
         kinds = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
         alone = all(each.default is not each.empty or each.kind in kinds for each in parameters)
         example = f"{given.__name__}({'' if alone else '…'})"
-    article = "an" if interface.__name__[0] in "AEIOU" else "a"
-    return f"{article} {interface.__name__} such as {example}"
+    return f"{_one(interface.__name__)} such as {example}"

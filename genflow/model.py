@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -18,6 +19,8 @@ from genflow.errors import InputError
 from genflow.fitted import Transformed
 from genflow.fitting import budget_of, fit, warn
 from genflow.imputation import Masked
+from genflow.interfaces import in_words
+from genflow.naming import registry
 from genflow.naming.search import Space
 from genflow.refitting import refit as refit_on_all
 from genflow.settling import Settled
@@ -31,7 +34,7 @@ if TYPE_CHECKING:
     from genflow.data import Dataset, Preprocessor
     from genflow.data.laws import CelledLine
 
-__all__ = ["GenerativeModel"]
+__all__ = ["GenerativeModel", "builder"]
 
 _INFERENCE = (
     "log_prob", "sample", "sample_with_log_prob", "encode", "decode", "trajectory", "score", "audit", "latent_log_prob",
@@ -271,3 +274,38 @@ class GenerativeModel(Density, ABC):
 
 def _not_fitted(name: str, *arguments: Any, **options: Any) -> None:
     raise InputError(f"{name}: this model is not fitted, fit returned the one that is; fitted = model.fit(…) would do")
+
+
+def builder(given: Any, argument: str = "model") -> Any:
+    """What builds models of a kind: a class, or a function that returns one.
+
+    Args:
+        given: That itself, its name as in `genflow list`, or `module:Name`.
+        argument: What the argument is called.
+
+    Raises:
+        InputError: An unknown name; a model that is built already; something else.
+
+    Example:
+        >>> import genflow as gf
+        >>> from genflow.model import builder
+        >>> builder("nsf") is builder(gf.baselines.NSF)
+        True
+        >>> builder(gf.baselines.NSF(3))
+        Traceback (most recent call last):
+        genflow.errors.InputError: model: a NSF came, which is built already; its class NSF, which is built and ...
+    """
+    found = registry.lookup("model", given) if isinstance(given, str) else given
+    if isinstance(found, type) or inspect.isroutine(found):
+        return found
+    if isinstance(found, Density | Transformed):
+        # What `fit` returns, and a model that fills gaps, have another inside.
+        kind = type(getattr(found, "model", found)).__name__
+        raise InputError(
+            f"{argument}: {in_words(found)} came, which is built already; its class {kind}, which is built and trained "
+            "anew, would do, or a function (dim, **options) that builds one"
+        )
+    raise InputError(
+        f"{argument}: {in_words(found)} came; a name, module:Name, a class or a function (dim, **options) that builds "
+        "a model would do"
+    )

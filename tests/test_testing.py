@@ -427,6 +427,24 @@ def test_functions_are_checked_as_well():
     check_integrator(euler)
 
 
+@pytest.mark.parametrize(
+    ("check", "function", "reason"),
+    [
+        (check_divergence, lambda v, x, t, p, c: v.divergence(x, t, c)[1], "returned a tensor of the shape"),
+        (check_divergence, lambda v, x, t, p, c: (v(x, t, c), x.sum()), r"returned the shape \(\), one number"),
+        (check_divergence, lambda v, x, t, p: v.divergence(x, t), r"takes \(v, x, t, p\); one that takes"),
+        (check_divergence, lambda v, x, t, p, c: v.spread(x), r"it fails \(AttributeError: .* 'spread'"),
+        (check_divergence, gf.divergences.Exact, "the class Exact came"),
+        (check_integrator, lambda dynamics, state: state, r"takes \(dynamics, state\); one that takes"),
+        (check_integrator, gf.solvers.RK4, "the class RK4 came"),
+        (check_scheduler, lambda start, stop: [start, stop], r"takes \(start, stop\); one that takes"),
+        (functools.partial(check_velocity, shape=3), lambda x, t: x, r"takes \(x, t\); one that takes"),
+    ],
+)
+def test_what_can_not_be_called_breaks_a_promise_too(check, function, reason):
+    broken(check, function, reason)
+
+
 Matching = functools.partial(gf.models.FlowMatching, width=8)
 
 

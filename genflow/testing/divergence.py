@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
@@ -13,7 +13,7 @@ from torch import Tensor
 from genflow.divergences import as_divergence
 from genflow.errors import InputError
 from genflow.interfaces import DivergenceEstimator, Estimate, Velocity
-from genflow.testing.promises import finite_difference, generator, near, promise, same_kind
+from genflow.testing.promises import answering, finite_difference, generator, near, promise, same_kind
 from genflow.velocities import as_velocity
 
 __all__ = ["check_divergence"]
@@ -50,21 +50,33 @@ def check_divergence(
         Traceback (most recent call last):
         genflow.testing.promises.BrokenPromise: FunctionDivergence: biased with n = 2 probes: ...
     """
-    estimator = as_divergence(estimator)
     field, x = _field(velocity, event_ndim)
-    _check_estimate(estimator, field, x)
-    _check_probes(estimator, field, x)
-    counts = (1, 2, 3) if "n" in inspect.signature(type(estimator)).parameters else (None,)
-    for n in counts:
+    with answering(estimator):
+        estimator = as_divergence(estimator)
+        _check_estimate(estimator, field, x)
+        _check_probes(estimator, field, x)
+        for n, counted in _with_counts(estimator, field, x):
+            _check_mean(counted, n, field, x)
+        _check_rows(estimator, field, x)
+        if velocity is None:
+            _check_gradients(estimator, event_ndim)
+        _check_failure(estimator, field, x)
+
+
+def _with_counts(
+    estimator: DivergenceEstimator, field: Velocity, x: Tensor
+) -> Iterator[tuple[int | None, DivergenceEstimator]]:
+    """The estimator with 1, 2 and 3 probes, as far as it can do with them; as it is, where it has no argument `n`."""
+    if "n" not in inspect.signature(type(estimator)).parameters:
+        yield None, estimator
+        return
+    for n in (1, 2, 3):
         try:
-            counted = estimator if n is None else estimator.rebuilt(n=n)
-        except InputError:  # fewer than it can do with, and it says so
+            counted = estimator.rebuilt(n=n)
+            counted.probes(x, field.event_ndim, generator())
+        except InputError:  # fewer than it can do with, or more than there are, and it says so
             continue
-        _check_mean(counted, n, field, x)
-    _check_rows(estimator, field, x)
-    if velocity is None:
-        _check_gradients(estimator, event_ndim)
-    _check_failure(estimator, field, x)
+        yield n, counted
 
 
 def _field(velocity: Velocity | None, event_ndim: int) -> tuple[Velocity, Tensor]:

@@ -21,9 +21,9 @@ import torch
 from torch import Tensor
 
 from genflow.errors import InputError, SolverError
-from genflow.interfaces import Dynamics, Integrator, Solution
+from genflow.interfaces import Dynamics, Integrator, Solution, check_function
 from genflow.solvers.function import as_integrator
-from genflow.testing.promises import generator, near, promise, same_kind
+from genflow.testing.promises import answering, generator, near, promise, same_kind
 
 __all__ = ["check_integrator"]
 
@@ -144,7 +144,13 @@ def check_integrator(integrator: Integrator | Callable[..., Any]) -> None:
         >>> from genflow.testing import check_integrator
         >>> check_integrator(gf.solvers.RK4())
     """
-    integrator = as_integrator(integrator)
+    with answering(integrator):
+        check_function("integrator", integrator, Integrator)
+        integrator = as_integrator(integrator)
+        _check_promises(integrator)
+
+
+def _check_promises(integrator: Integrator) -> None:
     try:
         problem = _Problem(integrator)
         with torch.no_grad():

@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from genflow.errors import InputError, name_of_function
 from genflow.interfaces import Component
 
-__all__ = ["BrokenPromise", "finite_difference", "generator", "near", "promise", "rebuild", "same_kind"]
+__all__ = [
+    "BrokenPromise",
+    "answering",
+    "finite_difference",
+    "generator",
+    "near",
+    "promise",
+    "rebuild",
+    "same_kind",
+]
 
 
 class BrokenPromise(AssertionError):
@@ -21,6 +32,21 @@ def promise(kept: bool, component: Any, reason: str) -> None:
     """Raises where a promise is not kept."""
     if not kept:
         raise BrokenPromise(f"{type(component).__name__}: {' '.join(reason.split())}")
+
+
+@contextmanager
+def answering(component: Any) -> Iterator[None]:
+    """Promises that a component does not fail on a problem that it should solve: within, every error is its own."""
+    try:
+        yield
+    except BrokenPromise:
+        raise
+    except Exception as error:  # a component of the user's own may fail in any way
+        name = name_of_function(component, type(component).__name__)
+        said = " ".join(str(error).split())
+        # A line of genflow's own says what would do.
+        reason = said if isinstance(error, InputError) else f"it fails ({type(error).__name__}: {said})"
+        raise BrokenPromise(f"{name}: {reason}") from error
 
 
 def same_kind(found: Any, wanted: Tensor, component: Any, what: str) -> None:

@@ -7,9 +7,9 @@ from typing import Any
 
 import torch
 
-from genflow.interfaces import NoiseSchedule, Scheduler
+from genflow.interfaces import NoiseSchedule, Scheduler, check_function
 from genflow.schedulers.function import as_scheduler
-from genflow.testing.promises import promise
+from genflow.testing.promises import answering, promise
 
 __all__ = ["check_scheduler"]
 
@@ -34,10 +34,15 @@ def check_scheduler(
         >>> check_scheduler(gf.schedulers.Warped(8, power=1.5))
         >>> check_scheduler(gf.schedulers.VariancePreserving())
     """
-    if isinstance(scheduler, NoiseSchedule):
-        _check_noise(scheduler)
-        return
-    scheduler = as_scheduler(scheduler)
+    with answering(scheduler):
+        if isinstance(scheduler, NoiseSchedule):
+            _check_noise(scheduler)
+        else:
+            check_function("scheduler", scheduler, Scheduler)
+            _check_times(as_scheduler(scheduler), interval)
+
+
+def _check_times(scheduler: Scheduler, interval: tuple[float, float]) -> None:
     own = scheduler.steps
     promise(isinstance(own, int) and own >= 1, scheduler, f"steps is {own!r}; a number from 1 up is promised")
     for start, stop in (interval, interval[::-1]):

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from genflow.errors import InputError
-from genflow.interfaces import Velocity
-from genflow.testing.promises import finite_difference, generator, near, promise, rebuild, same_kind
+from genflow.interfaces import Velocity, check_function
+from genflow.testing.promises import answering, finite_difference, generator, near, promise, rebuild, same_kind
 from genflow.velocities import as_velocity
 from genflow.velocities.function import FunctionVelocity
 
@@ -49,6 +49,8 @@ def check_velocity(
         Traceback (most recent call last):
         genflow.testing.promises.BrokenPromise: Wrong: divergence is not the trace of the Jacobian: ...
     """
+    with answering(velocity):
+        check_function("velocity", velocity, Velocity)
     original = as_velocity(velocity)
     event = _event(original, shape)
     field = _shift_weights(original)
@@ -56,11 +58,12 @@ def check_velocity(
     low, high = field.interval
     t = torch.tensor(low + 0.4 * (high - low), dtype=torch.float64)
     condition = None if condition is None else condition.double()
-    _check_values(field, x, t, condition)
-    _check_rows(field, x, t, condition)
-    _check_derivatives(field, x, t, condition)
-    _check_gradients(field, x, t, condition)
-    _check_structure(field, original)
+    with answering(velocity):
+        _check_values(field, x, t, condition)
+        _check_rows(field, x, t, condition)
+        _check_derivatives(field, x, t, condition)
+        _check_gradients(field, x, t, condition)
+        _check_structure(field, original)
 
 
 def _event(velocity: Velocity, shape: int | tuple[int, ...] | None) -> tuple[int, ...]:
