@@ -191,7 +191,7 @@ def foreign(tmp_path, monkeypatch):
 
 def test_a_foreign_class_is_not_imported_unless_it_is_trusted(damaged, foreign):
     changed(damaged, lambda d: d["model"]["arguments"]["velocity"].update({"class": "foreign_module:Mine"}))
-    assert 'trust=["foreign_module:Mine"]' in refused(damaged, "foreign class 'foreign_module:Mine'")
+    assert 'load it with trust=["foreign_module:Mine"]' in refused(damaged, "foreign class 'foreign_module:Mine'")
     refused(damaged, "foreign class", trust=["foreign_module:Other"])
     assert not foreign.exists()
     assert "foreign_module" not in sys.modules

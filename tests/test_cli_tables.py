@@ -64,6 +64,31 @@ def test_a_table_is_described_before_anything_is_trained(place, capsys, monkeypa
     assert len(out.splitlines()) < 24
 
 
+def test_whole_numbers_are_written_whole(place, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "120")
+    code = np.random.default_rng(0).integers(518476, 5305629, 60)
+    code[:2], code[2:8] = (518476, 5305629), -99999999
+    frame = pd.DataFrame({"code": code, "year": 20240131, "x": np.random.default_rng(1).normal(size=60)})
+    frame.to_csv("codes.csv", index=False)
+    assert run("describe codes.csv") == 0
+    out, err = capsys.readouterr()
+    assert "-99999999 to 5305629" in out
+    assert "--missing-values -99999999 says so" in err
+    assert "constant: year (20240131)" in err
+    assert run("describe codes.csv --missing-values -99999999") == 0
+    assert "518476 to 5305629" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("gone", ["weight", "city", "city, weight"])
+def test_the_columns_of_a_condition_that_are_missing_are_named(place, capsys, gone):
+    assert run(f"fit people.csv --drop ticket day --condition city weight {QUICK} -o run") == 0
+    frame = pd.read_csv("people.csv").drop(columns=gone.split(", "))
+    frame.to_csv("less.csv", index=False)
+    for words in ("score run less.csv -o new.csv", "impute run less.csv -o new.csv"):
+        assert refused(capsys, words).endswith(f"less.csv: missing columns of the condition: {gone}")
+    assert refused(capsys, "sample run --condition-from less.csv -o new.csv").partition(";")[0].endswith(f": {gone}")
+
+
 def test_samples_look_like_the_table(place):
     assert run(f"fit people.csv {QUICK} -o run") in (0, 1)  # three steps may leave a row without a finite density
     people = pd.read_csv("people.csv")

@@ -76,6 +76,16 @@ def refused(capsys, words: str) -> str:
         ("fit t.csv -o run --threads 0", ["--threads: 0 came"]),
         ("fit t.csv -o run --budget 3s --iterations 3", ["--budget, --iterations: both came"]),
         ("fit t.csv -o run --budget 3s --evaluations 3", ["--budget, --evaluations: both came"]),
+        ("compare t.csv --seeds 0 --seed 1", ["--seed, --seeds: both came; give one of them"]),
+        (
+            "fit t.csv -o run --model cnf --velocity shallow --set velocity=residual-mlp",
+            ["--velocity, --set: both say velocity; give one of them"],
+        ),
+        ("fit t.csv -o run --refine 1 --set refine=2", ["--refine, --set: both say refine"]),
+        ("sample run -n 5 -o new.csv --divergence exact", ["no option --divergence; did you mean --device?"]),
+        ("score run t.csv u.csv v.csv -o new.csv", ["came; one data set would do"]),
+        ("list maf cnf", ["cnf came at the end, more than there is a place for"]),
+        ("fit t.csv --model cnf --set widht=3 -o run", ["did you mean width? known: width"]),
         ("compare t.csv --evaluations 0", ["--evaluations: 0 came; a whole number from 1 on"]),
         ("fit t.csv -o run --atoms maybe", ["--atoms: 'maybe' came"]),
         ("compare t.csv --points 3", ["--points: 3 came"]),
@@ -439,6 +449,115 @@ def test_a_model_is_not_lost_with_those_who_read_of_it(tmp_path, streams):
     assert done.returncode == 0, done.stderr
     assert "Traceback" not in done.stderr
     assert gf.load(tmp_path / "run").dim == 2
+
+
+ADAPTIVE = [
+    "dormand-prince", "dormand-prince,per_row=true", "bogacki-shampine", "tsitouras", "dop853", "adaptive", "dopri8",
+    "scipy_solver",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("integrator", ADAPTIVE)
+def test_steps_beside_a_solver_that_chooses_its_own_are_said_to_play_no_part(in_trees, capsys, integrator):
+    Path("few.csv").write_text("x,y\n0.5,0.3\n0.1,0.2\n")
+    texts = set()
+    for steps in ("", "--steps 1", "--steps 7"):
+        for words in ("score flow few.csv", "sample flow -n 3"):
+            code, _, err = answered(capsys, f"{words} -o new.csv --integrator {integrator} {steps}")
+            assert code == 0
+            name = {"adaptive": "dopri5"}.get(integrator, integrator.partition(",")[0])
+            assert (f"--steps plays no part: {name} chooses its own steps" in err) == bool(steps)
+            texts.add((words, Path("new.csv").read_text()))
+            Path("new.csv").unlink()
+    assert len(texts) == 2  # which is true
+
+
+def test_steps_of_a_solver_on_a_grid_play_their_part(in_trees, capsys):
+    Path("few.csv").write_text("x,y\n0.5,0.3\n0.1,0.2\n")
+    texts = set()
+    for steps in (1, 2):
+        code, _, err = answered(capsys, f"score flow few.csv -o new.csv --integrator heun --steps {steps}")
+        assert code == 0
+        assert "plays no part" not in err
+        texts.add(Path("new.csv").read_text())
+        Path("new.csv").unlink()
+    assert len(texts) == 2
+
+
+def test_one_row_is_one_row(in_trees, capsys):
+    Path("one.csv").write_text("x,y\n0.5,0.3\n")
+    out = answered(capsys, "score flow one.csv -o scores.csv --flag 1%")[1]
+    (score,) = pd.read_csv("scores.csv")["log_prob"]
+    assert f"mean log density {score:.4f} nats per row, 1 row: scores.csv" in out
+    assert "of 1 row below" in out
+    assert answered(capsys, "sample flow -n 1 -o sample.csv")[1] == "1 sample: sample.csv\n"
+    Path("gap.csv").write_text("x,y\n0.5,\n")
+    out = answered(capsys, "impute flow gap.csv -o filled.csv --draws 1 --chain-steps 1")[1]
+    assert out == "1 missing entry in 1 of 1 row drawn: filled.csv\n"
+
+
+def test_columns_that_a_model_needs_are_not_to_be_left_out(in_trees, capsys):
+    Path("bad.csv").write_text("x,y\nbig,0.3\nbigger,0.2\n")
+    for words in ("score flow bad.csv -o new.csv", "impute flow bad.csv -o new.csv", "evaluate flow bad.csv"):
+        error = refused(capsys, words)
+        assert "'big' is not a number; mend it" in error
+        assert "drop" not in error
+    frame = pd.DataFrame({"x": [np.zeros(2)], "y": [1.0]})
+    frame.to_parquet("nested.parquet")
+    error = refused(capsys, "score flow nested.parquet -o new.csv")
+    assert error.endswith("; mend it\n")
+
+
+def test_a_part_is_named_by_its_file(in_trees, capsys, monkeypatch):
+    Path("parts").mkdir()
+    text = "import genflow as gf\nfrom {helper} import N\n\nclass Pairs(gf.divergences.Hutchinson):\n    more = N\n"
+    for folder, name in (("", "own_here"), ("parts", "own_there")):
+        Path(folder, f"{name}_helper.py").write_text("N = 3\n")
+        Path(folder, f"{name}.py").write_text(text.format(helper=f"{name}_helper"))
+    files = ("own_here:Pairs", "own_here.py:Pairs", "parts/own_there.py:Pairs", Path("parts/own_there.py").resolve())
+    for place, part in enumerate([*files[:3], f"{files[3]}:Pairs", "hutchinson"]):
+        words = f"score flow trees.csv -o by{place}.csv --divergence {part},n=8"
+        Path("rows.csv").write_text("x,y\n0.5,0.3\n0.1,0.2\n")
+        assert answered(capsys, words.replace("trees.csv", "rows.csv"))[0] == 0
+    assert len({Path(f"by{place}.csv").read_text() for place in range(5)}) == 1
+    Path("random.py").write_text("raise SystemExit\n")
+    score = "score flow rows.csv -o new.csv --divergence"
+    assert "another module has the name random" in refused(capsys, f"{score} random.py:Pairs")
+    assert "no file nowhere.py" in refused(capsys, f"{score} nowhere.py:Pairs")
+    Path("random.py").unlink()
+
+
+def test_progress_of_a_fit_stands_before_its_results(folder, capsys, monkeypatch):
+    from genflow.studies.reporting import terminal
+
+    monkeypatch.setattr(terminal, "_PATIENCE", -1.0)
+    monkeypatch.setattr(sys, "stderr", sys.stdout)  # as of `fit … 2>&1`
+    assert main(f"fit t.csv {QUICK} -o run".split()) == 0
+    lines = capsys.readouterr().out.splitlines()
+    said, result = (next(i for i, line in enumerate(lines) if line.startswith(s)) for s in ("log p", "maf on t: "))
+    assert said < result
+    assert not [line for line in lines[result:] if line.startswith("log p")]
+    assert [line.partition(" ")[0] for line in lines[result:]] == ["maf", "maf:", "test", "model:"]
+
+
+def test_list_has_every_option_that_can_be_set(capsys, monkeypatch):
+    from genflow.naming.options import option_names
+
+    monkeypatch.setenv("COLUMNS", "120")
+    for name in gf.naming.registry.names("model"):
+        model = gf.naming.registry.lookup("model", name)
+        out = answered(capsys, f"list {name}")[1]
+        for further in re.findall(r"^and those of (\S+)", out, re.MULTILINE):
+            out += answered(capsys, f"list {further}")[1]
+        listed = set(re.findall(r"^  (\w+)", out, re.MULTILINE))
+        assert {*option_names(model)} - {"condition_dim"} <= listed, name
+    for model in ("flow-matching", "ffjord"):
+        out = answered(capsys, f"list {model}")[1]
+        parts = gf.naming.registry.lookup("model", model)(2).parts()
+        for name in ("scheduler", "integrator", "divergence"):
+            default = getattr(parts[name], "method", "") or gf.naming.registry.name_of(type(parts[name]))
+            assert re.search(rf"^  {name} .*; by default {default}\.$", out, re.MULTILINE)
+        assert re.search(r"^  base .*; by default standard normal\.$", out, re.MULTILINE)
 
 
 def test_no_column_left(tmp_path, capsys):

@@ -45,6 +45,22 @@ def test_module_and_name_are_looked_up_in_the_current_folder(tmp_path, monkeypat
     assert registry.name_of(mine) == "my_parts_of_registry:Mine"
 
 
+def test_a_file_is_a_module_in_its_folder(tmp_path, monkeypatch):
+    (tmp_path / "own").mkdir()
+    (tmp_path / "own" / "file_of_registry.py").write_text("class Mine:\n    pass\n")
+    monkeypatch.chdir(tmp_path)
+    before = list(sys.path)
+    mine = registry.lookup("model", "own/file_of_registry.py:Mine")
+    assert mine.__module__ == "file_of_registry"
+    assert sys.path == before
+    # Another process finds it by this name, and the module's alone would not do.
+    assert registry.lookup("model", registry.name_of(mine)) is mine
+    assert registry.name_of(mine) == "own/file_of_registry.py:Mine"
+    (tmp_path / "file_of_registry.py").write_text("raise RuntimeError\n")
+    with pytest.raises(InputError, match="another module has the name file_of_registry"):
+        registry.lookup("model", "file_of_registry.py:Mine")
+
+
 @pytest.mark.parametrize(
     ("kind", "name", "first", "of", "would"),
     [

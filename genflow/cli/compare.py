@@ -54,13 +54,13 @@ def add_arguments(parser: ArgumentParser) -> None:
         help="names of `genflow list`, or module:Name (default: jko-iflow cnf flow-matching score-sde nsf)",
     )
     add_budget(parser, "training of each model")
-    parser.add_argument("--seed", type=int, metavar="N", help="seed of everything random, of one training each")
+    parser.add_argument("--seed", type=int, metavar="N", help="seed of everything random, for one training of each")
     parser.add_argument(
         "--seeds",
         nargs="+",
         type=int,
         metavar="SEED",
-        help="several: each training is repeated with each (default: 0 1 2 from a budget of 60s on, 0 below)",
+        help="several instead: each training is repeated with each (default: 0 1 2 from a budget of 60s on, 0 below)",
     )
     parser.add_argument(
         "--trials",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,7 +28,7 @@ from genflow.cli.flags import (
 )
 from genflow.cli.models import mean, set_threads
 from genflow.cli.unfinished import Unfinished
-from genflow.cli.words import flag_of, note, option, version
+from genflow.cli.words import counted, flag_of, note, option, version
 from genflow.errors import InputError, ResultError, SolverError
 from genflow.interrupts import keeping
 from genflow.naming import registry
@@ -125,15 +126,12 @@ def run(chosen: Arguments) -> None:
             f"recipe: no {chosen.recipe!r} of {chosen.model}; --model jko-iflow --recipe published would do"
         )
     cls = registry.lookup("model", name)
-    options = dict(option(text) for text in chosen.set)
-    options |= {n: chosen[n] for n in ("reparameterize", "refine") if chosen[n] is not None}
-    if chosen.compile:
-        options["compile"] = True
+    options = _options(chosen, cls)
     import torch
 
     from genflow.data import load
     from genflow.devices import device_named
-    from genflow.naming.options import build, check_options, check_values, with_network
+    from genflow.naming.options import build, check_options, check_values
     from genflow.storage.checkpoint import write_model, write_structure
     from genflow.studies.comparison.display import display_for
     from genflow.studies.comparison.ration import evaluation_seconds
@@ -150,7 +148,6 @@ def run(chosen: Arguments) -> None:
         budget = 60.0
     allowed = evaluation_seconds(chosen.evaluation_budget, budget)
     device = device_named(chosen.device)
-    options = with_network(cls, options, chosen.velocity)
     check_options(cls, options)
     check_values(cls, options)
     set_threads(1 if chosen.threads is None else chosen.threads)
@@ -220,16 +217,32 @@ def run(chosen: Arguments) -> None:
         drawn, undrawn = write_pictures(fitted, data, out)
         for line in undrawn:
             note(line)
+        found = _judge(fitted, data, allowed)  # says how far it is, which is to stand before the results
         print(f"{name} on {data.name}: {work(fitted.history)} in {seconds:.1f} s")
-        for remark in fitted.remarks:
-            note(f"{name}: {remark}")
-        found = _judge(fitted, data, allowed)
+        for remark in [*(f"{name}: {remark}" for remark in fitted.remarks), *found.remarks]:
+            note(remark)
+        if found.nll:
+            print(found.nll)
         if len(found.log_p) and not found.failure:
             fitted.keep_scores(found.log_p, found.places)
             write_structure(fitted, out)
         print(f"model: {out}" + "".join(f", {picture}" for picture in drawn))
     if found.failure:
         raise ResultError(f"{found.failure}; the model is kept in {out} for a look")
+
+
+def _options(chosen: Arguments, cls: Any) -> dict[str, Any]:
+    """The options of the model, by --set and by flags of their own."""
+    from genflow.naming.options import with_network
+
+    options = dict(option(text) for text in chosen.set)
+    flags = {name: chosen[name] for name in ("reparameterize", "refine") if chosen[name] is not None}
+    flags |= {"compile": True} if chosen.compile else {}
+    network = with_network(cls, {}, chosen.velocity)
+    for name in {**flags, **network}:
+        if name in options:
+            raise InputError(f"{'velocity' if name in network else name}, set: both say {name}; give one of them")
+    return {**options, **flags, **network}
 
 
 def _streamed(chosen: Arguments, loading: dict[str, Any]) -> Any:
@@ -248,15 +261,17 @@ def _streamed(chosen: Arguments, loading: dict[str, Any]) -> Any:
 
 @dataclass
 class _Verdict:
-    """What is wrong with a model, if anything; the log densities of test rows, by so many places of each."""
+    """What is wrong with a model, if anything; the log densities of test rows, by so many places of each; their NLL."""
 
     failure: str = ""
     log_p: Any = ()
     places: int = 1
+    remarks: Sequence[str] = ()
+    nll: str = ""
 
 
 def _judge(fitted: Any, data: Any, seconds: float) -> _Verdict:
-    """Prints the NLL of the test rows that there is time for, and looks at it; at samples of a model without one."""
+    """Looks at the NLL of the test rows that there is time for; at samples of a model without one."""
     import torch
 
     from genflow.studies.comparison.ration import Ration
@@ -276,11 +291,10 @@ def _judge(fitted: Any, data: Any, seconds: float) -> _Verdict:
             log_p = ration.log_prob(fitted, data.test, given, lambda: torch.Generator().manual_seed(0))
     except SolverError as error:
         return _Verdict(str(error))
-    found = _Verdict("", log_p[ration.reached], ration.places)
-    for remark in ration.remarks:
-        note(remark)
+    found = _Verdict("", log_p[ration.reached], ration.places, ration.remarks)
     if len(found.log_p):
-        print(f"test NLL {mean(-found.log_p)} nats per row ({len(found.log_p)} rows, units of the data)")
+        rows = counted(len(found.log_p), "row")
+        found.nll = f"test NLL {mean(-found.log_p)} nats per row ({rows}, units of the data)"
     if bad := int((~found.log_p.isfinite()).sum()):
         found.failure = f"the NLL is not finite: {bad} of {len(found.log_p)} test rows have no finite log density"
     return found

@@ -190,7 +190,12 @@ def add_parts(parser: ArgumentParser, *, divergence: bool = True) -> None:
     parser.add_argument(
         "--integrator", type=str, metavar="NAME", help="another solver: dopri5,rtol=1e-6 or module:Name (no retraining)"
     )
-    parser.add_argument("--steps", type=int, metavar="N", help="another number of steps, on each piece of the velocity")
+    parser.add_argument(
+        "--steps",
+        type=int,
+        metavar="N",
+        help="another number of steps, on each piece of the velocity, of a solver that does not choose its own",
+    )
     if divergence:
         parser.add_argument(
             "--divergence", type=str, metavar="NAME", help="another estimator: hutchinson,n=8 or module:Name"

@@ -80,6 +80,7 @@ def _describe(name: str) -> None:
     import inspect
 
     from genflow.groups import groups_of
+    from genflow.naming.options import parts_behind
     from genflow.naming.search import space_of
 
     kind, entry = next(((k, e) for k in registry.KINDS for e in registry.entries(k) if e.name == name), ("model", None))
@@ -99,17 +100,15 @@ def _describe(name: str) -> None:
     variadic = (inspect.Parameter.VAR_KEYWORD, inspect.Parameter.VAR_POSITIONAL)
     parameters = [p for p in inspect.signature(found).parameters.values() if p.kind not in variadic]
     parameters = [parameter for parameter in parameters if parameter.name not in _GIVEN.get(kind, ())]
-    if not parameters:
+    parts = parts_behind(found) if kind == "model" else {}
+    if not parameters and not parts:
         return
     print(f"\n{_HOW.get(kind, 'options')}")
-    width = max(60, shutil.get_terminal_size().columns)
     for parameter in parameters:
         default = "" if parameter.default is parameter.empty else f"={parameter.default!r}"
-        head = f"  {parameter.name + default:<28}  "
-        body = textwrap.wrap(described.get(parameter.name, ""), width - len(_MARGIN)) or [""]
-        if len(head) > len(_MARGIN):  # a long default has a line of its own
-            body.insert(0, "")
-        print("\n".join(line.rstrip() for line in [head + body[0], *(_MARGIN + line for line in body[1:])]))
+        _print_option(parameter.name + default, described.get(parameter.name, ""))
+    for name, default in parts.items():
+        _print_option(name, f"{_PARTS[name]}; by default {default}.")
     if kind == "model" and (behind := _inner_model_of(found)):
         print(f"and those of {behind}")
     if kind == "model" and (space := space_of(found)):
@@ -118,7 +117,24 @@ def _describe(name: str) -> None:
             print(f"  {setting:<28}  {values}")
 
 
+def _print_option(name: str, text: str) -> None:
+    """An option and what it does, in lines that fit a terminal."""
+    head = f"  {name:<28}  "
+    width = max(60, shutil.get_terminal_size().columns) - len(_MARGIN)
+    body = textwrap.wrap(text, width, break_on_hyphens=False) or [""]  # names, such as rk4-simpson, are whole
+    if len(head) > len(_MARGIN):  # a long default has a line of its own
+        body.insert(0, "")
+    print("\n".join(line.rstrip() for line in [head + body[0], *(_MARGIN + line for line in body[1:])]))
+
+
 _MARGIN = " " * 32
+_PARTS = {
+    "velocity": "Field that is integrated",
+    "scheduler": "Times to stop at",
+    "integrator": "Solver",
+    "divergence": "Estimator of the divergence",
+    "base": "Law of the noise, which Python alone can give it",
+}
 _GIVEN = {
     "model": ("dim", "condition_dim"),
     "velocity": ("dim", "condition_dim"),

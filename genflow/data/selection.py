@@ -188,9 +188,10 @@ def _remark_on_sentinels(table: Table) -> None:
         ]
         names = [table.columns[j] for j in sorted({*columns, *low})]
         shown = ", ".join(names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "")
+        number = written(value)
         table.remarks.append(
-            f"{written(value)} stands far from the other values of {shown}, and repeats: if it means that there is none, "
-            f"missing_values={written(value)} says so"
+            f"{number} stands far from the other values of {shown}, and repeats: if it means that there is none, "
+            f"missing_values={number} says so"
         )
 
 

@@ -39,7 +39,7 @@ class FlowMatching(Matching):
 
     Args:
         dim: Dimension :math:`d` of a point.
-        coupling: `independent` or `ot`.
+        coupling: `independent`, `ot`, `entropic`, or a `Coupling`.
         width: Width of the default velocity, a residual network.
         depth: Its residual layers.
         steps: Integrator steps of likelihood and sampling.

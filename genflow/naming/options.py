@@ -9,6 +9,7 @@ from __future__ import annotations
 import difflib
 import inspect
 import math
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -18,7 +19,16 @@ from genflow.naming import registry
 from genflow.naming.parts import for_pictures, network, part
 from genflow.naming.values import expectation, is_plain, quote, types_of
 
-__all__ = ["build", "check_options", "check_values", "class_behind", "network_of", "option_names", "with_network"]
+__all__ = [
+    "build",
+    "check_options",
+    "check_values",
+    "class_behind",
+    "network_of",
+    "option_names",
+    "parts_behind",
+    "with_network",
+]
 
 _NETWORKS = ("block", "predictor", "velocity")
 """Arguments that take a model's network; the first that it has is the one."""
@@ -35,6 +45,8 @@ _PARTS = {
 
 _FLOW = ("velocity", "scheduler", "integrator", "divergence", "base")
 """The parts of a flow, which every one takes."""
+
+_OF_DATA = "condition_dim"  # what nobody types, since the data say it
 
 _COUNTS = ("batch_size", "bins", "blocks", "dim", "steps", "train_steps", "transforms", "width")
 
@@ -133,9 +145,10 @@ def check_options(cls: Any, options: Mapping[str, Any]) -> None:
         return
     for name in options:
         if name not in known:
-            near = difflib.get_close_matches(name, known, n=1)
+            typed = [option for option in known if option != _OF_DATA]
+            near = difflib.get_close_matches(name, typed, n=1)
             hint = f"did you mean {near[0]}? " if near else ""
-            raise InputError(f"{registry.name_of(cls)}: no option {name!r}; {hint}known: {', '.join(known)}")
+            raise InputError(f"{registry.name_of(cls)}: no option {name!r}; {hint}known: {', '.join(typed)}")
 
 
 def check_values(cls: Any, options: Mapping[str, Any]) -> None:
@@ -164,6 +177,36 @@ def option_names(cls: Any) -> list[str] | None:
         further = option_names(returned)
         return None if further is None else list(dict.fromkeys([*known, *further]))
     return [*known, *_FLOW] if hasattr(cls, "replace") else None
+
+
+def parts_behind(cls: Any) -> dict[str, str]:
+    """The parts of a flow that a model takes although its signature does not name them; what each is by default.
+
+    Args:
+        cls: The model's class, or a function that returns a model.
+
+    Example:
+        >>> import genflow as gf
+        >>> parts_behind(gf.baselines.ffjord)["integrator"], parts_behind(gf.baselines.NSF)
+        ('dopri5', {})
+    """
+    named = inspect.signature(cls).parameters
+    found = [name for name in option_names(cls) or [] if name in _FLOW and name not in named]
+    if not found:
+        return {}
+    try:
+        made = cls(2)
+    except Exception:  # a class of the user's own may want more than a dimension
+        return dict.fromkeys(found, "the model's own")
+    return {name: _called(getattr(made, name, None)) for name in found}
+
+
+def _called(part: Any) -> str:
+    """What a part is called: its method or registered name, otherwise the words that its class's name is made of."""
+    name = getattr(part, "method", "") or registry.name_of(type(part))
+    if ":" not in name:
+        return name
+    return re.sub(r"(?<=[a-z])(?=[A-Z])", " ", type(part).__name__).lower()
 
 
 def _types_of(cls: Any) -> dict[str, Any]:

@@ -1,8 +1,8 @@
 """Names of parts, models and metrics: what the command line, the studies and `genflow list` know them by.
 
 A name is one of genflow's own (`jko-iflow`), one that an installed package adds by an entry point in the group
-`genflow.models` (`genflow.velocities`, …), or `module:Name`, where the module may be one of the current folder. Nothing
-is imported before it is asked for.
+`genflow.models` (`genflow.velocities`, …), or `module:Name`, where the module may be one of the current folder, or a
+file: `parts/mine.py:Name`. Nothing is imported before it is asked for.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from importlib.metadata import entry_points
 from typing import Any
 
 from genflow.errors import InputError
-from genflow.naming.own_modules import import_own_module
+from genflow.naming.own_modules import import_own_module, name_of_module
 
 __all__ = ["KINDS", "Entry", "entries", "from_function", "lookup", "name_of", "names"]
 
@@ -232,7 +232,7 @@ def lookup(kind: str, name: str) -> Any:
 
     Args:
         kind: One of `KINDS`.
-        name: A registered name, or `module:Name`.
+        name: A registered name, `module:Name`, or `file.py:Name`.
 
     Raises:
         InputError: Nothing goes by that name; near ones are suggested.
@@ -256,7 +256,7 @@ def lookup(kind: str, name: str) -> Any:
 
 
 def name_of(cls: Any) -> str:
-    """The name that a class goes by: the registered one, otherwise `module:Name`.
+    """The name that a class goes by: the registered one, otherwise `module:Name`, or `file.py:Name` if so it was named.
 
     Example:
         >>> from genflow import divergences
@@ -270,7 +270,7 @@ def name_of(cls: Any) -> str:
             # A package re-exports what its modules define: compare the objects, without importing anything new.
             if module in sys.modules and getattr(sys.modules[module], attribute, None) is cls:
                 return entry.name
-    return f"{cls.__module__}:{cls.__qualname__}"
+    return f"{name_of_module(cls.__module__)}:{cls.__qualname__}"
 
 
 def from_function(kind: str) -> Any:
@@ -289,7 +289,7 @@ def _fold(name: str) -> str:
 
 
 def _import_target(target: str, kind: str, name: str) -> Any:
-    module, _, attribute = target.partition(":")
+    module, _, attribute = target.rpartition(":")
     if not module or not attribute:
         raise InputError(f"{kind}: {name!r} came; a module and a name in it, such as my_flows:MyFlow, would do")
     try:
