@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-__all__ = ["keeping", "note_of", "interrupt_on_signals"]
+__all__ = ["end_on_interrupt", "interrupt_on_signals", "keeping", "note_of"]
 
 
 @contextmanager
@@ -61,3 +62,29 @@ def interrupt_on_signals() -> Iterator[None]:
     finally:
         for number in changed:
             signal.signal(number, signal.SIG_DFL)
+
+
+@contextmanager
+def end_on_interrupt(message: str, code: int) -> Iterator[None]:
+    """Ctrl-C ends the process at once, while there is nothing to keep.
+
+    So for imports: an exception that comes up within a library's C++ is an abort.
+
+    Args:
+        message: The last words.
+        code: The exit code.
+    """
+
+    def end(number: int, frame: FrameType | None) -> None:
+        os.write(2, f"{message}\n".encode())
+        os._exit(code)
+
+    is_main = threading.current_thread() is threading.main_thread()
+    if not is_main or signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
+        yield
+        return
+    signal.signal(signal.SIGINT, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -177,7 +177,8 @@ def test_an_interrupt_while_importing_is_no_traceback(tmp_path, seconds):
     environment = {**os.environ, "PYTHONPATH": str(Path(gf.__file__).parent.parent)}
     # A file says that Python itself is up: before that, no code of ours can catch anything, nor while it shuts down.
     code = (
-        "import os, signal; from genflow.cli import main; open('up', 'w').close(); code = main(['list', 'latent']); "
+        "import os, signal, sys; from genflow.cli import main; sys.argv = ['genflow', 'list', 'latent']; "
+        "open('up', 'w').close(); code = main(); "
         "signal.signal(signal.SIGINT, signal.SIG_IGN); os._exit(code)"
     )
     process = subprocess.Popen(

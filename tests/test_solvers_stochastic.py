@@ -66,7 +66,7 @@ def test_says_what_it_misses():
     times = torch.linspace(0, 1, 3)
     with pytest.raises(InputError, match=r"needs a diffusion\(t, x\)"):
         EulerMaruyama().solve(Dynamics(lambda t, x: -x), torch.ones(2), times)
-    with pytest.raises(InputError, match="one tensor"):
+    with pytest.raises(InputError, match="moves points alone"):
         EulerMaruyama().solve(OU, (torch.ones(2), torch.ones(2)), times)
     with torch.no_grad(), pytest.raises(SolverError, match="EulerMaruyama: the state is not finite"):
         solve(Dynamics(lambda t, x: x / 0, diffusion=OU.diffusion), torch.ones(2), times)

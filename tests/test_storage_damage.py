@@ -197,7 +197,7 @@ def test_all_foreign_names_are_said_at_once(damaged):
     rewritten(damaged, foreign)
     with pytest.raises(InputError) as error:
         gf.load(damaged)
-    assert "--trust mine:Field other.place:Solver" in str(error.value)
+    assert 'trust=["mine:Field", "other.place:Solver"]' in str(error.value)
     assert 'trust=["mine:Field", "other.place:Solver"]' in str(error.value)
     assert "\n" not in str(error.value)
 

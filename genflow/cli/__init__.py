@@ -6,14 +6,17 @@ from __future__ import annotations
 import sys
 import warnings
 from collections.abc import Sequence
+from contextlib import nullcontext
 
 from genflow.cli.output import finish_output, say_what_can_be_said
 from genflow.cli.words import as_typed
 from genflow.errors import InputError, Remark, ResultError, SolverError, WriteError
 from genflow.extras import require
-from genflow.interrupts import interrupt_on_signals, note_of
+from genflow.interrupts import end_on_interrupt, interrupt_on_signals, note_of
 
 __all__ = ["main"]
+
+_INTERRUPTED = "interrupted, nothing was written"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -25,21 +28,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if arguments is None else arguments)
     say_what_can_be_said()
     try:
-        require("cli")
-        from genflow.cli.parsing import parse, print_help
+        own = end_on_interrupt(f"genflow: {_INTERRUPTED}", 130) if arguments is None else nullcontext()
+        with own:
+            require("cli")
+            from genflow.cli.parsing import parse, print_help
 
-        if not words:
-            print_help()
-            finish_output()
-            return 2
-        try:
-            command, chosen = parse(words)
-        finally:
-            finish_output()  # of a help
+            if not words:
+                print_help()
+                finish_output()
+                return 2
+            try:
+                command, chosen = parse(words)
+            finally:
+                finish_output()  # of a help
+            from genflow.numerics.tuning import tuned_process
         with warnings.catch_warnings(), interrupt_on_signals():
             warnings.simplefilter("ignore", Remark)  # a command prints remarks where they belong
-            from genflow.numerics.tuning import tuned_process
-
             with tuned_process():
                 code = command.run(chosen)
         finish_output()
@@ -64,7 +68,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _interrupted(interrupt: BaseException) -> int:
     there = note_of(interrupt)
-    return _complain(f"interrupted: {there}" if there else "interrupted, nothing was written", 130, kind="")
+    return _complain(f"interrupted: {there}" if there else _INTERRUPTED, 130, kind="")
 
 
 def _with_kept(error: Exception, line: str) -> str:
