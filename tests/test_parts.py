@@ -218,3 +218,24 @@ def test_an_estimator_takes_a_class_as_well():
     named, typed = (gf.DensityEstimator(model, iterations=1).fit(rows) for model in ("gaussian", gf.baselines.Gaussian))
     np.testing.assert_array_equal(named.score_samples(rows), typed.score_samples(rows))
     refused(lambda: gf.DensityEstimator(gf.baselines.NSF(2)).fit(rows), "model: a NSF came, which is built already")
+
+
+@pytest.mark.parametrize(
+    ("make", "given", "words"),
+    [
+        (gf.as_velocity, gf.velocities.Shallow, "velocity: the class Shallow came"),
+        (gf.as_velocity, lambda x: x, r"velocity: <lambda> takes \(x\); one that takes \(x, t, condition\) would do"),
+        (gf.as_integrator, gf.solvers.Heun, r"integrator: the class Heun came; an Integrator such as Heun\(\)"),
+        (gf.as_integrator, "heun", "integrator: 'heun' came"),
+        (gf.as_scheduler, gf.schedulers.Uniform, "scheduler: the class Uniform came"),
+        (gf.as_scheduler, lambda a, b: [a, b], r"scheduler: <lambda> takes \(a, b\); one that takes"),
+    ],
+)
+def test_what_is_no_function_of_a_part_is_refused_as_it_is_made(make, given, words):
+    with pytest.raises(InputError, match=words):
+        make(given)
+
+
+def test_one_seed_beside_several_is_refused():
+    with pytest.raises(InputError, match=r"seed, seeds: 1 and \[0\] came; one of them would do"):
+        gf.compare("two-moons", ["gaussian"], seed=1, seeds=[0], iterations=1, progress=False)

@@ -10,7 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from genflow.errors import InputError, name_of_function
-from genflow.interfaces import Scheduler
+from genflow.interfaces import Scheduler, check_function
 
 __all__ = ["FunctionScheduler", "as_scheduler"]
 
@@ -57,10 +57,5 @@ def as_scheduler(function: Scheduler | Callable[..., Sequence[float] | Tensor], 
         >>> squared.times(0.0, 1.0)
         tensor([0.0000, 0.2500, 1.0000])
     """
-    if isinstance(function, Scheduler):
-        return function
-    if not callable(function):
-        raise InputError(
-            f"scheduler: a {type(function).__name__} came; a Scheduler or a function (start, stop, steps) would do"
-        )
-    return FunctionScheduler(function, steps)
+    check_function("scheduler", function, Scheduler)
+    return function if isinstance(function, Scheduler) else FunctionScheduler(function, steps)

@@ -10,8 +10,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from genflow.errors import InputError, SolverError, name_of_function
-from genflow.interfaces import Dynamics, Integrator, Solution, State
+from genflow.errors import SolverError, name_of_function
+from genflow.interfaces import Dynamics, Integrator, Solution, State, check_function
 from genflow.solvers.states import detach, is_finite, is_lost, is_watched, stack
 
 __all__ = ["FunctionIntegrator", "as_integrator"]
@@ -98,11 +98,5 @@ def as_integrator(function: Integrator | Callable[..., Any], order: int = 1) -> 
         >>> solution.state, solution.nfe
         (tensor([2.2500]), 2)
     """
-    if isinstance(function, Integrator):
-        return function
-    if not callable(function):
-        raise InputError(
-            f"integrator: a {type(function).__name__} came; "
-            "an Integrator or a function (dynamics, state, times) would do"
-        )
-    return FunctionIntegrator(function, order)
+    check_function("integrator", function, Integrator)
+    return function if isinstance(function, Integrator) else FunctionIntegrator(function, order)

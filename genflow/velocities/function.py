@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
-from genflow.interfaces import NoiseSchedule, Velocity
+from genflow.interfaces import NoiseSchedule, Velocity, check_function
 
 __all__ = ["FunctionVelocity", "as_velocity"]
 
@@ -57,4 +57,5 @@ def as_velocity(
         >>> rotation.divergence(torch.ones(1, 2), torch.tensor(0.0))[1]
         tensor([0.])
     """
+    check_function("velocity", function, Velocity)
     return function if isinstance(function, Velocity) else FunctionVelocity(function, event_ndim, interval)

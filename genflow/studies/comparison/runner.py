@@ -263,6 +263,8 @@ def _clock(
 
 def _seeds(seed: int | None, seeds: Sequence[int] | None, terms: Terms, before: Mapping[str, Any] | None) -> list[int]:
     """The seeds that were asked for; by default those that were there, or several where a training is no trifle."""
+    if seed is not None and seeds:
+        raise InputError(f"seed, seeds: {seed} and {list(seeds)} came; one of them would do")
     if seeds:
         return list(seeds)
     if seed is not None:
