@@ -120,7 +120,8 @@ def _check_dim(dim: Any, arguments: Mapping[str, Any]) -> None:
         raise InputError(f"dim: {in_words(dim)} came; a whole number such as data.dim would do") from None
     if size < 1:
         raise InputError(f"dim: {size} came; at least 1 would do")
-    for name, velocity in arguments.items():
+    for name in ("velocity", "block", "predictor"):
+        velocity = arguments.get(name)
         event = velocity.event() if isinstance(velocity, Velocity) else None
         if event is not None and math.prod(event) != size:
             raise InputError(

@@ -119,6 +119,9 @@ class Flow(Density):
         super().__init__()
         if unknown:
             check_keywords(type(self).__name__, unknown, list(dict.fromkeys(option_names(type(self)) or ())))
+            raise TypeError(
+                f"Flow: {', '.join(unknown)} came, which {type(self).__name__} takes and should not hand on"
+            )
         check_part("velocity", velocity, Velocity)
         self.velocity = velocity
         self.scheduler = Uniform(8) if scheduler is None else scheduler
@@ -132,6 +135,8 @@ class Flow(Density):
     @classmethod
     def check_arguments(cls, arguments: Mapping[str, Any]) -> None:
         super().check_arguments(arguments)
+        if arguments.get("velocity") is not None:  # models ask it for its events before it arrives here
+            check_part("velocity", arguments["velocity"], Velocity)
         if arguments.get("base") is not None:
             check_base(arguments["base"], None)
 
@@ -141,7 +146,11 @@ class Flow(Density):
     @property
     def has_log_prob(self) -> bool:  # type: ignore[override]
         """Whether the integrator carries a log-determinant along. A sampler of diffusions moves points alone."""
-        return self.integrator.carries_density
+        return self.__dict__.get("_has_log_prob", True) and self.integrator.carries_density
+
+    @has_log_prob.setter
+    def has_log_prob(self, declared: bool) -> None:
+        object.__setattr__(self, "_has_log_prob", declared)
 
     def parts(self) -> dict[str, Any]:
         """The parts by name, as `replace` takes them."""
@@ -340,7 +349,7 @@ class Flow(Density):
         assert transport.log_det is not None
         log_p, error = self.base.log_prob(transport.x) + transport.log_det, transport.standard_error
         if error is None:
-            random = self.divergence.probes(x, self.velocity.event_ndim, None) is not None
+            random = self.divergence.probes(x, self.velocity.event_ndim, torch.Generator(x.device)) is not None
             error = torch.full_like(log_p, math.nan if random else 0.0)
         return log_p, error
 

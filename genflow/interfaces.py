@@ -83,7 +83,8 @@ class Component:
             # bind_partial: copying and unpickling create the object without arguments and fill it afterwards.
             bound = signature.bind_partial(self, *args, **kwargs)
         except TypeError:
-            check_keywords(cls.__name__, kwargs, list(signature.parameters)[1:])
+            if all(each.kind is not each.VAR_KEYWORD for each in signature.parameters.values()):
+                check_keywords(cls.__name__, kwargs, list(signature.parameters)[1:])
             raise
         arguments = dict(list(bound.arguments.items())[1:])
         for parameter in bound.signature.parameters.values():
@@ -702,7 +703,7 @@ def check_part(name: str, given: Any, interface: type) -> None:
         Traceback (most recent call last):
         genflow.errors.InputError: integrator: the class Heun came; an Integrator such as Heun() would do
     """
-    if isinstance(given, interface):
+    if isinstance(getattr(given, "_orig_mod", given), interface):  # what torch.compile makes of one is one
         return
     form = _FORMS[interface]
     if form.maker and callable(given) and not isinstance(given, type | Component):
@@ -727,7 +728,7 @@ def check_function(name: str, given: Any, interface: type) -> None:
         Traceback (most recent call last):
         genflow.errors.InputError: divergence: <lambda> takes (velocity, x, t, probes); one that takes (velocity, x, ...
     """
-    if isinstance(given, interface):
+    if isinstance(getattr(given, "_orig_mod", given), interface):  # what torch.compile makes of one is one
         return
     form = _FORMS[interface]
     takes = f"({', '.join(form.takes)})"
@@ -767,25 +768,19 @@ def check_keywords(owner: str, given: Iterable[str], known: Sequence[str]) -> No
 def hints_of(cls: type) -> Mapping[str, Any]:
     """The types of what a constructor takes, as far as they can be told.
 
-    Of what it takes by `**`, those of the constructors behind it.
+    What it takes by `*` or `**` is its own affair: what it hands on is looked at where it arrives.
 
     Args:
         cls: The class.
     """
-    found: dict[str, Any] = {}
-    for each in cls.__mro__:
-        constructor = vars(each).get("__init__")
-        if constructor is None:
-            continue
-        parameters = inspect.signature(constructor).parameters
-        try:
-            hints = typing.get_type_hints(constructor)
-        except Exception:  # annotations of the user's own may name anything
-            hints = {}
-        found = {**{name: hints.get(name, Any) for name in parameters}, **found}
-        if all(parameter.kind is not parameter.VAR_KEYWORD for parameter in parameters.values()):
-            break
-    return types.MappingProxyType(found)
+    constructor = next(vars(each)["__init__"] for each in cls.__mro__ if "__init__" in vars(each))
+    try:
+        hints = typing.get_type_hints(constructor)
+    except Exception:  # annotations of the user's own may name anything
+        hints = {}
+    parameters = inspect.signature(constructor).parameters.values()
+    named = [each.name for each in parameters if each.kind not in (each.VAR_POSITIONAL, each.VAR_KEYWORD)]
+    return types.MappingProxyType({name: hints.get(name, Any) for name in named})
 
 
 def in_words(value: Any) -> str:
@@ -814,8 +809,10 @@ def _check_form(name: str, value: Any, hint: Any) -> None:
     """Refuses a value in the place of a number or of a part; of any other type nothing is said."""
     several = isinstance(hint, types.UnionType) or typing.get_origin(hint) is typing.Union
     kinds = [kind for kind in (typing.get_args(hint) if several else (hint,)) if kind is not types.NoneType]
+    if not kinds:
+        return
     if all(kind in _FORMS for kind in kinds):
-        if not isinstance(value, tuple(kinds)):
+        if not isinstance(getattr(value, "_orig_mod", value), tuple(kinds)):  # what torch.compile makes of one is one
             check_part(name, value, kinds[0])
     elif all(kind in _NUMBERS for kind in kinds) and not _is_number(value, float not in kinds):
         if isinstance(getattr(value, name, None), int):  # a data set knows its own
@@ -829,7 +826,7 @@ def _check_form(name: str, value: Any, hint: Any) -> None:
 def _is_number(value: Any, whole: bool) -> bool:
     """Whether something may stand for a number: one of NumPy's and a tensor do, and infinity where none is too many."""
     if whole and isinstance(value, float):
-        return not math.isfinite(value)
+        return math.isinf(value)
     return any(hasattr(type(value), method) for method in ("__index__", "__float__"))
 
 

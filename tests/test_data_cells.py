@@ -499,3 +499,16 @@ def test_rows_on_a_bound_are_an_atom(zeros):
     assert piece.low == -math.inf
     beside = law.piece(torch.tensor([1e-6], dtype=torch.float64))
     assert beside.low == beside.high >= piece.high
+
+
+def test_new_whole_numbers_beside_round_ones_share_half_a_row():
+    """Salaries in thousands that are recorded in units: 40 001 is no 40 000, and all together have no more than 1."""
+    known = 1000.0 * np.random.default_rng(0).integers(20, 60, size=500)
+    law = law_of(known, Column("salary", "integer", grid=1.0))
+    x = torch.arange(law.values.min().item(), law.values.max().item() + 1, dtype=torch.float64)
+    piece = law.piece(x)
+    p = (log_mass(piece.low, piece.high) + piece.log_slope).exp()
+    assert p.sum().item() == pytest.approx(1 - law.rest, rel=1e-6)
+    new = ~torch.isin(x, law.values)
+    assert p[new].sum().item() == pytest.approx(law.between, rel=1e-6)
+    assert p[new].max() < 1e-6 < p[~new].min()

@@ -239,3 +239,78 @@ def test_what_is_no_function_of_a_part_is_refused_as_it_is_made(make, given, wor
 def test_one_seed_beside_several_is_refused():
     with pytest.raises(InputError, match=r"seed, seeds: 1 and \[0\] came; one of them would do"):
         gf.compare("two-moons", ["gaussian"], seed=1, seeds=[0], iterations=1, progress=False)
+
+
+def test_what_a_user_builds_is_not_refused():
+    """Sizes by `*`, options that a class of one's own makes parts of, what torch.compile makes of a velocity."""
+
+    class Field(gf.Velocity):
+        def __init__(self, *sizes: int):
+            super().__init__()
+            self.sizes = sizes
+
+        def forward(self, x, t, condition=None):
+            return x
+
+    class Named(FlowMatching):
+        def __init__(self, dim: int, **options):
+            if options.get("integrator") == "heun":
+                options["integrator"] = Heun()
+            super().__init__(dim, **options)
+
+    assert Field(2, 8).sizes == (2, 8)
+    assert type(Named(2, width=8, integrator="heun").integrator) is Heun
+    compiled = torch.compile(Shallow(2), backend="eager")
+    assert gf.Flow(compiled).log_prob(torch.zeros(3, 2)).shape == (3,)
+
+    class Sampler(FlowMatching):
+        def __init__(self, dim: int):
+            super().__init__(dim, width=8)
+            self.has_log_prob = False
+
+    assert not Sampler(2).has_log_prob
+
+
+def test_a_log_density_of_ones_own_is_the_one_that_counts():
+    class Shifted(FlowMatching):
+        def log_prob(self, x, condition=None, generator=None):
+            return super().log_prob(x, condition, generator) + 100.0
+
+    rows = torch.randn(60, 2, generator=torch.Generator().manual_seed(0))
+    fitted = Shifted(2, width=8).fit(rows, iterations=2)
+    noisy = fitted.replace(divergence=Hutchinson(2))
+    before = torch.get_rng_state()
+    log_p, error = noisy.log_prob_with_error(rows[:5], generator=torch.Generator().manual_seed(0))
+    assert torch.equal(torch.get_rng_state(), before)
+    assert (log_p > 80).all()
+    assert error.isnan().all()
+    assert (noisy.log_prob(rows[:5], generator=torch.Generator().manual_seed(0)) - log_p).abs().max() < 1e-5
+
+
+def test_a_base_of_ones_own_needs_no_shape():
+    class Base:
+        def log_prob(self, z):
+            return -z.square().sum(-1)
+
+        def sample(self, batch, generator=None, *, dtype=torch.float32, device=None):
+            return torch.randn(*batch, 2, generator=generator, dtype=dtype, device=device)
+
+        def to(self, *args, **options):
+            return self
+
+    fitted = FlowMatching(2, width=8, base=Base()).fit(torch.randn(60, 2), iterations=2)
+    assert fitted.log_prob([[0.0, 0.0]]).isfinite().all()
+
+
+@pytest.mark.parametrize("estimator", [Hutchinson(2), gf.divergences.Compiled(Hutchinson(2))])
+def test_scores_by_an_estimator_are_those_of_the_model_that_is_loaded(estimator, tmp_path):
+    rows = torch.randn(60, 2, generator=torch.Generator().manual_seed(0))
+    fitted = FlowMatching(2, width=8, divergence=estimator).fit(rows, iterations=2)
+    assert len(fitted.scores())
+    fitted.save(tmp_path / "run")
+    again = gf.load(tmp_path / "run")
+    assert again.comparable
+    assert again.noise == fitted.noise != ""
+    masked = FlowMatching(2, width=8, condition_dim=4).fit(rows, iterations=2, masks=True)
+    assert not masked.noisy
+    assert masked.replace(divergence=estimator).noisy

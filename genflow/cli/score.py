@@ -79,8 +79,8 @@ def run(chosen: Arguments) -> None:
     if (remark := model.remark_on(rows)) is not None:
         note(remark)
     columns = {"log_prob": log_p.double().cpu().numpy()}
-    if error.isnan().all():
-        note("log_prob_se: a single random probe says nothing of its error; hutchinson,n=2 or more would")
+    if model.noisy and error.isnan().all():
+        note("log_prob_se: this divergence does not say its error; hutchinson,n=2 or more would")
     elif model.preprocessor.random or model.noisy:
         columns["log_prob_se"] = error.double().cpu().numpy()
     if not model.comparable:

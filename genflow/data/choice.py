@@ -123,7 +123,8 @@ def _numbers(x: np.ndarray, column: Column, validation: np.ndarray | None, rest:
             new = rest if ordered else max(rest, min(_NEW, (counts == 1).sum() / (len(x) + 1)))
             spaces = len(values) + 1
             between, beyond = new * (spaces - 2) / spaces, max(rest, 2 * new / spaces)
-            return Levels(len(values), _tensor(values), _tensor(p), unit, beyond, between=between, grid=grid)
+            # What is new may be anywhere on the grid that is recorded, however wide that of the training rows is.
+            return Levels(len(values), _tensor(values), _tensor(p), unit, beyond, between=between, grid=column.grid)
     atoms = outstanding_values(x) if repeat.atoms else np.empty(0)
     low = -math.inf if x.min() < 0 else 0.0
     if grid <= 0 and x.min() == low:  # at a bound there is no density

@@ -12,11 +12,13 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from genflow.divergences import Exact
 from genflow.draws import check_count, check_generator, stratified_draws
-from genflow.errors import InputError
+from genflow.errors import InputError, name_of_function
 from genflow.fitted.portions import graph, of_each
 from genflow.fitted.units import Units
 from genflow.flow import Flow
+from genflow.interfaces import Component, DivergenceEstimator
 
 if TYPE_CHECKING:
     from genflow.audit import Audit
@@ -61,7 +63,7 @@ class DensityOfRows(Units):
         Raises:
             InputError: Other columns, a value that is missing or infinite, a condition that does not fit.
         """
-        return self._estimate(x, condition, generator, differentiable, draws)[0]
+        return self._estimate(x, condition, generator, differentiable, draws, self._log_prob_alone)[0]
 
     def log_prob_with_error(
         self, x: Any, condition: Any = None, generator: torch.Generator | None = None, *, draws: int = _DRAWS
@@ -85,12 +87,18 @@ class DensityOfRows(Units):
             >>> log_p.shape, bool(error >= 0)
             (torch.Size([1]), True)
         """
-        return self._estimate(x, condition, generator, False, draws)
+        return self._estimate(x, condition, generator, False, draws, self._log_prob_and_error)
 
     def _estimate(
-        self, x: Any, condition: Any, generator: torch.Generator | None, differentiable: bool, draws: int
+        self,
+        x: Any,
+        condition: Any,
+        generator: torch.Generator | None,
+        differentiable: bool,
+        draws: int,
+        at_places: Callable[[Tensor, Any, torch.Generator | None], Tensor],
     ) -> tuple[Tensor, Tensor]:
-        """log p and its standard error."""
+        """log p and its standard error, of what `at_places` gives of both in the model's units, `(n, 2)`."""
         check_generator(generator)
         check_count(draws, "draws")
         draws = draws if self.places > 1 else 1
@@ -105,9 +113,7 @@ class DensityOfRows(Units):
                     far = z.isinf()  # beyond what the model's numbers reach: no density
                     known = z.masked_fill(far, 0.0).flatten(0, 1)
                     same = of_each(given, log_det.shape)(slice(None))
-                    found = self.by_portions.map(
-                        ("log_prob", recorded), self._log_prob_and_error, known, same, generator
-                    )
+                    found = self.by_portions.map(("log_prob", recorded), at_places, known, same, generator)
                     log_p, error = found.reshape(*log_det.shape, 2).unbind(-1)
                     log_w = log_p.to(log_det) + log_det
                     errors.append(error)
@@ -124,30 +130,39 @@ class DensityOfRows(Units):
             log_p, error = self._by_places(x, given, draws, mean_over_places)
             return log_p, error
 
-    def _log_prob_and_error(self, z: Tensor, condition: Any, generator: torch.Generator | None) -> Tensor:
-        """The model's log density and the error that random probes leave, `(n, 2)`."""
-        if isinstance(self.model, Flow) and self.noisy:
-            return torch.stack(self.model.log_prob_with_error(z, condition, generator), -1)
+    def _log_prob_alone(self, z: Tensor, condition: Any, generator: torch.Generator | None) -> Tensor:
         log_p = self.model.log_prob(z, condition, generator)
         return torch.stack([log_p, torch.zeros_like(log_p)], -1)
+
+    def _log_prob_and_error(self, z: Tensor, condition: Any, generator: torch.Generator | None) -> Tensor:
+        """The model's log density and the error that random probes leave, `(n, 2)`; NaN where it is not known."""
+        own = type(self.model).log_prob is not Flow.log_prob
+        if isinstance(self.model, Flow) and self.noisy and not own:
+            return torch.stack(self.model.log_prob_with_error(z, condition, generator), -1)
+        log_p = self.model.log_prob(z, condition, generator)
+        return torch.stack([log_p, torch.full_like(log_p, math.nan if self.noisy else 0.0)], -1)
+
+    @property
+    def _estimator(self) -> DivergenceEstimator | None:
+        """What the divergence is estimated by, if it is a random estimate."""
+        flow = getattr(self.model, "model", self.model)  # a model that fills gaps has the flow inside
+        if not isinstance(flow, Flow) or isinstance(flow.divergence, Exact):
+            return None
+        event = flow.velocity.event()
+        if event is None:
+            return flow.divergence
+        probes = flow.divergence.probes(torch.zeros(1, *event), flow.velocity.event_ndim, torch.Generator())
+        return None if probes is None else flow.divergence
 
     @property
     def noisy(self) -> bool:
         """Whether log p is a random estimate, as that of the divergence is."""
-        if not isinstance(self.model, Flow):
-            return False
-        point, ndim = torch.zeros(1, *self.model.base.shape), self.model.velocity.event_ndim
-        return self.model.divergence.probes(point, ndim, torch.Generator()) is not None
+        return self._estimator is not None
 
     @property
     def noise(self) -> str:
-        """The random estimator that log p is by, '' for none."""
-        if not (isinstance(self.model, Flow) and self.noisy):
-            return ""
-        estimator = self.model.divergence
-        return (
-            f"{type(estimator).__name__}({', '.join(f'{name}={value}' for name, value in estimator.config().items())})"
-        )
+        """The random estimator that log p is by, '' for none: the same words for the same one in any process."""
+        return "" if self._estimator is None else _in_words(self._estimator)
 
     @property
     def places(self) -> int:
@@ -257,3 +272,14 @@ class DensityOfRows(Units):
         seed = 0 if generator is None else generator.initial_seed()
         for z, log_det in self.preprocessor.places(x.to(device, torch.float64), stratified_draws(rows, draws, seed)):
             yield self.for_model(z), log_det
+
+
+def _in_words(part: Any) -> str:
+    """A part with its arguments."""
+    if isinstance(part, Component):
+        return (
+            f"{type(part).__name__}({', '.join(f'{name}={_in_words(value)}' for name, value in part.config().items())})"
+        )
+    if callable(part):
+        return name_of_function(part)
+    return str(part) if part is None or isinstance(part, str | bool | int | float) else type(part).__name__

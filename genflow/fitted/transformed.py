@@ -334,6 +334,8 @@ class Transformed(Component, LawOfRows):
             raise InputError(f"replace: {type(self.model).__name__} has no velocity, so it has no parts to replace")
         other = Transformed(**{**self.config(), "model": self.model.replace(**parts)})
         other._held_out = self._held_out
+        if self.record is not None and self.record.score_noise is None:  # then they are of the parts that there were
+            other.record = dataclasses.replace(self.record, score_noise=self.noise)
         return other
 
     def guided(self, weight: float) -> Transformed:
@@ -389,7 +391,8 @@ class Transformed(Component, LawOfRows):
         """
         from genflow.storage.checkpoint import save
 
-        if self.record is not None and not len(self.record.scores) and math.isfinite(self.record.seconds):
+        known = self.record is None or (len(self.record.scores) > 0 and self.comparable)
+        if not known and self.record is not None and math.isfinite(self.record.seconds):
             self._score_held_out(_TENTH * self.record.seconds)
         save(self, path)
 

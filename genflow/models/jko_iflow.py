@@ -145,7 +145,9 @@ class JKOiFlow(Flow, GenerativeModel):
         optimization: Optimization = Optimization(batch_size=256),
         **parts: Any,
     ):
-        base = parts.get("base")
+        base, chain = parts.get("base"), parts.get("velocity")
+        if chain is not None and not isinstance(chain, Chain):
+            raise InputError(f"velocity: a {type(chain).__name__} came; as a block of the chain, block=…, it would do")
         if stages.tails and base is not None and is_normal(base) and base.scale != 1:
             raise InputError(f"tails: True came beside a base of scale {base.scale:g}; one of them would do")
         if stages.tails is None and not _is_usual(base):

@@ -43,7 +43,7 @@ _FORMATS = (
 )
 # Minutes and seconds have two digits: 0:2 is the result of a match, 1.0.3 a version.
 _TIME = re.compile(r"\d{1,2}(?:[:.]\d\d){1,2}(?!\d)(?!:\d(?!\d))")
-_DAYS_END = re.compile(r"(?<![\d:.])24(?=([:.]00){1,2}(?![\d:]))")
+_DAYS_END = re.compile(r"(?<![\d:.+-])24(?=([:.]00){1,2}(?![\d:.]))")
 _WORDS = {"b", "B", "a", "p"}  # codes of letters; the others are of digits
 _EPOCH = datetime(1970, 1, 1)
 _MICROSECOND = 1_000_000
