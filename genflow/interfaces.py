@@ -703,7 +703,7 @@ def check_part(name: str, given: Any, interface: type) -> None:
         Traceback (most recent call last):
         genflow.errors.InputError: integrator: the class Heun came; an Integrator such as Heun() would do
     """
-    if isinstance(getattr(given, "_orig_mod", given), interface):  # what torch.compile makes of one is one
+    if _is_one(given, interface):
         return
     form = _FORMS[interface]
     if form.maker and callable(given) and not isinstance(given, type | Component):
@@ -728,7 +728,7 @@ def check_function(name: str, given: Any, interface: type) -> None:
         Traceback (most recent call last):
         genflow.errors.InputError: divergence: <lambda> takes (velocity, x, t, probes); one that takes (velocity, x, ...
     """
-    if isinstance(getattr(given, "_orig_mod", given), interface):  # what torch.compile makes of one is one
+    if _is_one(given, interface):
         return
     form = _FORMS[interface]
     takes = f"({', '.join(form.takes)})"
@@ -812,7 +812,7 @@ def _check_form(name: str, value: Any, hint: Any) -> None:
     if not kinds:
         return
     if all(kind in _FORMS for kind in kinds):
-        if not isinstance(getattr(value, "_orig_mod", value), tuple(kinds)):  # what torch.compile makes of one is one
+        if not _is_one(value, *kinds):
             check_part(name, value, kinds[0])
     elif all(kind in _NUMBERS for kind in kinds) and not _is_number(value, float not in kinds):
         if isinstance(getattr(value, name, None), int):  # a data set knows its own
@@ -821,6 +821,11 @@ def _check_form(name: str, value: Any, hint: Any) -> None:
             whole = f" such as {value:.0f}" if isinstance(value, float) and value.is_integer() else ""
             would = " or ".join(_NUMBERS[kind] for kind in kinds) + whole
         raise InputError(f"{name}: {in_words(value)} came; {would} would do")
+
+
+def _is_one(part: Any, *interfaces: type) -> bool:
+    """Whether something is a part of one of these kinds. What torch.compile makes of one is one, too."""
+    return isinstance(getattr(part, "_orig_mod", part), interfaces)
 
 
 def _is_number(value: Any, whole: bool) -> bool:

@@ -10,6 +10,7 @@ import numpy as np
 from genflow.data.identifiers import mark_identifiers
 from genflow.data.kinds import KINDS, Column, Schema
 from genflow.data.reading import Hints, Table
+from genflow.data.reading.dates import is_clock
 from genflow.data.reading.kind import FEW_CLASSES, number_column
 from genflow.data.reading.table import written
 from genflow.errors import InputError
@@ -227,7 +228,7 @@ def _check_condition(table: Table, j: int) -> None:
             f"{what} has {count} classes in {rows} rows, too few of each to learn from; leave it out, or join classes"
         )
     if column.kind == "date":
-        since = "midnight" if column.format and "%Y" not in column.format and "%y" not in column.format else "1970"
+        since = "midnight" if column.format and is_clock(column.format) else "1970"
         table.remarks.append(
             f"{table.label(j)} of the condition holds dates: it is the number of {column.unit} since {since}"
         )

@@ -217,10 +217,14 @@ class Transformed(Component, LawOfRows):
         """How many places of a row the scores are means over: others are compared with them by as many."""
         return (self.record.score_draws if self.record is not None else 0) or self.places
 
+    @property
+    def _is_scored(self) -> bool:
+        """Whether there are scores that log p may be compared with, or no record to keep them in."""
+        return self.record is None or (len(self.record.scores) > 0 and self.comparable)
+
     def scores(self) -> Float[Tensor, "n"]:
         """Log densities of rows that it was not trained on, in rising order; those of `fit`, when first asked for."""
-        known = self.record is None or (len(self.record.scores) > 0 and self.comparable)
-        if not known and self._held_out is not None:
+        if not self._is_scored and self._held_out is not None:
             self._score_held_out()
         return torch.tensor(() if self.record is None else tuple(self.record.scores), dtype=torch.float64)
 
@@ -391,8 +395,7 @@ class Transformed(Component, LawOfRows):
         """
         from genflow.storage.checkpoint import save
 
-        known = self.record is None or (len(self.record.scores) > 0 and self.comparable)
-        if not known and self.record is not None and math.isfinite(self.record.seconds):
+        if not self._is_scored and self.record is not None and math.isfinite(self.record.seconds):
             self._score_held_out(_TENTH * self.record.seconds)
         save(self, path)
 

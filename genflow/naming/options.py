@@ -6,7 +6,6 @@ What such a function takes as `**options` are those of the class that it is said
 
 from __future__ import annotations
 
-import difflib
 import inspect
 import math
 import re
@@ -14,7 +13,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from genflow.errors import InputError
-from genflow.interfaces import Component
+from genflow.interfaces import Component, check_keywords
 from genflow.naming import registry
 from genflow.naming.parts import for_pictures, network, part
 from genflow.naming.values import expectation, is_plain, quote, types_of
@@ -143,12 +142,8 @@ def check_options(cls: Any, options: Mapping[str, Any]) -> None:
     known = option_names(cls)
     if known is None:
         return
-    for name in options:
-        if name not in known:
-            typed = [option for option in known if option != _OF_DATA]
-            near = difflib.get_close_matches(name, typed, n=1)
-            hint = f"did you mean {near[0]}? " if near else ""
-            raise InputError(f"{registry.name_of(cls)}: no option {name!r}; {hint}known: {', '.join(typed)}")
+    typed = [option for option in known if option != _OF_DATA]
+    check_keywords(registry.name_of(cls), [name for name in options if name not in known], typed)
 
 
 def check_values(cls: Any, options: Mapping[str, Any]) -> None:

@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from genflow.errors import InputError, SolverError
-from genflow.interfaces import Dynamics, Integrator, Solution, check_function
+from genflow.interfaces import Dynamics, Integrator, Solution
 from genflow.solvers.function import as_integrator
 from genflow.testing.promises import answering, generator, near, promise, same_kind
 
@@ -145,7 +145,6 @@ def check_integrator(integrator: Integrator | Callable[..., Any]) -> None:
         >>> check_integrator(gf.solvers.RK4())
     """
     with answering(integrator):
-        check_function("integrator", integrator, Integrator)
         integrator = as_integrator(integrator)
         _check_promises(integrator)
 

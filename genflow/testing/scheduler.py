@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from genflow.interfaces import NoiseSchedule, Scheduler, check_function
+from genflow.interfaces import NoiseSchedule, Scheduler
 from genflow.schedulers.function import as_scheduler
 from genflow.testing.promises import answering, promise
 
@@ -38,7 +38,6 @@ def check_scheduler(
         if isinstance(scheduler, NoiseSchedule):
             _check_noise(scheduler)
         else:
-            check_function("scheduler", scheduler, Scheduler)
             _check_times(as_scheduler(scheduler), interval)
 
 

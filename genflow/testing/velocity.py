@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from genflow.errors import InputError
-from genflow.interfaces import Velocity, check_function
+from genflow.interfaces import Velocity
 from genflow.testing.promises import answering, finite_difference, generator, near, promise, rebuild, same_kind
 from genflow.velocities import as_velocity
 from genflow.velocities.function import FunctionVelocity
@@ -50,8 +50,7 @@ def check_velocity(
         genflow.testing.promises.BrokenPromise: Wrong: divergence is not the trace of the Jacobian: ...
     """
     with answering(velocity):
-        check_function("velocity", velocity, Velocity)
-    original = as_velocity(velocity)
+        original = as_velocity(velocity)
     event = _event(original, shape)
     field = _shift_weights(original)
     x = torch.randn(_ROWS, *event, generator=generator(), dtype=torch.float64)

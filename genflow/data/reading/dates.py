@@ -23,7 +23,7 @@ import numpy as np
 
 from genflow.data.kinds import UNITS, nanoseconds
 
-__all__ = ["Dates", "counts", "dates", "no_dates", "unit_of"]
+__all__ = ["Dates", "counts", "dates", "is_clock", "no_dates", "unit_of"]
 
 _DAYS = (
     "%Y-%m-%d", "%d/%m/%Y", "%m/%d/%Y", "%d.%m.%Y", "%m.%d.%Y", "%d-%m-%Y", "%m-%d-%Y", "%Y/%m/%d", "%Y.%m.%d",
@@ -102,7 +102,7 @@ def dates(words: Sequence[str], known: str = "") -> Dates | None:
         if not _is_monotone(micros):
             remark = f"dates like {words[0]} are read with the {'month' if _month_first(form) else 'day'} first"
     if "%H" in form and (ends := [word for word in words if _DAYS_END.search(word)]):
-        day = "" if _is_clock(form) else " of the next day"
+        day = "" if is_clock(form) else " of the next day"
         remark = "; ".join(filter(None, (remark, f"{ends[0]} is read as 00:00{day}")))
     unit = unit_of(micros, "us")
     form = _unpad(form, words)
@@ -241,7 +241,7 @@ def _all_read(words: Sequence[str], form: str) -> bool:
 
 def _microseconds(words: Sequence[str], form: str) -> np.ndarray | None:
     """Microseconds since 1970 of each word; of a time of day since midnight. `None` if a word is none."""
-    clock = _is_clock(form)
+    clock = is_clock(form)
     result = np.empty(len(words), dtype=np.int64)
     plain = form.replace("%-", "%")
     try:
@@ -254,8 +254,16 @@ def _microseconds(words: Sequence[str], form: str) -> np.ndarray | None:
     return result
 
 
-def _is_clock(form: str) -> bool:
-    """Whether a notation is that of a time of day."""
+def is_clock(form: str) -> bool:
+    """Whether a notation is that of a time of day.
+
+    Args:
+        form: As `datetime.strftime` takes it.
+
+    Example:
+        >>> is_clock("%H:%M"), is_clock("%d/%m/%y %H:%M")
+        (True, False)
+    """
     return "%Y" not in form and "%y" not in form
 
 
