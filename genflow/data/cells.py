@@ -76,6 +76,14 @@ class Cells(Preprocessor):
     def random(self) -> bool:
         return any(cast(ColumnLaw, law).random for law in self.laws)
 
+    def law(self, j: int) -> ColumnLaw:
+        """The law of a column.
+
+        Args:
+            j: Which.
+        """
+        return cast(ColumnLaw, self.laws[j])
+
     def pieces(self, x: Float[Tensor, "n dim"]) -> Piece:
         """What each value owns of its column's line, each part `(n, dim)`.
 

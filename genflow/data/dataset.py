@@ -15,8 +15,10 @@ from torch import Tensor
 
 from genflow.data.choice import cells_for
 from genflow.data.conditions import Conditions, Encoding, label
+from genflow.data.dependencies import Dependencies
+from genflow.data.functional import dependencies_among
 from genflow.data.kinds import Schema
-from genflow.data.preprocessing import Preprocessor, Standardize
+from genflow.data.preprocessing import Compose, Preprocessor, Standardize
 from genflow.errors import InputError
 
 __all__ = ["Dataset", "pixel_columns", "preprocessor_for", "split"]
@@ -192,13 +194,19 @@ def assemble(
     train, validation, test = (torch.from_numpy(np.array(part, dtype=np.float64)) for part in parts)
     names = list(columns) or default_columns(train.shape[-1])
     try:
-        preprocessor = preprocessor_for(train, schema if cells else None, validation, names)
+        known = schema if cells else None
+        preprocessor = preprocessor_for(train, known, validation, names, among_columns=image_shape is None)
     except InputError as error:
         raise InputError(f"{name}: {error}") from None
+    remarks = [*remarks, *_in_words(preprocessor, name, names)]
     return Dataset(
-        name, train, validation, test, names, preprocessor, list(remarks), true_log_prob, seed, image_shape,
-        schema=schema,
-    )  # fmt: skip
+        name, train, validation, test, names, preprocessor, remarks, true_log_prob, seed, image_shape, schema=schema
+    )
+
+
+def _in_words(preprocessor: Preprocessor, name: str, columns: Sequence[str]) -> list[str]:
+    links = [part for part in preprocessor.modules() if isinstance(part, Dependencies)]
+    return [f"{name}: {part.in_words(columns)}" for part in links]
 
 
 def preprocessor_for(
@@ -206,14 +214,18 @@ def preprocessor_for(
     schema: Schema | None,
     validation: Float[Tensor, "m dim"],
     names: Sequence[str] = (),
+    among_columns: bool = True,
 ) -> Preprocessor:
     """The map to standardized units of rows of these kinds: cells, or a scale where no column has any.
+
+    Columns that follow from others are mapped by their law given those; see `genflow.data.dependencies`.
 
     Args:
         train: Training rows, NaN where a value is missing.
         schema: What the columns hold, `None` for numbers.
         validation: Validation rows.
         names: Names of the columns, for an error.
+        among_columns: Whether columns may follow from others; what pixels have to do with each other is for a network.
 
     Raises:
         InputError: A column that does not vary.
@@ -221,7 +233,10 @@ def preprocessor_for(
     if schema is None:
         return Standardize.fit(train, names)
     cells = cells_for(train.numpy(), schema.modelled, validation.numpy())
-    return Standardize.fit(train, names) if cells.plain else cells
+    if cells.plain:
+        return Standardize.fit(train, names)
+    links = dependencies_among(cells, train.numpy(), schema.modelled) if among_columns else None
+    return cells if links is None else Compose([cells, links])
 
 
 def default_columns(dim: int) -> list[str]:

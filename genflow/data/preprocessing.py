@@ -25,7 +25,7 @@ from genflow.data.shrinkage import shrinkage as chosen_share
 from genflow.errors import InputError
 from genflow.interfaces import Component
 
-__all__ = ["Compose", "Logit", "Preprocessor", "Standardize", "Whiten"]
+__all__ = ["Compose", "Logit", "Preprocessor", "Standardize", "Whiten", "columnwise"]
 
 
 class Preprocessor(Component, nn.Module, ABC):
@@ -118,8 +118,12 @@ class Preprocessor(Component, nn.Module, ABC):
         """The cells on the line of each column of a result; `None` where there is none."""
         return None
 
-    def unchanged(self) -> Bool[Tensor, " dim"] | None:
-        """Which columns of a result are just what they were; `None` where none is."""
+    def lines_of(self, lines: Sequence[CelledLine]) -> list[CelledLine] | None:
+        """The lines of a result's columns, from those of the rows that are mapped; `None` where none is left.
+
+        Args:
+            lines: The line of each column of the rows.
+        """
         return None
 
     @abstractmethod
@@ -315,9 +319,10 @@ class Whiten(Preprocessor):
     def inverse(self, z: Tensor) -> Tensor:
         return z.to(torch.float64) @ self.unroot + self.mean
 
-    def unchanged(self) -> Tensor:
+    def lines_of(self, lines: Sequence[CelledLine]) -> list[CelledLine]:
         same = torch.eye(self.dim, dtype=torch.float64, device=self.root.device) == self.root
-        return same.all(0) & same.all(1) & (self.mean == 0)
+        stays = same.all(0) & same.all(1) & (self.mean == 0)
+        return [line if alone else CelledLine() for line, alone in zip(lines, stays.tolist(), strict=True)]
 
 
 class Logit(Preprocessor):
@@ -433,10 +438,7 @@ class Compose(Preprocessor):
         parts = [cast(Preprocessor, part) for part in self.parts]
         found, others = (parts[0].celled_lines(), parts[1:]) if parts else (None, [])
         for part in others:
-            kept = part.unchanged()
-            if found is None or kept is None:
-                return None
-            found = [line if stays else CelledLine() for line, stays in zip(found, kept.tolist(), strict=True)]
+            found = None if found is None else part.lines_of(found)
         return found if found is not None and any(line.edges for line in found) else None
 
     def log_unit(self, x: Tensor) -> Tensor:
@@ -452,3 +454,21 @@ class Compose(Preprocessor):
         for part in reversed(self.parts):
             x = cast(Preprocessor, part).inverse(x)
         return x
+
+
+def columnwise(preprocessor: Preprocessor) -> tuple[Preprocessor, Compose | None]:
+    """The part of a map that takes every column by itself, and what follows it.
+
+    Args:
+        preprocessor: The map.
+
+    Example:
+        >>> first, rest = columnwise(Compose([Standardize(2), Whiten(2)]))
+        >>> len(first.parts), type(rest.parts[0]).__name__
+        (1, 'Whiten')
+    """
+    if not preprocessor.mixes:
+        return preprocessor, None
+    parts = [cast(Preprocessor, part) for part in preprocessor.parts] if isinstance(preprocessor, Compose) else []
+    first = next((k for k, part in enumerate(parts) if part.mixes), 0)
+    return Compose(parts[:first]), Compose(parts[first:] or [preprocessor])

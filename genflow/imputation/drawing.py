@@ -19,7 +19,8 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from genflow.data import Compose, Preprocessor
+from genflow.data import Preprocessor
+from genflow.data.preprocessing import columnwise
 from genflow.draws import draw_seed
 from genflow.errors import SolverError
 from genflow.imputation.chains import Acceptance, Chains
@@ -68,7 +69,7 @@ class Imputation:
         like: Tensor,
     ):
         self.model, self.log_prob, self.sample, self.like = model, log_prob, sample, like
-        self.line, self.rest = _columnwise(preprocessor)
+        self.line, self.rest = columnwise(preprocessor)
 
     def __call__(
         self,
@@ -223,15 +224,6 @@ class Imputation:
             z = torch.randn(x.shape, generator=generator, dtype=torch.float64)
             x = torch.where(left, self.line.inverse(z), x)
         return x
-
-
-def _columnwise(preprocessor: Preprocessor) -> tuple[Preprocessor, Preprocessor | None]:
-    """The part of a map that takes every column by itself, and what follows it."""
-    if not preprocessor.mixes:
-        return preprocessor, None
-    parts: Sequence[Any] = list(preprocessor.parts) if isinstance(preprocessor, Compose) else [preprocessor]
-    first = next(k for k, part in enumerate(parts) if part.mixes)
-    return Compose(parts[:first]), Compose(parts[first:])
 
 
 def _device_generator(generator: torch.Generator, like: Tensor) -> torch.Generator:

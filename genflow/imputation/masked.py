@@ -20,6 +20,8 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from genflow.assembly import Density, Transport
+from genflow.data.dependencies import Dependencies
+from genflow.data.preprocessing import columnwise
 from genflow.errors import InputError
 from genflow.settling import Settled
 from genflow.training import TrainingData
@@ -117,15 +119,18 @@ class Masked(Density):
     # The training
 
     def preprocessing(self, data: Dataset) -> Preprocessor:
-        """The data set's own: whitened rows have no entry that is one column's.
+        """The data set's own, of every column by itself: whitened rows have no entry that is one column's.
+
+        What follows from what is learned: a column may be seen without the one that it follows from.
 
         Raises:
             InputError: A preprocessing that mixes columns.
         """
-        if data.preprocessor.mixes:
+        alone, rest = columnwise(data.preprocessor)
+        if rest is not None and not all(isinstance(part, Dependencies) for part in rest.parts):
             kind = type(data.preprocessor).__name__
             raise InputError(f"masks: the data's {kind} mixes columns; one of every column by itself would do")
-        return data.preprocessor
+        return alone
 
     def varied(
         self, z: Float[Tensor, "n dim"], condition: Tensor | None, generator: torch.Generator

@@ -253,13 +253,14 @@ class JKOiFlow(Flow, GenerativeModel):
             power = self.whiten = PARTLY
             self.choose(whiten=PARTLY)
             if lines is not None and self._may_know_cells:  # what is mixed with others has no edges any more
-                columns = torch.tensor([not line.edges for line in lines])
+                columns = torch.tensor([not line.edges and not line.noise for line in lines])
         return power, columns
 
     @property
     def _celled(self) -> float:
-        """The share of the values that have cells of their own, of which the blocks may know."""
-        return statistics.fmean(line.mass for line in self._lines) if self._lines and self._may_know_cells else 0.0
+        """The share of the values that have cells of their own, of which the blocks may know, or that follow from others."""
+        masses = [1.0 if line.noise else line.mass for line in self._lines or ()]
+        return statistics.fmean(masses) if masses and self._may_know_cells else 0.0
 
     @property
     def _may_know_cells(self) -> bool:

@@ -25,11 +25,13 @@ class CelledLine(NamedTuple):
         edges: Their inner edges, in rising order; none of a column without cells.
         smooth: Whether there is a density, or are several values, in one of the cells.
         mass: The probability of the values that are worth a cell; 0 where there is no edge.
+        noise: Whether the column follows from others, so that it is standard normal whatever they are.
     """
 
     edges: list[float] = []
     smooth: bool = True
     mass: float = 0.0
+    noise: bool = False
 
 
 def celled_line(law: ColumnLaw, least: float = _LEAST) -> CelledLine:
