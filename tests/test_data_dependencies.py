@@ -137,9 +137,8 @@ def test_the_coarser_follows_from_the_finer_and_nothing_in_a_circle(cities):
 
 def test_what_follows_comes_after_what_it_follows_from(cities):
     rows, kinds = cities
-    law = Dependencies(4, [
-        Dependency(2, 3, 2, 0.01, [0.0], [-9.0, 0.0], [0.0, 9.0]), Dependency(1, 2, 2, 0.01, [0.0], [-9.0, 0.0], [0.0, 9.0])
-    ])  # fmt: skip
+    ends: list[list[float]] = [[0.0], [-9.0, 0.0], [0.0, 9.0]]
+    law = Dependencies(4, [Dependency(2, 3, 2, 0.01, *ends), Dependency(1, 2, 2, 0.01, *ends)])
     z = torch.randn(500, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     torch.testing.assert_close(law.inverse(law(z)[0]), z, rtol=0, atol=1e-9)
     order = [(part.source, part.follower) for part in dependencies_among(cells_for(rows, kinds), rows, kinds).links]

@@ -258,7 +258,7 @@ class JKOiFlow(Flow, GenerativeModel):
 
     @property
     def _celled(self) -> float:
-        """The share of the values that have cells of their own, of which the blocks may know, or that follow from others."""
+        """The share of the values that follow from others, or have cells of their own of which the blocks may know."""
         masses = [1.0 if line.noise else line.mass for line in self._lines or ()]
         return statistics.fmean(masses) if masses and self._may_know_cells else 0.0
 
