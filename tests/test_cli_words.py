@@ -509,6 +509,14 @@ def test_columns_that_a_model_needs_are_not_to_be_left_out(in_trees, capsys):
     assert error.endswith("; mend it\n")
 
 
+def test_what_stands_for_a_missing_value_is_said_when_a_model_is_fitted(in_trees, capsys):
+    rows = np.random.default_rng(0).normal(size=(60, 2)).round(2)
+    rows[:10, 0] = -200
+    pd.DataFrame(rows, columns=["x", "y"]).to_csv("far.csv", index=False)
+    assert "fit a model with --missing-values -200\n" in answered(capsys, "evaluate flow far.csv")[1]
+    assert "--missing-values -200 says so\n" in "".join(map(str, answered(capsys, "describe far.csv")))
+
+
 def test_a_part_is_named_by_its_file(in_trees, capsys, monkeypatch):
     Path("parts").mkdir()
     text = "import genflow as gf\nfrom {helper} import N\n\nclass Pairs(gf.divergences.Hutchinson):\n    more = N\n"

@@ -204,6 +204,20 @@ def test_numbers_with_a_density_neither_follow_nor_lead():
     assert found_among(rows, [Column("a"), Column("b"), words("c", 2)]) == []
 
 
+def test_wrong_arguments_get_one_line():
+    one = link(0.0, 1.0, 0.1)
+    for wrong in (
+        lambda: link(0.0, 1.0, 0.0),
+        lambda: Dependency(1, 0, 2, 0.1, [], [0.0, 0.0], [1.0, 1.0]),
+        lambda: Dependency(1, 0, 1, 0.1, [], [0.0, 0.0], [1.0]),
+        lambda: Dependencies(3, [one, one]),
+        lambda: Dependencies(3, [Dependency(2, 1, 1, 0.1), one]),
+        lambda: Dependencies(3, [one, Dependency(0, 1, 1, 0.1)]),
+    ):
+        with pytest.raises(InputError, match=r"^(doubt|edges, low, high|links): [^\n]* would do$"):
+            wrong()
+
+
 def test_gradients_are_finite():
     law = Dependencies(2, [Dependency(1, 0, 2, 1e-4, [0.0], [-math.inf, 0.3], [0.3, math.inf])])
     z = torch.randn(200, 2, generator=torch.Generator().manual_seed(0), dtype=torch.float64).requires_grad_()

@@ -85,7 +85,8 @@ def as_typed(text: str, *, remark: bool = False) -> str:
     """A message with arguments as the command line has them: `atoms=drop` is `--atoms drop` there.
 
     Errors and remarks are worded for Python; only flags of the command that runs are put in their place. A command
-    without --drop takes rows for a trained model, which needs all of its columns: none of them is to be left out.
+    without --drop takes rows for a trained model, which needs all of its columns: none of them is to be left out. What
+    stands for a missing value is said when a model is fitted.
 
     Args:
         text: The message.
@@ -106,6 +107,8 @@ def as_typed(text: str, *, remark: bool = False) -> str:
         return text
     if "drop" not in _flags:
         text = re.sub(r"(mend it, or )?leave the column out with drop=", "mend it", text)
+    if "missing_values" not in _flags:
+        text = re.sub(r"missing_values=(\S+) says so", r"fit a model with --missing-values \1", text)
     names = "|".join(
         sorted(
             (re.escape(spelling) for flag in _flags for spelling in {flag, flag.replace("_", "-")}),

@@ -35,6 +35,7 @@ from torch import Tensor, nn
 
 from genflow.data.laws import CelledLine
 from genflow.data.preprocessing import Preprocessor
+from genflow.errors import InputError
 from genflow.interfaces import Component
 from genflow.numerics.normal import between, log_density, log_mass, quantile
 
@@ -58,6 +59,9 @@ class Dependency(Component, nn.Module):
         low: :math:`a`, the lower end of the follower's cell for each piece, `(count,)`; minus infinity where the
             source says nothing.
         high: :math:`b`; infinity where it says nothing.
+
+    Raises:
+        InputError: A doubt that is no probability between 0 and 1; as many edges or ends as there are no pieces.
 
     Example:
         >>> import torch
@@ -86,6 +90,11 @@ class Dependency(Component, nn.Module):
         self.follower, self.source, self.count, self.doubt = int(follower), int(source), int(count), float(doubt)
         edges = torch.arange(count - 1) if edges is None else edges
         ends = [torch.full((count,), end) if given is None else given for given, end in ((low, -_END), (high, _END))]
+        if not 0 < doubt < 1:
+            raise InputError(f"doubt: {doubt} came; a number between 0 and 1 would do")
+        if len(edges) != count - 1 or any(len(end) != count for end in ends):
+            came = ", ".join(str(len(each)) for each in (edges, *ends))
+            raise InputError(f"edges, low, high: {came} came for count={count}; {count - 1}, {count}, {count} would do")
         self.register_buffer("edges", torch.as_tensor(edges, dtype=torch.float64).detach().clone())
         for name, end in zip(("low", "high"), ends, strict=True):
             end = torch.as_tensor(end, dtype=torch.float64).detach().clamp(-_END, _END)  # a checkpoint holds numbers
@@ -166,6 +175,9 @@ class Dependencies(Preprocessor):
         dim: The number of columns.
         links: What follows from what, none from one that comes later, none twice.
 
+    Raises:
+        InputError: A column that follows twice, or from one that comes later.
+
     Example:
         >>> import torch
         >>> links = [Dependency(1, 0, 2, 0.01, [0.0], [-9.0, 0.5], [0.5, 9.0])]
@@ -177,6 +189,13 @@ class Dependencies(Preprocessor):
 
     def __init__(self, dim: int, links: Sequence[Dependency]):
         super().__init__()
+        for k, link in enumerate(links):
+            behind = {later.follower for later in links[k:]}
+            if link.source in behind or link.follower in {later.follower for later in links[k + 1 :]}:
+                raise InputError(
+                    f"links: column {link.follower} follows from {link.source} before that is known, or twice; each "
+                    "column once, behind the one that it follows from, would do"
+                )
         self.dim = dim
         self.links = nn.ModuleList(links)
 
