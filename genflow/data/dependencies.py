@@ -67,6 +67,8 @@ class Dependency(Component, nn.Module):
         >>> import torch
         >>> state = Dependency(follower=1, source=0, count=2, doubt=0.01, edges=[0.0], low=[-9.0, 0.5], high=[0.5, 9.0])
         >>> city, z = torch.tensor([-1.0, 1.0]).double(), torch.tensor([0.0, 0.0]).double()
+        >>> state.broken(city, z)
+        tensor(0.5000)
         >>> moved, log_slope = state(city, z)
         >>> moved.round(decimals=2), bool((state.inverse(city, moved) - z).abs().max() < 1e-12)
         (tensor([ 0.5900, -2.5800], dtype=torch.float64), True)
@@ -108,6 +110,16 @@ class Dependency(Component, nn.Module):
         """The share of the rows in which the source says something."""
         ends = torch.cat([self.edges.new_tensor([-math.inf]), self.edges, self.edges.new_tensor([math.inf])])
         return float(torch.special.ndtr(ends).diff()[self._says()].sum())
+
+    def broken(self, source: Float[Tensor, "*batch"], z: Float[Tensor, "*batch"]) -> Float[Tensor, ""]:
+        """The share of rows with another value of the follower, of those in which the source says something.
+
+        Args:
+            source: Numbers on the line of the source.
+            z: Those on the line of the follower.
+        """
+        (low, high), _, known = self._cells(source)
+        return (((z < low) | (z > high)) & known).sum() / known.sum()
 
     def _says(self) -> Bool[Tensor, " count"]:
         return (self.low > -_END) | (self.high < _END)
