@@ -19,7 +19,7 @@ from genflow.data.choice import cells_for
 from genflow.data.dataset import preprocessor_for
 from genflow.data.dependencies import Dependencies, Dependency
 from genflow.data.functional import dependencies_among
-from genflow.data.laws import CelledLine
+from genflow.data.laws import Atoms, CelledLine, Levels, Normal
 from genflow.errors import InputError, Remark
 from genflow.numerics.normal import log_density, log_mass
 from genflow.storage.checkpoint import load, save
@@ -119,6 +119,13 @@ def test_samples_of_noise_keep_to_it_up_to_the_doubt(cities):
     preprocessor = preprocessor_for(torch.from_numpy(rows), Schema(tuple(kinds)), torch.from_numpy(rows[:200]))
     z = torch.randn(20_000, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     x = preprocessor.inverse(z).long()
+    cells, law = preprocessor.parts
+    on_lines = cells(x.double())[0]
+    for part in law.links:
+        wrong = int(
+            (x[:, part.follower] != x[:, part.source] // (2 if part.source == 2 or part.follower == 2 else 4)).sum()
+        )
+        assert float(part.broken(on_lines[:, part.source], on_lines[:, part.follower])) == pytest.approx(wrong / 20_000)
     wrong = float((x[:, 1] != x[:, 2] // 2).double().mean() + (x[:, 2] != x[:, 3] // 2).double().mean())
     # Twice the doubt 0.5 / 2000 at most: 10 rows of 20 000, with five standard deviations.
     assert wrong <= (10 + 5 * math.sqrt(10)) / 20_000
@@ -216,6 +223,16 @@ def test_wrong_arguments_get_one_line():
     ):
         with pytest.raises(InputError, match=r"^(doubt|edges, low, high|links): [^\n]* would do$"):
             wrong()
+
+
+def test_one_row_with_a_density_among_many_is_seen():
+    city = np.random.default_rng(0).integers(0, 4, 20_000)
+    rows = np.column_stack([city, city // 2]).astype(float)
+    kinds = [words("city", 4), Column("score")]
+    cells = Cells([Levels(4), Atoms(Normal(0.0, 1.0), 2, [0.0, 1.0], [0.45, 0.45])])
+    assert dependencies_among(cells, rows, kinds) is not None
+    rows[10_001, 1] = 0.4321  # not one of the rows by which pairs are looked for
+    assert dependencies_among(cells, rows, kinds) is None
 
 
 def test_gradients_are_finite():

@@ -63,9 +63,9 @@ def dependencies_among(cells: Cells, train: np.ndarray, columns: Sequence[Column
     coded = {j: _Coded.of(cells.law(j), train[:, j]) for j in sorted({j for pair in pairs for j in pair})}
     found = []
     for source, follower in pairs:
-        deciding = _deciding(coded[source], coded[follower])
-        if deciding is not None:
-            found.append((deciding, source, follower))
+        if coded[source].celled and coded[follower].celled:  # not some of the rows alone
+            deciding = _deciding(coded[source], coded[follower])
+            found += [(deciding, source, follower)] if deciding is not None else []
     # The best source of each follower, no circles; of two columns that follow from each other the finer one leads.
     found.sort(key=lambda entry: (-round(entry[0].gain, 6), -len(coded[entry[1]].low), entry[1]))
     chosen: dict[int, tuple[_Deciding, int]] = {}
