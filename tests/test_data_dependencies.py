@@ -185,7 +185,10 @@ def test_a_gap_that_an_answer_decides_follows_in_part():
     kinds = [words("owner", 3), Column("year", "integer", grid=1.0, missing=True)]
     cells = cells_for(rows, kinds)
     law = dependencies_among(cells, rows, kinds)
-    assert law.in_words(["owner", "year"]) == "what follows from another column is drawn so: year in part from owner"
+    assert (
+        law.in_words(["owner", "year"])
+        == "columns that follow from others, and are modelled given them: year in part from owner"
+    )
     assert law.links[0].share == pytest.approx((owner == 0).mean(), abs=0.05)
     z = torch.randn(5000, 2, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     x = cells.inverse(law.inverse(z))
@@ -279,7 +282,7 @@ def table() -> pd.DataFrame:
 
 
 def test_a_table_is_loaded_with_it_and_its_samples_keep_to_it(table):
-    with pytest.warns(Remark, match=r"what follows from another column is drawn so: coast from city$"):
+    with pytest.warns(Remark, match=r"columns that follow from others, and are modelled given them: coast from city$"):
         data = gf.data.load(table)
     fitted = gf.baselines.Copula(3).fit(data)
     drawn = fitted.sample_frame(2000, generator=torch.Generator().manual_seed(0))

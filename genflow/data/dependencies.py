@@ -226,7 +226,7 @@ class Dependencies(Preprocessor):
 
         Example:
             >>> Dependencies(2, [Dependency(1, 0, 2, 0.01, [0.0], [-9.0, 0.5], [0.5, 9.0])]).in_words(["city", "state"])
-            'what follows from another column is drawn so: state from city'
+            'columns that follow from others, and are modelled given them: state from city'
         """
         links = cast("list[Dependency]", list(self.links))
         said = [
@@ -234,7 +234,7 @@ class Dependencies(Preprocessor):
             for link in sorted(links, key=lambda link: link.follower)
         ]
         more = f" and {len(said) - _NAMED} more" if len(said) > _NAMED else ""
-        return f"what follows from another column is drawn so: {', '.join(said[:_NAMED])}{more}"
+        return f"columns that follow from others, and are modelled given them: {', '.join(said[:_NAMED])}{more}"
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         columns = list(x.to(torch.float64).unbind(-1))
