@@ -20,6 +20,7 @@ from genflow.data.dataset import preprocessor_for
 from genflow.data.dependencies import Dependencies, Dependency
 from genflow.data.functional import dependencies_among
 from genflow.data.laws import Atoms, CelledLine, Levels, Normal
+from genflow.data.preprocessing import columnwise
 from genflow.errors import InputError, Remark
 from genflow.numerics.normal import log_density, log_mass
 from genflow.storage.checkpoint import load, save
@@ -296,6 +297,19 @@ def test_an_entry_is_drawn_from_what_it_follows_from(table):
     fitted = gf.baselines.Copula(3).fit(data)
     rows = table.head(40).assign(coast=None)
     found = fitted.impute_frame(rows, draws=5, generator=torch.Generator().manual_seed(0))
+    assert (found["city"].isin(["a", "c", "e"]) == found["coast"].astype(bool)).mean() > 0.95
+
+
+@pytest.mark.filterwarnings("ignore::genflow.errors.Remark")
+def test_an_entry_is_drawn_on_its_line_where_rows_are_whitened_behind(table):
+    data = gf.data.load(table)
+    whitened = Compose([data.preprocessor, gf.data.Whiten.fit(data.preprocessor(data.train)[0], 0.1)])
+    alone, rest = columnwise(whitened)
+    assert [type(part) for part in alone.parts] == [Cells]
+    assert [type(part) for part in rest.parts] == [Dependencies, gf.data.Whiten]
+    data.preprocessor = whitened
+    fitted = gf.baselines.Copula(3).fit(data)
+    found = fitted.impute_frame(table.head(40).assign(coast=None), draws=5, generator=torch.Generator().manual_seed(0))
     assert (found["city"].isin(["a", "c", "e"]) == found["coast"].astype(bool)).mean() > 0.95
 
 

@@ -469,6 +469,13 @@ def columnwise(preprocessor: Preprocessor) -> tuple[Preprocessor, Compose | None
     """
     if not preprocessor.mixes:
         return preprocessor, None
-    parts = [cast(Preprocessor, part) for part in preprocessor.parts] if isinstance(preprocessor, Compose) else []
-    first = next((k for k, part in enumerate(parts) if part.mixes), 0)
-    return Compose(parts[:first]), Compose(parts[first:] or [preprocessor])
+    parts = _one_by_one(preprocessor)
+    first = next(k for k, part in enumerate(parts) if part.mixes)
+    return Compose(parts[:first]), Compose(parts[first:])
+
+
+def _one_by_one(preprocessor: Preprocessor) -> list[Preprocessor]:
+    """The maps that one consists of, those of chains in a chain, too."""
+    if not isinstance(preprocessor, Compose):
+        return [preprocessor]
+    return [each for part in preprocessor.parts for each in _one_by_one(cast(Preprocessor, part))]
