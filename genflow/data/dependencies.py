@@ -54,7 +54,7 @@ class Dependency(Component, nn.Module):
         follower: The column that follows.
         source: The one that it follows from.
         count: How many pieces the line of the source has.
-        doubt: :math:`\varepsilon`, the probability that the follower has another value than the usual one.
+        doubt: :math:`\varepsilon`, the weight of the follower's own law beside the cell that the source says.
         edges: Where the pieces end, `(count - 1,)`, in rising order.
         low: :math:`a`, the lower end of the follower's cell for each piece, `(count,)`; minus infinity where the
             source says nothing.

@@ -35,7 +35,7 @@ class BlockNetwork(Group):
         depth: Residual layers of a block, which then is a `genflow.velocities.ResidualMLP` of that width; 0 for
             `Shallow`, whose divergence is in closed form. By default 3 where matching leads; see `favours_matching`.
         members: The most networks that a block is the mean of; they are matched one after another, as long as there is
-            time for another; see `genflow.models.members`. By default 8 where matching leads, else 1.
+            time for another; see `genflow.models.members`. By default 8 where matching leads on tables, else 1.
         cells: Whether deep blocks that are matched along the circle know the cells of values with a probability, and
             are `genflow.velocities.CellPosterior`.
         sides: Whether those are told on which side of each edge a column is likely to be. By default where there are
