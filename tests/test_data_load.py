@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import time
 import warnings
 
@@ -248,9 +249,10 @@ def test_a_column_that_follows_from_others_is_remarked_on():
 def test_only_a_density_has_no_bound_where_a_column_follows_from_others():
     hours, minutes = np.random.default_rng(0).integers([24, 12], size=(3000, 2)).T
     rows = np.column_stack([hours, minutes, 100 * hours + 5 * minutes, NORMAL[:, 0], 2 * NORMAL[:, 0]])
-    smooth, counted = load(rows).remarks[-2:]
+    smooth, counted, follow = load(rows).remarks[-3:]
     assert "functions of the columns before them: x5; a likelihood there has no bound" in smooth
     assert "functions of the columns before them: x3; samples keep to it" in counted
+    assert re.search(r"modelled given them: x1 (in part )?from x3, x2 (in part )?from x3$", follow)
     assert "x3, x5; a likelihood there has no bound" in load(rows, atoms="keep").remarks[-1]
 
 

@@ -33,6 +33,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
+from genflow.data.in_double import InDouble
 from genflow.data.laws import CelledLine
 from genflow.data.preprocessing import Preprocessor
 from genflow.errors import InputError
@@ -47,7 +48,7 @@ _ALL = 0.98  # of the rows
 _LEAST = -745.0  # log of the least probability that is one
 
 
-class Dependency(Component, nn.Module):
+class Dependency(Component, InDouble):
     r"""What the value of one column says about another.
 
     Args:

@@ -9,7 +9,10 @@ those from a certain size on decide, by the code length per row
     \frac1n \sum_{i \text{ right}} \log \frac{1 - \varepsilon + \varepsilon P(y_i)}{P(y_i)}
     + \frac1n \sum_{i \text{ wrong}} \log \varepsilon, \qquad \varepsilon = \frac{E + 1/2}{N + 1}
 
-that it saves against the follower's own law, with :math:`E` of :math:`N` wrong.
+that it saves against the follower's own law, with :math:`E` of :math:`N` wrong. Of columns
+that know nothing of each other a code saves :math:`\log (k / \alpha)` nats in all with a probability of
+:math:`\alpha / k` at most, by Markov's inequality, and one of :math:`k` pairs with
+:math:`\alpha`: less is not believed.
 
 References:
     Discovering functional dependencies and approximate dependencies using partitions (Huhtala et al., 1998),
@@ -37,7 +40,10 @@ _FEW = 0.005  # of a value's rows, exceptions that don't count
 _DOUBT = 0.01  # the greatest share of wrong ones with which a value decides
 _SEARCHED = 8192  # rows by which pairs are compared, all of them
 _AGREE = 0.98  # of neighbours with the same value of a source: pairs that are looked at closely
+_CHANCE = 0.5  # of the disagreement of any two rows: what neighbours with the same value may keep of it
 _WORTH, _PART = 0.02, 0.05  # nats a row, and part of the follower's entropy, that a dependency saves
+_ALPHA = 0.01  # probability that columns of some table that know nothing of each other are believed to
+_COMPARED = 2**29  # values of neighbours that are compared, of all pairs: in wide tables by fewer rows
 
 
 def dependencies_among(cells: Cells, train: np.ndarray, columns: Sequence[Column]) -> Dependencies | None:
@@ -56,16 +62,17 @@ def dependencies_among(cells: Cells, train: np.ndarray, columns: Sequence[Column
         >>> [(link.source, link.follower) for link in dependencies_among(cells_for(rows, kinds), rows, kinds).links]
         [(0, 1)]
     """
-    some = train[:: -(-len(train) // _SEARCHED)]
-    sample = [_Coded.of(cells.law(j), some[:, j]) for j in range(train.shape[1])]
-    own = [j for j, column in enumerate(sample) if column.celled]
-    pairs = [(source, follower) for source in own for follower in _candidates(sample, source, own)]
+    width = train.shape[1]
+    some = train[:: -(-len(train) // max(min(_SEARCHED, _COMPARED // width**2), 1))]
+    sample = [_Coded.of(cells.law(j), some[:, j]) for j in range(width)]
+    pairs = _candidates(sample)
     coded = {j: _Coded.of(cells.law(j), train[:, j]) for j in sorted({j for pair in pairs for j in pair})}
+    least = math.log(width * (width - 1) / _ALPHA) / len(train) if pairs else 0.0
     found = []
     for source, follower in pairs:
-        if coded[source].celled and coded[follower].celled:  # not some of the rows alone
+        if coded[source].leads and coded[follower].celled:  # not some of the rows alone
             deciding = _deciding(coded[source], coded[follower])
-            found += [(deciding, source, follower)] if deciding is not None else []
+            found += [(deciding, source, follower)] if deciding is not None and deciding.gain >= least else []
     # The best source of each follower, no circles; of two columns that follow from each other the finer one leads.
     found.sort(key=lambda entry: (-round(entry[0].gain, 6), -len(coded[entry[1]].low), entry[1]))
     chosen: dict[int, tuple[_Deciding, int]] = {}
@@ -94,25 +101,33 @@ class _Coded(NamedTuple):
         low: The lower end of each value's cell, in rising order.
         high: The upper end.
         log_mass: The log of the probability of each.
+        dense: Whether there is one for whose probability a density stands.
     """
 
     code: np.ndarray
     low: np.ndarray
     high: np.ndarray
     log_mass: np.ndarray
+    dense: bool
 
     @classmethod
     def of(cls, law: ColumnLaw, x: np.ndarray) -> _Coded:
         values, code = np.unique(x, return_inverse=True)
-        piece = law.piece(torch.from_numpy(values))
-        low, first, place = np.unique(piece.low.numpy(), return_index=True, return_inverse=True)
-        ends = piece.low[first], piece.high[first]
-        return cls(place[code], low, ends[1].numpy(), log_mass(*ends).numpy())
+        asked = torch.from_numpy(values)
+        piece, ends = law.piece(asked), law.cell(asked)
+        low, first, place = np.unique(ends[0].numpy(), return_index=True, return_inverse=True)
+        dense = bool((piece.low == piece.high).any())
+        return cls(place[code], low, ends[1][first].numpy(), log_mass(ends[0][first], ends[1][first]).numpy(), dense)
+
+    @property
+    def leads(self) -> bool:
+        """Whether others may follow from it: there are several values, and each is known by where it is on the line."""
+        return len(self.low) > 1 and bool((self.high > self.low).all())
 
     @property
     def celled(self) -> bool:
-        """Whether each value has a cell, and there are several."""
-        return len(self.low) > 1 and bool((self.high > self.low).all())
+        """Whether each value has a probability, and there are several."""
+        return self.leads and not self.dense
 
 
 class _Deciding(NamedTuple):
@@ -122,31 +137,56 @@ class _Deciding(NamedTuple):
         gain: Nats a row.
         doubt: How often it is wrong.
         target: The place of the follower's value for each value of the source, -1 where it decides nothing.
+        smooth: Whether two neighbours that decide alike decide for what is between them, too.
     """
 
     gain: float
     doubt: float
     target: np.ndarray
+    smooth: bool
 
 
-def _candidates(coded: Sequence[_Coded], source: int, own: Sequence[int]) -> list[int]:
-    """The columns that may follow from one, by some of the rows: neighbours that have its value agree there."""
-    others = [j for j in own if j != source]
-    if not others:
+def _candidates(columns: Sequence[_Coded]) -> list[tuple[int, int]]:
+    """Pairs, a source and what may follow from it, by some of the rows: neighbours that have its value agree there."""
+    followers = [j for j, column in enumerate(columns) if column.celled]
+    if not followers:
         return []
-    order = np.argsort(coded[source].code, kind="stable")
-    code = coded[source].code[order]
+    codes = np.stack([columns[j].code for j in followers], 1).astype(np.int32)
+    rare = np.array(
+        [1 - (np.bincount(column) / len(column)) @ (np.bincount(column) / len(column)) for column in codes.T]
+    )
+    surprise = [-columns[j].log_mass for j in followers]
+    return [
+        (source, followers[k])
+        for source, column in enumerate(columns)
+        if column.leads
+        for k in _agreeing(column.code, codes, rare, surprise)
+        if followers[k] != source
+    ]
+
+
+def _agreeing(code: np.ndarray, codes: np.ndarray, rare: np.ndarray, surprise: Sequence[np.ndarray]) -> list[int]:
+    """The columns whose neighbours agree, where those are the rows that have one value of a source.
+
+    Args:
+        code: The values of the source, `(n,)`.
+        codes: Those of the columns, `(n, k)`.
+        rare: The probability that any two rows have different ones, `(k,)`.
+        surprise: -log P of the values of each column.
+    """
+    order = np.argsort(code, kind="stable")
+    code, rows = code[order], codes[order]
     same = code[1:] == code[:-1]
     if not same.any():
         return []
-    rows = np.column_stack([coded[j].code for j in others])[order]
-    agree = (rows[1:] == rows[:-1])[same].mean(0)
+    differ = (rows[1:] != rows[:-1])[same].mean(0)
+    agree = differ <= np.minimum(1 - _AGREE, _CHANCE * rare)
     starts = np.flatnonzero(np.append(True, ~same))
     sizes = np.diff(np.append(starts, len(code)))
     pure = (np.minimum.reduceat(rows, starts) == np.maximum.reduceat(rows, starts)) & (sizes > 1)[:, None]
     decided = sizes[:, None] * pure
-    in_part = [-(decided[:, k] @ coded[j].log_mass[rows[starts, k]]) / len(code) for k, j in enumerate(others)]
-    return [j for k, j in enumerate(others) if agree[k] >= _AGREE or in_part[k] >= _WORTH]
+    in_part = [decided[:, k] @ surprise[k][rows[starts, k]] / len(code) for k in range(codes.shape[1])]
+    return [k for k in range(codes.shape[1]) if agree[k] or in_part[k] >= _WORTH]
 
 
 def _deciding(source: _Coded, follower: _Coded) -> _Deciding | None:
@@ -170,12 +210,33 @@ def _deciding(source: _Coded, follower: _Coded) -> _Deciding | None:
         doubt = (wrongs.sum() + 0.5) / (rights.sum() + wrongs.sum() + 1)
         if doubt > _DOUBT:
             continue
-        saved = np.logaddexp(math.log1p(-doubt), math.log(doubt) + log_own[top]) - log_own[top]
-        gain = float((rights * saved).sum() + wrongs.sum() * math.log(doubt)) / n
+        saved = np.logaddexp(math.log1p(-doubt), math.log(doubt) + log_own) - log_own
+        gain = float(rights @ saved[top] + wrongs.sum() * math.log(doubt)) / n
         if best is None or gain > best.gain:
-            best = _Deciding(gain, float(doubt), np.where((size >= least) & (others <= _FEW * size), top, -1))
+            target = np.where((size >= least) & (others <= _FEW * size), top, -1)
+            best = _Deciding(gain, float(doubt), target, _is_smooth(target, group, value, counts, saved, doubt))
     entropy = -log_own[follower.code].mean()
     return best if best is not None and best.gain >= max(_WORTH, _PART * entropy) else None
+
+
+def _is_smooth(
+    target: np.ndarray, group: np.ndarray, value: np.ndarray, counts: np.ndarray, saved: np.ndarray, doubt: float
+) -> bool:
+    """Whether neighbours that decide alike speak for what is between them: of values that are left out in turn.
+
+    Args:
+        target: What each value of the source decides.
+        group: Its values, one for each pair that occurs.
+        value: Those of the follower.
+        counts: How often they occur.
+        saved: Nats that each value of the follower saves where it is said.
+        doubt: How often what is said is wrong.
+    """
+    said = np.full(len(target), -1)
+    said[1:-1] = np.where(target[:-2] == target[2:], target[2:], -1)
+    asked = said[group] >= 0
+    right = asked & (value == said[group])
+    return float(counts[right] @ saved[value[right]] + counts[asked & ~right].sum() * math.log(doubt)) > 0
 
 
 def _link(
@@ -185,7 +246,7 @@ def _link(
 
     Classes have no neighbours, and a value beyond all others says nothing.
     """
-    ordered = columns[source].kind not in ("class", "boolean")
+    ordered = deciding.smooth and columns[source].kind not in ("class", "boolean")
     of_source, target = coded[source], deciding.target.tolist()
     starts, targets = [-math.inf], [-1]
     for k, (low, high) in enumerate(zip(of_source.low.tolist(), of_source.high.tolist(), strict=True)):

@@ -11,13 +11,14 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, cast
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
+from genflow.data.in_double import InDouble
 from genflow.data.laws.line import CelledLine
 from genflow.data.scales import moments, original, refuse_flat, refuse_large, scale_by_power, standardize
 from genflow.data.shrinkage import FLOOR, shrunk
@@ -28,7 +29,7 @@ from genflow.interfaces import Component
 __all__ = ["Compose", "Logit", "Preprocessor", "Standardize", "Whiten", "columnwise"]
 
 
-class Preprocessor(Component, nn.Module, ABC):
+class Preprocessor(Component, InDouble, ABC):
     """An invertible map of rows, with its log-determinant.
 
     Its arguments say what it is, its buffers (float64) hold what was fitted: a checkpoint builds it from `config()` and
@@ -129,17 +130,6 @@ class Preprocessor(Component, nn.Module, ABC):
     @abstractmethod
     def inverse(self, z: Float[Tensor, "*batch dim"]) -> Float[Tensor, "*batch dim"]:
         """The row :math:`x = T^{-1}(z)` in the user's units, in float64."""
-
-    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Any:
-        # `model.float()` or `.to(bfloat16)` moves a preprocessor along, but does not round what was fitted.
-        exact = dict(self.named_buffers(recurse=False))
-        super()._apply(fn, recurse)
-        for name, buffer in exact.items():
-            moved = self._buffers[name]
-            assert moved is not None
-            if moved.dtype != torch.float64:
-                setattr(self, name, buffer.to(moved.device))
-        return self
 
 
 class Standardize(Preprocessor):

@@ -83,15 +83,27 @@ class Atoms(Valued):
         p, zero = self.probabilities, self.probabilities.new_zeros(1)
         return torch.cat([zero, p.cumsum(0)])[first], torch.cat([p.flip(0).cumsum(0).flip(0), zero])[first]
 
-    def piece(self, x: Tensor) -> Piece:
-        low, high = self.intervals()
+    def _places(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """How many atoms are below each value, whether it is one, and values of the rest, any for an atom."""
         keys = self.values.nan_to_num(nan=math.inf)
         asked = x.nan_to_num(nan=math.inf).contiguous()
-        first = torch.searchsorted(keys, asked)  # atoms below
+        first = torch.searchsorted(keys, asked)
         is_atom = keys[first.clamp(max=self.count - 1)] == asked
-        place = first.clamp(max=self.count - 1)
-        fallback = self._fallback().expand_as(x)
-        inner = self.rest.piece(torch.where(is_atom | x.isnan(), fallback, x))
+        return first, is_atom, torch.where(is_atom | x.isnan(), self._fallback().expand_as(x), x)
+
+    def cell(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        low, high = self.intervals()
+        first, is_atom, others = self._places(x)
+        place, (a, b) = first.clamp(max=self.count - 1), self.rest.cell(others)
+        return (
+            torch.where(is_atom, low[place], self._squeeze(a, first)),
+            torch.where(is_atom, high[place], self._squeeze(b, first)),
+        )
+
+    def piece(self, x: Tensor) -> Piece:
+        low, high = self.intervals()
+        first, is_atom, others = self._places(x)
+        place, inner = first.clamp(max=self.count - 1), self.rest.piece(others)
         point = inner.low == inner.high
         a, b = self._squeeze(inner.low, first), self._squeeze(inner.high, first)
         log_c = torch.log1p(-self.probabilities.sum())

@@ -66,6 +66,16 @@ class Grid(ColumnLaw):
             found = self.smooth.piece(x)
             point = found.low == found.high
             return found._replace(log_slope=found.log_slope + self.counted * point * math.log(self.width))
+        a, b = self.cell(x)
+        zero = torch.zeros_like(a)
+        return Piece(
+            a,
+            b,
+            zero if self.counted else zero - math.log(self.width),
+            zero if self.counted else (zero - math.log(self.smooth.unit)),
+        )
+
+    def cell(self, x: Tensor) -> tuple[Tensor, Tensor]:
         low, high = self.smooth.low, self.smooth.high
         half = 0.5 * self.width
         middle = x.clamp(low + half, high - half)
@@ -73,13 +83,7 @@ class Grid(ColumnLaw):
         a = self.smooth.piece((middle - half).clamp(min=low)).low
         b = self.smooth.piece((middle + half).clamp(max=high)).high
         beyond = self.smooth.piece(torch.where(outside, x, middle))
-        zero = torch.zeros_like(a)
-        return Piece(
-            torch.where(outside, beyond.low, a),
-            torch.where(outside, beyond.high, b),
-            zero if self.counted else zero - math.log(self.width),
-            zero if self.counted else (zero - math.log(self.smooth.unit)),
-        )
+        return torch.where(outside, beyond.low, a), torch.where(outside, beyond.high, b)
 
     def value(self, z: Tensor) -> Tensor:
         half = 0.5 * self.width

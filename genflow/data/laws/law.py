@@ -8,8 +8,9 @@ from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 
+from genflow.data.in_double import InDouble
 from genflow.interfaces import Component
 
 __all__ = ["ColumnLaw", "Piece", "Valued"]
@@ -32,7 +33,7 @@ class Piece(NamedTuple):
     log_unit: Tensor
 
 
-class ColumnLaw(Component, nn.Module, ABC):
+class ColumnLaw(Component, InDouble, ABC):
     """The law of a column; see the formula above. What is fitted is in buffers, in float64."""
 
     @property
@@ -52,6 +53,15 @@ class ColumnLaw(Component, nn.Module, ABC):
         Args:
             x: Values in float64, NaN where one is missing.
         """
+
+    def cell(self, x: Float[Tensor, " n"]) -> tuple[Float[Tensor, " n"], Float[Tensor, " n"]]:
+        """The ends of the interval whose numbers are those of a value, also where a density stands for its mass.
+
+        Args:
+            x: Values in float64, NaN where one is missing.
+        """
+        piece = self.piece(x)
+        return piece.low, piece.high
 
     def side(self, x: Float[Tensor, " n"]) -> Float[Tensor, " n"]:
         """-1 of values below all that the column can have, 1 of those above, 0 of the others."""
