@@ -23,6 +23,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from genflow import tally
+from genflow.answers import check_estimate, check_field, check_states
 from genflow.assembly import Cost, Density, Transport
 from genflow.audit import Audit, run_audit
 from genflow.base import Base, StandardNormal, check_base
@@ -257,6 +258,7 @@ class Flow(Density):
                 nonlocal pushes
                 check_time()
                 estimate = self.divergence(velocity, state[0], t, probes, condition)
+                check_estimate(estimate, state[0], event_ndim, type(self.divergence).__name__)
                 pushes += estimate.pushes
                 rates = [estimate.velocity, estimate.divergence]
                 rates += [direction * cost(t, state[0], estimate) for cost in costs]
@@ -267,7 +269,7 @@ class Flow(Density):
 
             def plain_velocity(t: Tensor, state: Tensor) -> Tensor:
                 check_time()
-                return velocity(state, t, condition)
+                return check_field(velocity(state, t, condition), state, velocity)
 
             function: Callable[[Tensor, Any], Any] = augmented_velocity if augmented else plain_velocity
             return _FlowDynamics(function, velocity, condition, len(batch), plain_velocity if augmented else None)
@@ -291,7 +293,8 @@ class Flow(Density):
             state = solution.state
             result.count(solution)
             if save == "all":
-                points = solution.states[0] if augmented else solution.states
+                states = check_states(solution.states, self.integrator)
+                points = states[0] if augmented else states
                 first = 1 if kept else 0  # a piece begins where the last one ended
                 kept.append((times[first:], points[first:]))
         if save == "all":

@@ -195,11 +195,23 @@ def test_a_foreign_class_is_not_imported_unless_it_is_trusted(damaged, foreign):
     refused(damaged, "foreign class", trust=["foreign_module:Other"])
     assert not foreign.exists()
     assert "foreign_module" not in sys.modules
-    for words in ("foreign_module", ["foreign_module:"], [7]):
+    for words in ("foreign_module", ["foreign_module:"], [7], True):
         refused(damaged, "trust: .* came; a module and a name in it, such as my_flows:MyFlow, would do", trust=words)
     loaded = gf.load(damaged, trust="foreign_module:Mine")
     assert foreign.exists()
     assert type(loaded.velocity).__name__ == "Mine"
+
+
+def test_a_class_is_trusted_by_its_file_in_any_folder(damaged, tmp_path, monkeypatch):
+    (tmp_path / "parts").mkdir()
+    source = "import genflow as gf\n\n\nclass Elsewhere(gf.velocities.Shallow):\n    pass\n"
+    (tmp_path / "parts" / "elsewhere_parts.py").write_text(source)
+    changed(damaged, lambda d: d["model"]["arguments"]["velocity"].update({"class": "elsewhere_parts:Elsewhere"}))
+    refused(damaged, "can't be imported; name its file, as in trust='folder/elsewhere_parts.py:Elsewhere'",
+            trust="elsewhere_parts:Elsewhere")  # fmt: skip
+    refused(damaged, r"trust: 'nowhere\.py:Elsewhere' can't be imported", trust="nowhere.py:Elsewhere")
+    loaded = gf.load(damaged, trust=f"{tmp_path / 'parts' / 'elsewhere_parts.py'}:Elsewhere")
+    assert type(loaded.velocity).__name__ == "Elsewhere"
 
 
 @pytest.mark.parametrize(

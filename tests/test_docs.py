@@ -16,14 +16,19 @@ import torch
 from sybil import Document
 from sybil.parsers.markdown import PythonCodeBlockParser
 
+import genflow as gf
 from genflow.cli.parsing import parse
 from genflow.naming import registry
 from genflow.naming.options import check_options
+from genflow.testing import check_divergence, check_integrator, check_scheduler
 
 pytestmark = pytest.mark.usefixtures("few_rows")
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+CHECKS = {
+    gf.Integrator: check_integrator, gf.Scheduler: check_scheduler, gf.DivergenceEstimator: check_divergence,
+}  # fmt: skip
 LONG = ("README", "models", "studies", "comparison")  # pages that train many models
 _named = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 
@@ -52,6 +57,10 @@ def test_python_blocks_run(page: Path, workplace: Path, monkeypatch: pytest.Monk
     document.namespace = module.__dict__
     for example in document.examples():
         example.evaluate()
+    for part in vars(module).values():  # what a newcomer copies from here keeps what genflow.testing asks for
+        for interface, check in CHECKS.items():
+            if isinstance(part, type) and issubclass(part, interface) and part.__module__ == "my_flows":
+                check(part())
 
 
 @_named

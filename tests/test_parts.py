@@ -314,3 +314,69 @@ def test_scores_by_an_estimator_are_those_of_the_model_that_is_loaded(estimator,
     masked = FlowMatching(2, width=8, condition_dim=4).fit(rows, iterations=2, masks=True)
     assert not masked.noisy
     assert masked.replace(divergence=estimator).noisy
+
+
+class Careless(gf.Integrator):
+    """Euler's method, without a thought of `save`."""
+
+    order = 1
+
+    def solve(self, dynamics, state, times, *, generator=None, save="last"):
+        for t, h in zip(times, times.diff(), strict=False):
+            state = gf.solvers.move(state, (h, dynamics(t, state)))
+        return gf.Solution(state, nfe=len(times) - 1, steps=len(times) - 1)
+
+
+class Paired(gf.DivergenceEstimator):
+    """Returns a pair, as a function may."""
+
+    def probes(self, x, event_ndim, generator=None):
+        return None
+
+    def __call__(self, velocity, x, t, probes=None, condition=None):
+        return tuple(velocity.divergence(x, t, condition))[:2]
+
+
+class Wide(gf.Velocity):
+    """Returns one number too many."""
+
+    def __init__(self, dim):
+        super().__init__()
+        self.dim = dim
+        self.linear = torch.nn.Linear(dim, dim + 1)
+
+    def forward(self, x, t, condition=None):
+        return self.linear(x)
+
+
+def test_states_that_were_asked_for_and_are_missing_get_one_line():
+    flow = gf.Flow(Shallow(2, width=8), integrator=Careless())
+    assert flow.encode(torch.zeros(3, 2)).shape == (3, 2)
+    refused(lambda: flow.trajectory(torch.zeros(3, 2)), "integrator: Careless returned no states for save='all'")
+
+
+def test_an_estimator_that_returns_a_pair_gets_one_line():
+    flow = gf.Flow(Shallow(2, width=8), divergence=Paired())
+    refused(lambda: flow.log_prob(torch.zeros(3, 2)), "divergence: Paired returned a tuple; an Estimate would do")
+
+
+@pytest.mark.parametrize("model", [FlowMatching, CNF])
+def test_a_velocity_of_another_dimension_gets_one_line(model):
+    refused(
+        lambda: model(2, velocity=Wide(2)).fit("two-moons", iterations=3),
+        "velocity: Wide returned the shape (", ", 3) for points of the shape (",
+    )  # fmt: skip
+    refused(lambda: gf.Flow(Wide(2)).decode(torch.zeros(4, 2)), "velocity: Wide returned the shape (4, 3)")
+
+
+@pytest.mark.parametrize("model", [FlowMatching, CNF])
+def test_a_field_that_is_known_has_nothing_to_train(model):
+    def swirl(x, t, condition):
+        return torch.stack([-x[..., 1], x[..., 0]], -1)
+
+    refused(
+        lambda: model(2, velocity=gf.as_velocity(swirl)).fit("two-moons", iterations=3),
+        "velocity: it has no parameters", "gf.Flow(velocity)",
+    )  # fmt: skip
+    known = gf.Flow(gf.as_velocity(swirl), base=gf.StandardNormal(2))
+    assert known.log_prob(torch.zeros(3, 2)).isfinite().all()

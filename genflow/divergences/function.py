@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from genflow.answers import check_estimate
 from genflow.divergences.probes import check_distribution, draw_probes
 from genflow.errors import InputError, name_of_function
 from genflow.interfaces import DivergenceEstimator, Estimate, Velocity, check_function, in_words
@@ -53,21 +54,10 @@ def _estimate(found: Any, x: Tensor, event_ndim: int, name: str) -> Estimate:
     if not 2 <= len(parts) <= len(Estimate._fields) or not all(isinstance(part, Tensor) for part in parts[:2]):
         came = f"a tensor of the shape {tuple(found.shape)}" if isinstance(found, Tensor) else in_words(found)
         raise InputError(
-            f"divergence: {name} returned {came}; the velocity, {tuple(x.shape)}, and its divergence, {tuple(batch)}, "
-            "would do, as a pair or an Estimate"
+            f"divergence: {name} returned {came}; the velocity, {tuple(x.shape)}, and its "
+            f"divergence, {tuple(batch)}, would do, as a pair or an Estimate"
         )
-    estimate = Estimate(*parts)
-    if estimate.divergence.shape != batch:
-        raise InputError(
-            f"divergence: {name} returned the shape {tuple(estimate.divergence.shape)}, "
-            f"one number for each point, {tuple(batch)}, is wanted"
-        )
-    if estimate.velocity.shape != x.shape:
-        raise InputError(
-            f"divergence: {name} returned a velocity of the shape {tuple(estimate.velocity.shape)}; that of the "
-            f"points, {tuple(x.shape)}, is wanted, before the divergence"
-        )
-    return estimate
+    return check_estimate(Estimate(*parts), x, event_ndim, name)
 
 
 def as_divergence(function: Callable[..., Any], probes: str | None = "rademacher", n: int = 1) -> DivergenceEstimator:

@@ -19,6 +19,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from genflow.answers import check_field
 from genflow.base import StandardNormal, check_base
 from genflow.errors import InputError
 from genflow.flow import Flow
@@ -77,7 +78,7 @@ def regression_errors(
         found, target = velocity.predict(x_t, t, condition), velocity.prediction.target(path, t)
     else:
         given = () if condition is None else (condition,)  # a plain field of two arguments serves as well
-        found, target = velocity(x_t, t, *given), _RATE.target(path, t)
+        found, target = check_field(velocity(x_t, t, *given), x_t, velocity), _RATE.target(path, t)
     return (found - combined(*target, rates)).square().flatten(1).sum(-1)
 
 

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from genflow.answers import check_field
 from genflow.divergences import Compiled
 from genflow.flow import Cost, Flow
 from genflow.interfaces import Velocity
@@ -175,7 +176,8 @@ def matching_stage(
     def error(x: Tensor, condition: Tensor | None, offset: float, generator: torch.Generator) -> Tensor:
         strata = torch.arange(len(x), dtype=x.dtype, device=x.device)
         point, rate, tau = path(x, (strata + offset) / len(x), generator)
-        difference = (stop - start) * velocity(point, start + tau * (stop - start), condition) - rate
+        found = check_field(velocity(point, start + tau * (stop - start), condition), point, velocity)
+        difference = (stop - start) * found - rate
         return difference.square().flatten(1).sum(-1)
 
     def loss(batch: Rows, generator: torch.Generator) -> Tensor:

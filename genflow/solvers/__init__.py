@@ -9,6 +9,7 @@ from genflow.solvers.fixed import RK4, RK438, Euler, FixedStep, Heun, Midpoint, 
 from genflow.solvers.function import FunctionIntegrator, as_integrator
 from genflow.solvers.gradients import GRADIENTS
 from genflow.solvers.multistep import AdamsBashforth
+from genflow.solvers.states import move, stack
 from genflow.solvers.stochastic import EulerMaruyama, Stochastic, StochasticHeun
 
 __all__ = [
@@ -43,4 +44,6 @@ __all__ = [
     "StochasticHeun",
     "Tsitouras",
     "as_integrator",
+    "move",
+    "stack",
 ]

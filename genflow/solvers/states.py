@@ -22,6 +22,11 @@ def move(y: Any, *terms: tuple[Any, Any]) -> Any:
         y: The state.
         terms: Pairs :math:`(h_i, k_i)`: a step, which is a number, a scalar tensor, or a tensor with one number for
             each row; and a rate of the state's structure.
+
+    Example:
+        >>> import torch
+        >>> move((torch.ones(2), torch.zeros(())), (0.5, (torch.ones(2), torch.ones(()))))
+        (tensor([1.5000, 1.5000]), tensor(0.5000))
     """
     if isinstance(y, Tensor):
         return _move(y, terms)
@@ -75,7 +80,16 @@ def grid_of(times: Tensor) -> list[Any]:
 
 
 def stack(states: Sequence[State]) -> State:
-    """States at several times along a new first axis."""
+    """States at several times along a new first axis, of a tensor or of each of a tuple's.
+
+    Args:
+        states: The states.
+
+    Example:
+        >>> import torch
+        >>> stack([torch.zeros(2), torch.ones(2)]).shape
+        torch.Size([2, 2])
+    """
     if isinstance(states[0], Tensor):
         return torch.stack(list(states))  # type: ignore[arg-type]
     return tuple(torch.stack(parts) for parts in zip(*states, strict=True))

@@ -27,7 +27,7 @@ from torch import Tensor, nn
 from genflow.errors import InputError, SolverError
 from genflow.storage import atomic, documents, tensors
 from genflow.storage.bounds import Bounds, TooLong
-from genflow.storage.components import check_names, construct, describe, is_own, names_in
+from genflow.storage.components import check_names, construct, describe, is_own, names_in, trusted
 from genflow.storage.format1 import complete
 
 __all__ = ["FORMAT", "build", "load", "save", "write_model", "write_structure"]
@@ -96,15 +96,13 @@ def load(path: str | PathLike[str], trust: str | Sequence[str] = ()) -> Any:
 
     Args:
         path: The folder.
-        trust: A further component that may be imported, as `module:Name`, or several.
+        trust: A further component that may be imported, as `module:Name`, or `file.py:Name`, the module's file in any
+            folder; or several.
 
     Raises:
         InputError: No checkpoint there, a damaged one, one of a newer format, or one that names a foreign class.
     """
-    folder, trust = Path(path), [trust] if isinstance(trust, str) else list(trust)
-    for name in trust:
-        if not all(str(name).partition(":")):
-            raise InputError(f"trust: {name!r} came; a module and a name in it, such as my_flows:MyFlow, would do")
+    folder, trust = Path(path), trusted([trust] if isinstance(trust, str) else trust)
     if not (folder / _STRUCTURE).is_file():
         raise InputError(f"{folder}: no model there ({_STRUCTURE} is missing); name a folder that fit or save wrote")
     document = documents.read(folder / _STRUCTURE, _Document)

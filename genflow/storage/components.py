@@ -13,7 +13,7 @@ import importlib
 import inspect
 import json
 import typing
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from numbers import Integral, Real
 from typing import Any
 
@@ -23,7 +23,7 @@ from genflow.naming.own_modules import import_own_module
 from genflow.storage.bounds import Exceeded
 from genflow.storage.documents import expectation, not_finite, printable
 
-__all__ = ["construct", "check_names", "describe", "is_own", "names_in"]
+__all__ = ["construct", "check_names", "describe", "is_own", "names_in", "trusted"]
 
 _PACKAGES = (
     "baselines", "data", "divergences", "fitted", "imputation", "models", "paths", "schedulers", "solvers", "training",
@@ -115,6 +115,30 @@ def check_names(description: Any, trust: Collection[str], source: Any) -> None:
         )
 
 
+def trusted(names: Iterable[str]) -> list[str]:
+    """What is trusted, as `module:Name`; a module that was named by its file is imported from there.
+
+    Args:
+        names: Names, as `module:Name` or `file.py:Name`.
+
+    Raises:
+        InputError: No such name, or a file that can't be imported.
+    """
+    if not isinstance(names, Iterable) or not all(isinstance(name, str) and all(name.partition(":")) for name in names):
+        raise InputError(f"trust: {names!r} came; a module and a name in it, such as my_flows:MyFlow, would do")
+    found = []
+    for name in names:
+        module, _, part = name.rpartition(":")
+        if module.endswith(".py"):
+            try:
+                module = import_own_module(module).__name__
+            except Exception as error:  # a module of the user's own may fail in any way
+                reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
+                raise InputError(f"trust: {name!r} can't be imported ({reason})") from None
+        found.append(f"{module}:{part}")
+    return found
+
+
 def construct(value: Any, trust: Collection[str], source: Any) -> Any:
     """The value that `describe` wrote, its components built again.
 
@@ -197,7 +221,7 @@ def _object(path: str, trust: Collection[str], source: Any) -> Any:
         found = getattr(imported, name)
     except Exception as error:  # a module of the user's own may fail in any way
         reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
-        advice = "which can't be imported; run in the folder of its module, or name that in PYTHONPATH"
+        advice = f"which can't be imported; name its file, as in trust='folder/{module}.py:{name}'"
         raise InputError(f"{source}: it names {path!r}, {_ABSENT if is_own(path) else advice} ({reason})") from None
     if is_own(path) and not (isinstance(found, type) and issubclass(found, Component)):
         raise InputError(f"{source}: it names {path!r}, {_ABSENT}")

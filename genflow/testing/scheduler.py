@@ -60,7 +60,7 @@ def _check_times(scheduler: Scheduler, interval: tuple[float, float]) -> None:
                 promise(
                     torch.equal(times[[0, -1]], ends),
                     scheduler,
-                    f"{asked} runs from {times[0]:g} to {times[-1]:g}, not from end to end",
+                    f"{asked} runs from {times[0]:.9g} to {times[-1]:.17g}, not from end to end to the last bit",
                 )
                 rising = times.diff() * (1 if stop > start else -1)
                 promise(bool((rising > 0).all()), scheduler, f"{asked} is not strictly monotone")

@@ -495,6 +495,11 @@ _FACTS = (
 
 
 def _optimizer(stage: Stage) -> torch.optim.Optimizer:
+    if not stage.parameters:
+        raise InputError(
+            f"velocity: it has no parameters, of which {stage.name} would train some; a torch.nn.Module would do, and "
+            "a field that is known needs no training: gf.Flow(velocity) has its density and samples"
+        )
     kind, rate, decay = stage.optimization.optimizer, stage.optimization.learning_rate, stage.optimization.weight_decay
     if kind == "soap":
         return SOAP(stage.parameters, rate, weight_decay=decay)
