@@ -151,6 +151,12 @@ def test_missing_entries_are_drawn(capsys):
     assert "2 missing entries in 2 of 6 rows drawn, 3 times each" in out
     filled = pd.read_csv("filled.csv")
     assert list(filled.columns) == ["name", "height", "weight", "draw"]
+    assert (
+        run(capsys, "impute run gaps.csv --draws 2 --chain-steps 4 -o all.csv")[0] == 0
+    )  # what the model has not stays
+    everything = pd.read_csv("all.csv")
+    assert list(everything.columns) == ["height", "weight", "draw", "name"]
+    assert everything["name"].tolist() == list("abcdef") * 2
     assert filled["name"].tolist() == list("abcdef") * 3
     seen = gaps["weight"].notna()
     for _, part in filled.groupby("draw"):

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
 from jsonargparse import ArgumentParser
 from jsonargparse import Namespace as Arguments
 
@@ -18,8 +22,9 @@ USAGE = "genflow impute RUN DATA --out FILE [options]"
 NEEDED = ("run", "data", "out")
 DESCRIPTION = """Fill the missing entries of a table by draws from their law given the seen entries of their row.
 
-Every row comes as often as there are draws, in a column draw; all else is as it came. A model that
-was fitted with --masks draws the entries at once, under another one Markov chains do.
+Every row comes as often as there are draws, in a column draw; all else is as it came, with the
+columns that the model does not have behind the others. A model that was fitted with --masks draws
+the entries at once, under another one Markov chains do.
 
 examples:
   genflow impute run customers.csv -o filled.csv
@@ -62,7 +67,18 @@ def run(chosen: Arguments) -> None:
             raise InputError(f"id: {twice[0]!r} is a column of the model, too; leave it out")
         for place, name in enumerate(ids.columns):
             frame.insert(place, name, np.tile(ids[name].to_numpy(), chosen.draws))
+    beside = _columns_beside(chosen.data, model.columns)
+    for name in beside.columns.difference(frame.columns, sort=False) if beside is not None else ():
+        frame[name] = np.tile(beside[name].to_numpy(), chosen.draws)
     write(out, frame)
     gaps = counted(int(rows.isnan().sum()), "missing entry", "missing entries")
     times = "" if chosen.draws == 1 else f", {chosen.draws} times each"
     print(f"{gaps} in {int(rows.isnan().any(-1).sum())} of {counted(len(rows), 'row')} drawn{times}: {out}")
+
+
+def _columns_beside(source: str, columns: Sequence[str]) -> Any:
+    """All columns of a file that has those of the model, as they stand in it; `None` of what is no such file."""
+    from genflow.data import read_columns
+
+    whole = read_columns(source) if Path(source).is_file() else None
+    return whole if whole is not None and set(columns) <= set(whole.columns) else None

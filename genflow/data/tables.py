@@ -84,12 +84,12 @@ def read_with_condition(
     return split_condition(table, encoding, schema)
 
 
-def read_columns(path: str | PathLike[str], columns: Sequence[str]) -> pd.DataFrame:
+def read_columns(path: str | PathLike[str], columns: Sequence[str] | None = None) -> pd.DataFrame:
     """Columns of a table as they stand in it, whatever they hold: names and numbers of its rows, for one.
 
     Args:
         path: The file.
-        columns: Their names.
+        columns: Their names, by default all.
 
     Raises:
         InputError: As `read`.
