@@ -8,6 +8,7 @@ import time
 import warnings
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from hypothesis import given, settings
@@ -254,6 +255,15 @@ def test_only_a_density_has_no_bound_where_a_column_follows_from_others():
     assert "functions of the columns before them: x3; samples keep to it" in counted
     assert re.search(r"modelled given them: x1 (in part )?from x3, x2 (in part )?from x3$", follow)
     assert "x3, x5; a likelihood there has no bound" in load(rows, atoms="keep").remarks[-1]
+
+
+def test_a_date_that_comes_again_is_named_as_it_is_written(tmp_path):
+    rng = np.random.default_rng(0)
+    born = pd.Series(pd.Timestamp("1990-01-01") + pd.to_timedelta(rng.integers(0, 9000, 400), unit="D"))
+    born[:40] = pd.Timestamp("1900-01-01")
+    table = pd.DataFrame({"born": born.dt.strftime("%d.%m.%Y"), "x": rng.normal(size=400)})
+    table.to_csv(tmp_path / "people.csv", index=False)
+    assert "repeated values in born (40 rows at 01.01.1900)" in load(tmp_path / "people.csv").remarks[0]
 
 
 def test_own_test_rows_stay_as_they_are():

@@ -76,7 +76,7 @@ def from_table(
         everything = _dequantize(everything, columns, found, np.random.default_rng([seed, 1]), remarks)
     elif any(repeat.atoms for repeat in found):
         shown = _some_in_words(
-            [_repeat_in_words(column, repeat) for column, repeat in zip(columns, found) if repeat.atoms]
+            [_repeat_in_words(kind, repeat) for kind, repeat in zip(table.kinds, found) if repeat.atoms]
         )
         if atoms == "cells":
             advice = "each has a probability, and log p is that of counts there (per unit, where they are decimals)"
@@ -210,9 +210,13 @@ def _dequantize(
     return rows + widths * noise
 
 
-def _repeat_in_words(column: str, repeat: Repeats) -> str:
+def _repeat_in_words(column: Column, repeat: Repeats) -> str:
+    if repeat.coarse:
+        return f"{column.name} ({repeat.distinct} values)"
     value, rows = repeat.most
-    return f"{column} ({repeat.distinct} values)" if repeat.coarse else f"{column} ({rows} rows at {value:g})"
+    is_time = column.kind == "date" or column.unit
+    as_written = column.series(np.array([value])).iloc[0] if is_time else f"{value:g}"
+    return f"{column.name} ({rows} rows at {as_written})"
 
 
 def _some_in_words(described: Sequence[str]) -> str:
