@@ -82,6 +82,9 @@ def test_where_the_source_says_nothing_a_number_stays_as_it_is():
     assert torch.equal(moved, z)
     assert torch.equal(log_slope, torch.zeros_like(z))
     assert not torch.equal(law(torch.full_like(z, 1.0), z)[0], z)
+    far = torch.tensor([-20.0, -9.0, 9.0, 20.0], dtype=torch.float64, requires_grad=True)
+    moved, log_slope = law(torch.full_like(far, -1.0), far)
+    assert torch.equal(torch.autograd.grad((moved + log_slope).sum(), far)[0], torch.ones_like(far))
 
 
 @pytest.fixture

@@ -164,6 +164,7 @@ class Dependency(Component, InDouble):
         z: Tensor, cell: tuple[Tensor, Tensor], onto: tuple[Tensor, Tensor], known: Tensor
     ) -> tuple[Tensor, Tensor]:
         """Three intervals onto three others, below, in and above a cell, each with its share of the mass."""
+        given, z = z, torch.where(known, z, 0.0)  # what is not taken has a gradient, too, far out none that is a number
         end = torch.full_like(z, math.inf)
 
         def piece(ends: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
@@ -178,7 +179,7 @@ class Dependency(Component, InDouble):
         rest = (log_mass(z, high) - mass).clamp(min=_LEAST, max=0.0)
         moved = between(new_low, new_high, share, rest)
         log_slope = log_mass(new_low, new_high) - mass + log_density(z) - log_density(moved)
-        return torch.where(known, moved, z), torch.where(known, log_slope, 0.0)
+        return torch.where(known, moved, given), torch.where(known, log_slope, 0.0)
 
 
 class Dependencies(Preprocessor):
