@@ -1,6 +1,6 @@
 """The errors that genflow raises for people: each is one line that says what came and what would do."""
 
-__all__ = ["InputError", "Remark", "ResultError", "SolverError", "WriteError", "name_of_function"]
+__all__ = ["InputError", "Remark", "ResultError", "SolverError", "WriteError", "name_of_function", "reason"]
 
 
 class InputError(ValueError):
@@ -56,3 +56,18 @@ def name_of_function(function: object, unnamed: str = "the function") -> str:
         unnamed: What one without a name is called.
     """
     return str(getattr(function, "__name__", unnamed))
+
+
+def reason(error: BaseException) -> str:
+    """Why something failed, in one line: an error for people as it is, any other behind the name of its class.
+
+    Args:
+        error: What was raised.
+
+    Example:
+        >>> reason(ZeroDivisionError("division by zero")), reason(InputError("rows: 1 came; 2 would do"))
+        ('ZeroDivisionError: division by zero', 'rows: 1 came; 2 would do')
+    """
+    text = " ".join(str(error).split())
+    text = text if len(text) <= 300 else text[:297] + "…"
+    return text if isinstance(error, InputError) and text else f"{type(error).__name__}: {text}"

@@ -307,3 +307,52 @@ def test_a_trial_says_what_its_training_left_undone(tmp_path, table):
     steps = round(found.figures["train_steps"])
     assert (f"trained for {steps} step" in found.status) == (steps < 50 or steps * 512 < 3200)
     assert found.figures["train_seconds"] > 0
+
+
+def divided(samples, test):
+    return 1 / 0
+
+
+def worded(samples, test):
+    return "near\nenough"
+
+
+def too_few(samples, test):
+    raise InputError("samples: 50 came; 60 would do")
+
+
+def test_a_metric_that_fails_loses_its_own_figure_alone(fitted, table):
+    whole = evaluate(fitted, table, points=50)
+    metrics = {"divided": divided, "worded": worded, "too_few": too_few, "mean": lambda x, y: x.mean()}
+    found = evaluate(fitted, table, points=50, metrics=metrics)
+    assert {name: figure for name, figure in found.figures.items() if math.isnan(figure)}.keys() == {
+        "places",
+        "divided",
+        "worded",
+        "too_few",
+    }
+    for name in ("nll", "w2", "mmd", "c2st", "inversion_error"):
+        assert found.figures[name] == whole.figures[name]
+    assert found.remarks == [
+        "no divided (ZeroDivisionError: division by zero)",
+        "no worded (ValueError: could not convert string to float: 'near\\nenough')",
+        "no too_few (samples: 50 came; 60 would do)",
+    ]
+
+
+def test_an_interrupt_in_a_metric_interrupts(fitted, table):
+    def interrupted(samples, test):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        evaluate(fitted, table, points=50, metrics={"interrupted": interrupted})
+
+
+def test_a_metric_that_looks_at_the_time_runs_out_of_it(fitted, table, clock):
+    def slow(samples, test):
+        clock.now += 200.0
+        check_time()
+
+    found = evaluate(fitted, table, points=50, metrics={"slow": slow}, budget=Budget(100.0, clock=clock))
+    assert math.isnan(found.figures["slow"])
+    assert "no time for slow" in found.remarks

@@ -409,15 +409,31 @@ def test_metrics_that_installed_packages_bring_are_computed(tmp_path, monkeypatc
     package = tmp_path / "more_figures-1.0.dist-info"
     package.mkdir()
     (package / "METADATA").write_text("Metadata-Version: 2.1\nName: more-figures\nVersion: 1.0\n")
-    (package / "entry_points.txt").write_text("[genflow.table_metrics]\nrow-count = more_figures:count\n")
+    (package / "entry_points.txt").write_text(
+        "[genflow.table_metrics]\n"
+        "row-count = more_figures:count\n"
+        "broken = more_figures:broken\n"
+        "bare = more_figures:bare\n"
+    )
     (tmp_path / "more_figures.py").write_text(
         "from genflow.metrics.tables import Figure\n"
         "def count(samples, train, test, columns):\n"
         "    return Figure(len(samples), floor=len(train), parts={column.name: 1.0 for column in columns})\n"
+        "def broken(samples, train, test, columns):\n"
+        "    return 1 / 0\n"
+        "def bare(samples, train, test, columns):\n"
+        "    return 0.5\n"
     )
     monkeypatch.syspath_prepend(str(tmp_path))
     data = load(np.random.default_rng(0).normal(size=(100, 2)))
-    found = evaluate_tables(data, Evaluation({}, data.test[:, 0], data.test, drawn_at=np.arange(len(data.test))))
+    evaluation = Evaluation({}, data.test[:, 0], data.test, drawn_at=np.arange(len(data.test)))
+    found = evaluate_tables(data, evaluation)
     assert found["row-count"].value == len(data.test)
     assert found["row-count"].floor == len(data.train)
     assert list(found["row-count"].parts) == data.columns
+    # One that fails loses its own figure alone, and is named.
+    assert not {"broken", "bare"} & found.keys()
+    assert sorted(evaluation.remarks) == [
+        "no bare (a float came; a Figure would do)",
+        "no broken (ZeroDivisionError: division by zero)",
+    ]

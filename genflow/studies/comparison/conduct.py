@@ -8,6 +8,7 @@ from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, CancelledError, 
 from dataclasses import replace
 from pathlib import Path
 
+from genflow.errors import reason
 from genflow.studies.comparison.display import Display
 from genflow.studies.comparison.plan import Plan
 from genflow.studies.comparison.processes import Died, Processes
@@ -22,7 +23,6 @@ from genflow.studies.comparison.work import (
     last_event,
     last_lines,
     pack,
-    reason,
     unpack,
 )
 

@@ -28,7 +28,7 @@ import torch
 from torch import Tensor
 
 from genflow.base import Base
-from genflow.errors import InputError, SolverError
+from genflow.errors import InputError, SolverError, reason
 from genflow.metrics import c2st, inversion_error, mean_and_se, mmd, mmd_threshold, wasserstein2
 from genflow.naming import registry
 from genflow.studies.comparison.effort import Effort, efforts
@@ -124,6 +124,7 @@ def evaluate(
         seed: Seed of the samples and of the choice of rows.
         points: Samples drawn, and at most as many rows of either side in a figure of samples.
         metrics: Further figures of samples by name: functions `(samples, test rows) -> number`, in standardized units.
+            The figure of one that fails is NaN, and a remark says why.
         notify: Called with what is being done.
         budget: The time that it may take; as long as it takes by default.
 
@@ -193,13 +194,17 @@ def evaluate(
         for name, figure in {**_sample_figures(seed), **further}.items():
             notify(name)
             # Two of the three that are built in grow faster than the number of points.
-            value, used = ration.points(
-                partial(_of_first, figure, drawn, test),
-                len(test),
-                0.85,
-                power=1.0 if name == "c2st" else 2.5,
-                tries=(100,),
-            )
+            try:
+                value, used = ration.points(
+                    partial(_of_first, figure, drawn, test),
+                    len(test),
+                    0.85,
+                    power=1.0 if name == "c2st" else 2.5,
+                    tries=(100,),
+                )
+            except Exception as error:  # a metric of the user's own may fail in any way: its figure alone is lost
+                remarks.append(f"no {name} ({reason(error)})")
+                continue
             figures[name] = math.nan if value is None else value
             if used < len(test):
                 ration.remarks.append(f"{name} of {used} points, for lack of time" if used else f"no time for {name}")

@@ -13,6 +13,7 @@ import numpy as np
 
 from genflow.data.conditions import class_name
 from genflow.data.kinds import Column
+from genflow.errors import InputError, reason
 from genflow.metrics.tables import Figure, table_figures
 from genflow.naming import registry
 
@@ -44,7 +45,8 @@ def evaluate_tables(
 
     Args:
         data: A `Dataset`.
-        evaluation: A model's `Evaluation` on it, with its samples.
+        evaluation: A model's `Evaluation` on it, with its samples; what another's metric failed of is added to its
+            remarks.
         target: A column, of the condition too, that `utility` tells from the others.
         seed: Seed of everything random.
         notify: Called with what is being done.
@@ -76,9 +78,20 @@ def evaluate_tables(
     for entry in registry.entries("table metric"):
         if entry.source != "genflow":
             notify(entry.name)
-            figure = entry.load()(samples, train, test, columns)
-            found |= figure if isinstance(figure, dict) else {entry.name: figure}
+            try:
+                found |= _figures(entry.name, entry.load()(samples, train, test, columns))
+            except Exception as error:  # another's metric may fail in any way: its figure alone is lost
+                evaluation.remarks.append(f"no {entry.name} ({reason(error)})")
     return found
+
+
+def _figures(name: str, made: Any) -> dict[str, Figure]:
+    """What a metric returned, by name."""
+    figures = made if isinstance(made, dict) else {name: made}
+    for figure in figures.values():
+        if not isinstance(figure, Figure):
+            raise InputError(f"a {type(figure).__name__} came; a Figure would do")
+    return figures
 
 
 def figure_document(figure: Figure) -> dict[str, Any]:

@@ -22,7 +22,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from genflow.errors import InputError
+from genflow.errors import reason
 from genflow.numerics import threads
 from genflow.numerics.tuning import tuned_process
 from genflow.studies.comparison.exchange import read_data
@@ -40,7 +40,6 @@ __all__ = [
     "last_event",
     "last_lines",
     "pack",
-    "reason",
     "unpack",
 ]
 
@@ -222,10 +221,3 @@ def end_after(limit: float, timer: Callable[[], float], folder: Path, patience: 
 
 def _text_of(path: Path) -> str:
     return path.read_text(encoding="utf-8", errors="replace") if path.exists() else ""
-
-
-def reason(error: BaseException) -> str:
-    """An exception in one line."""
-    text = " ".join(str(error).split())
-    text = text if len(text) <= 300 else text[:297] + "…"
-    return text if isinstance(error, InputError) and text else f"{type(error).__name__}: {text}"
