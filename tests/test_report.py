@@ -12,8 +12,11 @@ import pandas as pd
 import pytest
 
 import genflow as gf
+from genflow.data.kinds import Column, Schema
+from genflow.storage.components import describe
 from genflow.studies import Board
 from genflow.studies.comparison.contests import contests
+from genflow.studies.comparison.examples import examples
 from genflow.studies.comparison.pictures.calibration import from_uniform, norms
 from genflow.studies.comparison.pictures.columns import distance, rank_correlations
 from genflow.studies.reporting.drawing import dots
@@ -244,3 +247,29 @@ def test_rank_correlations_are_of_the_rows_that_have_both():
     gaps[:, 2], gaps[0, 2] = 1.0, np.inf
     assert not rank_correlations(gaps)[2].any()
     assert not rank_correlations(gaps[:1]).any()
+
+
+def test_examples_are_in_the_words_of_the_table_beside_gaps_and_lost_samples(tmp_path):
+    columns = [
+        Column("spent", grid=0.01, missing=True),
+        Column("city", "class", ("Graz", "Oslo"), dtype="object"),
+        Column("age", "integer", dtype="int64"),
+        Column("since", "date", unit="days", dtype="str", format="%d.%m.%Y"),
+    ]
+    rows = np.array([[10800.25, 1, 41, 0], [np.nan, 0, 17, 1], [0.5, 1, 30, 2]])
+    lost = np.array([[np.inf, 1, np.nan, np.nan], [1.5, np.nan, 8, -np.inf]])
+    names = [column.name for column in columns]
+    view = SimpleNamespace(
+        parts={"test": rows},
+        models=[SimpleNamespace(label="cnf", colour=INK, arrays={"samples": lost})],
+        description={"columns": names, "schema": describe(Schema(columns))},
+        board=SimpleNamespace(folder=tmp_path),
+    )
+    told = [[cell.text for cell in line.cells] for line in examples(view).lines]
+    assert told == [
+        ["data", "1.08e+04", "Oslo", "41", "01.01.1970"],
+        ["data", "–", "Graz", "17", "02.01.1970"],
+        ["data", "0.5", "Oslo", "30", "03.01.1970"],
+        ["cnf", "inf", "Oslo", "–", "–"],
+        ["cnf", "1.5", "–", "8", "-inf"],
+    ]

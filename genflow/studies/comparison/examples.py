@@ -35,14 +35,18 @@ def examples(view: View) -> Sheet:
 
 
 def _as_read(view: View, rows: np.ndarray) -> list[list[str]]:
-    """Rows as texts: by the kinds of their columns where those are known."""
+    """Rows as texts: by the kinds of their columns where those are known; a number that is not finite as it is."""
     document = view.description.get("schema")
-    fine = np.isfinite(rows).all()
-    if document and fine:
+    finite, words = np.isfinite(rows), rows
+    if document:
         schema: Any = construct(document, frozenset(), view.board.folder)
-        frame = schema.frame(rows)[list(view.description["columns"])]
-        return [[_text(value) for value in row] for row in frame.itertuples(index=False)]
-    return [[_text(value) for value in row] for row in rows]
+        # A column may have gaps; infinity is none of its values.
+        frame = schema.frame(np.where(finite, rows, np.nan))[list(view.description["columns"])]
+        words = frame.itertuples(index=False, name=None)
+    return [
+        [_text(word if sound else number) for word, number, sound in zip(*row, strict=True)]
+        for row in zip(words, rows, finite, strict=True)
+    ]
 
 
 def _text(value: Any) -> str:
