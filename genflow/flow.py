@@ -49,6 +49,7 @@ from genflow.schedulers.function import as_scheduler
 from genflow.settling import Settled, choose_grid
 from genflow.solvers import RK4Simpson
 from genflow.solvers.function import as_integrator
+from genflow.solvers.grid import moves_points_alone
 from genflow.solvers.states import is_lost, is_watched
 from genflow.solvers.stochastic import reverse_equation
 from genflow.velocities import Guided, as_velocity
@@ -153,6 +154,20 @@ class Flow(Density):
     def has_log_prob(self, declared: bool) -> None:
         object.__setattr__(self, "_has_log_prob", declared)
 
+    def check_density(self) -> None:
+        """Refuses, where a log density is needed, an integrator that moves points alone.
+
+        Raises:
+            InputError: With what would do.
+        """
+        if not self.integrator.carries_density:
+            raise moves_points_alone(self._solver)
+
+    @property
+    def _solver(self) -> str:
+        """What a message calls the integrator."""
+        return self.integrator.method or type(self.integrator).__name__
+
     def parts(self) -> dict[str, Any]:
         """The parts by name, as `replace` takes them."""
         return {
@@ -249,6 +264,8 @@ class Flow(Density):
         event_ndim = self.velocity.event_ndim
         batch = x.shape[: x.ndim - event_ndim]
         augmented = log_det or bool(costs)
+        if augmented:
+            self.check_density()
         probes = self.divergence.probes(x, event_ndim, generator) if augmented else None
         direction = -1.0 if reverse else 1.0
         pushes = 0
@@ -480,8 +497,7 @@ class Flow(Density):
             A `genflow.settling.Settled`: log p of the rows on the grid that was chosen, and what remains undone.
         """
         if not self.has_log_prob:
-            sampler = type(self.integrator).__name__
-            return Settled(x.new_empty(0), f"{sampler} moves points alone: there are samples, and no log p")
+            return Settled(x.new_empty(0), f"{self._solver} moves points alone: there are samples, and no log p")
         return choose_grid(self, x, condition, tolerance, most)
 
     def cheaper(self, x: Float[Tensor, "*shape"]) -> Self | None:

@@ -479,13 +479,19 @@ class Integrator(Component, ABC):
     Attributes:
         order: Order of convergence: the error falls by :math:`2^{order}` when a fixed step is halved. For a stochastic
             equation the weak order, that of expectations.
-        carries_density: Whether a log-determinant can ride along. Samplers of diffusions can't.
         method: Which of several methods under one class; empty where the class says it.
     """
 
     order: int
-    carries_density: bool = True
     method: str = ""
+
+    @functools.cached_property
+    def carries_density(self) -> bool:
+        """Whether a log-determinant can ride along: samplers of diffusions can't, nor what moves single tensors alone.
+
+        Found out by a step of a pair of tensors, where a class does not say it: `carries_density = False`.
+        """
+        return _moves_pairs(self)
 
     @property
     def tolerances(self) -> dict[str, float]:
@@ -520,6 +526,24 @@ class Integrator(Component, ABC):
             SolverError: A state that is not finite at the end. On a CPU always; on another device a training may be
                 left to see it in its loss.
         """
+
+
+def _moves_pairs(integrator: Integrator) -> bool:
+    """Whether an integrator moves a pair of tensors as it moves one.
+
+    Where it does not move one here either, it misses something else, and says so where it is used.
+    """
+    x, times = torch.ones(1, 1), torch.linspace(0, 1, 2)
+
+    def moves(state: State, rate: Callable[[Tensor, Any], Any]) -> bool:
+        try:
+            end = integrator.solve(Dynamics(rate), state, times, generator=torch.Generator()).state
+        except Exception:  # one of the user's own may fail in any way
+            return False
+        return type(end) is type(state) and [part.shape for part in end] == [part.shape for part in state]
+
+    with torch.no_grad(), torch.random.fork_rng([]):
+        return moves((x, x[0]), lambda t, y: (-y[0], -y[1])) or not moves(x, lambda t, y: -y)
 
 
 class Scheduler(Component, ABC):

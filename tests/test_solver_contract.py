@@ -387,3 +387,53 @@ def test_the_table_of_the_docs_names_every_integrator():
         assert built(name).carries_density == (density == "yes")
         if name not in ("adams-bashforth", "adaptive"):
             assert built(name).order == int(order)
+
+
+class OfTensors(gf.solvers.FixedStep):
+    order, evaluations = 1, 1
+
+    def step(self, f, t, t_next, h, y):
+        return y + h * f(t, y)
+
+
+def of_tensors(dynamics, x, times):
+    return x + (times[-1] - times[0]) * dynamics(times[0], x)
+
+
+def of_both(dynamics, x, times):
+    rate, h = dynamics(times[0], x), times[-1] - times[0]
+    return x + h * rate if isinstance(x, torch.Tensor) else tuple(part + h * k for part, k in zip(x, rate))
+
+
+def of_neither(dynamics, x, times):
+    raise ValueError("a fault of another kind")
+
+
+@pytest.mark.parametrize(
+    ("integrator", "name"), [(OfTensors(), "OfTensors"), (gf.as_integrator(of_tensors), "of_tensors")]
+)
+def test_an_integrator_of_single_tensors_has_samples_and_no_log_p(integrator, name):
+    flow = gf.Flow(gf.velocities.Shallow(2), integrator=integrator)
+    assert not flow.has_log_prob
+    assert flow.sample(3).shape == (3, 2)
+    line = f"integrator: {name} came, which moves points alone; log p needs an ODE solver such as RK4()"
+    with pytest.raises(InputError, match=re.escape(line)):
+        flow.log_prob(torch.zeros(1, 2))
+    fitted = gf.models.FlowMatching(2, width=8, integrator=integrator).fit("two-moons", iterations=2)
+    assert f"{name} moves points alone: there are samples, and no log p" in fitted.remarks
+    for model in (gf.models.CNF, gf.models.JKOiFlow):
+        steps = []
+        with pytest.raises(InputError, match=re.escape(line)):
+            model(2, width=8, integrator=integrator).fit("two-moons", iterations=20, progress=steps.append)
+        assert not steps
+
+
+def test_what_rides_along_is_found_out_without_a_trace():
+    before = torch.get_rng_state()
+    assert gf.as_integrator(of_both).carries_density
+    assert gf.as_integrator(of_neither).carries_density  # it is not the pair that it fails of
+    noisy = gf.as_integrator(lambda dynamics, x, times: x + torch.randn_like(x))
+    assert not noisy.carries_density
+    assert torch.equal(torch.get_rng_state(), before)
+    for name in NAMES:
+        assert isinstance(type(built(name)).carries_density, bool)  # said by its class

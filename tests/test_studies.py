@@ -79,6 +79,31 @@ def test_a_stochastic_solver_is_shown_by_its_samples():
     assert "samples only" in found.notes[0]
 
 
+class OfTensors(gf.solvers.FixedStep):
+    """A user's method, for states that are tensors; what it does not say."""
+
+    order, evaluations = 2, 2
+
+    def step(self, f, t, t_next, h, y):
+        return y + h / 2 * (f(t, y) + f(t_next, y + h * f(t, y)))
+
+
+def of_tensors(dynamics, x, times):
+    for t, h in zip(times, times.diff()):
+        x = x + h * dynamics(t, x)
+    return x
+
+
+def test_an_integrator_of_single_tensors_is_shown_by_its_samples():
+    given = {"mine": OfTensors(), "a function": gf.as_integrator(of_tensors), "heun": gf.solvers.Heun()}
+    found = gf.studies.solvers(swinging(), given, rows=20, steps=(8,), repeats=1)
+    frame = found.frame.set_index("integrator")
+    assert np.isnan(frame.loc["mine", "error_log_p"])
+    assert frame.loc["mine", "error_x"] == pytest.approx(frame.loc["heun", "error_x"], rel=1e-4)
+    assert frame.loc["a function", "sample_nfe"] == 8
+    assert found.notes == ["samples only, no log p: mine, a function, which move points alone"]
+
+
 def test_the_report_is_one_file_with_everything_in_it(study, tmp_path):
     study.save(tmp_path / "out")
     text = (tmp_path / "out" / "report.html").read_text()

@@ -116,6 +116,7 @@ class CNF(Flow, GenerativeModel):
         self.warm_up, self.discretization, self.optimization = warm_up, discretization, optimization
 
     def next_stage(self, data: TrainingData, history: list[dict[str, Any]]) -> Stage | None:
+        self.check_density()  # before the matching, which needs none
         if len(history) < 1 and self.warm_up.matching:
             return matching_stage(
                 self.velocity,

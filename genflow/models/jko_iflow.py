@@ -168,6 +168,7 @@ class JKOiFlow(Flow, GenerativeModel):
         self._lines: Sequence[CelledLine] | None = None  # of the columns that it is trained on
 
     def next_stage(self, data: TrainingData, history: list[dict[str, Any]]) -> Stage | None:
+        self.check_density()  # before the matching, which needs none
         self._lines = data.lines
         if self.plan.stages.tails and isinstance(self.base, ScaleMixture):  # a training that goes on has it ahead
             self.base = StandardNormal(self.base.shape)

@@ -84,6 +84,8 @@ class Adaptive(Integrator):
 
     methods = (*ADAPTIVE_METHODS, *FIXED_METHODS)
 
+    carries_density = True
+
     def __init__(
         self,
         method: str = "dopri5",

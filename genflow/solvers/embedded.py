@@ -59,6 +59,7 @@ class Embedded(Integrator):
     """
 
     tableau: Tableau
+    carries_density = True
 
     def __init__(
         self,

@@ -90,6 +90,7 @@ class RungeKutta(FixedStep):
     """
 
     tableau: Tableau
+    carries_density = True
 
     def step(self, f: Callable[[Tensor, Any], Any], t: Tensor, t_next: Tensor, h: Any, y: State) -> State:
         k, _ = stages(self.tableau, f, t, t_next, h, y)

@@ -21,7 +21,7 @@ class FunctionIntegrator(Integrator):
     """An integrator made of a plain function; see `as_integrator`."""
 
     def __init__(self, function: Callable[..., Any], order: int = 1):
-        self.function, self.order = function, order
+        self.function, self.order, self.method = function, order, name_of_function(function)
 
     def solve(
         self,
@@ -49,7 +49,7 @@ class FunctionIntegrator(Integrator):
 
     def _failure(self, times: Tensor, kept: Sequence[State]) -> SolverError:
         """Names the first of the states that is not finite, and carries the one before."""
-        values, name = times.tolist(), name_of_function(self.function)
+        values, name = times.tolist(), self.method
         first = next(i for i, state in enumerate(kept) if not is_finite(state))
         where = f"at t = {values[first]:g}, in its call from t = {values[first - 1]:g}" if first else "at the start"
         last = max(first - 1, 0)

@@ -18,7 +18,7 @@ from genflow.numerics.tuning import products
 from genflow.solvers.gradients import GRADIENTS, check_gradient, solved_by_adjoint
 from genflow.solvers.states import detach, grid_of, is_finite, is_lost, is_watched, stack
 
-__all__ = ["Advance", "OnGrid", "drawing", "one_tensor"]
+__all__ = ["Advance", "OnGrid", "drawing", "moves_points_alone", "one_tensor"]
 
 Advance = Callable[[int, Any, Any], tuple[Any, Any]]
 """`(n, state, memory) -> (state, memory)`: from time n of the grid to time n + 1, with what the next step needs."""
@@ -191,7 +191,10 @@ def one_tensor(solver: str, state: State) -> Tensor:
         InputError: A tuple: a log-determinant is to ride along.
     """
     if not isinstance(state, Tensor):
-        raise InputError(
-            f"integrator: {solver} came, which moves points alone; log p needs an ODE solver such as RK4()"
-        )
+        raise moves_points_alone(solver)
     return state
+
+
+def moves_points_alone(solver: str) -> InputError:
+    """The error of a solver that a log-determinant can't ride along with."""
+    return InputError(f"integrator: {solver} came, which moves points alone; log p needs an ODE solver such as RK4()")

@@ -51,6 +51,7 @@ class AdamsBashforth(OnGrid):
     """
 
     evaluations = 1
+    carries_density = True
 
     def __init__(self, order: int = 4, gradient: str = "backprop"):
         if order not in (2, 3, 4):

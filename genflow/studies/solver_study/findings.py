@@ -159,7 +159,7 @@ def _notes(settings: list[Setting]) -> list[str]:
         reasons.setdefault(status.replace(f" {label}:", ""), []).append(f"{label}{part}")
     notes = [f"{', '.join(labels)}: {status}" for status, labels in reasons.items()]
     if samplers:
-        notes.append(f"samples only, no log p: {', '.join(samplers)} (samplers of diffusions)")
+        notes.append(f"samples only, no log p: {', '.join(samplers)}, which move points alone")
     if strangers:
         notes.append(f"not applicable here: {', '.join(strangers)} (samplers of diffusions, which this model is not)")
     return notes
