@@ -19,6 +19,7 @@ from genflow.studies.comparison.contests import contests
 from genflow.studies.comparison.examples import examples
 from genflow.studies.comparison.pictures.calibration import from_uniform, norms
 from genflow.studies.comparison.pictures.columns import distance, rank_correlations
+from genflow.studies.comparison.settings import settings_of
 from genflow.studies.reporting.drawing import dots
 from genflow.studies.reporting.plot import Panel, Picture, Plot, Row
 from genflow.studies.reporting.sheet import Cell, Heading, Line, Sheet, cells_of
@@ -273,3 +274,12 @@ def test_examples_are_in_the_words_of_the_table_beside_gaps_and_lost_samples(tmp
         ["cnf", "inf", "Oslo", "–", "–"],
         ["cnf", "1.5", "–", "8", "-inf"],
     ]
+
+
+def test_settings_are_those_of_every_data_set(board):
+    settings = {setting.name: setting.value for setting in settings_of(board, "cnf")}
+    five = next(name for name in board.data_names if name != "two-moons")
+    assert settings["dim"] == f"2 (two-moons); 5 ({five})"
+    assert settings["frequencies"] == f"1, 20 (two-moons); 1, 3 ({five})"
+    assert settings["whiten"] == "yes"  # what the rule chose
+    assert settings["width"] == "128"

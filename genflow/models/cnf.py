@@ -104,12 +104,12 @@ class CNF(Flow, GenerativeModel):
         **parts: Any,
     ):
         frequencies = frequencies or initial_frequencies(dim)
-        self.choose(frequencies=frequencies, sharpness=optimization.sharpness or 0.0)
         velocity: Velocity = parts.pop("velocity", None) or Shallow(dim, width, condition_dim, frequencies=frequencies)
         super().__init__(velocity, **{"scheduler": discretization.grid, "base": StandardNormal(dim), **parts})
         check_base(self.base, velocity.event() or (dim,))
         self.dim, self.condition_dim = dim, condition_dim
         self.whiten = not velocity.spatial if whiten is None else whiten
+        self.choose(frequencies=frequencies, sharpness=optimization.sharpness or 0.0, whiten=self.whiten)
         self.costs = [*_check_costs(costs, velocity)]
         self.costs += [Kinetic(kinetic)] if kinetic else []
         self.costs += [JacobianNorm(jacobian)] if jacobian else []

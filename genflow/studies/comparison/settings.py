@@ -31,25 +31,41 @@ class Setting:
 
 
 def settings_of(board: Outcomes, model: str) -> list[Setting]:
-    """The settings of a model, as its first trial that left a model kept them; those that were asked for come first.
+    """The settings of a model, as its first trial on each data set that left a model kept them; a value that is not the
+    same on all of them is told with where it stands. Those that were asked for come first.
 
     Args:
         board: The comparison.
         model: The model's label.
     """
+    found: dict[str, dict[str, str]] = {}  # by data set
+    asked: dict[str, Any] = {}
     for run in board.runs:
-        if run["label"] != model:
+        if run["label"] != model or run["data"] in found:
             continue
-        asked = run.get("options", {})
         file = board.folder / "models" / board.home(run["data"]) / run["name"] / "model.json"
         try:
             kept = json.loads(file.read_text(encoding="utf-8"))["model"]["arguments"]["model"]["arguments"]
         except (OSError, ValueError, KeyError, TypeError):
             kept = {}
-        if kept or asked:
-            found = [Setting(name, in_words(value), name in asked) for name, value in {**asked, **kept}.items()]
-            return sorted(found, key=lambda setting: not setting.asked)
-    return []
+        options = run.get("options", {})
+        asked |= options
+        if kept or options:
+            found[run["data"]] = {name: in_words(value) for name, value in {**options, **kept}.items()}
+    names = dict.fromkeys(name for values in found.values() for name in values)
+    settings = [Setting(name, _on_all(found, name), name in asked) for name in names]
+    return sorted(settings, key=lambda setting: not setting.asked)
+
+
+def _on_all(found: Mapping[str, Mapping[str, str]], name: str) -> str:
+    """A setting's value; where it is not one, each with the data sets that it is of."""
+    places: dict[str, list[str]] = {}
+    for data, values in found.items():
+        if name in values:
+            places.setdefault(values[name], []).append(data)
+    if len(places) == 1:
+        return next(iter(places))
+    return "; ".join(f"{value} ({', '.join(datasets)})" for value, datasets in places.items())
 
 
 def in_words(value: Any) -> str:
