@@ -15,7 +15,7 @@ from sklearn.metrics import f1_score, r2_score
 from genflow.data import load
 from genflow.data.kinds import Column
 from genflow.errors import InputError
-from genflow.metrics.tables import Gower, manifold, privacy, shapes, table_figures, trends, utility, w1
+from genflow.metrics.tables import Figure, Gower, manifold, privacy, shapes, table_figures, trends, utility, w1
 from genflow.metrics.tables.gower import distances, portions
 from genflow.metrics.tables.utility import macro_f1, r_squared
 from genflow.studies.comparison.evaluation import Evaluation
@@ -437,3 +437,18 @@ def test_metrics_that_installed_packages_bring_are_computed(tmp_path, monkeypatc
         "no bare (a float came; a Figure would do)",
         "no broken (ZeroDivisionError: division by zero)",
     ]
+
+
+@pytest.mark.parametrize(
+    ("figure", "text"),
+    [
+        (Figure(0.38512, floor=0.37), "0.385, floor 0.37"),
+        (Figure(0.0042, 0.00031, floor=0.000021), "0.00420 ±0.00031, floor 2.1e-05"),
+        (Figure(0.91, 0.0), "0.910 ±0.000"),
+        (Figure(812.4, 31.0, floor=800.0), "812 ±31, floor 800"),
+        (Figure(0.0, floor=0.0), "0.000, floor 0"),
+        (Figure(NAN), "nan"),
+    ],
+)
+def test_a_figure_is_told_to_the_digits_that_it_has(figure, text):
+    assert f"{figure}" == text

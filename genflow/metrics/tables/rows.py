@@ -56,12 +56,23 @@ class Figure:
     Example:
         >>> Figure(0.32, floor=0.28)
         Figure(value=0.32, standard_error=nan, floor=0.28, parts={})
+        >>> print(Figure(0.0123456, 0.00041, floor=0.0098))
+        0.01235 ±0.00041, floor 0.0098
     """
 
     value: float
     standard_error: float = math.nan
     floor: float = math.nan
     parts: Mapping[str, float] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        """To two digits of the standard error, to three of its own without one; the floor where there is one."""
+        error = self.standard_error
+        scale, digits = (error, 2) if 0 < error < math.inf else (abs(self.value), 3)
+        places = max(0, digits - 1 - math.floor(math.log10(scale))) if 0 < scale < math.inf else digits
+        text = f"{self.value:.{places}f}"
+        text += "" if math.isnan(error) else f" ±{error:.{places}f}"
+        return text if math.isnan(self.floor) else f"{text}, floor {self.floor:.3g}"
 
 
 def table_rows(

@@ -8,13 +8,17 @@ __all__ = ["difference", "duration", "number", "scientific", "seconds", "whole"]
 
 
 def difference(value: float, error: float) -> str:
-    """A value with its standard error, to two digits of the latter where it has one.
+    """A value with its standard error, to two digits of the latter; by itself where there is none.
 
     Example:
         >>> from genflow.studies.reporting.numbers import difference
         >>> difference(1.23456, 0.0234), difference(212.3, 14.2), difference(0.5, 0.0)
         ('1.235 ± 0.023', '212 ± 14', '0.500 ± 0.000')
+        >>> difference(0.5, float("nan"))
+        '0.500'
     """
+    if math.isnan(error):
+        return f"{value:.3f}"
     if not 0 < error < math.inf:
         return f"{value:.3f} ± {error:.3f}"
     digits = min(6, max(0, 1 - math.floor(math.log10(error))))
