@@ -70,4 +70,4 @@ def reason(error: BaseException) -> str:
     """
     text = " ".join(str(error).split())
     text = text if len(text) <= 300 else text[:297] + "…"
-    return text if isinstance(error, InputError) and text else f"{type(error).__name__}: {text}"
+    return text if isinstance(error, InputError | SolverError) and text else f"{type(error).__name__}: {text}"

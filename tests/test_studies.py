@@ -104,6 +104,32 @@ def test_an_integrator_of_single_tensors_is_shown_by_its_samples():
     assert found.notes == ["samples only, no log p: mine, a function, which move points alone"]
 
 
+class Broken(gf.solvers.FixedStep):
+    """A user's method with a mistake in it."""
+
+    order, evaluations = 1, 1
+
+    def step(self, f, t, t_next, h, y):
+        raise KeyError("tableau")
+
+
+def broken(velocity, x, t, probes, condition):
+    raise ZeroDivisionError("division by zero")
+
+
+def test_what_fails_in_any_way_is_lost_alone():
+    given = {"mine": Broken(), "heun": gf.solvers.Heun()}
+    solvers = gf.studies.solvers(swinging(), given, rows=20, steps=(8,), repeats=1)
+    assert np.isfinite(
+        solvers.frame.set_index("integrator").loc["heun", ["error_log_p", "error_x"]].astype(float)
+    ).all()
+    assert solvers.notes == ["mine: refused: KeyError: 'tableau'"]
+    given = {"mine": gf.as_divergence(broken), "exact": gf.divergences.Exact()}
+    divergences = gf.studies.divergences(swinging(), given, rows=20, draws=2)
+    assert np.isfinite(divergences.frame.set_index("divergence").loc["exact", "seconds"])
+    assert "ZeroDivisionError: division by zero" in str(divergences)
+
+
 def test_the_report_is_one_file_with_everything_in_it(study, tmp_path):
     study.save(tmp_path / "out")
     text = (tmp_path / "out" / "report.html").read_text()

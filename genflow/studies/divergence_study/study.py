@@ -24,7 +24,7 @@ import torch
 from torch import Tensor
 
 from genflow.divergences import Exact, FunctionDivergence
-from genflow.errors import InputError, SolverError
+from genflow.errors import InputError, reason
 from genflow.extras import require
 from genflow.flow import Flow
 from genflow.interfaces import DivergenceEstimator, Estimate, Velocity
@@ -187,8 +187,8 @@ def _run(trial: Trial, flow: Flow, subject: Subject, seed: int) -> None:
         began = time.perf_counter()
         transport = solver.integrate(x, condition=subject.condition, generator=generator)
         taken = time.perf_counter() - began
-    except (InputError, SolverError) as refusal:
-        trial.status = f"refused: {refusal}"
+    except Exception as refusal:  # one of the user's own may fail in any way: it is the only one that is lost
+        trial.status = f"refused: {reason(refusal)}"
         return
     assert transport.log_det is not None
     trial.seconds.append(taken)

@@ -26,7 +26,7 @@ import torch
 from torch import Tensor
 
 from genflow.divergences import Exact
-from genflow.errors import InputError, SolverError
+from genflow.errors import InputError, SolverError, reason
 from genflow.extras import require
 from genflow.flow import Flow
 from genflow.interfaces import Integrator
@@ -197,8 +197,8 @@ def _measure(flow: Flow, setting: Setting, subject: Subject, truth: Truth, seed:
             taken = time.perf_counter() - began
             assert transport.log_det is not None
             log_p = (solver.base.log_prob(transport.x) + transport.log_det).double()
-        except (InputError, SolverError) as refusal:
-            refusals["no log p"] = str(refusal)
+        except Exception as refusal:  # one of the user's own may fail in any way: it is the only one that is lost
+            refusals["no log p"] = reason(refusal)
             unsuited += isinstance(refusal, InputError)
         else:
             difference = log_p - truth.log_p.double()
@@ -211,8 +211,8 @@ def _measure(flow: Flow, setting: Setting, subject: Subject, truth: Truth, seed:
         began = time.perf_counter()
         x, nfe = _decode(solver, setting, truth.z, subject.condition, seed)
         taken = time.perf_counter() - began
-    except (InputError, SolverError) as refusal:
-        refusals["no samples"] = str(refusal)
+    except Exception as refusal:
+        refusals["no samples"] = reason(refusal)
         unsuited += isinstance(refusal, InputError)
     else:
         figures["sample_nfe"] = nfe
@@ -250,10 +250,10 @@ def _find_out(solver: Flow, setting: Setting, z: Tensor, condition: Any) -> None
     condition = condition[:2] if isinstance(condition, Tensor) and condition.ndim > 1 else condition
     try:
         draws = [_decode(solver, setting, z[:2], condition, seed)[0] for seed in (0, 1)]
-    except SolverError:  # said again, and noted, when it is measured
-        return
     except InputError:
         setting.reverse_equation = setting.stochastic = solver.reverse_dynamics(condition) is not None
+    except Exception:  # said again, and noted, when it is measured
+        return
     else:
         setting.stochastic = not torch.equal(*draws)
 
