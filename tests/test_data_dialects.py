@@ -182,6 +182,30 @@ def test_dates_come_back_as_they_were_written(file, form):
     assert data.schema.frame(rows(data))["day"].tolist() == [day.strftime(form) for day in DAYS]
 
 
+@pytest.mark.parametrize("joined", [int, str])
+def test_dates_without_separators_keep_their_zeros(file, joined):
+    """The 11th of January and the 1st of November are not written alike, be they numbers in a frame or text."""
+    days = pd.date_range("2022-01-01", periods=334)
+    cells = [joined(day.strftime("%Y%m%d")) for day in days]
+    frame = pd.DataFrame({"d": cells, "x": np.arange(334) * 0.5})
+    for source in (frame, file(frame.to_csv(index=False))):
+        data = load(source, kinds={"d": "date"})
+        assert data.schema.columns[0].format == "%Y%m%d"
+        assert data.schema.frame(rows(data))["d"].tolist() == list(map(str, cells))
+        assert data.schema.columns[0].number("20221101") == 19297  # days from 1970-01-01 to 2022-11-01
+
+
+@pytest.mark.parametrize(("form", "first"), [("%Y%m", "11-11"), ("%y%m%d", "11-11"), ("%Y%-m%-d", "11-01")])
+def test_dates_with_digits_missing_are_not_guessed(file, form, first):
+    """2022111 is in January or in November, 202211 is a month, 221111 a day of another century."""
+    days = pd.date_range(f"2022-{first}", periods=19)
+    path = file("d,x\n" + "".join(f"{day.strftime(form)},{x}\n" for day, x in zip(days, X)))
+    with pytest.raises(InputError, match=r"column 'd': '.+' is not a date"):
+        load(path, kinds={"d": "date"})
+    with pytest.raises(InputError, match="2022111"):
+        gf.data.Column("d", "date", unit="days", format="%Y%m%d").number("2022111")
+
+
 @pytest.mark.parametrize(
     ("form", "step", "unit"),
     [

@@ -19,7 +19,19 @@ from genflow.interfaces import Component
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["KINDS", "LEFT_OUT", "NULLABLE", "UNITS", "Column", "Schema", "nanoseconds", "spelt_values", "utc_offset"]
+__all__ = [
+    "JOINED",
+    "KINDS",
+    "LEFT_OUT",
+    "NULLABLE",
+    "UNITS",
+    "Column",
+    "Schema",
+    "moment_of",
+    "nanoseconds",
+    "spelt_values",
+    "utc_offset",
+]
 
 KINDS = ("continuous", "integer", "class", "boolean", "date")
 """What a column that is modelled may hold."""
@@ -39,6 +51,9 @@ _NANOSECONDS = (86_400 * 10**9, 3_600 * 10**9, 60 * 10**9, 10**9, 10**6, 10**3, 
 NULLABLE = {"bool": "boolean", "uint8": "UInt8", "uint16": "UInt16", "uint32": "UInt32",
              "uint64": "UInt64", "int8": "Int8", "int16": "Int16", "int32": "Int32", "int64": "Int64"}  # fmt: skip
 """The dtypes of pandas that hold gaps beside whole numbers and truth values, by those that hold none."""
+
+JOINED = re.compile("(?:%[YymdHIMS]){2,}")
+"""Parts of a notation of dates that nothing separates, as in `%Y%m%d`: each has all of its digits."""
 
 
 def nanoseconds(unit: str) -> int:
@@ -66,6 +81,28 @@ def utc_offset(form: str) -> timedelta:
         return timedelta()
     ahead = timedelta(hours=int(found[2]), minutes=int(found[3] or 0))
     return -ahead if found[1] == "-" else ahead
+
+
+def moment_of(text: str, form: str) -> datetime:
+    """A date, as `datetime.strptime` reads it, but for one that may be two: 2022111, in January or in November.
+
+    Args:
+        text: The date.
+        form: Its notation.
+
+    Raises:
+        ValueError: It is none, or parts that nothing separates have not all of their digits.
+
+    Example:
+        >>> moment_of("20220111", "%Y%m%d")
+        datetime.datetime(2022, 1, 11, 0, 0)
+    """
+    moment = datetime.strptime(text, form)
+    for parts in JOINED.findall(form):
+        digits = 2 * parts.count("%") + 2 * parts.count("Y")
+        if not re.search(rf"(?<!\d)\d{{{digits}}}(?!\d)", text):
+            raise ValueError(f"{text!r} came; {digits} digits would do")
+    return moment
 
 
 _OFFSET = re.compile(r"%[SMf] ?([+-])(\d\d):?(\d\d)?$")
@@ -126,7 +163,7 @@ class Column(Component):
         """
         for form in (self.format.replace("%-", "%"), "%Y-%m-%d", "%Y-%m-%d %H:%M:%S", "%Y-%m-%dT%H:%M:%S"):
             try:
-                moment = np.datetime64(datetime.strptime(text, form) - utc_offset(form)) if form else None
+                moment = np.datetime64(moment_of(text, form) - utc_offset(form)) if form else None
             except ValueError:
                 continue
             if moment is not None:

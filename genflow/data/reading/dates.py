@@ -21,7 +21,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from genflow.data.kinds import UNITS, nanoseconds
+from genflow.data.kinds import JOINED, UNITS, moment_of, nanoseconds
 
 __all__ = ["Dates", "counts", "dates", "is_clock", "no_dates", "unit_of"]
 
@@ -226,7 +226,7 @@ def _moment(word: str, form: str) -> datetime:
     if form.endswith("%z"):
         word += "00" * bool(re.search(r"[+-]\d\d$", word))  # +01
     started = _DAYS_END.sub("00", word) if "%H" in form else word
-    moment = datetime.strptime(started, form) + timedelta(days=started != word)
+    moment = moment_of(started, form) + timedelta(days=started != word)
     return moment if moment.tzinfo is None else moment.astimezone(UTC).replace(tzinfo=None)
 
 
@@ -287,10 +287,9 @@ def _usual(form: str) -> bool:
 
 
 def _unpad(form: str, words: Sequence[str]) -> str:
-    """The notation with days, months and hours of one digit, where they are written so."""
+    """The notation with days, months and hours of one digit, where they are separated and written so."""
     for code in ("%d", "%m", "%I", "%H"):
-        place = form.find(code)
-        if place < 0:
+        if code not in JOINED.sub("", form):
             continue
         pattern = _pattern(form, code)
         found = [match[1] for word in words[:1000] if (match := pattern.fullmatch(word))]
