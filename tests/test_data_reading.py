@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from genflow import InputError
 from genflow.data import load, read, read_with_condition, write
 from genflow.data.conditions import Encoding
+from genflow.data.reading import read_table
 from genflow.errors import Remark
 
 RNG = np.random.default_rng(3)
@@ -448,6 +449,50 @@ def test_a_note_behind_numbers_and_a_row_that_is_commented_out(text, told):
     values, _, remarks = told(text("\n".join(rows)))
     np.testing.assert_array_equal(values, X)
     assert remarks == ["line 10 begins with #: left out as a comment"]
+
+
+@pytest.mark.parametrize("error", ["#N/A", "#DIV/0!", "#VALUE!", "#NAME?", "#WERT!", "#NV", "#####"])
+@pytest.mark.parametrize("place", range(3))
+@pytest.mark.parametrize("separator", [",", ";", "\t", " "])
+@pytest.mark.parametrize("head", [NAMES, None])
+def test_what_a_spreadsheet_shows_for_no_value_is_missing(text, error, place, separator, head):
+    """In whatever column and row, behind a note as well; the other numbers of the row stay."""
+    rows = [[repr(value) for value in row] for row in X.tolist()]
+    expected = X.copy()
+    for i in (0, 7, 59):
+        rows[i][place], expected[i, place] = error, np.nan
+    body = "".join(separator.join(row) + " # so it is" * (i == 7) + "\n" for i, row in enumerate(rows))
+    table = read_table(text("# made by hand\n" + (separator.join(head) + "\n" if head else "") + body))
+    np.testing.assert_array_equal(table.values, expected)
+
+
+@pytest.mark.parametrize("separator", [",", ";", "\t", " "])
+@pytest.mark.parametrize("names", [["colour", "x"], ["x", "colour"], ["colour", "x", "y"], ["x", "colour", "y"]])
+@pytest.mark.parametrize("others", [0, 3])
+@pytest.mark.parametrize("head", ["", "# made by hand\n"])
+def test_colours_are_words_in_any_column(text, separator, names, others, head):
+    """Be all of them so, or beside names of colours; a comment above the names stays one."""
+    colours = ["red" if others and k % others == 0 else f"#ff000{k % 7}" for k in range(60)]
+    cells = {"colour": colours, "x": [*map(repr, X[:, 0].tolist())], "y": [*map(repr, X[:, 1].tolist())]}
+    rows = zip(*(cells[name] for name in names), strict=True)
+    table = read_table(text(head + "".join(separator.join(row) + "\n" for row in [names, *rows])))
+    column = table.kinds[place := names.index("colour")]
+    assert [column.classes[int(k)] for k in table.values[:, place]] == colours
+    np.testing.assert_array_equal(table.values[:, names.index("x")], X[:, 0])
+
+
+def test_a_row_whose_first_word_begins_with_the_mark_is_said(text, told):
+    """Behind a blank, or above numbers, the mark is that of a comment."""
+    rows = [f"{word},{k}" for k, word in enumerate(["red", "blue"] * 20)]
+    rows[5:5], rows[9:9] = ["# red,7"], ["#tag,8"]
+    table = read_table(text("colour,x\n" + "\n".join(rows)))
+    assert table.values[:, 1].tolist() == [*range(8), 8, *range(8, 40)]
+    assert table.remarks == [
+        "line 11 begins with #: read as a row",
+        "line 7 begins with #: left out as a comment",
+    ]
+    _, _, remarks = told(text("a,b\n" + "".join(f"{k},{k % 7}\n" for k in range(20)) + "#20,1\n"))
+    assert remarks == ["line 22 begins with #: left out as a comment"]
 
 
 def test_a_table_of_words_without_names_keeps_its_first_row(text):

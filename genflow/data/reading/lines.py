@@ -135,7 +135,8 @@ class Records:
             content = line.strip()
             if not content or (content[0] in "|+-=:" and _RULE.fullmatch(content)):
                 continue
-            if content[0] in MARKS and self.comments is not None:
+            first = line.lstrip(" ") if self._separator == "\t" else content  # behind a tab stands the second field
+            if first[0] in MARKS and self.comments is not None:
                 self.comments.append(Comment(number, content))
                 continue
             self.raw, self._line, self._begins = line, number, False

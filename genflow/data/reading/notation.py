@@ -34,10 +34,12 @@ __all__ = [
 ]
 
 MISSING = {
-    "", "?", "na", "n/a", "n.a.", "nan", "-nan", "null", "none", "#n/a", "#na", "#n/a n/a", "<na>",
+    "", "?", "na", "n/a", "n.a.", "nan", "-nan", "null", "none", "#n/a", "#na", "#nv", "#n/a n/a", "<na>",
     "1.#ind", "-1.#ind", "1.#qnan", "-1.#qnan",
 }  # fmt: skip
 """Words, in small letters, that stand for a missing value."""
+_ERROR = re.compile(r"#(?:[\u00a1\u00bf]?[A-Z/0]+[!?]|##+)")
+"""What a spreadsheet shows where a formula has no value, `#DIV/0!`, in any language, or where it has no room."""
 _BESIDE_NUMBERS = {"-", "--", ".", "..", "...", "*", "\u2013", "\u2014", "nil", "nd", "n.d."}
 """Words that do so among numbers; elsewhere they may be classes."""
 
@@ -102,8 +104,14 @@ def is_integer(text: str) -> bool:
 
 
 def is_missing(text: str) -> bool:
-    """Whether a field stands for a missing value."""
-    return text.strip().lower() in MISSING
+    """Whether a field stands for a missing value.
+
+    Example:
+        >>> [is_missing(text) for text in ("NA", "#DIV/0!", "#WERT!", "#tag")]
+        [True, True, True, False]
+    """
+    text = text.strip()
+    return text.lower() in MISSING or bool(_ERROR.fullmatch(text))
 
 
 def roughly(text: str) -> float:
@@ -200,7 +208,7 @@ class Numbers:
             self.meanings = [Meaning(frozenset(decimals), "", plain)]
             return
         texts = {cell: _spell(cell) for cell in dict.fromkeys(cells)}
-        known = {cell: text for cell, text in texts.items() if text.lower() not in MISSING}
+        known = {cell: text for cell, text in texts.items() if not is_missing(text)}
         self._texts = {cell: text for cell, text in known.items() if text.lower() not in _BESIDE_NUMBERS} or known
         self.meanings = self._readings(self._texts)
 

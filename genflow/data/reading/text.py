@@ -8,6 +8,7 @@ from array import array
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
+from operator import itemgetter
 
 import numpy as np
 
@@ -191,16 +192,66 @@ class Sheet:
         self.rows: list[list[str]] = []
         self.lines = array("q")
         self._written: list[list[Field]] = []
+        marked: dict[int, list[Field]] = {}
         try:
             for line, fields in records:
                 if len(self.rows) < _PREAMBLE + 3:
                     self._written.append(fields_of(records.raw, self.separator))
                 if self.rows and "#" in records.raw:
-                    fields = _strip_note(fields, fields_of(records.raw, self.separator))
+                    marked[len(self.rows)] = fields_of(records.raw, self.separator)
                 self.rows.append(fields)
                 self.lines.append(line)
         except csv.Error as error:
             raise InputError(f"{self._origin}: it can't be read as a table ({error})") from None
+        if self.rows:
+            width = _usual_length([row for i, row in enumerate(self.rows) if i not in marked])
+            for i, written in marked.items():
+                self.rows[i] = self._strip_note(self.rows[i], written, width)
+            self._take_rows_from(records.comments or [], width)
+
+    def _take_rows_from(self, comments: list[Comment], width: int) -> None:
+        """Takes rows from comments: those with a first field such as #N/A, or #ff0000 where it is one of words."""
+        words = [row[0] for row in self.rows[1:] if len(row) == width and not is_missing(row[0])]
+        numeric = 2 * sum(map(is_number, words)) > len(words)
+        taken: list[tuple[int, list[str], list[Field]]] = []
+        for comment in list(comments) if width > 1 else ():
+            written = fields_of(comment.text, self.separator)
+            row = self._strip_note([field.text for field in written], written, width)
+            word = not (numeric or comment.text[1:2].isspace() or comment.line < self.lines[0])
+            if len(row) == width and (word or is_missing(row[0])):
+                taken.append((comment.line, row, written))
+                comments.remove(comment)
+        if not taken:
+            return
+        line, (first, *_), _ = taken[0]
+        more = f", and {len(taken) - 1} more like it" if len(taken) > 1 else ""
+        self.remarks.append(f"line {line} begins with {first[0]}{more}: read as a row")
+        by_line = itemgetter(0)
+        written_by_line = [*zip(self.lines, self._written), *((line, written) for line, _, written in taken)]
+        rows_by_line = [*zip(self.lines, self.rows), *((line, row) for line, row, _ in taken)]
+        self._written = [written for _, written in sorted(written_by_line, key=by_line)][: _PREAMBLE + 3]
+        rows_by_line.sort(key=by_line)
+        self.lines = array("q", (line for line, _ in rows_by_line))
+        self.rows = [row for _, row in rows_by_line]
+
+    def _strip_note(self, fields: list[str], written: Sequence[Field], width: int) -> list[str]:
+        """A row without the note behind its numbers, `1, 2  # estimated`; what stands in quotes is none.
+
+        A field that begins with the mark is a note if it makes the row longer than others are, else a word.
+        """
+        quoted = [field.quoted for field in written] if len(written) == len(fields) else [False] * len(fields)
+        for j, field in enumerate(fields):
+            if is_number(field) or is_missing(field):
+                continue
+            before, mark, _ = field.partition("#")
+            if not mark or quoted[j]:
+                return fields
+            if before:
+                noted = before[-1].isspace() and (is_number(before) or is_missing(before))
+                return [*fields[:j], before] if noted else fields
+            noted = len(fields) != width or (field == "#" and self.separator == BLANKS)
+            return fields[:j] if j and noted else fields
+        return fields
 
     @property
     def _first(self) -> list[Field]:
@@ -220,8 +271,7 @@ class Sheet:
 
     def _skip_what_stands_around(self) -> None:
         """Leaves out lines before and behind the table: a title, scikit-learn's sizes, a source; and empty rows."""
-        body = self.rows[1:] or self.rows
-        usual = Counter(map(len, body)).most_common(1)[0][0]
+        body, usual = self.rows[1:] or self.rows, _usual_length(self.rows)
         if same_names(self._first, self._wanted):
             return
         first = [field.text for field in self._first]
@@ -310,10 +360,9 @@ class Sheet:
 
     def _name(self, comments: list[Comment]) -> None:
         """Takes the header out of the rows, or out of the comment before them."""
-        body = self.rows[1:] or self.rows
-        usual = Counter(map(len, body)).most_common(1)[0][0]
+        body, usual = self.rows[1:] or self.rows, _usual_length(self.rows)
         self._width = max((_filled_length(row) for row in body if len(row) <= usual), default=usual)
-        cut = _strip_note(self.rows[0], self._first)
+        cut = self._strip_note(self.rows[0], self._first, usual)
         if len(self._first) != len(cut) in (usual, len(self._second)) or len(self.rows) == 1:
             self.rows[0], self._written[0] = cut, self._first[: len(cut)]
         first = self._first[: max(self._width, _filled_length([field.text for field in self._first]))]
@@ -327,7 +376,7 @@ class Sheet:
             self._header = [field.text.strip() for field in written]
             self._drop_first(1)
         else:
-            self.rows[0] = _strip_note(self.rows[0], written)
+            self.rows[0] = self._strip_note(self.rows[0], written, usual)
             first = self._names_in_comment(comments)
         if judgement.doubt:
             line = ", ".join(field.text for field in first[:4]) if judgement.named else ", ".join(self.rows[0][:4])
@@ -414,20 +463,9 @@ class Sheet:
         return InputError(f"{self._origin}: the header names {names} columns, the rows have {len(self.rows[0])} values")
 
 
-def _strip_note(fields: list[str], written: Sequence[Field]) -> list[str]:
-    """A row without the note behind its numbers, `1, 2  # estimated`; what stands in quotes is none."""
-    quoted = [field.quoted for field in written] if len(written) == len(fields) else [False] * len(fields)
-    for j, field in enumerate(fields):
-        before, mark, _ = field.partition("#")
-        if mark and not quoted[j]:
-            if before and not (before[-1].isspace() and is_number(before)):
-                return fields
-            if not before and j == 0:
-                return fields
-            return [*fields[:j], before] if before else fields[:j]
-        if not is_number(field):
-            return fields
-    return fields
+def _usual_length(rows: Sequence[Sequence[str]]) -> int:
+    """The number of fields that most rows below the first have."""
+    return Counter(map(len, rows[1:] or rows)).most_common(1)[0][0]
 
 
 def _filled_length(row: Sequence[str]) -> int:
