@@ -132,6 +132,42 @@ def test_numbers_with_signs_and_words_among_them(file, cell, kind):
     assert (data.schema.columns[0].kind, data.schema.columns[0].missing) == (kind, bool(np.isnan(expected).any()))
 
 
+@pytest.mark.parametrize("stray", ["-", "n.d.", "k.A.", "unknown", "#N/A"])
+@pytest.mark.parametrize("dress", ["{} %", "${}", "{} \u20ac", "{} kg", "({})", "{}"])
+@pytest.mark.parametrize("first", [0, 3])
+def test_a_few_words_among_numbers_are_missing_whatever_stands_beside_these(file, stray, dress, first):
+    """In the first row, too, and under a kind that is said."""
+    cells = [dress.format(x) if k % 4 or dress != "({})" else str(x) for k, x in enumerate(X)]
+    gone = {first, first + 20}
+    body = "".join(f"{stray if k in gone else cell};{k % 7}\n" for k, cell in enumerate(cells))
+    path = file("x;k\n" + body)
+    negative = np.array([cell.startswith("(") for cell in cells])
+    expected = np.where([k in gone for k in range(N)], np.nan, np.where(negative, -X, X))
+    for kinds in ({}, {"x": "continuous"}):
+        data = load(path, kinds=kinds)
+        np.testing.assert_array_equal(rows(data)[:, 0], expected)
+        assert data.schema.columns[0].sign == dress.replace("({})", "").format("").strip()
+        said = any(f"row {first + 1} (line {first + 2}), column 'x': '{stray}', and 1 more" in r for r in data.remarks)
+        assert said == (stray in ("k.A.", "unknown"))
+    with pytest.raises(InputError, match="column 'x': "):
+        load(path, missing="refuse")
+
+
+@pytest.mark.parametrize("dress", ["{}", "{} %"])
+def test_gaps_among_numbers_are_no_strays(file, dress):
+    """However many they are, one word beside them is a stray."""
+    cells = [["-", "n.d."][k % 2] if k % 3 == 0 else "unknown" if k == 7 else dress.format(x) for k, x in enumerate(X)]
+    data = load(file("x;k\n" + "".join(f"{cell};{k % 7}\n" for k, cell in enumerate(cells))))
+    np.testing.assert_array_equal(rows(data)[:, 0], [np.nan if k % 3 == 0 or k == 7 else x for k, x in enumerate(X)])
+    assert any("row 8 (line 9), column 'x': 'unknown' is no number: read as missing" in r for r in data.remarks)
+
+
+@pytest.mark.parametrize("other", ["13", "13 g", "$13"])
+def test_numbers_with_another_unit_are_no_strays(file, other):
+    body = "".join(f"{other if k == 7 else f'{x} kg'};{k};{k % 7}\n" for k, x in enumerate(X))
+    assert "x" not in load(file("x;y;k\n" + body)).columns
+
+
 def test_a_number_that_is_misspelt_is_missing_or_refused(file):
     path = file(HEAD + BODY.replace(str(X[3]), "1O.5"))
     data = load(path)
@@ -459,6 +495,16 @@ SUMS = f"{X.sum():.2f},{K.sum()}"
 def test_a_last_row_of_sums_is_no_row(file, last):
     with pytest.warns(gf.errors.Remark, match="line 42, .+ holds the sums or means of the rows above it: left out"):
         check(load(file(HEAD + BODY + last + "\n")))
+
+
+@pytest.mark.parametrize("dress", ["{}", "{} kg"])
+def test_a_last_row_of_sums_has_gaps_as_rows_have(file, dress):
+    """A column without a sum has a gap there, whatever stands for it, and a sum is that of the numbers above."""
+    marked = [("-" if k == 4 else dress.format(x), x) for k, x in enumerate(X)]
+    body = "".join(f"{cell},{x},{k}\n" for (cell, x), k in zip(marked, K))
+    for total in ("-", dress.format(f"{X.sum() - X[4]:.2f}")):
+        with pytest.warns(gf.errors.Remark, match="line 42, Total, holds the sums or means of the rows above it"):
+            load(file("m,x,k,c\n" + body.replace("\n", ",a\n") + f"{total},{SUMS},Total\n"))
 
 
 def test_a_last_row_of_sums_without_a_word(file):

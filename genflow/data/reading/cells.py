@@ -11,7 +11,7 @@ from genflow.data.kinds import Column
 from genflow.data.reading.dates import dates, no_dates
 from genflow.data.reading.kind import distinct_words, number_column, truth_column, word_column
 from genflow.data.reading.names import unescape
-from genflow.data.reading.notation import SIGNS, Dressed, Numbers, is_integer, is_missing, is_number, undress
+from genflow.data.reading.notation import SIGNS, Dressed, Numbers, is_gap, is_integer, is_missing, is_number, undress
 
 __all__ = [
     "Found",
@@ -120,38 +120,44 @@ def words_of(name: str, cells: Sequence[str]) -> Found:
     return Found(values, column, f"numbers and words ({shown}): each is the name of a class" if beside else "")
 
 
-def strip_signs(cells: Sequence[str]) -> tuple[Numbers, list[str]] | None:
+def strip_signs(cells: Sequence[str]) -> tuple[Numbers, list[str], dict[int, str]] | None:
     """Amounts of money, shares and quantities without the sign or unit that all of them have, and what is to be said.
 
     Brackets around numbers, or a minus behind them, make them negative: beside a sign of money, or where several
-    numbers have them, and none a minus before it. `None` if the fields are no such numbers.
+    numbers have them, and none a minus before it. A few words among them are missing. `None` if the fields are no such
+    numbers.
+
+    Args:
+        cells: The fields.
+
+    Returns:
+        The numbers, the remarks, and the words among them by their rows.
 
     Example:
-        >>> numbers, remarks = strip_signs(["$1,200", "-$3", ""])
+        >>> numbers, remarks, _ = strip_signs(["$1,200", "-$3", "", "-"])
         >>> numbers.cells, numbers.sign, remarks
-        (['1,200', '-3', ''], '$', ['the $ of numbers like $1,200 is left out'])
+        (['1,200', '-3', '', ''], '$', ['the $ of numbers like $1,200 is left out'])
         >>> strip_signs(["5", "(12)", "(7)"])[0].cells
         ['5', '-12', '-7']
         >>> strip_signs(["12 %", "13"]), strip_signs(["1 kg", "2 g"]), strip_signs(["007 b", "7 b"])
         (None, None, None)
     """
-    texts = list(dict.fromkeys(cell.strip() for cell in cells if not is_missing(cell)))
-    known: dict[str, Dressed] = {}
-    for text in texts:
-        if (found := undress(text)) is None or (known and found.sign != known[texts[0]].sign):
-            return None
-        known[text] = found
-    negative = [text for text in texts if known[text].negative]
-    if not texts or not (negative or known[texts[0]].sign) or not _are_negative(negative, known):
+    dressed = {cell: undress(cell.strip()) for cell in dict.fromkeys(cells)}
+    known = {cell.strip(): found for cell, found in dressed.items() if found is not None}
+    strays, few = _strays(cells, {cell for cell, found in dressed.items() if found is None})
+    if not known or (strays and not few) or len({found.sign for found in known.values()}) > 1:
         return None
-    sign = known[texts[0]].sign
-    if sign not in SIGNS and (len(texts) == 1 or any(is_padded(each.number) for each in known.values())):
+    first, *_ = known
+    sign, negative = known[first].sign, [text for text, found in known.items() if found.negative]
+    if not (negative or sign) or not _are_negative(negative, known):
+        return None
+    if sign not in SIGNS and (len(known) == 1 or any(is_padded(each.number) for each in known.values())):
         return None  # a word such as 2nd, codes such as 007b
-    remarks = [f"the {sign} of numbers like {texts[0]} is left out"] if sign else []
+    remarks = [f"the {sign} of numbers like {first} is left out"] if sign else []
     if negative:
         remarks.append(f"numbers like {negative[0]} are read as {known[negative[0]].number}")
     bare = {text: each.number for text, each in known.items()}
-    return Numbers([bare.get(cell.strip(), "") for cell in cells], sign), remarks
+    return Numbers([bare.get(cell.strip(), "") for cell in cells], sign), remarks, strays
 
 
 def strip_sign(cells: Sequence[str], sign: str) -> tuple[list[str], int | None]:
@@ -190,17 +196,22 @@ def separate_strays(cells: Sequence[str]) -> tuple[Numbers, dict[int, str]] | No
     Returns:
         The numbers without the words, and the words by their rows.
     """
-    strange = {text: not is_number(text) for text in set(cells) if not is_missing(text)}
-    strays = {text for text, stray in strange.items() if stray}
-    count = sum(cell in strays for cell in cells)
-    known = sum(cell in strange for cell in cells)
-    share = 1 - count / max(known, 1)
-    if not _are_strays(len(strays), len(strange), share):
-        return None
-    return (
-        Numbers(["" if cell in strays else cell for cell in cells]),
-        {i: cell.strip() for i, cell in enumerate(cells) if cell in strays},
-    )
+    strays, few = _strays(cells, {cell for cell in set(cells) if not is_number(cell)})
+    return (Numbers(["" if i in strays else cell for i, cell in enumerate(cells)]), strays) if few else None
+
+
+def _strays(cells: Sequence[str], others: Collection[str]) -> tuple[dict[int, str], bool]:
+    """The words among numbers by their rows, and whether they are a few among many numbers.
+
+    Args:
+        cells: The fields.
+        others: Those that are no numbers: words and gaps.
+    """
+    gaps = {cell for cell in others if is_gap(cell)}
+    known = {i: cell.strip() for i, cell in enumerate(cells) if cell not in gaps}
+    strays = {i: text for i, text in known.items() if cells[i] in others}
+    share = 1 - len(strays) / max(len(known), 1)
+    return strays, _are_strays(len(set(strays.values())), len(set(known.values())), share)
 
 
 def _are_strays(strange: int, different: int, share: float) -> bool:

@@ -26,6 +26,7 @@ __all__ = [
     "Meaning",
     "Numbers",
     "certain_decimals",
+    "is_gap",
     "is_integer",
     "is_missing",
     "is_number",
@@ -112,6 +113,16 @@ def is_missing(text: str) -> bool:
     """
     text = text.strip()
     return text.lower() in MISSING or bool(_ERROR.fullmatch(text))
+
+
+def is_gap(text: str) -> bool:
+    """Whether a field among numbers stands for a missing value.
+
+    Example:
+        >>> is_gap("NA"), is_gap("n.d."), is_missing("n.d."), is_gap("unknown")
+        (True, True, False, False)
+    """
+    return is_missing(text) or _spell(text).lower() in _BESIDE_NUMBERS
 
 
 def roughly(text: str) -> float:
@@ -209,7 +220,7 @@ class Numbers:
             return
         texts = {cell: _spell(cell) for cell in dict.fromkeys(cells)}
         known = {cell: text for cell, text in texts.items() if not is_missing(text)}
-        self._texts = {cell: text for cell, text in known.items() if text.lower() not in _BESIDE_NUMBERS} or known
+        self._texts = {cell: text for cell, text in known.items() if not is_gap(text)} or known
         self.meanings = self._readings(self._texts)
 
     @property

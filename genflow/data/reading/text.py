@@ -553,8 +553,11 @@ def _read_words(table: Table, j: int, cells: list[str], hint: str | Column | Non
         _remark_on_strays(table, j, partly[1], "date")
         return partly[0]
     if (bare := strip_signs(cells)) is not None:
-        table.remarks += [f"{table.label(j)}: {remark}" for remark in bare[1]]
-        return bare[0]
+        numbers, remarks, strays = bare
+        table.remarks += [f"{table.label(j)}: {remark}" for remark in remarks]
+        if strays:
+            _remark_on_strays(table, j, strays, "number")
+        return numbers
     mended = separate_strays(cells)
     if mended is not None and mended[1]:
         numbers, strays = mended

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from genflow.data.reading.cells import strip_signs
-from genflow.data.reading.notation import Numbers, is_missing
+from genflow.data.reading.notation import Numbers, is_gap, is_missing
 
 __all__ = ["last_row_of_totals"]
 
@@ -39,7 +39,7 @@ def last_row_of_totals(columns: Sequence[Sequence[str]]) -> tuple[str, bool] | N
     word = next(own, "")
     if not word and not _is_gap(columns[0]):
         return None
-    beside = (_numbers(column) for column, text in zip(columns, last) if not is_missing(text) and text != word)
+    beside = (_numbers(column) for column, text in zip(columns, last) if not is_gap(text) and text != word)
     known = [each for each in beside if each is not None]
     same = bool(known) and any(all(_is(mean, *each) for each in known) for mean in (False, True))
     return (word, same) if word or (same and any(values[-1] for values, _ in known)) else None
@@ -60,7 +60,7 @@ def _numbers(column: Sequence[str]) -> tuple[np.ndarray, float] | None:
     meanings = Numbers(column).meanings
     if not meanings:
         bare = strip_signs(column)
-        meanings = bare[0].meanings if bare is not None else []
+        meanings = bare[0].meanings if bare is not None and len(column) - 1 not in bare[2] else []
     if not meanings:
         return None
     decimals = column[-1].rpartition(next(iter(meanings[0].decimals)))[2]
