@@ -81,6 +81,22 @@ def test_one_table_in_many_dialects(file, content, remark):
     assert remark in "".join(said)
 
 
+@pytest.mark.parametrize("separator", [";", "\t", "|"])
+@pytest.mark.parametrize("title", ["", "Monthly report\n"])
+@pytest.mark.parametrize("cell", ["EUR {x} 941,80", "0.1257, {k}.1649", "{k}, {k}, {k}", "{x},5 or so, 7"])
+def test_what_the_names_have_not_separates_nothing(file, separator, title, cell):
+    """Commas and blanks within fields, though by them more fields would be numbers."""
+    body = "".join(f"{k},13{separator}{cell.format(x=x, k=k)}\n" for k, x in enumerate(X))
+    table = gf.data.reading.read_table(file(f"{title}a{separator}b\n{body}"))
+    assert table.columns == ["a", "b"]
+    np.testing.assert_array_equal(table.values[:, 0], np.arange(N) + 0.13)
+
+
+def test_a_comma_in_a_title_separates_nothing(file):
+    data = load(file("Report, 2020\nx;k\n" + "".join(f"{k},5;{k % 7} a\n" for k in range(N))))
+    assert data.columns == ["x", "k"]
+
+
 @pytest.mark.parametrize(
     ("head", "names"),
     [

@@ -20,6 +20,9 @@ _USUAL = 0.9  # the share of them that must have the same number of fields
 def separator_of(text: str, start: int = 0, comments: bool = True) -> str:
     """The separator by which most records have the same number of fields, and most fields are numbers.
 
+    But what is not in the names as often as below, such as a decimal comma, separates nothing where another stands in
+    them and in every line below alike.
+
     Args:
         text: The text.
         start: Where its first line begins.
@@ -28,8 +31,12 @@ def separator_of(text: str, start: int = 0, comments: bool = True) -> str:
     Example:
         >>> [separator_of(text) for text in ("a,b\\n1,2", "1,5;2", "1,5 2,5", "a|b\\n1,5|2")]
         [',', ';', '', '|']
+        >>> separator_of("amount;paid\\n1,64;EUR 14.941,80\\n2,5;EUR 7,10")
+        ';'
     """
     found = []
+    more: dict[str, list[int]] = {}  # the fields of each line, less the usual number
+    steady: list[int] = []  # the first line with a separator that every line behind it has as often
     for place, separator in enumerate(_SEPARATORS):
         try:
             records = [fields for _, fields in itertools.islice(Records(text, separator, start, comments), _SHOWN)]
@@ -48,7 +55,13 @@ def separator_of(text: str, start: int = 0, comments: bool = True) -> str:
         share = sum(counts(field.strip(f"{SIGNS} ")) for field in fields) / max(len(fields), 1)
         if separator == "," and any(" " in field.strip() and is_number(field) for field in fields):
             place = len(_SEPARATORS)  # "1,5 2,5" is two numbers with a decimal comma
+        more[separator] = [len(row) - count for row in records]
+        begin = next((i for i, row in enumerate(records) if len(row) > 1), _SHOWN)
+        if separator != BLANKS and not any(more[separator][begin:]):
+            steady.append(begin)
         found.append((share, regular, len(records[0]) == count, -place, separator))
+    names = min(steady, default=_SHOWN)
+    found = [each for each in found if each[0] == 1 or not any(more[each[-1]][names : names + 1])]
     if not any(regular and separator != ALONE for _, regular, _, _, separator in found) and _has_colons(text, start):
         return ":"
     chosen = max(found)[-1] if found else ","
