@@ -29,7 +29,7 @@ from jaxtyping import Float
 
 import genflow as gf
 from genflow.studies import Board
-from genflow.studies.comparison.significance import crossed_mean
+from genflow.studies.comparison.significance import crossed_difference
 from genflow.training import parse_seconds
 
 SHARES = (1 / 30, 1 / 10, 1 / 3, 1.0)
@@ -61,8 +61,8 @@ def less(one: np.ndarray | None, other: np.ndarray) -> tuple[float, float]:
     """By how much the first is below the other, with its standard error; infinite where it failed."""
     if one is None:
         return math.inf, math.nan
-    difference = one - other
-    found = crossed_mean(difference[:, ~np.isnan(difference).any(0)])
+    both = ~(np.isnan(one).any(0) | np.isnan(other).any(0))
+    found = crossed_difference(one[:, both], other[:, both])
     return found.mean, found.se
 
 

@@ -265,6 +265,31 @@ def test_pairs_are_taken_of_the_rows_that_both_have(tmp_path):
     assert whole.rows == len(arrays["scored"])
 
 
+@pytest.mark.slow
+def test_a_model_that_had_time_for_easy_rows_alone_does_not_lead_by_that(tmp_path):
+    board = gf.compare(
+        "two-moons", ["maf", "nsf", "gaussian"], iterations=3, points=30, progress=False, out=tmp_path / "board"
+    )
+    first, *_, last = board.standings("two-moons")
+    place = board.folder / "evaluation" / "two-moons" / f"{last['model']}.npz"
+    arrays, anchor = board.arrays("two-moons", last["model"]), board.row_log_prob["two-moons"][first["model"]][0]
+    easy, hard = np.split(np.argsort(-anchor), [300])
+    arrays["scored"][hard], arrays["log_prob"][hard], arrays["bound"][hard] = False, np.nan, np.nan
+    np.savez_compressed(place, **arrays)
+    partly = gf.studies.Board(board.folder)
+    leader, *others = partly.standings("two-moons")
+    row = next(row for row in others if row["model"] == last["model"])
+    assert -arrays["log_prob"][easy].mean() < leader["nll"]  # a mean over these would lead
+    behind = anchor[easy] - arrays["log_prob"][easy]
+    assert row["nll"] == pytest.approx(behind.mean() - anchor.mean())
+    ses = behind.std(ddof=1) / math.sqrt(300), anchor.std(ddof=1) / math.sqrt(len(anchor))
+    assert row["nll_se"] == pytest.approx(math.hypot(*ses))
+    assert row["nll_standardized"] - row["nll"] == pytest.approx(last["nll_standardized"] - last["nll"])
+    assert (leader["model"], leader["nll"]) == (first["model"], first["nll"])
+    said = partly.remarks("two-moons")[-1]
+    assert f"{last['model']} (300): that of {first['model']}, and what they are behind it" in said
+
+
 @pytest.mark.parametrize(
     ("given", "budget", "seconds"), [(None, None, 60), (None, 5, 30), (None, 90.0, 90), ("2min", 5, 120), (7, None, 7)]
 )

@@ -14,6 +14,7 @@ class InDouble(nn.Module):
     """A module whose buffers are in float64: `model.float()` or `.to(torch.bfloat16)` moves them, but rounds nothing.
 
     Example:
+        >>> import torch
         >>> class Law(InDouble):
         ...     def __init__(self):
         ...         super().__init__()

@@ -8,7 +8,7 @@ import math
 from functools import cached_property
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypedDict
+from typing import TYPE_CHECKING, Any, NamedTuple, TypedDict
 
 import numpy as np
 
@@ -43,6 +43,20 @@ class _Run(TypedDict):
     label: str
     seed: int
     status: str
+
+
+class _Anchor(NamedTuple):
+    """A model by whose NLL on all rows that of those is found for which there was time for some rows alone.
+
+    Attributes:
+        model: Its label.
+        log_prob: Its log density of each row, `(rows,)`, on average over the seeds.
+        rows: Which rows it was scored on.
+    """
+
+    model: str
+    log_prob: np.ndarray
+    rows: np.ndarray
 
 
 class Outcomes:
@@ -82,6 +96,8 @@ class Outcomes:
             row.update(w2_floor=real(known["w2_floor"]), mmd_threshold=real(known["mmd_threshold"]), **figures)
             if run["data"] in self.by_one_place and row["places"] >= 1:
                 row.update(self._at_one_place(run), places=1.0)
+            if run["label"] in self.by_some_rows.get(run["data"], {}):
+                row.update(self._on_all_rows(run))
             rows.append(row)
         return self._order(pd.DataFrame(rows))
 
@@ -106,9 +122,73 @@ class Outcomes:
         nll, standardized = _mean_and_se(-bound), _mean_and_se(unit - bound)
         return dict(zip(("nll", "nll_se", "nll_standardized", "nll_standardized_se"), nll + standardized, strict=True))
 
+    @cached_property
+    def _anchors(self) -> dict[str, _Anchor]:
+        """The model of each data set that was scored on most rows; of several the one of the lowest NLL there."""
+        found = {}
+        for data, models in self.row_log_prob.items():
+            rows = {label: self.scored[data][label] for label in models}
+            means = {
+                label: float(values[:, rows[label]].mean()) for label, values in models.items() if rows[label].any()
+            }
+            fine = [label for label, mean in means.items() if math.isfinite(mean)]
+            if fine:
+                best = max(fine, key=lambda label: (rows[label].sum(), means[label]))
+                found[data] = _Anchor(best, models[best].mean(0), rows[best])
+        return found
+
+    @cached_property
+    def by_some_rows(self) -> dict[str, dict[str, int]]:
+        """The data sets with models that had time for some of the rows alone on which another was scored, and how many.
+
+        Rows are not alike hard, so that a mean over some of them is not to be held against one over all. Their NLL is
+        that of the other on all, and the difference of the two on those that both have: a difference estimator.
+
+        Cochran 1977, Sampling Techniques, chapter 7.
+        """
+        found: dict[str, dict[str, int]] = {}
+        for data, anchor in self._anchors.items():
+            for label in self.row_log_prob[data]:
+                own = self.scored[data][label]
+                if (anchor.rows & ~own).any() and (anchor.rows & own).any():
+                    found.setdefault(data, {})[label] = int((anchor.rows & own).sum())
+        return found
+
+    def _nll(self, data: str, label: str, values: np.ndarray) -> tuple[float, float]:
+        """The NLL of a model with its standard error, on all rows that others were scored on.
+
+        Args:
+            data: The data set.
+            label: The model.
+            values: Its log density of each row, `(seeds, rows)`, under some of the seeds.
+        """
+        known = self.scored[data][label]
+        if label not in self.by_some_rows.get(data, {}):
+            mean = crossed_mean(-values[:, known])
+            return mean.mean, mean.se
+        anchor = self._anchors[data]
+        both = known & anchor.rows
+        behind = crossed_mean(anchor.log_prob[both] - values[:, both])
+        whole = crossed_mean(-anchor.log_prob[anchor.rows][None])
+        return whole.mean + behind.mean, math.hypot(whole.se, behind.se)
+
+    def _on_all_rows(self, run: dict[str, Any]) -> dict[str, float]:
+        """The NLL of a trial that had time for some rows alone; see `by_some_rows`."""
+        data, arrays = run["data"], self.arrays(run["data"], run["name"])
+        values = arrays["bound" if data in self.by_one_place else "log_prob"]
+        nll, se = self._nll(data, run["label"], values[None])
+        unit = float(arrays["log_unit"][self._anchors[data].rows].mean())
+        return {"nll": nll, "nll_se": se, "nll_standardized": nll + unit, "nll_standardized_se": se}
+
     def remarks(self, data: str) -> list[str]:
         """What a reader of the figures of a data set should know, one line each."""
         remarks = list(self.config["data"][data]["remarks"])
+        if some := self.by_some_rows.get(data):
+            counts = ", ".join(f"{label} ({count:,})" for label, count in some.items())
+            remarks.append(
+                f"NLL on all rows of models that had time for some, {counts}: that of {self._anchors[data].model}, and "
+                "what they are behind it on these; what was printed before is of these alone"
+            )
         if reasons := self.by_one_place.get(data):
             under = [
                 f"{why} under {', '.join(label for label, other in reasons.items() if other == why)}"
@@ -233,8 +313,7 @@ class Outcomes:
             row.update(fine[_NLL].mean(skipna=False))  # a seed without one can't be left out of the mean
             row["nll_seed_sd"] = fine["nll"].std() if len(fine) > 1 else math.nan
             if len(fine) > 1:
-                known = self.scored[str(data)][str(model)]
-                se = crossed_mean(self.row_log_prob[str(data)][str(model)][:, known]).se
+                _, se = self._nll(str(data), str(model), self.row_log_prob[str(data)][str(model)])
                 row["nll_se"] = row["nll_standardized_se"] = se
             rows.append(row)
         summary = self._order(pd.DataFrame(rows))

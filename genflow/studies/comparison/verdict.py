@@ -37,8 +37,8 @@ class Lead:
 
     @property
     def sure(self) -> bool:
-        """Whether it is more than chance."""
-        return self.p < LEVEL
+        """Whether it is one, and more than chance."""
+        return self.p < LEVEL and self.nats > 0
 
     def __str__(self) -> str:
         return difference(self.nats, self.se)
