@@ -313,7 +313,11 @@ def test_a_model_of_ones_own_is_found_in_the_current_folder_if_trusted(capsys):
     assert run(capsys, "sample mine -n 3 -o mine.csv --trust my_flows:Mine")[0] == 0
     del sys.modules["my_flows"]
     os.rename("my_flows.py", "moved.py")
-    assert "run in the folder of its module" in refused(capsys, "sample mine -n 3 -o new.csv --trust my_flows:Mine")
+    error = refused(capsys, "sample mine -n 3 -o new.csv --trust my_flows:Mine")
+    assert "run in the folder of its module, or name that, as in --trust folder/my_flows.py:Mine" in error
+    os.mkdir("parts")
+    os.rename("moved.py", "parts/my_flows.py")
+    assert run(capsys, "sample mine -n 3 -o new.csv --trust parts/my_flows.py:Mine")[0] == 0
 
 
 @pytest.mark.parametrize(

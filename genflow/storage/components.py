@@ -124,10 +124,10 @@ def trusted(names: Iterable[str]) -> list[str]:
     Raises:
         InputError: No such name, or a file that can't be imported.
     """
-    if not isinstance(names, Iterable) or not all(isinstance(name, str) and all(name.partition(":")) for name in names):
-        raise InputError(f"trust: {names!r} came; a module and a name in it, such as my_flows:MyFlow, would do")
     found = []
-    for name in names:
+    for name in names if isinstance(names, Iterable) else [names]:
+        if not (isinstance(name, str) and all(name.partition(":"))):
+            raise InputError(f"trust: {name!r} came; a module and a name in it, such as my_flows:MyFlow, would do")
         module, _, part = name.rpartition(":")
         if module.endswith(".py"):
             try:
@@ -221,7 +221,8 @@ def _object(path: str, trust: Collection[str], source: Any) -> Any:
         found = getattr(imported, name)
     except Exception as error:  # a module of the user's own may fail in any way
         reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
-        advice = f"which can't be imported; name its file, as in trust='folder/{module}.py:{name}'"
+        by_file = json.dumps([f"folder/{module}.py:{name}"])
+        advice = f"which can't be imported; run in the folder of its module, or name that, as in trust={by_file}"
         raise InputError(f"{source}: it names {path!r}, {_ABSENT if is_own(path) else advice} ({reason})") from None
     if is_own(path) and not (isinstance(found, type) and issubclass(found, Component)):
         raise InputError(f"{source}: it names {path!r}, {_ABSENT}")
