@@ -9,7 +9,7 @@ from torch import Tensor
 from genflow.errors import InputError, name_of_function
 from genflow.interfaces import Estimate, in_words
 
-__all__ = ["check_estimate", "check_field", "check_states"]
+__all__ = ["answer_in_words", "check_estimate", "check_field", "check_states"]
 
 
 def check_field(found: Any, x: Tensor, velocity: Any) -> Tensor:
@@ -56,8 +56,7 @@ def check_estimate(found: Any, x: Tensor, event_ndim: int, name: str) -> Estimat
         genflow.errors.InputError: divergence: Exact returned a tuple; an Estimate would do
     """
     if not isinstance(found, Estimate):
-        came = f"a tensor of the shape {tuple(found.shape)}" if isinstance(found, Tensor) else in_words(found)
-        raise InputError(f"divergence: {name} returned {came}; an Estimate would do")
+        raise InputError(f"divergence: {name} returned {answer_in_words(found)}; an Estimate would do")
     batch = x.shape[: x.ndim - event_ndim]
     if found.divergence.shape != batch:
         raise InputError(
@@ -92,6 +91,20 @@ def check_states(states: Any, integrator: Any) -> Any:
         advice = "gf.Solution(state, gf.solvers.stack(states), …) would do"
         raise InputError(f"integrator: {_name(integrator)} returned no states for save='all'; {advice}")
     return states
+
+
+def answer_in_words(found: Any) -> str:
+    """What a message calls an answer: a tensor by its shape.
+
+    Args:
+        found: Anything.
+
+    Example:
+        >>> import torch
+        >>> answer_in_words(torch.ones(5, 2))
+        'a tensor of the shape (5, 2)'
+    """
+    return f"a tensor of the shape {tuple(found.shape)}" if isinstance(found, Tensor) else in_words(found)
 
 
 def _name(part: Any) -> str:

@@ -152,9 +152,7 @@ def _candidates(columns: Sequence[_Coded]) -> list[tuple[int, int]]:
     if not followers:
         return []
     codes = np.stack([columns[j].code for j in followers], 1).astype(np.int32)
-    rare = np.array(
-        [1 - (np.bincount(column) / len(column)) @ (np.bincount(column) / len(column)) for column in codes.T]
-    )
+    rare = np.array([1 - np.square(np.bincount(column) / len(column)).sum() for column in codes.T])
     surprise = [-columns[j].log_mass for j in followers]
     return [
         (source, followers[k])

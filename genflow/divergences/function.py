@@ -8,10 +8,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from genflow.answers import check_estimate
+from genflow.answers import answer_in_words, check_estimate
 from genflow.divergences.probes import check_distribution, draw_probes
 from genflow.errors import InputError, name_of_function
-from genflow.interfaces import DivergenceEstimator, Estimate, Velocity, check_function, in_words
+from genflow.interfaces import DivergenceEstimator, Estimate, Velocity, check_function
 
 __all__ = ["FunctionDivergence", "as_divergence"]
 
@@ -52,9 +52,8 @@ def _estimate(found: Any, x: Tensor, event_ndim: int, name: str) -> Estimate:
     parts = found if isinstance(found, tuple | list) else ()
     # A tensor of a few rows would be taken apart, too.
     if not 2 <= len(parts) <= len(Estimate._fields) or not all(isinstance(part, Tensor) for part in parts[:2]):
-        came = f"a tensor of the shape {tuple(found.shape)}" if isinstance(found, Tensor) else in_words(found)
         raise InputError(
-            f"divergence: {name} returned {came}; the velocity, {tuple(x.shape)}, and its "
+            f"divergence: {name} returned {answer_in_words(found)}; the velocity, {tuple(x.shape)}, and its "
             f"divergence, {tuple(batch)}, would do, as a pair or an Estimate"
         )
     return check_estimate(Estimate(*parts), x, event_ndim, name)

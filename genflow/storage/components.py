@@ -17,7 +17,7 @@ from collections.abc import Collection, Iterable, Iterator
 from numbers import Integral, Real
 from typing import Any
 
-from genflow.errors import InputError
+from genflow.errors import InputError, reason
 from genflow.interfaces import Component
 from genflow.naming.own_modules import import_own_module
 from genflow.storage.bounds import Exceeded
@@ -133,8 +133,7 @@ def trusted(names: Iterable[str]) -> list[str]:
             try:
                 module = import_own_module(module).__name__
             except Exception as error:  # a module of the user's own may fail in any way
-                reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
-                raise InputError(f"trust: {name!r} can't be imported ({reason})") from None
+                raise InputError(f"trust: {name!r} can't be imported ({reason(error)})") from None
         found.append(f"{module}:{part}")
     return found
 
@@ -190,9 +189,9 @@ def _component(value: dict[str, Any], trust: Collection[str], source: Any) -> Co
     except Exceeded as error:
         raise InputError(f"{source}: weights and structure do not belong together ({error})") from None
     except Exception as error:
-        reason = " ".join(str(error).split())
+        why = " ".join(str(error).split())
         raise InputError(
-            f"{source}: {cls.__name__} can't be built from the checkpoint ({type(error).__name__}: {reason})"
+            f"{source}: {cls.__name__} can't be built from the checkpoint ({type(error).__name__}: {why})"
         ) from None
 
 
@@ -220,10 +219,11 @@ def _object(path: str, trust: Collection[str], source: Any) -> Any:
         imported = import_own_module(module) if path in trust else importlib.import_module(module)
         found = getattr(imported, name)
     except Exception as error:  # a module of the user's own may fail in any way
-        reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
         by_file = json.dumps([f"folder/{module}.py:{name}"])
         advice = f"which can't be imported; run in the folder of its module, or name that, as in trust={by_file}"
-        raise InputError(f"{source}: it names {path!r}, {_ABSENT if is_own(path) else advice} ({reason})") from None
+        raise InputError(
+            f"{source}: it names {path!r}, {_ABSENT if is_own(path) else advice} ({reason(error)})"
+        ) from None
     if is_own(path) and not (isinstance(found, type) and issubclass(found, Component)):
         raise InputError(f"{source}: it names {path!r}, {_ABSENT}")
     return found
